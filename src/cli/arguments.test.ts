@@ -1,0 +1,42 @@
+import { describe, expect, it } from 'vitest';
+import { parseClock, parseInstructions, parseMemory, parseProcessors, parseTimeout } from './arguments.ts';
+
+const MIB = 2 ** 20;
+
+describe('command-line values', () => {
+  it.each([
+    ['512M', 512 * MIB],
+    ['512MiB', 512 * MIB],
+    ['512mb', 512 * MIB],
+    ['2G', 2048 * MIB],
+    ['1.5G', 1536 * MIB],
+    ['65536k', 64 * MIB],
+    ['64', 64 * MIB],
+  ])('--memory %s', (text, bytes) => expect(parseMemory(text)).toBe(bytes));
+
+  it.each(['', 'M', '-1', '1T', '0x10', '1.0000001', '1e3', '9'.repeat(30)])('--memory %s is refused', (text) => {
+    expect(() => parseMemory(text)).toThrow('--memory must be a size such as 512M or 2G');
+  });
+
+  it('--processors', () => {
+    expect(parseProcessors('4')).toBe(4);
+    for (const text of ['0', '-1', '1.5', 'two', '']) expect(() => parseProcessors(text)).toThrow('--processors');
+  });
+
+  it('--timeout', () => {
+    expect(parseTimeout('0.5')).toBe(0.5);
+    for (const text of ['0', '-1', 'NaN', 'Infinity', '1e9', '3000000'])
+      expect(() => parseTimeout(text)).toThrow('--timeout');
+  });
+
+  it('--instructions', () => {
+    expect(parseInstructions('500_000_000')).toBe(500_000_000n);
+    for (const text of ['0', '-1', '1.5', '1e6', '9'.repeat(19)])
+      expect(() => parseInstructions(text)).toThrow('--instr');
+  });
+
+  it('--clock', () => {
+    expect(parseClock('instructions')).toBe('instructions');
+    expect(() => parseClock('wall')).toThrow("--clock must be 'real' or 'instructions', not 'wall'");
+  });
+});

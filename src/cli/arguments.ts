@@ -1,0 +1,42 @@
+/** Values on the command line: each parser takes the text as typed and throws what is wrong with it. */
+import { ViridianError } from '../contracts/errors.ts';
+
+const UNITS: Readonly<Record<string, number>> = { '': 2 ** 20, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30 };
+
+/** '512M', '512MiB', '2G', '1.5G', '65536K'; a plain number is mebibytes. */
+export function parseMemory(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*([kmg]?)(?:i?b)?$/i.exec(text.trim());
+  const bytes = match ? Number(match[1]) * UNITS[match[2]!.toLowerCase()]! : Number.NaN;
+  if (!Number.isSafeInteger(bytes)) throw wrong('--memory', 'a size such as 512M or 2G', text);
+  return bytes;
+}
+
+export function parseProcessors(text: string): number {
+  if (!/^[1-9]\d{0,3}$/.test(text)) throw wrong('--processors', 'a whole number from 1', text);
+  return Number(text);
+}
+
+/** Timers of the host count milliseconds in 31 bits. */
+export function parseTimeout(text: string): number {
+  const seconds = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
+  if (!(seconds > 0 && seconds <= 2_000_000)) throw wrong('--timeout', 'a number of seconds above 0', text);
+  return seconds;
+}
+
+/** Separators as in TypeScript: 500_000_000. */
+export function parseInstructions(text: string): bigint {
+  const digits = text.replaceAll('_', '');
+  if (!/^[1-9]\d{0,18}$/.test(digits) || BigInt(digits) >= 1n << 63n) {
+    throw wrong('--instructions', 'a whole number from 1', text);
+  }
+  return BigInt(digits);
+}
+
+export function parseClock(text: string): 'real' | 'instructions' {
+  if (text !== 'real' && text !== 'instructions') throw wrong('--clock', "'real' or 'instructions'", text);
+  return text;
+}
+
+function wrong(option: string, wanted: string, text: string): ViridianError {
+  return new ViridianError('invalid', `${option} must be ${wanted}, not '${text}'`);
+}

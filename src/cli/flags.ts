@@ -1,0 +1,31 @@
+/** The commands' options as commander hands them over. */
+
+/** What every command that starts a partition takes. */
+export interface MachineFlags {
+  readonly memory?: number;
+  readonly processors?: number;
+  readonly clock?: 'real' | 'instructions';
+  readonly timeout?: number;
+  readonly instructions?: bigint;
+  readonly save?: string;
+  readonly trace?: boolean;
+  readonly stats?: boolean;
+  readonly inspect?: boolean;
+}
+
+export interface RunFlags extends MachineFlags {
+  readonly kernel?: string;
+  readonly initrd?: string;
+  readonly append?: string;
+  readonly module?: readonly string[];
+  readonly reboot: boolean;
+  readonly testDevice?: boolean;
+  readonly restore?: string;
+}
+
+export interface QuickstartFlags extends MachineFlags {
+  readonly kernel?: string;
+  readonly busybox?: string;
+  readonly append?: string;
+  readonly refresh?: boolean;
+}

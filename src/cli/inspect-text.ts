@@ -1,0 +1,22 @@
+/** An inspect tree as indented text, names aligned within each node. */
+import type { InspectNode } from '../contracts/partition.ts';
+
+export function inspectText(node: InspectNode, indent = ''): string {
+  const entries = Object.entries(node);
+  const width = Math.max(0, ...entries.filter(([, value]) => typeof value !== 'object').map(([name]) => name.length));
+  const lines: string[] = [];
+  for (const [name, value] of entries) {
+    if (typeof value === 'object') lines.push(`${indent}${name}:`, inspectText(value, `${indent}  `));
+    else lines.push(`${indent}${name.padEnd(width)}  ${typeof value === 'bigint' ? `0x${value.toString(16)}` : value}`);
+  }
+  return lines.filter((line) => line !== '').join('\n');
+}
+
+/** The same for --json: bigints as hexadecimal text, since JSON numbers would lose bits. */
+export function inspectJson(node: InspectNode): string {
+  return JSON.stringify(
+    node,
+    (_, value: unknown) => (typeof value === 'bigint' ? `0x${value.toString(16)}` : value),
+    2,
+  );
+}

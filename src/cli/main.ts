@@ -1,0 +1,127 @@
+/**
+ * The `hv` command: what it understands, and nothing it does. Each command's code is imported when it is used, so that
+ * `hv --help` answers at once.
+ */
+import { Command, CommanderError, Option } from 'commander';
+import manifest from '../../package.json' with { type: 'json' };
+import { ERROR_EXIT_CODES, isViridianError } from '../contracts/errors.ts';
+import { describeExitCodes, EXIT } from '../contracts/exit-codes.ts';
+import { parseClock, parseInstructions, parseMemory, parseProcessors, parseTimeout } from './arguments.ts';
+import { KEYS_HELP } from './console-keys.ts';
+import type { QuickstartFlags, RunFlags } from './flags.ts';
+import { say } from './say.ts';
+
+const TERMINAL_HELP = `
+Console:
+  COM1 is on stdin and stdout, byte for byte; everything hv says is on stderr.
+  On a terminal every key goes to the guest, except:
+${indent(KEYS_HELP)}
+  With stdin from elsewhere its bytes go to the guest; their end does not end the run.
+
+Signals:
+  SIGINT, SIGTERM, SIGHUP  end the run (with --save: save the partition first)
+  SIGUSR2                  show the partition's state on stderr
+`;
+
+const EXIT_HELP = `
+Exit codes:
+${describeExitCodes('  ')}
+  With --test-device the guest can end the run with a code of its own.
+`;
+
+function program(): Command {
+  const hv = new Command('hv');
+  hv.description(manifest.description)
+    .version(manifest.version)
+    .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'hv: ')) });
+
+  const run = hv
+    .command('run')
+    .description('run a throw-away partition with its console on this terminal')
+    .option('--kernel <file>', 'bzImage, ELF with a PVH note, or multiboot ELF32 to boot')
+    .option('--initrd <file>', 'initial RAM disk')
+    .option('--append <text>', "the kernel's command line")
+    .option('--module <file>', 'multiboot module, "FILE" or "FILE ARGUMENTS"; repeatable', collect)
+    .option('--no-reboot', 'end the run where the guest asks for a restart')
+    .option('--test-device', 'debug devices that bare-metal test kernels for QEMU expect')
+    .option('--restore <file>', 'continue a saved partition instead of booting one');
+  machineOptions(run)
+    .addHelpText('after', TERMINAL_HELP + EXIT_HELP)
+    .action(async (options: RunFlags) => {
+      const command = await import('./run.ts');
+      process.exitCode = await command.run(options);
+    });
+
+  const quickstart = hv
+    .command('quickstart')
+    .description("boot Debian's kernel with a busybox shell (fetched with apt-get, kept in the user's cache)")
+    .option('--kernel <file>', "a kernel image instead of Debian's")
+    .option('--busybox <file>', "a static busybox instead of Debian's")
+    .option('--append <text>', "more for the kernel's command line")
+    .option('--refresh', 'look for newer packages, even if some are in the cache');
+  machineOptions(quickstart)
+    .addHelpText('after', TERMINAL_HELP + EXIT_HELP)
+    .action(async (options: QuickstartFlags) => {
+      const command = await import('./quickstart/quickstart.ts');
+      process.exitCode = await command.quickstart(options);
+    });
+
+  hv.command('doctor')
+    .description('what this host can do, against what Viridian needs')
+    .option('--json', 'as JSON, on stdout')
+    .action(async (options: { json?: boolean }) => {
+      const { doctor } = await import('./doctor/doctor.ts');
+      process.exitCode = doctor(options);
+    });
+
+  return hv;
+}
+
+function machineOptions(command: Command): Command {
+  return command
+    .option('--memory <size>', 'guest memory: 512M, 2G; a plain number is MiB (default: 512M)', parseMemory)
+    .option('--processors <n>', 'virtual processors (default: 1)', parseProcessors)
+    .addOption(
+      new Option('--clock <mode>', "guest time: 'real', or 'instructions' (deterministic) (default: real)").argParser(
+        parseClock,
+      ),
+    )
+    .option('--timeout <seconds>', 'end the run after this time', parseTimeout)
+    .option('--instructions <n>', 'stop when this many instructions have retired', parseInstructions)
+    .option('--save <file>', 'save the partition when the run is ended by a signal, a key, --timeout or --instructions')
+    .option('--trace', 'name intercepts, MSRs and hypercalls on stderr as they happen')
+    .option('--stats', 'show instructions, time and counters at the end')
+    .option('--inspect', "show the partition's state at the end");
+}
+
+function collect(value: string, all: readonly string[] = []): readonly string[] {
+  return [...all, value];
+}
+
+function indent(text: string): string {
+  return text.replace(/^/gm, '    ');
+}
+
+/** Runs the command line. Resolves with the exit code; one line on stderr says what is wrong. */
+async function main(args: readonly string[]): Promise<number> {
+  try {
+    await program().parseAsync(args, { from: 'user' });
+    return typeof process.exitCode === 'number' ? process.exitCode : EXIT.ok;
+  } catch (error) {
+    // commander has said what it had to say. It counts asking for help as an error too.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    if (isViridianError(error)) {
+      say(`hv: ${error.message}`);
+      return ERROR_EXIT_CODES[error.code];
+    }
+    say(`hv: internal error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+    return EXIT.failure;
+  }
+}
+
+// A reader that went away (`hv doctor | head -1`) is no error of ours; the run command notices by itself.
+process.stdout.on('error', () => {});
+process.stderr.on('error', () => {});
+
+process.exit(await main(process.argv.slice(2)));

@@ -1,0 +1,95 @@
+/**
+ * `hv quickstart` (and `npm start`): an unmodified Debian kernel with a busybox shell on this terminal. The first run
+ * fetches both with apt-get; later ones need no network.
+ */
+import { existsSync } from 'node:fs';
+import { ViridianError } from '../../contracts/errors.ts';
+import type { CreatePartition } from '../../contracts/partition.ts';
+import { resolvePartitionOptions } from '../../contracts/partition-options.ts';
+import { readInput } from '../../host/node/files.ts';
+import { cacheFolder } from '../../host/node/folders.ts';
+import type { QuickstartFlags } from '../flags.ts';
+import { library, machineOptionsOf, requestOf } from '../run.ts';
+import { runPartition } from '../run-partition.ts';
+import { say } from '../say.ts';
+import { type CachedFile, type CachedFiles, cachedFiles, type Wanted } from './debian.ts';
+import { buildInitramfs } from './initramfs.ts';
+
+const TITLES: Readonly<Record<Wanted, string>> = { kernel: "Debian's kernel", busybox: "Debian's busybox" };
+
+/** @param create For tests; else the library's. */
+export async function quickstart(flags: QuickstartFlags, create?: CreatePartition): Promise<number> {
+  const machine = machineOptionsOf(flags);
+  resolvePartitionOptions({ ...machine, kernel: 'debian' });
+  for (const [option, path] of [['--kernel', flags.kernel] as const, ['--busybox', flags.busybox] as const]) {
+    if (path !== undefined && !existsSync(path)) throw new ViridianError('notFound', `${option} ${path}: no such file`);
+  }
+
+  const files = await findFiles(flags);
+  const kernel = await readInput('kernel', files.kernel);
+  const initrd = buildInitramfs({ busybox: await readInput('busybox', files.busybox) });
+  const options = {
+    ...machine,
+    kernel,
+    initrd,
+    append: `console=ttyS0 ${terminalParameters()} ${flags.append ?? ''}`.replace(/ +/g, ' ').trim(),
+  };
+  return await runPartition(requestOf(flags, options), create ?? (await library()));
+}
+
+/** The paths of both files: as given, from the cache, or fetched now. */
+async function findFiles(flags: QuickstartFlags): Promise<Record<Wanted, string>> {
+  const given = { kernel: flags.kernel, busybox: flags.busybox };
+  if (given.kernel !== undefined && given.busybox !== undefined)
+    return { kernel: given.kernel, busybox: given.busybox };
+
+  const cache = cacheFolder();
+  let files = flags.refresh ? undefined : cachedFiles(cache);
+  if (files === undefined) files = await fetchFiles(cache);
+  else say(`hv: ${files.kernel.package} ${files.kernel.version} (from the cache; --refresh looks for a newer one)`);
+  return { kernel: given.kernel ?? files.kernel.path, busybox: given.busybox ?? files.busybox.path };
+}
+
+async function fetchFiles(cache: string): Promise<CachedFiles> {
+  const { DebianPackages, rememberFiles } = await import('./debian.ts');
+  const { Listr, ListrLogger, ProcessOutput } = await import('listr2');
+  const packages = new DebianPackages(cache);
+  const found: Partial<Record<Wanted, CachedFile>> = {};
+  // stdout is the guest's.
+  const processOutput = new ProcessOutput(process.stderr, process.stderr);
+  const tasks = new Listr(
+    (Object.keys(TITLES) as Wanted[]).map((wanted) => ({
+      title: TITLES[wanted],
+      task: async (_: unknown, task: { title: string; output: string }) => {
+        let shown = '';
+        const file = await packages.fetch(wanted, (text) => {
+          // On a log rather than a terminal each step is said once, not each megabyte.
+          const step = process.stderr.isTTY ? text : text.replace(/: [\d.]+ MB of/, ':');
+          if (step !== shown) task.output = shown = step;
+        });
+        found[wanted] = file;
+        task.title = `${TITLES[wanted]}: ${file.package} ${file.version}`;
+      },
+    })),
+    {
+      renderer: process.stderr.isTTY ? 'default' : 'simple',
+      rendererOptions: { logger: new ListrLogger({ processOutput }) },
+      fallbackRendererOptions: { logger: new ListrLogger({ processOutput }) },
+      collectErrors: false,
+    },
+  );
+  await tasks.run();
+  const files = found as CachedFiles;
+  rememberFiles(cache, files);
+  return files;
+}
+
+/** The kernel hands `name=value` that it does not know to the first process as environment. */
+function terminalParameters(): string {
+  const parameters: string[] = [];
+  const term = process.env.TERM;
+  if (term !== undefined && /^[\w.+-]{1,32}$/.test(term) && process.stdin.isTTY) parameters.push(`TERM=${term}`);
+  const { columns, rows } = process.stdout;
+  if (process.stdout.isTTY && columns > 0 && rows > 0) parameters.push(`LINES=${rows}`, `COLUMNS=${columns}`);
+  return parameters.join(' ');
+}

@@ -1,0 +1,200 @@
+/**
+ * Runs one partition on this terminal: COM1 on stdin and stdout byte for byte, our own words on stderr, the terminal as
+ * we found it when we leave, and why the partition stopped as an exit code.
+ */
+import { ERROR_EXIT_CODES } from '../contracts/errors.ts';
+import { EXIT } from '../contracts/exit-codes.ts';
+import type { CreatePartition, Partition, PartitionOptions, StopReason, TraceEvent } from '../contracts/partition.ts';
+import { writeOutput } from '../host/node/files.ts';
+import { RawTerminal } from '../host/node/terminal.ts';
+import { ConsoleKeys, KEYS_HELP } from './console-keys.ts';
+import { inspectText } from './inspect-text.ts';
+import { say } from './say.ts';
+
+export interface RunRequest {
+  readonly options: PartitionOptions;
+  readonly timeoutSeconds?: number | undefined;
+  /** The state is written here when the run ends before the guest does. */
+  readonly save?: string | undefined;
+  readonly trace?: boolean | undefined;
+  readonly stats?: boolean | undefined;
+  /** Shows the state tree at the end. */
+  readonly inspect?: boolean | undefined;
+}
+
+/** What ended the run from outside: its exit code, and our word on it. */
+interface Ending {
+  readonly code: number;
+  readonly text: string;
+}
+
+const SIGNALS = {
+  SIGINT: { code: EXIT.interrupted, text: 'interrupted' },
+  SIGTERM: { code: EXIT.terminated, text: 'terminated' },
+  SIGHUP: { code: EXIT.hangup, text: 'the terminal is gone' },
+} as const satisfies Partial<Record<NodeJS.Signals, Ending>>;
+
+/** Resolves with the process's exit code. @throws what `create` throws, and ViridianError when saving fails. */
+export async function runPartition(request: RunRequest, create: CreatePartition): Promise<number> {
+  const options = request.trace ? { ...request.options, trace: traceLine } : request.options;
+  await using partition = await create(options);
+  await using session = new Session(partition);
+  const started = performance.now();
+  partition.start();
+  const ending = await session.ending(request.timeoutSeconds);
+
+  // Ended from outside: the partition is still running.
+  let saved = false;
+  const limit = ending === undefined ? (await partition.stopped).kind === 'instructionLimit' : false;
+  if (request.save !== undefined && (ending !== undefined || limit)) {
+    if (ending !== undefined) await partition.pause();
+    await writeOutput('saved state', request.save, await partition.save());
+    saved = true;
+  }
+  const tree = request.inspect ? await partition.inspect() : undefined;
+  partition.turnOff();
+  const reason = await partition.stopped;
+  const seconds = (performance.now() - started) / 1000;
+  const stats = request.stats ? partition.stats() : undefined;
+  await session[Symbol.asyncDispose]();
+
+  if (tree !== undefined) say(inspectText(tree));
+  if (stats !== undefined) say(statsText(stats, seconds));
+  if (saved) {
+    say(`hv: saved to ${request.save}; go on with: hv run --restore ${request.save}`);
+    return EXIT.ok;
+  }
+  const { code, text } = ending !== undefined && reason.kind === 'turnedOff' ? ending : endOf(reason);
+  if (text !== '') say(`hv: ${text}`);
+  if (request.save !== undefined) say(`hv: nothing saved: the guest had ended`);
+  return code;
+}
+
+function endOf(reason: StopReason): Ending {
+  switch (reason.kind) {
+    case 'powerOff':
+    case 'instructionLimit':
+    case 'turnedOff':
+      return { code: EXIT.ok, text: '' };
+    case 'reset':
+      return { code: EXIT.restart, text: 'the guest asked for a restart' };
+    case 'tripleFault': {
+      const state = reason.state === undefined ? '' : `\n${inspectText(reason.state, '  ')}`;
+      return { code: EXIT.tripleFault, text: `triple fault on processor ${reason.processor}${state}` };
+    }
+    case 'crash': {
+      const parameters = reason.parameters.map((value) => `0x${value.toString(16)}`).join(' ');
+      const log = reason.message.trim() === '' ? '' : `\n${reason.message.trimEnd()}`;
+      return { code: EXIT.guestCrash, text: `the guest crashed: ${parameters}${log}` };
+    }
+    case 'exit':
+      return { code: reason.code & 0xff, text: '' };
+    case 'error':
+      return { code: ERROR_EXIT_CODES.failure, text: `the partition failed: ${reason.message}` };
+  }
+}
+
+function traceLine(event: TraceEvent): void {
+  process.stderr.write(`[${event.processor}] ${event.instructions} ${event.kind} ${event.text}\n`);
+}
+
+function statsText(stats: ReturnType<Partition['stats']>, seconds: number): string {
+  const mips = stats.busySeconds > 0 ? (Number(stats.instructions) / stats.busySeconds / 1e6).toFixed(1) : '0';
+  const counters = Object.entries(stats.counters).map(([name, value]) => `\n  ${name} ${value}`);
+  const head = `hv: ${stats.instructions} instructions in ${seconds.toFixed(2)} s, busy ${stats.busySeconds.toFixed(2)} s`;
+  return `${head}, ${mips} MIPS${counters.join('')}`;
+}
+
+/** The run's hold on this process: streams, signals, the terminal's mode. Disposed once, however the run ends. */
+class Session implements AsyncDisposable {
+  readonly #partition: Partition;
+  readonly #keys = new ConsoleKeys();
+  readonly #terminal: RawTerminal | undefined;
+  readonly #ended = Promise.withResolvers<Ending>();
+  readonly #undo: (() => void)[] = [];
+  #lastByte = 0x0a;
+
+  constructor(partition: Partition) {
+    this.#partition = partition;
+    partition.console.onData((bytes) => {
+      this.#lastByte = bytes.at(-1) ?? this.#lastByte;
+      process.stdout.write(bytes);
+    });
+    this.#listen(process.stdout, 'error', () => this.#ended.resolve({ code: EXIT.failure, text: 'stdout was closed' }));
+    for (const [signal, ending] of Object.entries(SIGNALS))
+      this.#listen(process, signal, () => this.#signalled(ending));
+    this.#listen(process, 'SIGUSR2', () => this.#showState());
+
+    if (process.stdin.isTTY) {
+      this.#terminal = new RawTerminal(process.stdin);
+      say('hv: the console is yours: Ctrl-] q leaves, Ctrl-] ? shows the keys');
+      this.#listen(process.stdin, 'data', (typed: Uint8Array) => this.#typed(typed));
+    } else {
+      // The guest reads at its own speed; the end of the input does not end the run.
+      this.#listen(process.stdin, 'data', (bytes: Uint8Array) => {
+        process.stdin.pause();
+        partition.console.write(bytes).then(
+          () => process.stdin.resume(),
+          () => {},
+        );
+      });
+    }
+    this.#listen(process.stdin, 'error', () => {});
+  }
+
+  /** Undefined when the partition stopped by itself. */
+  async ending(timeoutSeconds: number | undefined): Promise<Ending | undefined> {
+    if (timeoutSeconds !== undefined) {
+      const text = `stopped after the ${timeoutSeconds} seconds of --timeout`;
+      const timer = setTimeout(() => this.#ended.resolve({ code: EXIT.timeout, text }), timeoutSeconds * 1000);
+      this.#undo.push(() => clearTimeout(timer));
+    }
+    return await Promise.race([this.#partition.stopped.then(() => undefined), this.#ended.promise]);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    const undo = this.#undo.splice(0);
+    if (undo.length === 0) return Promise.resolve();
+    for (const step of undo.reverse()) step();
+    this.#terminal?.restore();
+    process.stdin.pause();
+    // What we say next starts on a line of its own, where the guest's output is on the same screen.
+    if (this.#lastByte !== 0x0a && process.stdout.isTTY && process.stderr.isTTY) process.stderr.write('\n');
+    const { promise, resolve } = Promise.withResolvers<void>();
+    process.stdout.write('', () => resolve());
+    return promise;
+  }
+
+  #listen<A extends unknown[]>(emitter: NodeJS.EventEmitter, event: string, listener: (...values: A) => void): void {
+    const plain = listener as (...values: unknown[]) => void;
+    emitter.on(event, plain);
+    this.#undo.push(() => emitter.off(event, plain));
+  }
+
+  #signals = 0;
+  #signalled(ending: Ending): void {
+    this.#ended.resolve(ending);
+    // Asked again: whatever holds the orderly end up, the user has waited long enough.
+    if (this.#signals++ > 0) {
+      this.#terminal?.restore();
+      process.exit(ending.code);
+    }
+  }
+
+  #typed(typed: Uint8Array): void {
+    const { guest, actions } = this.#keys.feed(typed);
+    if (guest.length > 0) this.#partition.console.write(guest).catch(() => {});
+    for (const action of actions) {
+      if (action === 'leave') this.#signalled({ code: EXIT.interrupted, text: 'turned off' });
+      else if (action === 'inspect') this.#showState();
+      else say(`\n${KEYS_HELP}`);
+    }
+  }
+
+  #showState(): void {
+    this.#partition.inspect().then(
+      (tree) => say(`\n${inspectText(tree)}`),
+      (error: unknown) => say(`hv: no state to show: ${String(error)}`),
+    );
+  }
+}

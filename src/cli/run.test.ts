@@ -1,0 +1,66 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Partition, PartitionOptions } from '../contracts/partition.ts';
+import { createFakePartition } from './fixtures/fake-partition.ts';
+import type { RunFlags } from './flags.ts';
+import { run } from './run.ts';
+
+let folder = '';
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'viridian-test-'));
+  for (const name of ['kernel', 'initrd', 'one', 'with space', 'state']) writeFileSync(join(folder, name), name);
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** The options the partition is created with; it powers off at once. */
+async function optionsOf(flags: RunFlags): Promise<PartitionOptions> {
+  let seen: PartitionOptions = {};
+  const create = async (options: PartitionOptions): Promise<Partition> => {
+    seen = options;
+    const partition = await createFakePartition({});
+    return { ...partition, start: () => {}, stopped: Promise.resolve({ kind: 'powerOff' }) };
+  };
+  expect(await run(flags, create)).toBe(0);
+  return seen;
+}
+
+const bytes = (text: string): Uint8Array => Uint8Array.from(text, (letter) => letter.charCodeAt(0));
+
+describe('hv run', () => {
+  it('hands files over as bytes, values as they are, and leaves the rest to the library', async () => {
+    const options = await optionsOf({
+      kernel: join(folder, 'kernel'),
+      initrd: join(folder, 'initrd'),
+      append: 'quiet',
+      module: [join(folder, 'one'), `${join(folder, 'one')} a b`, join(folder, 'with space')],
+      reboot: false,
+      testDevice: true,
+      memory: 2 ** 26,
+      instructions: 5n,
+    });
+    expect(options).toMatchObject({
+      kernel: bytes('kernel'),
+      initrd: bytes('initrd'),
+      append: 'quiet',
+      memory: 2 ** 26,
+      testDevice: true,
+      onReboot: 'stop',
+      instructionLimit: 5n,
+      modules: [
+        { source: bytes('one'), commandLine: join(folder, 'one') },
+        { source: bytes('one'), commandLine: `${join(folder, 'one')} a b` },
+        { source: bytes('with space'), commandLine: join(folder, 'with space') },
+      ],
+    });
+    expect(options.processors).toBeUndefined();
+    expect(options.restore).toBeUndefined();
+  });
+
+  it('restores without giving what the saved state fixes', async () => {
+    const options = await optionsOf({ restore: join(folder, 'state'), reboot: true });
+    const given = Object.entries(options).filter(([, value]) => value !== undefined);
+    expect(Object.fromEntries(given)).toEqual({ restore: bytes('state'), onReboot: 'restart' });
+  });
+});

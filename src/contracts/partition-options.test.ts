@@ -1,0 +1,52 @@
+import { describe, expect, it } from 'vitest';
+import type { PartitionOptions } from './partition.ts';
+import { MIB, resolvePartitionOptions, sizeText } from './partition-options.ts';
+
+const bytes = new Uint8Array(1);
+
+describe('resolvePartitionOptions', () => {
+  it('fills in the defaults', () => {
+    expect(resolvePartitionOptions({ kernel: 'vmlinuz' })).toEqual({
+      kernel: 'vmlinuz',
+      initrd: undefined,
+      append: '',
+      modules: [],
+      memory: 512 * MIB,
+      processors: 1,
+      clock: 'real',
+      testDevice: false,
+      onReboot: 'restart',
+      instructionLimit: undefined,
+      trace: undefined,
+      restore: undefined,
+    });
+  });
+
+  it.each<[PartitionOptions, string]>([
+    [{}, 'kernel is missing'],
+    [{ kernel: '' }, 'kernel must be a path or bytes'],
+    [{ kernel: bytes, append: 'a\0b' }, 'NUL'],
+    [{ kernel: bytes, memory: MIB }, 'memory of 1 MiB is too little: give at least 2 MiB'],
+    [{ kernel: bytes, memory: 2 ** 32 }, 'memory of 4 GiB is more than a partition can have'],
+    [{ kernel: bytes, memory: 3 * MIB + 1 }, 'multiple of 4096'],
+    [{ kernel: bytes, memory: Number.NaN }, 'number of bytes'],
+    [{ kernel: bytes, processors: 0 }, 'processors must be a whole number from 1 to 64, not 0'],
+    [{ kernel: bytes, processors: 1.5 }, 'whole number'],
+    [{ kernel: bytes, clock: 'sundial' as 'real' }, 'clock must be real or instructions, not sundial'],
+    [{ kernel: bytes, instructionLimit: 0n }, 'at least 1'],
+    [{ restore: bytes, memory: 512 * MIB }, 'memory cannot be given with restore'],
+    [{ restore: bytes, kernel: bytes }, 'kernel cannot be given with restore'],
+  ])('refuses %o', (options, message) => {
+    expect(() => resolvePartitionOptions(options)).toThrow(message);
+  });
+});
+
+describe('sizeText', () => {
+  it.each([
+    [1, '1 bytes'],
+    [4096, '4 KiB'],
+    [512 * MIB, '512 MiB'],
+    [1.5 * 2 ** 30, '1536 MiB'],
+    [2 ** 31, '2 GiB'],
+  ])('%i is %s', (size, text) => expect(sizeText(size)).toBe(text));
+});

@@ -1,0 +1,132 @@
+/**
+ * Checks what `createPartition` is given and fills in the defaults. By hand rather than by a schema library: the engine
+ * has no runtime dependencies, and each message says what to do.
+ */
+import { ViridianError } from './errors.ts';
+import type { BootModule, ClockMode, FileSource, PartitionOptions, TraceEvent } from './partition.ts';
+
+export const MIB = 2 ** 20;
+export const GIB = 2 ** 30;
+
+export const LIMITS = {
+  /** The smallest multiboot kernel needs the first mebibyte's tables and itself above it. */
+  minimumMemory: 2 * MIB,
+  /** Guest memory lies in a 32-bit WebAssembly memory, beside the engine's own state. */
+  maximumMemory: 3 * GIB,
+  maximumProcessors: 64,
+  pageSize: 4096,
+} as const;
+
+export interface ResolvedPartitionOptions {
+  readonly kernel: FileSource | undefined;
+  readonly initrd: FileSource | undefined;
+  readonly append: string;
+  readonly modules: readonly BootModule[];
+  readonly memory: number;
+  readonly processors: number;
+  readonly clock: ClockMode;
+  readonly testDevice: boolean;
+  readonly onReboot: 'restart' | 'stop';
+  readonly instructionLimit: bigint | undefined;
+  readonly trace: ((event: TraceEvent) => void) | undefined;
+  readonly restore: FileSource | undefined;
+}
+
+/** These are part of a saved state, so nobody may give others when restoring it. */
+const FIXED_BY_SAVED_STATE = [
+  'kernel',
+  'initrd',
+  'append',
+  'modules',
+  'memory',
+  'processors',
+  'clock',
+  'testDevice',
+] as const satisfies readonly (keyof PartitionOptions)[];
+
+/** @throws ViridianError `invalid`, naming the option. */
+export function resolvePartitionOptions(options: PartitionOptions): ResolvedPartitionOptions {
+  if (options.restore !== undefined) {
+    const extra = FIXED_BY_SAVED_STATE.find((name) => options[name] !== undefined);
+    if (extra !== undefined) throw invalid(`${extra} cannot be given with restore: it is part of the saved state`);
+  } else if (options.kernel === undefined) {
+    throw invalid('kernel is missing: give a kernel to boot, or a saved state to restore');
+  }
+  return {
+    kernel: fileSource('kernel', options.kernel),
+    initrd: fileSource('initrd', options.initrd),
+    append: commandLine('append', options.append ?? ''),
+    modules: (options.modules ?? []).map((module) => ({
+      source: fileSource('modules', module.source)!,
+      commandLine: module.commandLine === undefined ? undefined : commandLine('modules', module.commandLine),
+    })),
+    memory: memory(options.memory ?? 512 * MIB),
+    processors: integer('processors', options.processors ?? 1, 1, LIMITS.maximumProcessors),
+    clock: oneOf('clock', options.clock ?? 'real', ['real', 'instructions']),
+    testDevice: options.testDevice ?? false,
+    onReboot: oneOf('onReboot', options.onReboot ?? 'restart', ['restart', 'stop']),
+    instructionLimit: instructionLimit(options.instructionLimit),
+    trace: options.trace,
+    restore: fileSource('restore', options.restore),
+  };
+}
+
+function invalid(message: string): ViridianError {
+  return new ViridianError('invalid', message);
+}
+
+function fileSource(name: string, value: FileSource | undefined): FileSource | undefined {
+  if (value === undefined || value instanceof Uint8Array) return value;
+  if (typeof value !== 'string' || value === '') throw invalid(`${name} must be a path or bytes`);
+  return value;
+}
+
+function commandLine(name: string, value: string): string {
+  if (typeof value !== 'string') throw invalid(`${name} must be text`);
+  if (value.includes('\0')) throw invalid(`${name} must not contain a NUL character`);
+  return value;
+}
+
+function integer(name: string, value: number, least: number, most: number): number {
+  if (!Number.isInteger(value) || value < least || value > most) {
+    throw invalid(`${name} must be a whole number from ${least} to ${most}, not ${value}`);
+  }
+  return value;
+}
+
+function memory(bytes: number): number {
+  if (!Number.isInteger(bytes) || bytes < 0) throw invalid(`memory must be a number of bytes, not ${bytes}`);
+  if (bytes < LIMITS.minimumMemory) {
+    throw invalid(`memory of ${sizeText(bytes)} is too little: give at least ${sizeText(LIMITS.minimumMemory)}`);
+  }
+  if (bytes > LIMITS.maximumMemory) {
+    throw invalid(`memory of ${sizeText(bytes)} is more than a partition can have: give at most 3 GiB`);
+  }
+  if (bytes % LIMITS.pageSize !== 0) throw invalid(`memory must be a multiple of 4096 bytes, not ${bytes}`);
+  return bytes;
+}
+
+function instructionLimit(value: bigint | undefined): bigint | undefined {
+  if (value !== undefined && (typeof value !== 'bigint' || value < 1n || value >= 1n << 63n)) {
+    throw invalid(`instructionLimit must be a bigint of at least 1, not ${value}`);
+  }
+  return value;
+}
+
+function oneOf<T extends string>(name: string, value: T, choices: readonly T[]): T {
+  if (!choices.includes(value)) throw invalid(`${name} must be ${choices.join(' or ')}, not ${value}`);
+  return value;
+}
+
+/** 536870912 -> '512 MiB'. */
+export function sizeText(bytes: number): string {
+  for (const [unit, size] of [
+    ['GiB', GIB],
+    ['MiB', MIB],
+    ['KiB', 1024],
+  ] as const) {
+    if (bytes >= size && (bytes % size === 0 || bytes >= 10 * size))
+      return `${Math.round((bytes / size) * 10) / 10} ${unit}`;
+  }
+  return `${bytes} bytes`;
+}

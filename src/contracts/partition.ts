@@ -1,0 +1,112 @@
+/**
+ * The library's interface: what `createPartition` takes and gives. `hv run` uses it, and so does
+ * `import { createPartition } from 'viridian'`. Shapes only; src/vmwp/ implements them.
+ */
+
+/** A file by its path, or its bytes. */
+export type FileSource = string | Uint8Array;
+
+/**
+ * `real`: the guest's clocks follow the host's. `instructions`: they follow the count of retired instructions, so that a
+ * run is a pure function of its inputs.
+ */
+export type ClockMode = 'real' | 'instructions';
+
+/** A file handed to the kernel beside its initial RAM disk (multiboot 1, section 3.3, "mods_addr"). */
+export interface BootModule {
+  readonly source: FileSource;
+  /** The module's string. Undefined: the path as it was given, or nothing for bytes. */
+  readonly commandLine?: string | undefined;
+}
+
+/** Everything but `kernel` and `restore` has a default; see `resolvePartitionOptions`. */
+export interface PartitionOptions {
+  /** bzImage, ELF with a PVH note, or multiboot 1 ELF32. Exactly one of `kernel` and `restore` is given. */
+  readonly kernel?: FileSource | undefined;
+  readonly initrd?: FileSource | undefined;
+  /** The kernel's command line. Default: empty. */
+  readonly append?: string | undefined;
+  readonly modules?: readonly BootModule[] | undefined;
+  /** Bytes of guest memory, a multiple of 4 KiB. Default: 512 MiB. */
+  readonly memory?: number | undefined;
+  /** Virtual processors. Default: 1. */
+  readonly processors?: number | undefined;
+  /** Default: 'real'. */
+  readonly clock?: ClockMode | undefined;
+  /** The debug devices bare-metal test kernels written for QEMU expect. Default: false. */
+  readonly testDevice?: boolean | undefined;
+  /** What a restart asked for by the guest does. Default: 'restart'. */
+  readonly onReboot?: 'restart' | 'stop' | undefined;
+  /** Stops the partition (reason `instructionLimit`) once this many instructions have retired in total. */
+  readonly instructionLimit?: bigint | undefined;
+  /** Called for each intercept, MSR access and hypercall, in order per processor. Slows the guest. */
+  readonly trace?: ((event: TraceEvent) => void) | undefined;
+  /** What `save` gave: the partition continues from there, with the options it was created with. */
+  readonly restore?: FileSource | undefined;
+}
+
+export interface TraceEvent {
+  readonly processor: number;
+  /** Instructions this processor has retired. */
+  readonly instructions: bigint;
+  /** `msr`, `hypercall`, `port`, `mmio`, `cpuid`, `interrupt`, `boot`... */
+  readonly kind: string;
+  /** One line for people, names as the specification spells them: `wrmsr HV_X64_MSR_GUEST_OS_ID 0x8100...`. */
+  readonly text: string;
+}
+
+/** Why a partition stopped. */
+export type StopReason =
+  | { readonly kind: 'powerOff' }
+  /** The guest asked for a restart, with `onReboot: 'stop'`. */
+  | { readonly kind: 'reset' }
+  | { readonly kind: 'tripleFault'; readonly processor: number; readonly state?: InspectNode | undefined }
+  /** The guest reported a crash through the crash MSRs (TLFS, "Partition crash enlightenment"). */
+  | { readonly kind: 'crash'; readonly parameters: readonly bigint[]; readonly message: string }
+  /** The test device ended the run. */
+  | { readonly kind: 'exit'; readonly code: number }
+  /** `turnOff` was called. */
+  | { readonly kind: 'turnedOff' }
+  | { readonly kind: 'instructionLimit' }
+  /** A defect of ours, or the host's: the message says which. */
+  | { readonly kind: 'error'; readonly message: string; readonly cause?: unknown };
+
+export interface PartitionStats {
+  /** Retired by all processors, since the partition was created. */
+  readonly instructions: bigint;
+  /** Processor time spent running guest instructions, all processors together, in seconds; idle time not counted. */
+  readonly busySeconds: number;
+  /** Further counters, by name: exits, interrupts, translation and cache figures. */
+  readonly counters: Readonly<Record<string, number | bigint>>;
+}
+
+/** Live state as a tree. Numbers are shown as given; bigints in hexadecimal. */
+export type InspectNode = { readonly [key: string]: string | number | bigint | boolean | InspectNode };
+
+/** COM1, byte for byte. */
+export interface PartitionConsole {
+  /** Hands bytes to the guest. Resolves when there is room for more: await it to respect the guest's speed. */
+  write(bytes: Uint8Array): Promise<void>;
+  /** The callback owns the bytes it is given. Set it before `start`, or lose what came before. */
+  onData(callback: (bytes: Uint8Array) => void): void;
+}
+
+/** Created stopped: call `start`. `await using` turns it off and frees its threads and memory. */
+export interface Partition extends AsyncDisposable {
+  readonly console: PartitionConsole;
+  start(): void;
+  /** Resolves once, when the partition has stopped for good; never rejects. All console output has been delivered then. */
+  readonly stopped: Promise<StopReason>;
+  /** Pulls the plug; `stopped` resolves with `turnedOff`. Nothing happens when it has stopped. */
+  turnOff(): void;
+  /** Resolves when every processor stands still between two instructions. */
+  pause(): Promise<void>;
+  resume(): void;
+  /** The whole state, versioned, as bytes. Of a paused partition, or of one stopped by `instructionLimit`. */
+  save(): Promise<Uint8Array>;
+  /** Registers, page walk of the instruction pointer, interrupt controllers, devices. In any state. */
+  inspect(): Promise<InspectNode>;
+  stats(): PartitionStats;
+}
+
+export type CreatePartition = (options: PartitionOptions) => Promise<Partition>;

@@ -1,0 +1,84 @@
+/**
+ * The DSDT: processors, the module device that owns the memory-mapped I/O windows with the VMBus below it (the shape of a
+ * Hyper-V generation 2 machine), serial ports, real-time clock, and the value that powers off.
+ */
+
+import type { AddressRange } from '../memory-map.ts';
+import {
+  type Aml,
+  addressSpaceMemory,
+  device,
+  eisaId,
+  integer,
+  io,
+  irqNoFlags,
+  name,
+  packageOf,
+  resourceTemplate,
+  scope,
+  string,
+} from './aml.ts';
+import { table } from './table.ts';
+
+const DSDT_REVISION = 2;
+/** Present, enabled, shown, functioning (section 6.3.7). */
+const STA_PRESENT = 0x0f;
+/** SLP_TYPa that means soft-off to the power management registers. */
+const SLEEP_TYPE_S5 = 5;
+
+const SERIAL_PORTS = [
+  { path: 'COM1', port: 0x3f8, irq: 4 },
+  { path: 'COM2', port: 0x2f8, irq: 3 },
+] as const;
+const RTC = { port: 0x70, count: 2, irq: 8 } as const;
+
+/** Device names have four characters: C000 to CFFF. */
+function processor(uid: number): Aml {
+  const path = `C${uid.toString(16).toUpperCase().padStart(3, '0')}`;
+  return device(path, name('_HID', string('ACPI0007')), name('_UID', integer(uid)));
+}
+
+/** Guests look for the bus by the string "VMBus" and take memory-mapped I/O from the _CRS of its parents. */
+function vmbus(windows: readonly AddressRange[]): Aml {
+  return device(
+    'VMOD',
+    name('_HID', string('ACPI0004')),
+    name('_UID', integer(0)),
+    name('_CRS', resourceTemplate(...windows.map(({ first, size }) => addressSpaceMemory(first, size)))),
+    device(
+      'VMBS',
+      name('_HID', string('VMBus')),
+      name('_UID', integer(0)),
+      name('_DDN', string('VMBUS')),
+      name('_STA', integer(STA_PRESENT)),
+    ),
+  );
+}
+
+function serialPort(index: number, { path, port, irq }: (typeof SERIAL_PORTS)[number]): Aml {
+  return device(
+    path,
+    name('_HID', eisaId('PNP0501')),
+    name('_UID', integer(index + 1)),
+    name('_DDN', string(path)),
+    name('_CRS', resourceTemplate(io(port, 8), irqNoFlags(irq))),
+  );
+}
+
+export function dsdt(processors: number, windows: readonly AddressRange[]): Uint8Array {
+  const body = [
+    ...name('\\_S5', packageOf(integer(SLEEP_TYPE_S5), integer(0), integer(0), integer(0))),
+    ...scope(
+      '\\_SB',
+      ...Array.from({ length: processors }, (_, uid) => processor(uid)),
+      vmbus(windows),
+      ...SERIAL_PORTS.map((serial, index) => serialPort(index, serial)),
+      device(
+        'RTC0',
+        name('_HID', eisaId('PNP0B00')),
+        name('_CRS', resourceTemplate(io(RTC.port, RTC.count), irqNoFlags(RTC.irq))),
+      ),
+    ),
+  ];
+  return table('DSDT', DSDT_REVISION, body);
+}

@@ -1,0 +1,650 @@
+/**
+ * The interpreter's implementation of the semantics port: operands are found through the predecoded record at run time.
+ * The same code serves handlers inside the main loop (memory accesses inline) and handlers that are functions of their
+ * own (memory accesses through helpers); they differ only in how they end, see `Ending`.
+ */
+import { BOUNCE, commitIfBounced, hostAddress, MODIFY, STACK } from '../mmu/access.ts';
+import { ARITHMETIC_FLAGS, Flag, Mode, Segment, Vector, VpState } from '../vp/state.ts';
+import type { FunctionBuilder } from '../wasm/function.ts';
+import type { Operand as Term, Value } from '../wasm/value.ts';
+import type { Form, OperandForm } from '../x86/form.ts';
+import type { HelperContext } from '../x86/library.ts';
+import type { FlagName, FlagValues, Semantics } from '../x86/semantics.ts';
+import { Field } from './record.ts';
+
+type FieldName = Parameters<typeof VpState.offset>[0];
+const at = (name: FieldName): number => VpState.offset(name);
+const GPR = at('gpr');
+const XMM = at('xmm');
+const X87 = at('x87');
+
+/** How a product of a form is chosen; one handler each. */
+export interface Variant {
+  readonly form: Form;
+  readonly size: number;
+  readonly memory: boolean;
+  readonly flat: boolean;
+  readonly lock: boolean;
+  readonly repeat: 'none' | 'rep' | 'repne';
+}
+
+/** How a handler gives control back. */
+export interface Ending {
+  /** Goes on at `rip` in VpState, or leaves the interpreter when `attention` is set. */
+  lookup(): void;
+}
+
+export interface Frame {
+  readonly f: FunctionBuilder;
+  readonly vp: Value;
+  /** Address of the record. */
+  record(): Value;
+  readonly inline: boolean;
+  readonly ending: Ending;
+}
+
+const OPERAND_SIZE: Record<string, number> = { b: 1, w: 2, d: 4, q: 8, x: 16, u: 16 };
+
+export class InterpreterPort implements Semantics {
+  readonly f: FunctionBuilder;
+  readonly size: number;
+  readonly bits: number;
+  readonly flat: boolean;
+  readonly repeat: 'none' | 'rep' | 'repne';
+  readonly #frame: Frame;
+  readonly #variant: Variant;
+  readonly #context: HelperContext;
+  readonly #hosts = new Map<number, Value>();
+  readonly #linears = new Map<number, Value>();
+  /** Set when the handler has given control away on every path. */
+  ended = false;
+
+  constructor(frame: Frame, variant: Variant, context: HelperContext) {
+    this.#frame = frame;
+    this.#variant = variant;
+    this.#context = context;
+    this.f = frame.f;
+    this.size = variant.size;
+    this.bits = variant.size * 8;
+    this.flat = variant.flat;
+    this.repeat = variant.repeat;
+  }
+
+  vp(): Value {
+    return this.#frame.vp;
+  }
+
+  // ---- operands ---------------------------------------------------------------------------------------------------------
+
+  #operand(n: number): OperandForm {
+    const operand = this.#variant.form.operands[n];
+    if (!operand) throw new Error(`${this.#variant.form.mnemonic} has no operand ${n}`);
+    return operand;
+  }
+
+  isMemory(n: number): boolean {
+    const kind = this.#operand(n).kind;
+    return kind === 'O' || kind === 'M' || ((kind === 'E' || kind === 'W' || kind === 'Q') && this.#variant.memory);
+  }
+
+  #bytes(operand: OperandForm): number {
+    const fixed = OPERAND_SIZE[operand.width];
+    if (fixed !== undefined) return fixed;
+    if (operand.width === 'z') return Math.min(this.size, 4);
+    return this.size;
+  }
+
+  #byteField(field: number): Value {
+    return this.f.load('i32.load8_u', this.#frame.record(), field);
+  }
+
+  /** Address of a register operand, less the offset of its file in VpState. */
+  #register(operand: OperandForm): Value {
+    const { vp } = this.#frame;
+    switch (operand.kind) {
+      case 'fixed':
+        return vp.add(operand.register * 8);
+      case 'E':
+      case 'R':
+      case 'W':
+      case 'U':
+      case 'Q':
+      case 'N':
+      case 'ST':
+        return vp.add(this.#byteField(Field.RM));
+      default:
+        return vp.add(this.#byteField(Field.REG));
+    }
+  }
+
+  address(n: number): Value {
+    const operand = this.#operand(n);
+    const { f } = this;
+    const { vp } = this.#frame;
+    const record = this.#frame.record();
+    const displacement = f.load('i64.load', record, Field.DISPLACEMENT);
+    if (operand.kind === 'O') {
+      return this.flat ? displacement : this.#truncate(displacement);
+    }
+    const base = f.load('i64.load', vp.add(this.#byteField(Field.BASE)), GPR);
+    const index = f.load('i64.load', vp.add(this.#byteField(Field.INDEX)), GPR);
+    const scale = f.load('i64.load8_u', record, Field.SCALE);
+    const sum = base.add(index.shl(scale)).add(displacement);
+    return this.flat ? sum : this.#truncate(sum);
+  }
+
+  /** Truncates an offset to the record's address size. */
+  #truncate(offset: Value): Value {
+    const bits = this.f.i64(8).shl(this.#byteField(Field.ADDRESS).and(3).extU());
+    const shift = this.f.i64(64).sub(bits);
+    return offset.shl(shift).shrU(shift);
+  }
+
+  linear(n: number, bytes: number, access: 'read' | 'write'): Value {
+    const known = this.#linears.get(n);
+    if (known) return known;
+    const offset = this.address(n);
+    const linear = this.segmented(this.#byteField(Field.SEGMENT), offset, bytes, access);
+    this.#linears.set(n, linear);
+    return linear;
+  }
+
+  segmented(segment: Value, offset: Value, bytes: Term, access: 'read' | 'write'): Value {
+    const { f } = this;
+    const { vp } = this.#frame;
+    if (this.flat) return offset.add(f.load('i64.load', vp.add(segment.shl(3)), at('segmentBase')));
+    return f.call1(this.#context.helper('linearize'), vp, segment, offset, bytes, access === 'write' ? 1 : 0);
+  }
+
+  #stackMark(): Value {
+    return this.#byteField(Field.ADDRESS).and(STACK);
+  }
+
+  read(n: number): Value {
+    const operand = this.#operand(n);
+    const { f } = this;
+    const bytes = this.#bytes(operand);
+    switch (operand.kind) {
+      case 'I':
+        // The first immediate fills the 64-bit field, a second one the 32-bit field.
+        if (this.#immediateIndex(n) === 1) return f.load('i64.load32_u', this.#frame.record(), Field.IMMEDIATE2);
+        return f.load('i64.load', this.#frame.record(), Field.IMMEDIATE);
+      case 'A':
+        return f.load('i64.load', this.#frame.record(), Field.IMMEDIATE);
+      case 'one':
+        return f.i64(1);
+      case 'S':
+        return f.load('i64.load32_u', this.#frame.vp.add(this.#byteField(Field.REG).shl(2)), at('segmentSelector'));
+      case 'C':
+      case 'D':
+        return this.#byteField(Field.REG).extU();
+      default:
+    }
+    if (this.isMemory(n)) {
+      if (operand.access === 'readwrite') {
+        return f.load(loadName(bytes), this.#modifyHost(n, bytes));
+      }
+      return this.#load(this.linear(n, bytes, 'read'), bytes, this.#stackMark());
+    }
+    return f.load(loadName(bytes), this.#register(operand), GPR);
+  }
+
+  #immediateIndex(n: number): number {
+    return this.#variant.form.operands.slice(0, n).filter((o) => o.kind === 'I' || o.kind === 'J').length;
+  }
+
+  /** Second immediate or far selector of the instruction. */
+  immediate2(): Value {
+    return this.f.load('i64.load32_u', this.#frame.record(), Field.IMMEDIATE2);
+  }
+
+  #modifyHost(n: number, bytes: number): Value {
+    const known = this.#hosts.get(n);
+    if (known) return known;
+    const linear = this.linear(n, bytes, 'write');
+    const host = this.#hostForWrite(linear, bytes, this.#stackMark());
+    this.#hosts.set(n, host);
+    return host;
+  }
+
+  #hostForWrite(linear: Value, bytes: number, stack: Value): Value {
+    const { f } = this;
+    const { vp } = this.#frame;
+    if (!this.#frame.inline) return f.call1(this.#context.helper(`modify_${bytes}`), vp, linear, stack);
+    return hostAddress(f, vp, linear, bytes, true, () =>
+      f.call1(this.#context.helper('store_slow'), vp, linear, bytes, stack.or(MODIFY)),
+    );
+  }
+
+  check(n: number): void {
+    if (this.isMemory(n)) this.#modifyHost(n, this.#bytes(this.#operand(n)));
+  }
+
+  write(n: number, value: Term): void {
+    const operand = this.#operand(n);
+    const { f } = this;
+    const bytes = this.#bytes(operand);
+    if (this.isMemory(n)) {
+      const host = this.#hosts.get(n);
+      if (host) {
+        f.store(storeName(bytes), host, value);
+        commitIfBounced(f, this.#frame.vp, host, this.#context.helper);
+      } else this.#store(this.linear(n, bytes, 'write'), bytes, f.coerce(value, 'i64'), this.#stackMark());
+      return;
+    }
+    this.#storeRegister(this.#register(operand), bytes, f.coerce(value, 'i64'));
+  }
+
+  #storeRegister(address: Value, bytes: number, value: Value): void {
+    // A 32-bit write clears the upper half.
+    if (bytes === 4) this.f.store('i64.store', address, value.zext(32), GPR);
+    else this.f.store(storeName(bytes), address, value, GPR);
+  }
+
+  modify(n: number, next: (old: Value) => Value): Value {
+    if (!(this.#variant.lock && this.isMemory(n))) {
+      const old = this.read(n);
+      this.write(n, next(old));
+      return old;
+    }
+    const { f } = this;
+    const { vp } = this.#frame;
+    const bytes = this.#bytes(this.#operand(n));
+    const host = this.#modifyHost(n, bytes);
+    const result = f.variable('i64');
+    const width = bytes === 8 ? '' : String(bytes * 8);
+    const sign = bytes === 8 ? '' : '_u';
+    const plain = bytes === 1 ? host.eq(vp.add(BOUNCE)) : host.and(bytes - 1).ne(0).or(host.eq(vp.add(BOUNCE)));
+    f.if(
+      plain,
+      () => {
+        f.call(this.#context.helper('split_lock'));
+        const old = f.load(loadName(bytes), host);
+        result.set(old);
+        f.store(storeName(bytes), host, next(old));
+        f.call(this.#context.helper('split_unlock'));
+        commitIfBounced(f, vp, host, this.#context.helper);
+      },
+      () => {
+        const expected = f.variable('i64', f.load(loadName(bytes), host));
+        f.loop((again) => {
+          const old = expected.get();
+          const wanted = next(old);
+          const seen = f.atomic(`i64.atomic.rmw${width}.cmpxchg${sign}`, host, old, bytes === 8 ? wanted : wanted.zext(bytes * 8));
+          expected.set(seen);
+          f.brIf(again, seen.ne(old), false);
+        });
+        result.set(expected.get());
+      },
+      false,
+    );
+    return result.get();
+  }
+
+  /** Host address and alignment check of a 128-bit operand in memory. */
+  #vector(n: number, write: boolean): Value {
+    const operand = this.#operand(n);
+    const linear = this.linear(n, 16, write ? 'write' : 'read');
+    if (operand.width === 'x') this.raiseIf(linear.wrap().and(15).ne(0), Vector.GP, 0);
+    const stack = this.#stackMark();
+    if (write) {
+      return this.f.call1(this.#context.helper('modify_16'), this.#frame.vp, linear, stack);
+    }
+    return this.f.call1(this.#context.helper('load_16'), this.#frame.vp, linear, stack);
+  }
+
+  readV(n: number): Value {
+    if (this.isMemory(n)) return this.f.load('v128.load', this.#vector(n, false));
+    return this.f.load('v128.load', this.#register(this.#operand(n)), XMM);
+  }
+  writeV(n: number, value: Value): void {
+    if (this.isMemory(n)) {
+      const host = this.#vector(n, true);
+      this.f.store('v128.store', host, value);
+      commitIfBounced(this.f, this.#frame.vp, host, this.#context.helper);
+    } else this.f.store('v128.store', this.#register(this.#operand(n)), value, XMM);
+  }
+  read32(n: number): Value {
+    if (this.isMemory(n)) return this.#load(this.linear(n, 4, 'read'), 4, this.#stackMark()).wrap();
+    return this.f.load('i32.load', this.#register(this.#operand(n)), XMM);
+  }
+  read64(n: number): Value {
+    if (this.isMemory(n)) return this.#load(this.linear(n, 8, 'read'), 8, this.#stackMark());
+    return this.f.load('i64.load', this.#register(this.#operand(n)), XMM);
+  }
+  write32(n: number, value: Term): void {
+    const v = this.f.coerce(value, 'i32');
+    if (this.isMemory(n)) this.#store(this.linear(n, 4, 'write'), 4, v.extU(), this.#stackMark());
+    else this.f.store('i32.store', this.#register(this.#operand(n)), v, XMM);
+  }
+  write64(n: number, value: Term): void {
+    const v = this.f.coerce(value, 'i64');
+    if (this.isMemory(n)) this.#store(this.linear(n, 8, 'write'), 8, v, this.#stackMark());
+    else this.f.store('i64.store', this.#register(this.#operand(n)), v, XMM);
+  }
+  readM(n: number): Value {
+    if (this.isMemory(n)) {
+      const bytes = this.#operand(n).width === 'd' ? 4 : 8;
+      return this.#load(this.linear(n, bytes, 'read'), bytes, this.#stackMark());
+    }
+    return this.f.load('i64.load', this.#register(this.#operand(n)), X87);
+  }
+  writeM(n: number, value: Term): void {
+    const v = this.f.coerce(value, 'i64');
+    if (this.isMemory(n)) {
+      this.#store(this.linear(n, 8, 'write'), 8, v, this.#stackMark());
+      return;
+    }
+    const register = this.#register(this.#operand(n));
+    this.f.store('i64.store', register, v, X87);
+    this.f.store('i32.store16', register, 0xffff, X87 + 8);
+  }
+
+  // ---- state --------------------------------------------------------------------------------------------------------------
+
+  reg(index: number, size = this.size): Value {
+    return this.f.load(loadName(size), this.#frame.vp, GPR + index * 8);
+  }
+  setReg(index: number, value: Term, size = this.size): void {
+    const v = this.f.coerce(value, 'i64');
+    if (size === 4) this.f.store('i64.store', this.#frame.vp, v.zext(32), GPR + index * 8);
+    else this.f.store(storeName(size), this.#frame.vp, v, GPR + index * 8);
+  }
+  #field(name: string, index: number): { type: 'i32' | 'i64'; offset: number } {
+    const type = VpState.fields[name as FieldName];
+    if (!type) throw new Error(`VpState has no field ${name}`);
+    const scalar = typeof type === 'string' ? type : type.of;
+    const wide = scalar === 'u64';
+    return { type: wide ? 'i64' : 'i32', offset: at(name as FieldName) + index * (wide ? 8 : 4) };
+  }
+  state(name: string, index = 0): Value {
+    const field = this.#field(name, index);
+    return this.f.load(`${field.type}.load`, this.#frame.vp, field.offset);
+  }
+  setState(name: string, value: Term, index = 0): void {
+    const field = this.#field(name, index);
+    this.f.store(`${field.type}.store`, this.#frame.vp, value, field.offset);
+  }
+  stateAddress(name: string): Value {
+    return this.#frame.vp.add(at(name as FieldName));
+  }
+
+  // ---- memory ----------------------------------------------------------------------------------------------------------------
+
+  #load(linear: Value, bytes: number, stack: Value): Value {
+    const { f } = this;
+    const { vp } = this.#frame;
+    if (!this.#frame.inline) return f.call1(this.#context.helper(`load_${bytes}`), vp, linear, stack);
+    const host = hostAddress(f, vp, linear, bytes, false, () =>
+      f.call1(this.#context.helper('load_slow'), vp, linear, bytes, stack),
+    );
+    return f.load(loadName(bytes), host);
+  }
+  #store(linear: Value, bytes: number, value: Value, stack: Value): void {
+    const { f } = this;
+    const { vp } = this.#frame;
+    if (!this.#frame.inline) {
+      f.call(this.#context.helper(`store_${bytes}`), vp, linear, value, stack);
+      return;
+    }
+    const host = hostAddress(f, vp, linear, bytes, true, () =>
+      f.call1(this.#context.helper('store_slow'), vp, linear, bytes, stack),
+    );
+    f.store(storeName(bytes), host, value);
+    commitIfBounced(f, vp, host, this.#context.helper);
+  }
+  loadLinear(linear: Value, bytes: number): Value {
+    return this.#load(linear, bytes, this.f.i32(0));
+  }
+  storeLinear(linear: Value, bytes: number, value: Term): void {
+    this.#store(linear, bytes, this.f.coerce(value, 'i64'), this.f.i32(0));
+  }
+  loadLinearV(linear: Value): Value {
+    return this.f.load('v128.load', this.f.call1(this.#context.helper('load_16'), this.#frame.vp, linear, 0));
+  }
+  storeLinearV(linear: Value, value: Value): void {
+    const host = this.f.call1(this.#context.helper('modify_16'), this.#frame.vp, linear, 0);
+    this.f.store('v128.store', host, value);
+    commitIfBounced(this.f, this.#frame.vp, host, this.#context.helper);
+  }
+  probe(linear: Value, bytes: Term, access: 'read' | 'write'): void {
+    this.f.call(this.#context.helper('probe'), this.#frame.vp, linear, bytes, access === 'write' ? 2 : 0, 0);
+  }
+
+  // ---- flags -------------------------------------------------------------------------------------------------------------------
+
+  #setLazy(result: Value, carries: Term, aux: Term): void {
+    this.setState('flagResult', result);
+    this.setState('flagCarries', carries);
+    this.setState('flagAux', aux);
+  }
+  flagsAdd(a: Value, b: Value, result: Value): void {
+    const carries = a.and(b).or(a.or(b).and(result.not()));
+    this.#setLazy(result.sext(this.bits), carries.shl(64 - this.bits), a.xor(b).xor(result).wrap().and(0x10));
+  }
+  flagsSub(a: Value, b: Value, result: Value): void {
+    const borrows = a.not().and(b).or(a.xor(b).not().and(result));
+    this.#setLazy(result.sext(this.bits), borrows.shl(64 - this.bits), a.xor(b).xor(result).wrap().and(0x10));
+  }
+  flagsLogic(result: Value): void {
+    this.#setLazy(result.sext(this.bits), 0, 0);
+  }
+  #carries(cf: Value, of: Value): Value {
+    return cf.extU().shl(63).or(cf.xor(of).extU().shl(62));
+  }
+  flagsResult(result: Value, values: FlagValues): void {
+    const { f } = this;
+    const value = (name: FlagName): Value => {
+      const given = values[name];
+      return given === undefined ? this.flag(name) : f.coerce(given, 'i32');
+    };
+    const carries = this.#carries(value('CF'), value('OF'));
+    const aux = value('AF').shl(4);
+    this.#setLazy(result.sext(this.bits), carries, aux);
+  }
+  setFlags(values: FlagValues): void {
+    const { f } = this;
+    const value = (name: FlagName): Value => {
+      const given = values[name];
+      return given === undefined ? this.flag(name) : f.coerce(given, 'i32');
+    };
+    if (values.CF !== undefined || values.OF !== undefined) this.setState('flagCarries', this.#carries(value('CF'), value('OF')));
+    const shape = values.ZF !== undefined || values.SF !== undefined || values.PF !== undefined;
+    if (shape) {
+      const zf = value('ZF');
+      const aux = value('AF').shl(4).or(value('PF').xor(zf).shl(8)).or(value('SF').shl(31));
+      this.setState('flagAux', aux);
+      this.setState('flagResult', zf.xor(1).extU());
+    } else if (values.AF !== undefined) {
+      this.setState('flagAux', this.state('flagAux').and(~0x10).or(value('AF').shl(4)));
+    }
+  }
+  flag(name: FlagName): Value {
+    switch (name) {
+      case 'CF':
+        return this.state('flagCarries').shrU(63).wrap();
+      case 'OF': {
+        const carries = this.state('flagCarries');
+        return carries.xor(carries.shl(1)).shrU(63).wrap();
+      }
+      case 'ZF':
+        return this.state('flagResult').eqz();
+      case 'SF':
+        return this.state('flagResult').shrU(63).wrap().xor(this.state('flagAux').shrU(31));
+      case 'AF':
+        return this.state('flagAux').shrU(4).and(1);
+      case 'PF': {
+        const low = this.state('flagResult').wrap().xor(this.state('flagAux').shrU(8)).and(0xff);
+        return low.popcnt().and(1).xor(1);
+      }
+    }
+  }
+  condition(code: number): Value {
+    const positive = (): Value => {
+      switch (code >> 1) {
+        case 0:
+          return this.flag('OF');
+        case 1:
+          return this.state('flagCarries').ltS(0);
+        case 2:
+          return this.flag('ZF');
+        case 3:
+          return this.flag('CF').or(this.flag('ZF'));
+        case 4:
+          return this.flag('SF');
+        case 5:
+          return this.flag('PF');
+        case 6:
+          return this.flag('SF').xor(this.flag('OF'));
+        default:
+          return this.flag('SF').xor(this.flag('OF')).or(this.flag('ZF'));
+      }
+    };
+    return code & 1 ? positive().eqz() : positive();
+  }
+  rflags(): Value {
+    const bit = (name: FlagName, shift: number): Value => this.flag(name).shl(shift);
+    return this.state('flags')
+      .or(bit('CF', 0)).or(bit('PF', 2)).or(bit('AF', 4)).or(bit('ZF', 6)).or(bit('SF', 7)).or(bit('OF', 11))
+      .extU();
+  }
+  setRflags(value: Value, mask: Term): void {
+    const { f } = this;
+    const m = f.coerce(mask, 'i64').wrap();
+    const old = this.rflags().wrap();
+    const next = old.and(m.not()).or(value.wrap().and(m));
+    const bit = (shift: number): Value => next.shrU(shift).and(1);
+    this.setState('flags', next.and(~ARITHMETIC_FLAGS).or(2));
+    const zf = bit(6);
+    this.setState('flagResult', zf.xor(1).extU());
+    this.setState('flagCarries', this.#carries(bit(0), bit(11)));
+    this.setState('flagAux', next.and(0x10).or(bit(2).xor(zf).shl(8)).or(bit(7).shl(31)));
+    // A trap flag that is now set must be seen after the next instruction.
+    f.if(next.and(Flag.TF), () => {
+      this.setState('attention', 1);
+    }, undefined, false);
+  }
+
+  // ---- stack -------------------------------------------------------------------------------------------------------------------
+
+  /** Linear address of `offset` in the stack segment, for an access of the operand size. */
+  #stackLinear(offset: Value, access: 'read' | 'write'): Value {
+    if (this.flat) return offset;
+    return this.f.call1(
+      this.#context.helper('linearize'), this.#frame.vp, Segment.SS, offset, this.size, access === 'write' ? 1 : 0,
+    );
+  }
+  /** The stack pointer truncated to the stack's address size. */
+  stackPointer(): Value {
+    const rsp = this.reg(4, 8);
+    return this.flat ? rsp : this.f.call1(this.#context.helper('stack_offset'), this.#frame.vp, rsp);
+  }
+  /** Sets as much of RSP as the stack's address size covers. */
+  setStackPointer(value: Value): void {
+    if (this.flat) this.setReg(4, value, 8);
+    else this.f.call(this.#context.helper('set_stack_pointer'), this.#frame.vp, value);
+  }
+  push(value: Term): void {
+    const { f } = this;
+    const v = f.coerce(value, 'i64');
+    const rsp = this.reg(4, 8).sub(this.size);
+    const offset = this.flat ? rsp : f.call1(this.#context.helper('stack_offset'), this.#frame.vp, rsp);
+    this.#store(this.#stackLinear(offset, 'write'), this.size, v, f.i32(STACK));
+    this.setStackPointer(rsp);
+  }
+  top(): Value {
+    return this.#load(this.#stackLinear(this.stackPointer(), 'read'), this.size, this.f.i32(STACK));
+  }
+  drop(bytes?: Term): void {
+    this.setStackPointer(this.reg(4, 8).add(this.f.coerce(bytes ?? this.size, 'i64')));
+  }
+
+  // ---- control flow -------------------------------------------------------------------------------------------------------------
+
+  current(): Value {
+    const ip = this.state('blockIp').add(this.f.load('i64.load8_u', this.#frame.record(), Field.IP));
+    return this.flat || !this.#variant.form.flavored ? ip : this.#wrapIp(ip);
+  }
+  next(): Value {
+    const ip = this.current().add(this.f.load('i64.load8_u', this.#frame.record(), Field.LENGTH));
+    return this.flat ? ip : this.#wrapIp(ip);
+  }
+  /** EIP and IP wrap; RIP does not. */
+  #wrapIp(ip: Value): Value {
+    const { f } = this;
+    const mode = this.state('mode');
+    const long = mode.and(Mode.LONG64).ne(0);
+    return f.select(long, ip, ip.and(0xffff_ffff));
+  }
+  target(n: number): Value {
+    if (this.#operand(n).kind !== 'J') throw new Error('target() takes a relative operand');
+    return this.state('blockIp').add(this.f.load('i64.load', this.#frame.record(), Field.IMMEDIATE));
+  }
+  jump(target: Value): void {
+    const { f } = this;
+    if (this.flat) {
+      const to = this.size === 2 ? target.zext(16) : target;
+      // Only an indirect or wildly relative jump can leave canonical space.
+      this.raiseIf(to.shl(16).shrS(16).ne(to), Vector.GP, 0);
+      this.setState('rip', to);
+    } else {
+      const to = this.size === 2 ? target.zext(16) : this.#wrapIp(target);
+      f.call(this.#context.helper('check_jump'), this.#frame.vp, to);
+      this.setState('rip', to);
+    }
+    this.#frame.ending.lookup();
+    this.ended = true;
+  }
+  branch(condition: Value, n: number): void {
+    this.f.if(condition, () => {
+      this.jump(this.target(n));
+    });
+    // A block ends at a conditional branch too: the record that follows continues it.
+    this.ended = false;
+  }
+
+  // ---- exceptions ------------------------------------------------------------------------------------------------------------------
+
+  raise(vector: number, error?: Term): void {
+    this.setState('faultVector', vector);
+    this.setState('faultError', error ?? -1);
+    this.f.throw(this.#context.fault);
+  }
+  raiseIf(condition: Value, vector: number, error?: Term): void {
+    this.f.if(condition, () => {
+      this.raise(vector, error);
+    }, undefined, false);
+  }
+  requireCpl0(): void {
+    this.raiseIf(this.state('cpl').ne(0), Vector.GP, 0);
+  }
+  helper(name: string, ...args: Term[]): Value[] {
+    return this.f.call(this.#context.helper(name), ...args);
+  }
+  #leave(): void {
+    this.setState('rip', this.current());
+    this.setState('nextRip', this.next());
+  }
+  system(name: string, a: Term = 0, b: Term = 0): void {
+    this.#leave();
+    this.f.call(this.#context.helper(`system:${name}`), a, b);
+    this.#frame.ending.lookup();
+    this.ended = true;
+  }
+  systemValue(name: string, a: Term = 0, b: Term = 0): Value {
+    this.#leave();
+    return this.f.call1(this.#context.helper(`system:${name}`), a, b);
+  }
+  endBlock(): void {
+    this.setState('rip', this.next());
+    this.#frame.ending.lookup();
+    this.ended = true;
+  }
+}
+
+export function loadName(bytes: number): string {
+  return bytes === 8 ? 'i64.load' : `i64.load${bytes * 8}_u`;
+}
+export function storeName(bytes: number): string {
+  return bytes === 8 ? 'i64.store' : `i64.store${bytes * 8}`;
+}

@@ -1,0 +1,63 @@
+/**
+ * Where things are in a partition's shared WebAssembly memory. One 32-bit memory holds everything that several threads
+ * of a partition share; guest-physical RAM stands last.
+ *
+ *   0          a guard page: address 0 is never valid
+ *   64 KiB     partition-wide words and platform state (see PlatformArea users)
+ *   4 MiB      page map: one u32 for each guest-physical page below 4 GiB
+ *   8 MiB      one area per virtual processor (VP_AREA bytes each)
+ *   then       guest RAM and other backed regions, page-aligned
+ */
+import { VpState } from '../vp/state.ts';
+
+export const PAGE = 4096;
+export const PLATFORM_AREA = 0x1_0000;
+export const PLATFORM_AREA_SIZE = 0x20_0000;
+export const PAGE_MAP = 0x40_0000;
+export const VP_AREAS = 0x80_0000;
+
+/** Page map entry: host page address (page-aligned byte offset in the memory) | flags. Zero: nothing backs the page. */
+export const PageFlag = {
+  PRESENT: 1,
+  WRITABLE: 2,
+  /** Some processor has decoded instructions from the page: stores must invalidate. */
+  CODE: 4,
+  /** Stored to since the flag was last cleared. */
+  DIRTY: 8,
+} as const;
+
+/** Offsets within a processor's area. */
+export const VP_STATE = 0;
+/** Four contexts (user, supervisor, supervisor with SMAP in force, and one that is never filled) of two TLBs each. */
+export const TLB = 0x1_0000;
+export const TLB_ENTRIES = 1024;
+export const TLB_ENTRY = 16;
+export const TLB_WRITE = TLB_ENTRIES * TLB_ENTRY;
+export const TLB_CONTEXT_SHIFT = 15;
+export const TLB_CONTEXTS = 4;
+/** Instruction TLB: {tag u64, guest-physical page u32, -} by linear page; two contexts, user and supervisor. */
+export const CODE_TLB = TLB + (TLB_CONTEXTS << TLB_CONTEXT_SHIFT);
+export const CODE_TLB_ENTRIES = 1024;
+export const CODE_TLB_CONTEXT = CODE_TLB_ENTRIES * 16;
+/** Jump cache: {linear address u64, mode u32, record address u32}, by linear address. */
+export const JUMP_CACHE = CODE_TLB + 2 * CODE_TLB_CONTEXT;
+export const JUMP_CACHE_ENTRIES = 4096;
+/** Block table: {guest-physical address u32, mode u32, record address u32, -}, by guest-physical address. */
+export const BLOCK_TABLE = JUMP_CACHE + JUMP_CACHE_ENTRIES * 16;
+export const BLOCK_TABLE_ENTRIES = 65536;
+/** Predecoded records. */
+export const RECORDS = BLOCK_TABLE + BLOCK_TABLE_ENTRIES * 16;
+export const RECORDS_SIZE = 0x180_0000;
+export const VP_AREA = 0x200_0000;
+
+/** No canonical address is within a page of this tag. */
+export const INVALID_TAG = 0x8000_0000_0000_0000n;
+
+if (VpState.size > TLB || RECORDS + RECORDS_SIZE > VP_AREA) throw new Error('virtual processor area overflows');
+
+export function vpArea(index: number): number {
+  return VP_AREAS + index * VP_AREA;
+}
+export function ramBase(processors: number): number {
+  return VP_AREAS + processors * VP_AREA;
+}

@@ -1,0 +1,428 @@
+/**
+ * Memory accesses: the inline TLB check that every product emits, and the slow paths behind it (TLB fill, page crossing,
+ * memory-mapped I/O, stores to pages that hold code). A slow path returns the address in linear memory at which the
+ * access may be made: usually in guest RAM, else the processor's bounce buffer, which `store_commit` then carries out.
+ */
+import {
+  INVALID_TAG, PageFlag, TLB, TLB_CONTEXT_SHIFT, TLB_CONTEXTS, TLB_ENTRIES, TLB_WRITE, PAGE_MAP,
+  CODE_TLB, CODE_TLB_CONTEXT, CODE_TLB_ENTRIES, JUMP_CACHE, JUMP_CACHE_ENTRIES,
+} from '../memory/layout.ts';
+import { Vector, VpState } from '../vp/state.ts';
+import type { FunctionBuilder } from '../wasm/function.ts';
+import type { Value } from '../wasm/value.ts';
+import type { HelperContext, HelperDefinition } from '../x86/library.ts';
+import { Access, EFER_LMA } from './walk.ts';
+
+const at = (name: Parameters<typeof VpState.offset>[0]): number => VpState.offset(name);
+export const BOUNCE = at('bounce');
+/** Last argument of the slow paths: the access is through SS, so a non-canonical address is #SS. */
+export const STACK = 0x80;
+/** Context 3 is never filled: every access takes the slow path, which checks alignment (#AC). */
+const CHECKED_CONTEXT = 3;
+
+/** Address of the read TLB entry for a linear address; the write TLB's is TLB_WRITE further. */
+export function tlbEntry(f: FunctionBuilder, vp: Value, linear: Value): Value {
+  const context = f.load('i32.load', vp, at('tlbContext')).shl(TLB_CONTEXT_SHIFT);
+  return vp.add(context).add(linear.wrap().shrU(8).and((TLB_ENTRIES - 1) << 4));
+}
+
+/** Inline: the host address for an access of `bytes` at `linear`, by the TLB or by `slow`. */
+export function hostAddress(
+  f: FunctionBuilder, vp: Value, linear: Value, bytes: number, write: boolean, slow: () => Value,
+): Value {
+  const entry = tlbEntry(f, vp, linear);
+  const offset = TLB + (write ? TLB_WRITE : 0);
+  const host = f.variable('i32');
+  const within = linear.sub(f.load('i64.load', entry, offset)).ltU(4097 - bytes);
+  f.if(
+    within,
+    () => {
+      host.set(linear.wrap().add(f.load('i32.load', entry, offset + 8)));
+    },
+    () => {
+      host.set(slow());
+    },
+    true,
+  );
+  return host.get();
+}
+
+function raise(f: FunctionBuilder, vp: Value, context: HelperContext, vector: number | Value, error: number): void {
+  f.store('i32.store', vp, vector, at('faultVector'));
+  f.store('i32.store', vp, error, at('faultError'));
+  f.throw(context.fault);
+}
+
+/** #GP(0) or #SS(0) for a non-canonical address, #AC(0) for an unaligned one while alignment is checked. */
+function checkAddress(f: FunctionBuilder, vp: Value, linear: Value, size: Value, stack: Value, context: HelperContext): void {
+  const last = linear.add(size.extU()).sub(1);
+  const bad = linear.shl(16).shrS(16).ne(linear).or(last.shl(16).shrS(16).ne(last));
+  f.if(bad.and(f.load('i64.load', vp, at('efer')).and(EFER_LMA).ne(0)), () => {
+    raise(f, vp, context, f.select(stack, Vector.SS, Vector.GP), 0);
+  });
+  f.if(f.load('i32.load', vp, at('tlbContext')).eq(CHECKED_CONTEXT), () => {
+    f.if(linear.wrap().and(size.sub(1)).ne(0).and(size.leU(8)), () => {
+      raise(f, vp, context, Vector.AC, 0);
+    });
+  });
+}
+
+const userBit = (f: FunctionBuilder, vp: Value): Value =>
+  f.select(f.load('i32.load', vp, at('cpl')).eq(3), Access.USER, 0);
+
+/** Writes a TLB entry in the context in use. */
+function fill(f: FunctionBuilder, vp: Value, linear: Value, hostPage: Value, write: boolean): void {
+  f.if(f.load('i32.load', vp, at('tlbContext')).ne(CHECKED_CONTEXT), () => {
+    const entry = tlbEntry(f, vp, linear);
+    const offset = TLB + (write ? TLB_WRITE : 0);
+    const page = linear.and(-4096);
+    f.store('i64.store', entry, page, offset);
+    f.store('i32.store', entry, hostPage.sub(page.wrap()), offset + 8);
+  });
+}
+
+const load: HelperDefinition = {
+  // (vp, linear, size, stack) -> address to load from
+  name: 'load_slow',
+  type: { params: ['i32', 'i64', 'i32', 'i32'], results: ['i32'] },
+  build(f, helper, context) {
+    const [vp, linear, size, stack] = [f.param(0), f.param(1), f.param(2), f.param(3)];
+    checkAddress(f, vp, linear, size, stack, context);
+    f.store('i64.store', vp, f.load('i64.load', vp, at('tlbMisses')).add(1), at('tlbMisses'));
+    f.return(f.call1(helper('load_at'), vp, linear, size, userBit(f, vp), 1));
+  },
+};
+
+const loadAt: HelperDefinition = {
+  // (vp, linear, size, access, fill the TLB?) -> address to load from
+  name: 'load_at',
+  exported: true,
+  type: { params: ['i32', 'i64', 'i32', 'i32', 'i32'], results: ['i32'] },
+  build(f, helper) {
+    const [vp, linear, size, access, fills] = [f.param(0), f.param(1), f.param(2), f.param(3), f.param(4)];
+    const bounce = vp.add(BOUNCE);
+    const offset = linear.wrap().and(4095);
+    f.if(
+      offset.add(size).leU(4096),
+      () => {
+        const gpa = f.call1(helper('walk'), vp, linear, access);
+        const entry = f.call1(helper('page_entry'), gpa);
+        f.if(entry.eqz(), () => {
+          f.call(helper('mmio_read'), gpa, size);
+          f.return(bounce);
+        });
+        const page = entry.and(-4096);
+        f.if(fills, () => {
+          fill(f, vp, linear, page, false);
+        });
+        f.return(page.or(offset));
+      },
+      () => {
+        // Two pages: gather the bytes into the bounce buffer. Unbacked memory reads all ones.
+        const first = f.i32(4096).sub(offset);
+        const gpa0 = f.call1(helper('walk'), vp, linear, access);
+        const gpa1 = f.call1(helper('walk'), vp, f.call1(helper('second_page'), vp, linear), access);
+        f.call(helper('gather'), vp, gpa0, gpa1, size, first);
+        f.return(bounce);
+      },
+    );
+    f.return(0);
+  },
+};
+
+/** The linear address of the page after `linear`'s; outside 64-bit mode addresses wrap at 4 GiB. */
+const secondPage: HelperDefinition = {
+  name: 'second_page',
+  type: { params: ['i32', 'i64'], results: ['i64'] },
+  build(f) {
+    const next = f.param(1).and(-4096).add(4096);
+    const wide = f.load('i64.load', f.param(0), at('efer')).and(EFER_LMA).ne(0);
+    f.return(f.select(wide, next, next.and(0xffff_ffff)));
+  },
+};
+
+const gather: HelperDefinition = {
+  // (vp, gpa of the first part, gpa of the second page, size, bytes of the first part)
+  name: 'gather',
+  type: { params: ['i32', 'i64', 'i64', 'i32', 'i32'], results: [] },
+  build(f, helper) {
+    const [vp, gpa0, gpa1, size, first] = [f.param(0), f.param(1), f.param(2), f.param(3), f.param(4)];
+    const entry0 = f.call1(helper('page_entry'), gpa0);
+    const entry1 = f.call1(helper('page_entry'), gpa1);
+    const host0 = entry0.and(-4096).or(gpa0.wrap().and(4095));
+    const host1 = entry1.and(-4096).or(gpa1.wrap().and(4095)).sub(first);
+    const i = f.variable('i32', 0);
+    f.loop((again) => {
+      const inFirst = i.get().ltU(first);
+      const byte = f.variable('i32', 0xff);
+      f.if(f.select(inFirst, entry0, entry1), () => {
+        byte.set(f.load('i32.load8_u', f.select(inFirst, host0, host1).add(i.get())));
+      });
+      f.store('i32.store8', vp.add(i.get()), byte.get(), BOUNCE);
+      i.set(i.get().add(1));
+      f.brIf(again, i.get().ltU(size));
+    });
+  },
+};
+
+const store: HelperDefinition = {
+  // (vp, linear, size, stack) -> address to store to; the bounce buffer is filled with what memory holds (read-modify-write)
+  name: 'store_slow',
+  type: { params: ['i32', 'i64', 'i32', 'i32'], results: ['i32'] },
+  build(f, helper, context) {
+    const [vp, linear, size, stack] = [f.param(0), f.param(1), f.param(2), f.param(3)];
+    checkAddress(f, vp, linear, size, stack.and(STACK), context);
+    f.store('i64.store', vp, f.load('i64.load', vp, at('tlbMisses')).add(1), at('tlbMisses'));
+    f.return(f.call1(helper('store_at'), vp, linear, size, userBit(f, vp).or(Access.WRITE), f.i32(1).or(stack.and(MODIFY))));
+  },
+};
+/** Flag in the last argument of store_slow: the old contents are needed (read-modify-write). */
+export const MODIFY = 0x100;
+
+const storeAt: HelperDefinition = {
+  // (vp, linear, size, access, 1: fill the TLB | MODIFY) -> address to store to
+  name: 'store_at',
+  exported: true,
+  type: { params: ['i32', 'i64', 'i32', 'i32', 'i32'], results: ['i32'] },
+  build(f, helper) {
+    const [vp, linear, size, access, how] = [f.param(0), f.param(1), f.param(2), f.param(3), f.param(4)];
+    const offset = linear.wrap().and(4095);
+    const first = f.i32(4096).sub(offset);
+    const gpa0 = f.call1(helper('walk'), vp, linear, access);
+    f.if(first.geU(size), () => {
+      const entry = f.call1(helper('page_entry'), gpa0);
+      const writable = PageFlag.PRESENT | PageFlag.WRITABLE;
+      f.if(entry.and(writable).eq(writable), () => {
+        const page = entry.and(-4096);
+        f.if(
+          entry.and(PageFlag.CODE),
+          () => {
+            f.call(helper('code_written'), gpa0.wrap(), size);
+          },
+          () => {
+            f.if(how.and(1), () => {
+              fill(f, vp, linear, page, true);
+              fill(f, vp, linear, page, false);
+            });
+          },
+        );
+        f.if(entry.and(PageFlag.DIRTY).eqz(), () => {
+          const cell = gpa0.wrap().shrU(12).shl(2).add(PAGE_MAP);
+          f.atomic('i32.atomic.rmw.or', cell, PageFlag.DIRTY);
+        });
+        f.return(page.or(offset));
+      });
+    });
+    f.store('i64.store', vp, gpa0, at('bounceGpa'));
+    f.store('i32.store', vp, size, at('bounceSize'));
+    f.if(
+      first.ltU(size),
+      () => {
+        const gpa1 = f.call1(helper('walk'), vp, f.call1(helper('second_page'), vp, linear), access);
+        f.store('i64.store', vp, gpa1, at('bounceGpa') + 8);
+        f.store('i32.store', vp, first, at('bounceFirst'));
+        f.call(helper('gather'), vp, gpa0, gpa1, size, first);
+      },
+      () => {
+        f.store('i32.store', vp, size, at('bounceFirst'));
+        f.if(how.and(MODIFY), () => {
+          f.call(helper('bounce_read'), vp, gpa0, size);
+        });
+      },
+    );
+    f.return(vp.add(BOUNCE));
+  },
+};
+
+const bounceRead: HelperDefinition = {
+  name: 'bounce_read',
+  type: { params: ['i32', 'i64', 'i32'], results: [] },
+  build(f, helper) {
+    const [vp, gpa, size] = [f.param(0), f.param(1), f.param(2)];
+    const entry = f.call1(helper('page_entry'), gpa);
+    f.if(
+      entry.eqz(),
+      () => {
+        f.call(helper('mmio_read'), gpa, size);
+      },
+      () => {
+        // Read-only memory.
+        f.memoryCopy(vp.add(BOUNCE), entry.and(-4096).or(gpa.wrap().and(4095)), size);
+      },
+    );
+  },
+};
+
+const commit: HelperDefinition = {
+  // Carries out the store that is in the bounce buffer.
+  name: 'store_commit',
+  exported: true,
+  type: { params: ['i32'], results: [] },
+  build(f, helper) {
+    const vp = f.param(0);
+    const size = f.load('i32.load', vp, at('bounceSize'));
+    const first = f.load('i32.load', vp, at('bounceFirst'));
+    const gpa0 = f.load('i64.load', vp, at('bounceGpa'));
+    f.call(helper('store_part'), vp, gpa0, 0, first);
+    f.if(first.ltU(size), () => {
+      f.call(helper('store_part'), vp, f.load('i64.load', vp, at('bounceGpa') + 8), first, size.sub(first));
+    });
+  },
+};
+
+const storePart: HelperDefinition = {
+  // (vp, gpa, offset in the bounce buffer, bytes): one page's part
+  name: 'store_part',
+  type: { params: ['i32', 'i64', 'i32', 'i32'], results: [] },
+  build(f, helper) {
+    const [vp, gpa, from, size] = [f.param(0), f.param(1), f.param(2), f.param(3)];
+    const entry = f.call1(helper('page_entry'), gpa);
+    f.if(entry.eqz(), () => {
+      f.call(helper('mmio_write'), gpa, from, size);
+      f.return();
+    });
+    f.if(entry.and(PageFlag.WRITABLE).eqz(), () => {
+      f.return();
+    });
+    f.if(entry.and(PageFlag.CODE), () => {
+      f.call(helper('code_written'), gpa.wrap(), size);
+    });
+    f.atomic('i32.atomic.rmw.or', gpa.wrap().shrU(12).shl(2).add(PAGE_MAP), PageFlag.DIRTY);
+    f.memoryCopy(entry.and(-4096).or(gpa.wrap().and(4095)), vp.add(BOUNCE).add(from), size);
+  },
+};
+
+/** Plain loads and stores as functions, for instructions outside the main loop. (vp, linear, stack) */
+function plainAccess(bytes: number): HelperDefinition[] {
+  const loadName = bytes === 8 ? 'i64.load' : `i64.load${bytes * 8}_u`;
+  const storeName = bytes === 8 ? 'i64.store' : `i64.store${bytes * 8}`;
+  return [
+    {
+      name: `load_${bytes}`,
+      type: { params: ['i32', 'i64', 'i32'], results: ['i64'] },
+      build(f, helper) {
+        const [vp, linear, stack] = [f.param(0), f.param(1), f.param(2)];
+        const host = hostAddress(f, vp, linear, bytes, false, () => f.call1(helper('load_slow'), vp, linear, bytes, stack));
+        f.return(f.load(loadName, host));
+      },
+    },
+    {
+      name: `store_${bytes}`,
+      type: { params: ['i32', 'i64', 'i64', 'i32'], results: [] },
+      build(f, helper) {
+        const [vp, linear, value, stack] = [f.param(0), f.param(1), f.param(2), f.param(3)];
+        const host = hostAddress(f, vp, linear, bytes, true, () => f.call1(helper('store_slow'), vp, linear, bytes, stack));
+        f.store(storeName, host, value);
+        commitIfBounced(f, vp, host, helper);
+      },
+    },
+    {
+      // Address to modify memory at; after the store, the caller commits if it is the bounce buffer.
+      name: `modify_${bytes}`,
+      type: { params: ['i32', 'i64', 'i32'], results: ['i32'] },
+      build(f, helper) {
+        const [vp, linear, stack] = [f.param(0), f.param(1), f.param(2)];
+        f.return(
+          hostAddress(f, vp, linear, bytes, true, () => f.call1(helper('store_slow'), vp, linear, bytes, stack.or(MODIFY))),
+        );
+      },
+    },
+  ];
+}
+
+export function commitIfBounced(f: FunctionBuilder, vp: Value, host: Value, helper: HelperContext['helper']): void {
+  f.if(
+    host.eq(vp.add(BOUNCE)),
+    () => {
+      f.call(helper('store_commit'), vp);
+    },
+    undefined,
+    false,
+  );
+}
+
+/** Host addresses for 16-byte accesses. */
+const wide: HelperDefinition[] = [
+  {
+    name: 'load_16',
+    type: { params: ['i32', 'i64', 'i32'], results: ['i32'] },
+    build(f, helper) {
+      const [vp, linear, stack] = [f.param(0), f.param(1), f.param(2)];
+      f.return(hostAddress(f, vp, linear, 16, false, () => f.call1(helper('load_slow'), vp, linear, 16, stack)));
+    },
+  },
+  {
+    name: 'modify_16',
+    type: { params: ['i32', 'i64', 'i32'], results: ['i32'] },
+    build(f, helper) {
+      const [vp, linear, stack] = [f.param(0), f.param(1), f.param(2)];
+      f.return(hostAddress(f, vp, linear, 16, true, () => f.call1(helper('store_slow'), vp, linear, 16, stack.or(MODIFY))));
+    },
+  },
+];
+
+const flushes: HelperDefinition[] = [
+  {
+    // Drops every translation of the processor.
+    name: 'flush_tlb',
+    exported: true,
+    type: { params: ['i32'], results: [] },
+    build(f) {
+      const vp = f.param(0);
+      f.memoryFill(vp.add(TLB), 0x80, TLB_CONTEXTS << TLB_CONTEXT_SHIFT);
+      f.memoryFill(vp.add(CODE_TLB), 0x80, 2 * CODE_TLB_CONTEXT);
+      f.memoryFill(vp.add(JUMP_CACHE), 0x80, JUMP_CACHE_ENTRIES * 16);
+    },
+  },
+  {
+    // Drops the write translations, so that stores to pages that now hold code (or are logged) take the slow path.
+    name: 'flush_writes',
+    exported: true,
+    type: { params: ['i32'], results: [] },
+    build(f) {
+      for (let context = 0; context < TLB_CONTEXTS; context++)
+        f.memoryFill(f.param(0).add(TLB + TLB_WRITE + (context << TLB_CONTEXT_SHIFT)), 0x80, TLB_WRITE);
+    },
+  },
+  {
+    // Drops the translations of one linear page.
+    name: 'flush_page',
+    exported: true,
+    type: { params: ['i32', 'i64'], results: [] },
+    build(f) {
+      const vp = f.param(0);
+      const linear = f.param(1);
+      const entry = vp.add(linear.wrap().shrU(8).and((TLB_ENTRIES - 1) << 4));
+      for (let context = 0; context < TLB_CONTEXTS; context++) {
+        for (const kind of [0, TLB_WRITE])
+          f.store('i64.store', entry, INVALID_TAG, TLB + (context << TLB_CONTEXT_SHIFT) + kind);
+      }
+      const code = vp.add(linear.wrap().shrU(8).and((CODE_TLB_ENTRIES - 1) << 4));
+      f.store('i64.store', code, INVALID_TAG, CODE_TLB);
+      f.store('i64.store', code, INVALID_TAG, CODE_TLB + CODE_TLB_CONTEXT);
+      f.memoryFill(vp.add(JUMP_CACHE), 0x80, JUMP_CACHE_ENTRIES * 16);
+    },
+  },
+];
+
+/** Checks that `bytes` (at most a page) at `linear` can be accessed: (vp, linear, bytes, 0 | WRITE, stack). */
+const probe: HelperDefinition = {
+  name: 'probe',
+  type: { params: ['i32', 'i64', 'i32', 'i32', 'i32'], results: [] },
+  build(f, helper, context) {
+    const [vp, linear, bytes, write, stack] = [f.param(0), f.param(1), f.param(2), f.param(3), f.param(4)];
+    checkAddress(f, vp, linear, f.i32(1), stack, context);
+    const access = userBit(f, vp).or(write);
+    f.call(helper('walk'), vp, linear, access);
+    f.if(linear.wrap().and(4095).add(bytes).gtU(4096), () => {
+      const next = f.call1(helper('second_page'), vp, linear);
+      checkAddress(f, vp, next, f.i32(1), stack, context);
+      f.call(helper('walk'), vp, next, access);
+    });
+  },
+};
+
+export const accessHelpers: readonly HelperDefinition[] = [
+  load, loadAt, secondPage, gather, store, storeAt, bounceRead, commit, storePart, probe,
+  ...[1, 2, 4, 8].flatMap(plainAccess), ...wide, ...flushes,
+];

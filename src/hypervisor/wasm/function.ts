@@ -1,0 +1,624 @@
+/**
+ * Builds one WebAssembly function: values (see value.ts) and statements in program order. Control flow is written with
+ * callbacks. On finish() every value is placed: computed inline where its single use stands, kept in a local where it is
+ * used more than once, and dropped where it is not used at all, so a semantic function may compute what nobody reads.
+ *
+ * A load or a variable read keeps its place among stores, calls and assignments; pure operations move freely.
+ */
+import { ByteWriter } from './bytes.ts';
+import { type MemoryOperator, memoryOperator, operator, type ValueType } from './opcodes.ts';
+import { fold, identity, type Operand, Value } from './value.ts';
+
+export interface FunctionType {
+  readonly params: readonly ValueType[];
+  readonly results: readonly ValueType[];
+}
+
+/** A function that can be called: imported, or defined in the same module. Its index is known once all imports are. */
+export interface Callee {
+  readonly name: string;
+  readonly type: FunctionType;
+  index(): number;
+}
+
+export interface Tag {
+  readonly name: string;
+  index(): number;
+}
+
+/** A stretch of code at one nesting level. */
+export interface Region {
+  readonly parent: Region | undefined;
+  readonly loops: number;
+}
+
+export class Label {
+  readonly name: string;
+  constructor(name: string) {
+    this.name = name;
+  }
+}
+
+/** A mutable local. */
+export class Variable {
+  readonly #builder: FunctionBuilder;
+  readonly type: ValueType;
+  readonly local: number;
+  constructor(builder: FunctionBuilder, type: ValueType, local: number) {
+    this.#builder = builder;
+    this.type = type;
+    this.local = local;
+  }
+  get(): Value {
+    return this.#builder.anchor(new Value(this.#builder, this.type, 'get', [], this.local));
+  }
+  set(value: Operand): void {
+    this.#builder.statement({ kind: 'set', args: [this.#builder.coerce(value, this.type)], local: this.local });
+  }
+}
+
+interface Statement {
+  kind:
+    | 'set' | 'store' | 'call' | 'results' | 'if' | 'else' | 'end' | 'block' | 'loop' | 'try' | 'br' | 'brIf' | 'brTable'
+    | 'return' | 'throw' | 'unreachable' | 'bulk' | 'fence' | 'drop';
+  args: readonly Value[];
+  local?: number;
+  label?: Label | undefined;
+  labels?: readonly Label[];
+  callee?: Callee | undefined;
+  tableType?: number;
+  tag?: Tag;
+  memory?: MemoryOperator;
+  offset?: number;
+  code?: readonly number[];
+  results?: readonly Value[];
+  hint?: boolean | undefined;
+}
+
+const TYPE_CODE: Record<ValueType, number> = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b };
+const CONST_CODE = { i32: 0x41, i64: 0x42, f32: 0x43, f64: 0x44 } as const;
+const VOID = 0x40;
+
+export interface FunctionCode {
+  /** The function's body: locals and expression, without its leading size. */
+  readonly body: Uint8Array;
+  /** Offsets in `body` of branches that are hinted, for the branch-hint section. */
+  readonly hints: readonly { readonly at: number; readonly likely: boolean }[];
+}
+
+export class FunctionBuilder {
+  readonly name: string;
+  readonly type: FunctionType;
+  region: Region = { parent: undefined, loops: 0 };
+  readonly #items: (Value | Statement)[] = [];
+  readonly #locals: ValueType[] = [];
+  #freeVariables: Variable[] = [];
+  #openVariables: Variable[] = [];
+  readonly #typeIndex: (type: FunctionType) => number;
+
+  constructor(name: string, type: FunctionType, typeIndex: (type: FunctionType) => number) {
+    this.name = name;
+    this.type = type;
+    this.#typeIndex = typeIndex;
+  }
+
+  // ---- values -------------------------------------------------------------------------------------------------------
+
+  param(index: number): Value {
+    const type = this.type.params[index];
+    if (!type) throw new Error(`${this.name}: no parameter ${index}`);
+    return new Value(this, type, 'param', [], index);
+  }
+
+  constant(type: ValueType, value: number | bigint): Value {
+    return new Value(this, type, 'const', [], value);
+  }
+  i32(value: number): Value {
+    return this.constant('i32', value);
+  }
+  i64(value: number | bigint): Value {
+    return this.constant('i64', value);
+  }
+  /** A v128 constant from its 16 bytes. */
+  v128(bytes: readonly number[]): Value {
+    return new Value(this, 'v128', 'const', [], 0, undefined, bytes);
+  }
+
+  coerce(operand: Operand, type: ValueType): Value {
+    if (!(operand instanceof Value)) return this.constant(type, operand);
+    if (operand.type !== type) throw new Error(`${this.name}: ${operand.type} given where ${type} is needed`);
+    return operand;
+  }
+
+  anchor(value: Value): Value {
+    for (const arg of value.args) this.#checkVisible(arg);
+    this.#items.push(value);
+    return value;
+  }
+
+  /** Any numeric or SIMD instruction by its name; `lanes` are its immediate bytes. */
+  op(name: string, ...args: Operand[]): Value {
+    return this.lane(name, [], ...args);
+  }
+  lane(name: string, lanes: readonly number[], ...args: Operand[]): Value {
+    const op = operator(name);
+    if (args.length !== op.params.length || lanes.length !== op.lanes)
+      throw new Error(`${this.name}: ${name} takes ${op.params.length} operands and ${op.lanes} immediates`);
+    const values = args.map((a, i) => this.coerce(a, op.params[i] as ValueType));
+    const folded = fold(op, values);
+    if (folded) return this.constant(folded.type, folded.value);
+    const same = identity(op, values);
+    if (same) return same;
+    return this.anchor(new Value(this, op.result, 'op', values, 0, op, lanes));
+  }
+
+  /** `a` where the i32 condition is not zero, else `b`; both are evaluated. */
+  select(condition: Value, a: Operand, b: Operand): Value {
+    const type = a instanceof Value ? a.type : b instanceof Value ? b.type : 'i32';
+    const args = [this.coerce(a, type), this.coerce(b, type), this.coerce(condition, 'i32')];
+    if (condition.kind === 'const') return (Number(condition.imm) !== 0 ? args[0] : args[1]) as Value;
+    return this.anchor(new Value(this, type, 'select', args, 0));
+  }
+
+  /** A memory load, `name` as in WebAssembly (`i64.load32_u`); `address` is i32, `offset` a constant added to it. */
+  load(name: string, address: Operand, offset = 0): Value {
+    const op = memoryOperator(name);
+    const at = this.coerce(address, 'i32');
+    return this.anchor(
+      new Value(this, op.type, 'load', [at], offset, op as unknown as ReturnType<typeof operator>),
+    );
+  }
+  store(name: string, address: Operand, value: Operand, offset = 0): void {
+    const op = memoryOperator(name);
+    this.statement({
+      kind: 'store',
+      args: [this.coerce(address, 'i32'), this.coerce(value, op.type)],
+      memory: op,
+      offset,
+    });
+  }
+  /** An atomic read-modify-write or compare-exchange; returns the old value. */
+  atomic(name: string, address: Operand, ...operands: Operand[]): Value {
+    const op = memoryOperator(name);
+    const result = new Value(this, op.type, 'call', [], 0);
+    this.statement({
+      kind: 'store',
+      args: [this.coerce(address, 'i32'), ...operands.map((o) => this.coerce(o, op.type))],
+      memory: op,
+      offset: 0,
+      results: [result],
+    });
+    return result;
+  }
+  atomicFence(): void {
+    this.statement({ kind: 'fence', args: [] });
+  }
+
+  variable(type: ValueType, initial?: Operand): Variable {
+    const free = this.#freeVariables.findIndex((v) => v.type === type);
+    let variable: Variable;
+    if (free >= 0) variable = this.#freeVariables.splice(free, 1)[0] as Variable;
+    else {
+      this.#locals.push(type);
+      variable = new Variable(this, type, this.type.params.length + this.#locals.length - 1);
+    }
+    this.#openVariables.push(variable);
+    if (initial !== undefined) variable.set(initial);
+    return variable;
+  }
+
+  /** Runs `body`; variables it makes are reused afterwards. */
+  scope<T>(body: () => T): T {
+    const outer = this.#openVariables;
+    this.#openVariables = [];
+    const result = body();
+    this.#freeVariables = this.#freeVariables.concat(this.#openVariables);
+    this.#openVariables = outer;
+    return result;
+  }
+
+  // ---- statements ---------------------------------------------------------------------------------------------------
+
+  #checkVisible(value: Value): void {
+    if (value.builder !== this) throw new Error(`${this.name}: a value of ${value.builder.name} is used here`);
+    let at: Region | undefined = this.region;
+    while (at && at !== value.region) at = at.parent;
+    if (!at && value.kind !== 'const' && value.kind !== 'param')
+      throw new Error(`${this.name}: a value made inside a branch is used outside it; use a variable`);
+  }
+
+  statement(statement: Statement): void {
+    for (const arg of statement.args) this.#checkVisible(arg);
+    this.#items.push(statement);
+  }
+
+  #nested(loop: boolean, body: () => void): void {
+    const outer = this.region;
+    this.region = { parent: outer, loops: outer.loops + (loop ? 1 : 0) };
+    body();
+    this.region = outer;
+  }
+
+  /** `likely`: whether the condition is expected to hold; becomes a branch hint. */
+  if(condition: Operand, then: () => void, otherwise?: () => void, likely?: boolean): void {
+    const value = this.coerce(condition, 'i32');
+    if (value.kind === 'const') {
+      if (Number(value.imm) !== 0) then();
+      else otherwise?.();
+      return;
+    }
+    this.statement({ kind: 'if', args: [value], hint: likely });
+    this.#nested(false, then);
+    if (otherwise) {
+      this.statement({ kind: 'else', args: [] });
+      this.#nested(false, otherwise);
+    }
+    this.statement({ kind: 'end', args: [] });
+  }
+  /** A block; branching to its label leaves it. */
+  block(body: (out: Label) => void, name = 'out'): void {
+    const label = new Label(name);
+    this.statement({ kind: 'block', args: [], label });
+    this.#nested(false, () => {
+      body(label);
+    });
+    this.statement({ kind: 'end', args: [] });
+  }
+  /** A loop; branching to its label starts it again; falling off its end leaves it. */
+  loop(body: (again: Label) => void, name = 'again'): void {
+    const label = new Label(name);
+    this.statement({ kind: 'loop', args: [], label });
+    this.#nested(true, () => {
+      body(label);
+    });
+    this.statement({ kind: 'end', args: [] });
+  }
+  /** Runs `body`; where it throws `tag` (without values), runs `handler`. */
+  try(tag: Tag, body: () => void, handler: () => void): void {
+    this.block((done) => {
+      this.block((caught) => {
+        this.statement({ kind: 'try', args: [], tag, label: caught });
+        this.#nested(false, body);
+        this.statement({ kind: 'end', args: [] });
+        this.br(done);
+      });
+      handler();
+    });
+  }
+  br(label: Label): void {
+    this.statement({ kind: 'br', args: [], label });
+  }
+  brIf(label: Label, condition: Operand, likely?: boolean): void {
+    const value = this.coerce(condition, 'i32');
+    if (value.kind === 'const') {
+      if (Number(value.imm) !== 0) this.br(label);
+      return;
+    }
+    this.statement({ kind: 'brIf', args: [value], label, hint: likely });
+  }
+  brTable(index: Operand, labels: readonly Label[], otherwise: Label): void {
+    this.statement({ kind: 'brTable', args: [this.coerce(index, 'i32')], labels, label: otherwise });
+  }
+  call(callee: Callee, ...args: Operand[]): Value[] {
+    return this.#call(callee.type, args, { callee });
+  }
+  /** A call that returns exactly one value. */
+  call1(callee: Callee, ...args: Operand[]): Value {
+    const [value] = this.call(callee, ...args);
+    if (!value) throw new Error(`${callee.name} returns nothing`);
+    return value;
+  }
+  /** call_indirect through table 0. */
+  callIndirect(type: FunctionType, index: Operand, ...args: Operand[]): Value[] {
+    return this.#call(type, args, { tableType: this.#typeIndex(type) }, this.coerce(index, 'i32'));
+  }
+  #call(type: FunctionType, args: readonly Operand[], how: Partial<Statement>, index?: Value): Value[] {
+    if (args.length !== type.params.length)
+      throw new Error(`${this.name}: ${how.callee?.name ?? 'indirect call'} takes ${type.params.length} arguments`);
+    const values = args.map((a, i) => this.coerce(a, type.params[i] as ValueType));
+    if (index) values.push(index);
+    const results = type.results.map((t) => new Value(this, t, 'call', [], 0));
+    this.statement({ kind: 'call', args: values, results, ...how });
+    return results;
+  }
+  return(...values: Operand[]): void {
+    const args = values.map((v, i) => this.coerce(v, this.type.results[i] as ValueType));
+    this.statement({ kind: 'return', args });
+  }
+  throw(tag: Tag): void {
+    this.statement({ kind: 'throw', args: [], tag });
+  }
+  unreachable(): void {
+    this.statement({ kind: 'unreachable', args: [] });
+  }
+  memoryFill(address: Operand, byte: Operand, length: Operand): void {
+    this.#bulk([0xfc, 11, 0], [address, byte, length]);
+  }
+  memoryCopy(to: Operand, from: Operand, length: Operand): void {
+    this.#bulk([0xfc, 10, 0, 0], [to, from, length]);
+  }
+  #bulk(code: readonly number[], args: readonly Operand[]): void {
+    this.statement({ kind: 'bulk', args: args.map((a) => this.coerce(a, 'i32')), code });
+  }
+
+  // ---- placement and encoding -----------------------------------------------------------------------------------------
+
+  /** Decides for each value where it is computed, walking backwards so that all users of a value are seen before it. */
+  #place(): void {
+    const items = this.#items;
+    const effects = new Int32Array(items.length + 1);
+    const loopEnd = new Int32Array(items.length);
+    const open: number[] = [];
+    for (let i = 0; i < items.length; i++) {
+      const item = items[i] as Value | Statement;
+      effects[i + 1] = (effects[i] as number) + (item instanceof Value ? 0 : 1);
+      if (item instanceof Value) continue;
+      if (['if', 'block', 'loop', 'try'].includes(item.kind)) open.push(i);
+      else if (item.kind === 'end') loopEnd[open.pop() as number] = i;
+    }
+    // The end of the outermost loop that holds position `at` but not the value's own region.
+    const loopStack: { start: number; end: number }[] = [];
+    const use = (value: Value, at: number): void => {
+      if (value.kind === 'const' || value.kind === 'param') return;
+      value.uses++;
+      value.useAt = at;
+      const outer = loopStack[value.region.loops];
+      value.lastUse = Math.max(value.lastUse, outer ? outer.end : at);
+    };
+    const ends: number[] = [];
+    for (let i = items.length - 1; i >= 0; i--) {
+      const item = items[i] as Value | Statement;
+      if (item instanceof Value) {
+        if (item.uses === 0) continue;
+        const quiet = effects[item.useAt] === effects[i];
+        const deeper = loopStack.length > item.region.loops;
+        const user = items[item.useAt];
+        const useLoops = user instanceof Value ? user.region.loops : this.#loopsAt[item.useAt];
+        item.inlined = item.uses === 1 && !deeper && useLoops === item.region.loops && (item.kind === 'op' || item.kind === 'select' || quiet);
+        for (const arg of item.args) use(arg, item.inlined ? item.useAt : i);
+        continue;
+      }
+      if (item.kind === 'end') ends.push(i);
+      else if (item.kind === 'if' || item.kind === 'block' || item.kind === 'loop' || item.kind === 'try') ends.pop();
+      if (item.kind === 'end' && this.#opener[i] === 'loop') loopStack.push({ start: -1, end: i });
+      if (item.kind === 'loop') loopStack.pop();
+      for (const arg of item.args) use(arg, i);
+    }
+  }
+
+  #loopsAt: number[] = [];
+  #opener: string[] = [];
+
+  #structure(): void {
+    const stack: string[] = [];
+    let loops = 0;
+    this.#items.forEach((item, i) => {
+      this.#loopsAt[i] = loops;
+      if (item instanceof Value) return;
+      if (item.kind === 'if' || item.kind === 'block' || item.kind === 'loop' || item.kind === 'try') {
+        stack.push(item.kind);
+        if (item.kind === 'loop') loops++;
+      } else if (item.kind === 'end') {
+        const opener = stack.pop() as string;
+        this.#opener[i] = opener;
+        if (opener === 'loop') loops--;
+      }
+    });
+  }
+
+  finish(): FunctionCode {
+    this.#structure();
+    this.#place();
+    const out = new ByteWriter();
+    const hints: { at: number; likely: boolean }[] = [];
+    const free = new Map<ValueType, number[]>();
+    const expiring = new Map<number, Value[]>();
+    const labels: (Label | undefined)[] = [];
+    const localIndex = (type: ValueType): number => {
+      const reusable = free.get(type)?.pop();
+      if (reusable !== undefined) return reusable;
+      this.#locals.push(type);
+      return this.type.params.length + this.#locals.length - 1;
+    };
+    const keep = (value: Value): void => {
+      value.local = localIndex(value.type);
+      const list = expiring.get(value.lastUse);
+      if (list) list.push(value);
+      else expiring.set(value.lastUse, [value]);
+      out.byte(0x21);
+      out.unsigned(value.local);
+    };
+    const emit = (value: Value): void => {
+      if (value.local >= 0) {
+        out.byte(0x20);
+        out.unsigned(value.local);
+        return;
+      }
+      if (value.kind === 'const') this.#constant(out, value);
+      else if (value.kind === 'param' || value.kind === 'get') {
+        out.byte(0x20);
+        out.unsigned(Number(value.imm));
+      } else {
+        for (const arg of value.args) emit(arg);
+        if (value.kind === 'select') {
+          if (value.type === 'v128') out.raw([0x1c, 1, TYPE_CODE.v128]);
+          else out.byte(0x1b);
+        } else if (value.kind === 'load') this.#access(out, value.operator as unknown as MemoryOperator, Number(value.imm));
+        else if (value.kind === 'op' && value.operator) {
+          out.raw(value.operator.code);
+          if (value.lanes) out.raw(value.lanes);
+        } else throw new Error(`${this.name}: a call's result is used before the call`);
+      }
+    };
+    const depth = (label: Label | undefined): number => {
+      const at = labels.lastIndexOf(label);
+      if (at < 0) throw new Error(`${this.name}: branch to a label that is not open`);
+      return labels.length - 1 - at;
+    };
+    this.#items.forEach((item, i) => {
+      if (item instanceof Value) {
+        if (item.uses > 0 && !item.inlined) {
+          emit(item);
+          keep(item);
+        }
+      } else {
+        if (item.kind !== 'else' && item.kind !== 'end') for (const arg of item.args) emit(arg);
+        this.#statement(out, item, labels, depth, hints);
+        const results = item.results ?? [];
+        for (let r = results.length - 1; r >= 0; r--) {
+          const result = results[r] as Value;
+          if (result.uses > 0) keep(result);
+          else out.byte(0x1a);
+        }
+      }
+      for (const value of expiring.get(i) ?? []) {
+        const list = free.get(value.type);
+        if (list) list.push(value.local);
+        else free.set(value.type, [value.local]);
+      }
+    });
+    if (this.type.results.length > 0) out.byte(0x00);
+    out.byte(0x0b);
+    const head = new ByteWriter();
+    const groups: [number, ValueType][] = [];
+    for (const type of this.#locals) {
+      const last = groups.at(-1);
+      if (last && last[1] === type) last[0]++;
+      else groups.push([1, type]);
+    }
+    head.unsigned(groups.length);
+    for (const [count, type] of groups) {
+      head.unsigned(count);
+      head.byte(TYPE_CODE[type]);
+    }
+    const shift = head.length;
+    head.raw(out.view());
+    return { body: head.finish(), hints: hints.map((h) => ({ at: h.at + shift, likely: h.likely })) };
+  }
+
+  #statement(
+    out: ByteWriter,
+    item: Statement,
+    labels: (Label | undefined)[],
+    depth: (label: Label | undefined) => number,
+    hints: { at: number; likely: boolean }[],
+  ): void {
+    const hint = (): void => {
+      if (item.hint !== undefined) hints.push({ at: out.length, likely: item.hint });
+    };
+    switch (item.kind) {
+      case 'set':
+        out.byte(0x21);
+        out.unsigned(item.local as number);
+        break;
+      case 'store':
+        this.#access(out, item.memory as MemoryOperator, item.offset as number);
+        break;
+      case 'call':
+        if (item.callee) {
+          out.byte(0x10);
+          out.unsigned(item.callee.index());
+        } else {
+          out.byte(0x11);
+          out.unsigned(item.tableType as number);
+          out.byte(0);
+        }
+        break;
+      case 'if':
+        hint();
+        out.raw([0x04, VOID]);
+        labels.push(undefined);
+        break;
+      case 'else':
+        out.byte(0x05);
+        break;
+      case 'block':
+      case 'loop':
+        out.raw([item.kind === 'block' ? 0x02 : 0x03, VOID]);
+        labels.push(item.label);
+        break;
+      case 'try':
+        out.raw([0x1f, VOID, 1, 0x00]);
+        out.unsigned((item.tag as Tag).index());
+        out.unsigned(depth(item.label));
+        labels.push(undefined);
+        break;
+      case 'end':
+        out.byte(0x0b);
+        labels.pop();
+        break;
+      case 'br':
+        out.byte(0x0c);
+        out.unsigned(depth(item.label));
+        break;
+      case 'brIf':
+        hint();
+        out.byte(0x0d);
+        out.unsigned(depth(item.label));
+        break;
+      case 'brTable': {
+        out.byte(0x0e);
+        const targets = item.labels as readonly Label[];
+        const memo = new Map<Label, number>();
+        out.unsigned(targets.length);
+        for (const label of targets) {
+          let d = memo.get(label);
+          if (d === undefined) {
+            d = depth(label);
+            memo.set(label, d);
+          }
+          out.unsigned(d);
+        }
+        out.unsigned(depth(item.label));
+        break;
+      }
+      case 'return':
+        out.byte(0x0f);
+        break;
+      case 'throw':
+        out.byte(0x08);
+        out.unsigned((item.tag as Tag).index());
+        break;
+      case 'unreachable':
+        out.byte(0x00);
+        break;
+      case 'bulk':
+        out.raw(item.code as readonly number[]);
+        break;
+      case 'fence':
+        out.raw([0xfe, 0x03, 0x00]);
+        break;
+      case 'drop':
+        out.byte(0x1a);
+        break;
+      case 'results':
+        break;
+    }
+  }
+
+  #constant(out: ByteWriter, value: Value): void {
+    if (value.type === 'v128') {
+      out.raw([0xfd, 0x0c]);
+      out.raw(value.lanes as readonly number[]);
+      return;
+    }
+    out.byte(CONST_CODE[value.type]);
+    if (value.type === 'i32') out.signed32(Number(BigInt.asIntN(32, BigInt(value.imm))));
+    else if (value.type === 'i64') out.signed64(BigInt(value.imm));
+    else {
+      const bytes = new DataView(new ArrayBuffer(8));
+      if (value.type === 'f32') bytes.setFloat32(0, Number(value.imm), true);
+      else bytes.setFloat64(0, Number(value.imm), true);
+      out.raw(new Uint8Array(bytes.buffer, 0, value.type === 'f32' ? 4 : 8));
+    }
+  }
+
+  #access(out: ByteWriter, op: MemoryOperator, offset: number): void {
+    out.raw(op.code);
+    // Guest addresses have any alignment; only atomics must state their natural one.
+    out.unsigned(op.atomic ? op.align : 0);
+    out.unsigned(offset);
+  }
+}
+
+export { TYPE_CODE };

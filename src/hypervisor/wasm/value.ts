@@ -1,0 +1,231 @@
+/**
+ * Values: the nodes of a function under construction. A value is immutable; using it twice computes it once.
+ * Constants fold, so semantics written for run-time operands become cheaper code where an operand is known.
+ */
+import { type Operator, operator, type ValueType } from './opcodes.ts';
+import type { FunctionBuilder, Region } from './function.ts';
+
+export type Operand = Value | number | bigint;
+type Kind = 'const' | 'param' | 'op' | 'load' | 'get' | 'call' | 'select';
+
+export class Value {
+  readonly builder: FunctionBuilder;
+  readonly type: ValueType;
+  readonly kind: Kind;
+  readonly args: readonly Value[];
+  /** Constant value, local index, or memory offset, by kind. */
+  readonly imm: number | bigint;
+  readonly operator: Operator | undefined;
+  readonly lanes: readonly number[] | undefined;
+  readonly region: Region;
+  /** Filled in by the placement pass. */
+  uses = 0;
+  useAt = 0;
+  lastUse = 0;
+  inlined = false;
+  local = -1;
+
+  constructor(
+    builder: FunctionBuilder,
+    type: ValueType,
+    kind: Kind,
+    args: readonly Value[],
+    imm: number | bigint,
+    op?: Operator,
+    lanes?: readonly number[],
+  ) {
+    this.builder = builder;
+    this.type = type;
+    this.kind = kind;
+    this.args = args;
+    this.imm = imm;
+    this.operator = op;
+    this.lanes = lanes;
+    this.region = builder.region;
+  }
+
+  #binary(name: string, other: Operand): Value {
+    return this.builder.op(`${this.type}.${name}`, this, this.builder.coerce(other, this.type));
+  }
+  #unary(name: string): Value {
+    return this.builder.op(`${this.type}.${name}`, this);
+  }
+
+  add(other: Operand): Value {
+    return this.#binary('add', other);
+  }
+  sub(other: Operand): Value {
+    return this.#binary('sub', other);
+  }
+  mul(other: Operand): Value {
+    return this.#binary('mul', other);
+  }
+  divS(other: Operand): Value {
+    return this.#binary('div_s', other);
+  }
+  divU(other: Operand): Value {
+    return this.#binary('div_u', other);
+  }
+  remS(other: Operand): Value {
+    return this.#binary('rem_s', other);
+  }
+  remU(other: Operand): Value {
+    return this.#binary('rem_u', other);
+  }
+  and(other: Operand): Value {
+    return this.#binary('and', other);
+  }
+  or(other: Operand): Value {
+    return this.#binary('or', other);
+  }
+  xor(other: Operand): Value {
+    return this.#binary('xor', other);
+  }
+  shl(other: Operand): Value {
+    return this.#binary('shl', other);
+  }
+  shrS(other: Operand): Value {
+    return this.#binary('shr_s', other);
+  }
+  shrU(other: Operand): Value {
+    return this.#binary('shr_u', other);
+  }
+  rotl(other: Operand): Value {
+    return this.#binary('rotl', other);
+  }
+  rotr(other: Operand): Value {
+    return this.#binary('rotr', other);
+  }
+  eq(other: Operand): Value {
+    return this.#binary('eq', other);
+  }
+  ne(other: Operand): Value {
+    return this.#binary('ne', other);
+  }
+  ltS(other: Operand): Value {
+    return this.#binary('lt_s', other);
+  }
+  ltU(other: Operand): Value {
+    return this.#binary('lt_u', other);
+  }
+  gtS(other: Operand): Value {
+    return this.#binary('gt_s', other);
+  }
+  gtU(other: Operand): Value {
+    return this.#binary('gt_u', other);
+  }
+  leS(other: Operand): Value {
+    return this.#binary('le_s', other);
+  }
+  leU(other: Operand): Value {
+    return this.#binary('le_u', other);
+  }
+  geS(other: Operand): Value {
+    return this.#binary('ge_s', other);
+  }
+  geU(other: Operand): Value {
+    return this.#binary('ge_u', other);
+  }
+  /** 1 where the value is zero; always i32. */
+  eqz(): Value {
+    return this.#unary('eqz');
+  }
+  clz(): Value {
+    return this.#unary('clz');
+  }
+  ctz(): Value {
+    return this.#unary('ctz');
+  }
+  popcnt(): Value {
+    return this.#unary('popcnt');
+  }
+  not(): Value {
+    return this.xor(-1);
+  }
+  neg(): Value {
+    return this.type[0] === 'i' ? this.builder.constant(this.type, 0).sub(this) : this.#unary('neg');
+  }
+  /** The low 32 bits, as i32; an i32 is returned as it is. */
+  wrap(): Value {
+    return this.type === 'i32' ? this : this.builder.op('i32.wrap_i64', this);
+  }
+  /** Zero-extended to i64; an i64 is returned as it is. */
+  extU(): Value {
+    return this.type === 'i64' ? this : this.builder.op('i64.extend_i32_u', this);
+  }
+  /** Sign-extended to i64; an i64 is returned as it is. */
+  extS(): Value {
+    return this.type === 'i64' ? this : this.builder.op('i64.extend_i32_s', this);
+  }
+  /** The low `bits` (8, 16, 32, 64) sign-extended within the value's own type. */
+  sext(bits: number): Value {
+    const own = this.type === 'i64' ? 64 : 32;
+    return bits >= own ? this : this.#unary(`extend${bits}_s`);
+  }
+  /** The low `bits` zero-extended within the value's own type. */
+  zext(bits: number): Value {
+    const own = this.type === 'i64' ? 64 : 32;
+    if (bits >= own) return this;
+    return this.and(own === 64 ? (1n << BigInt(bits)) - 1n : 2 ** bits - 1);
+  }
+}
+
+const SIGNED: Record<string, (a: bigint, b: bigint) => boolean> = {
+  lt_s: (a, b) => a < b,
+  gt_s: (a, b) => a > b,
+  le_s: (a, b) => a <= b,
+  ge_s: (a, b) => a >= b,
+  eq: (a, b) => a === b,
+  ne: (a, b) => a !== b,
+};
+const ARITHMETIC: Record<string, (a: bigint, b: bigint, bits: bigint) => bigint> = {
+  add: (a, b) => a + b,
+  sub: (a, b) => a - b,
+  mul: (a, b) => a * b,
+  and: (a, b) => a & b,
+  or: (a, b) => a | b,
+  xor: (a, b) => a ^ b,
+  shl: (a, b, bits) => a << (b & (bits - 1n)),
+  shr_s: (a, b, bits) => a >> (b & (bits - 1n)),
+  shr_u: (a, b, bits) => BigInt.asUintN(Number(bits), a) >> (b & (bits - 1n)),
+};
+const UNSIGNED = new Set(['lt_u', 'gt_u', 'le_u', 'ge_u']);
+
+/** The constant that an integer operation on constants gives, or undefined where it is not one the folder knows. */
+export function fold(op: Operator, args: readonly Value[]): { type: ValueType; value: bigint } | undefined {
+  const first = args[0];
+  if (!first || !args.every((a) => a.kind === 'const' && a.type[0] === 'i')) return undefined;
+  const bits = first.type === 'i64' ? 64 : 32;
+  const a = BigInt.asIntN(bits, BigInt(first.imm));
+  const name = op.name.slice(op.name.indexOf('.') + 1);
+  if (args.length === 1) {
+    if (name === 'eqz') return { type: 'i32', value: a === 0n ? 1n : 0n };
+    if (name === 'wrap_i64') return { type: 'i32', value: BigInt.asIntN(32, a) };
+    if (name === 'extend_i32_s') return { type: 'i64', value: a };
+    if (name === 'extend_i32_u') return { type: 'i64', value: BigInt.asUintN(32, a) };
+    const extend = /^extend(\d+)_s$/.exec(name);
+    if (extend) return { type: first.type, value: BigInt.asIntN(Number(extend[1]), a) };
+    return undefined;
+  }
+  const b = BigInt.asIntN(bits, BigInt((args[1] as Value).imm));
+  const arithmetic = ARITHMETIC[name];
+  if (arithmetic) return { type: first.type, value: BigInt.asIntN(bits, arithmetic(a, b, BigInt(bits))) };
+  const signed = UNSIGNED.has(name) ? SIGNED[name.replace('_u', '_s')] : SIGNED[name];
+  if (!signed) return undefined;
+  const of = (v: bigint): bigint => (UNSIGNED.has(name) ? BigInt.asUintN(bits, v) : v);
+  return { type: 'i32', value: signed(of(a), of(b)) ? 1n : 0n };
+}
+
+/** The operand an operation leaves unchanged (x + 0, x << 0, x & -1 ...), if it is such a one. */
+export function identity(op: Operator, args: readonly Value[]): Value | undefined {
+  const [a, b] = args;
+  if (!a || !b || b.kind !== 'const' || b.type[0] !== 'i') return undefined;
+  const name = op.name.slice(op.name.indexOf('.') + 1);
+  const value = BigInt.asIntN(b.type === 'i64' ? 64 : 32, BigInt(b.imm));
+  if (value === 0n && ['add', 'sub', 'or', 'xor', 'shl', 'shr_s', 'shr_u', 'rotl', 'rotr'].includes(name)) return a;
+  if (value === -1n && name === 'and') return a;
+  if (value === 1n && name === 'mul') return a;
+  return undefined;
+}
+
+export { operator };

@@ -1,0 +1,133 @@
+/**
+ * Fixed layouts over shared memory: a device's whole state is one struct, so any thread that maps the same bytes can run
+ * the device, and saving it is exhaustive by construction (every field of the layout, by name, with the layout's version).
+ *
+ * All integers are little-endian and naturally aligned. A `u64` is a bigint; everything else a number or a byte array.
+ */
+
+export type ScalarType = 'u8' | 'u16' | 'u32' | 'i32' | 'u64' | 'f64';
+export type FieldType = ScalarType | { readonly of: ScalarType; readonly count: number };
+
+/** A field that is `count` consecutive scalars; read as a typed array over the shared bytes. */
+export function array<T extends ScalarType>(of: T, count: number): { readonly of: T; readonly count: number } {
+  return { of, count };
+}
+
+const WIDTH: Record<ScalarType, number> = { u8: 1, u16: 2, u32: 4, i32: 4, u64: 8, f64: 8 };
+const ARRAY = {
+  u8: Uint8Array,
+  u16: Uint16Array,
+  u32: Uint32Array,
+  i32: Int32Array,
+  u64: BigUint64Array,
+  f64: Float64Array,
+} as const;
+
+type ScalarValue<T extends ScalarType> = T extends 'u64' ? bigint : number;
+type ArrayValue<T extends ScalarType> = InstanceType<(typeof ARRAY)[T]>;
+type FieldValue<T extends FieldType> = T extends ScalarType
+  ? ScalarValue<T>
+  : T extends { readonly of: infer S extends ScalarType }
+    ? ArrayValue<S>
+    : never;
+
+export type Fields = Readonly<Record<string, FieldType>>;
+export type View<F extends Fields> = {
+  -readonly [K in keyof F as F[K] extends ScalarType ? K : never]: FieldValue<F[K]>;
+} & { readonly [K in keyof F as F[K] extends ScalarType ? never : K]: FieldValue<F[K]> };
+
+/** A struct's contents as plain data: JSON-safe, so that a saved state is host-independent. */
+export type Saved = { readonly struct: string; readonly version: number; readonly fields: Record<string, unknown> };
+
+export class Struct<F extends Fields> {
+  readonly name: string;
+  readonly version: number;
+  readonly fields: F;
+  /** Bytes, a multiple of 8. */
+  readonly size: number;
+  readonly #offsets: Record<string, number> = {};
+
+  constructor(name: string, version: number, fields: F) {
+    this.name = name;
+    this.version = version;
+    this.fields = fields;
+    let at = 0;
+    for (const [key, type] of Object.entries(fields)) {
+      const scalar = typeof type === 'string' ? type : type.of;
+      const width = WIDTH[scalar];
+      at = Math.ceil(at / width) * width;
+      this.#offsets[key] = at;
+      at += width * (typeof type === 'string' ? 1 : type.count);
+    }
+    this.size = Math.ceil(at / 8) * 8;
+  }
+
+  /** Byte offset of a field from the struct's start. */
+  offset(field: keyof F & string): number {
+    return this.#offsets[field] as number;
+  }
+
+  /** Typed accessors over the bytes at `base` (8-byte aligned). Plain loads and stores: guard with a lock or use Atomics. */
+  view(buffer: ArrayBufferLike, base = 0): View<F> {
+    if (base % 8 !== 0) throw new RangeError(`${this.name}: base ${base} is not 8-byte aligned`);
+    const view = {};
+    for (const [key, type] of Object.entries(this.fields)) {
+      const at = base + this.offset(key);
+      if (typeof type !== 'string') {
+        Object.defineProperty(view, key, { value: new ARRAY[type.of](buffer, at, type.count), enumerable: true });
+        continue;
+      }
+      const cell = new ARRAY[type](buffer, at, 1) as { 0: unknown };
+      Object.defineProperty(view, key, {
+        enumerable: true,
+        get: () => cell[0],
+        set: (value: unknown) => {
+          cell[0] = value;
+        },
+      });
+    }
+    return view as View<F>;
+  }
+
+  save(view: View<F>): Saved {
+    const fields: Record<string, unknown> = {};
+    for (const key of Object.keys(this.fields)) {
+      const value = (view as Record<string, unknown>)[key];
+      if (typeof value === 'bigint') fields[key] = value.toString();
+      else if (typeof value === 'number') fields[key] = value;
+      else fields[key] = Array.from(value as ArrayLike<number | bigint>, (v) => (typeof v === 'bigint' ? `${v}` : v));
+    }
+    return { struct: this.name, version: this.version, fields };
+  }
+
+  /** @throws RangeError when the saved data is of another struct or version, or lacks or adds a field. Nothing is written then. */
+  load(view: View<F>, saved: Saved): void {
+    if (saved.struct !== this.name) throw new RangeError(`saved state is of ${saved.struct}, not of ${this.name}`);
+    if (saved.version !== this.version)
+      throw new RangeError(`${this.name}: saved state version ${saved.version}, this build reads version ${this.version}`);
+    const values: [string, unknown][] = [];
+    for (const [key, type] of Object.entries(this.fields)) {
+      const value = saved.fields[key];
+      const scalar = typeof type === 'string' ? type : type.of;
+      const convert = (v: unknown): number | bigint => {
+        if (scalar === 'u64' && typeof v === 'string' && /^\d{1,20}$/.test(v)) return BigInt(v);
+        if (scalar !== 'u64' && typeof v === 'number') return v;
+        throw new RangeError(`${this.name}.${key}: saved value is not a ${scalar}`);
+      };
+      if (typeof type === 'string') values.push([key, convert(value)]);
+      else if (Array.isArray(value) && value.length === type.count) values.push([key, value.map(convert)]);
+      else throw new RangeError(`${this.name}.${key}: saved value is not ${type.count} x ${scalar}`);
+    }
+    for (const key of Object.keys(saved.fields))
+      if (!(key in this.fields)) throw new RangeError(`${this.name}: saved state has an unknown field ${key}`);
+    const target = view as Record<string, unknown>;
+    for (const [key, value] of values) {
+      if (Array.isArray(value)) (target[key] as { set(v: unknown[]): void }).set(value);
+      else target[key] = value;
+    }
+  }
+}
+
+export function struct<const F extends Fields>(name: string, version: number, fields: F): Struct<F> {
+  return new Struct(name, version, fields);
+}

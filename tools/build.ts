@@ -1,0 +1,72 @@
+/**
+ * Builds what ships into dist/: plain JavaScript, one bundle per entry (Node refuses .ts files under node_modules, and
+ * each thread would load a hundred small modules), and the library's type declarations. Run: `npm run build`.
+ */
+import { execFileSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'rolldown';
+
+const root = fileURLToPath(new URL('../', import.meta.url));
+const dist = join(root, 'dist');
+
+/**
+ * The command and the library share what they have in common as chunks beside them. A thread's entry is one file, loaded
+ * by URL: everything lies flat in dist/, so `new URL('./vp-thread.js', import.meta.url)` is right from any chunk.
+ */
+const bundles: readonly Readonly<Record<string, string>>[] = [
+  { main: 'src/cli/main.ts', index: 'src/vmwp/index.ts' },
+  { 'vp-thread': 'src/vmwp/vp-thread.ts' },
+];
+
+rmSync(dist, { recursive: true, force: true });
+for (const input of bundles) {
+  await build({
+    input: Object.fromEntries(Object.entries(input).map(([name, path]) => [name, join(root, path)])),
+    platform: 'node',
+    // Packages stay packages: package.json names them.
+    external: (id) => id.startsWith('node:') || (!id.startsWith('.') && !id.startsWith('/')),
+    cwd: root,
+    output: {
+      dir: dist,
+      format: 'esm',
+      entryFileNames: '[name].js',
+      chunkFileNames: 'shared-[name]-[hash].js',
+      sourcemap: false,
+      minify: false,
+    },
+  });
+}
+emitTypes(join(root, 'src/vmwp/index.ts'));
+
+/** Declarations of the library entry, and of the modules those mention. */
+function emitTypes(entry: string): void {
+  const scratch = join(dist, 'all-types');
+  const ambient = join(root, 'src/support/webassembly.d.ts');
+  const tsc = join(root, 'node_modules/typescript/bin/tsc');
+  const options = ['--ignoreConfig', '--declaration', '--emitDeclarationOnly', '--noEmit', 'false', '--outDir', scratch];
+  const { compilerOptions } = JSON.parse(readFileSync(join(root, 'tsconfig.json'), 'utf8'));
+  const kept = ['target', 'module', 'moduleResolution', 'strict', 'exactOptionalPropertyTypes', 'skipLibCheck'];
+  for (const name of [...kept, 'allowImportingTsExtensions', 'resolveJsonModule']) {
+    if (name in compilerOptions) options.push(`--${name}`, String(compilerOptions[name]));
+  }
+  options.push('--lib', compilerOptions.lib.join(','), '--types', 'node', '--rootDir', join(root, 'src'));
+  execFileSync(process.execPath, [tsc, ...options, entry, ambient], { cwd: root, stdio: ['ignore', 2, 2] });
+
+  const copied = new Set<string>();
+  const copy = (path: string): void => {
+    if (copied.has(path)) return;
+    copied.add(path);
+    const source = join(scratch, path);
+    const target = join(dist, 'types', path);
+    mkdirSync(dirname(target), { recursive: true });
+    cpSync(source, target);
+    for (const match of readFileSync(source, 'utf8').matchAll(/(?:from |import\()["'](\.[^"']+)\.ts["']/g)) {
+      copy(join(dirname(path), `${match[1]}.d.ts`));
+    }
+  };
+  copy('vmwp/index.d.ts');
+  if (!existsSync(join(dist, 'types/vmwp/index.d.ts'))) throw new Error('no declarations for the library entry');
+  rmSync(scratch, { recursive: true });
+}

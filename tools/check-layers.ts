@@ -1,0 +1,91 @@
+/**
+ * Holds the import rules of ARCHITECTURE.md: which room may import which, and that everything is host-neutral (no Node,
+ * no DOM) unless its path has `/node/` or `/browser/` in it. Tests are exempt. Run: `npm run layers`.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { posix } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const base = ['support', 'contracts', 'host'];
+const below = [...base, 'hypervisor', 'vid'];
+
+/** Room -> the rooms it may import, besides itself. */
+const rooms: Readonly<Record<string, readonly string[]>> = {
+  support: [],
+  contracts: ['support'],
+  host: ['support', 'contracts'],
+  hypervisor: base,
+  vid: [...base, 'hypervisor'],
+  chipset: below,
+  firmware: below,
+  vmbus: below,
+  storage: base,
+  vswitch: base,
+  vsp: [...below, 'vmbus', 'storage', 'vswitch'],
+  ic: [...below, 'vmbus', 'storage', 'vswitch'],
+  vmwp: [...below, 'chipset', 'firmware', 'vmbus', 'storage', 'vswitch', 'vsp', 'ic'],
+  vmms: [...base, 'storage', 'vswitch'],
+  cli: base,
+  manager: ['support', 'contracts'],
+};
+
+/** Single permissions: [importing file or folder, imported file, why]. */
+const exceptions: readonly (readonly [string, string, string])[] = [
+  ['src/cli/', 'src/vmwp/index.ts', 'hv run loads a worker in-process, through the library'],
+];
+
+/** Paths that belong to one environment, besides those with /node/ or /browser/ in them. */
+const environments: readonly (readonly [string, string])[] = [
+  ['src/cli/', 'the command runs in Node only'],
+  ['src/vmms/', 'the management service runs in Node only'],
+  ['src/manager/', 'the web console runs in a browser only'],
+  ['src/vmwp/index.ts', 'the library entry for Node: hands the host to what is neutral'],
+  ['src/vmwp/vp-thread.ts', 'the thread entry for Node'],
+];
+
+const hostGlobals = /(?<![\w.$'`/])(?:process|Buffer|window|document|__dirname|require|setImmediate)(?:\.|\()/;
+
+/** Every complaint about one file; `path` is relative to the repository, with slashes. */
+export function checkFile(path: string, source: string): string[] {
+  const complaints: string[] = [];
+  const code = source
+    .replace(/\/\*[\s\S]*?\*\//g, (text) => text.replace(/[^\n]/g, ' '))
+    .replace(/(^|\s)\/\/.*$/gm, '$1');
+  const room = path.split('/')[1] ?? '';
+  const allowed = rooms[room];
+  if (allowed === undefined) return [`${path}: src/${room} is no room: name it in tools/check-layers.ts`];
+  const bound = /\/(node|browser)\//.test(path) || environments.some(([prefix]) => path.startsWith(prefix));
+
+  for (const match of code.matchAll(/\b(?:from|import)\s*\(?\s*'([^']+)'/g)) {
+    const specifier = match[1]!;
+    if (specifier.startsWith('node:')) {
+      if (!bound) complaints.push(`${path}: imports ${specifier}, but only /node/ paths know Node`);
+      continue;
+    }
+    if (!specifier.startsWith('.')) continue;
+    const target = posix.join(posix.dirname(path), specifier);
+    const targetRoom = target.split('/')[1] ?? '';
+    if (exceptions.some(([from, to]) => path.startsWith(from) && target === to)) continue;
+    if (!target.startsWith('src/')) complaints.push(`${path}: imports ${target}, outside src`);
+    else if (targetRoom !== room && !allowed.includes(targetRoom)) {
+      complaints.push(`${path}: ${room} may not import ${targetRoom} (${target})`);
+    }
+    if (!bound && /\/(node|browser)\//.test(target)) {
+      complaints.push(`${path}: is host-neutral, but imports ${target}`);
+    }
+  }
+  const global = bound ? null : hostGlobals.exec(code);
+  if (global) complaints.push(`${path}: uses ${global[0]}, but is host-neutral`);
+  return complaints;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const root = fileURLToPath(new URL('../', import.meta.url));
+  const files = readdirSync(`${root}src`, { recursive: true, encoding: 'utf8' })
+    .map((name) => `src/${name.replaceAll('\\', '/')}`)
+    .filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts') && !name.includes('/fixtures/'));
+  const complaints = files.flatMap((name) => checkFile(name, readFileSync(root + name, 'utf8')));
+  for (const complaint of complaints) console.error(complaint);
+  console.error(`layers: ${files.length} files, ${complaints.length} complaints`);
+  process.exitCode = complaints.length > 0 ? 1 : 0;
+}
