@@ -45,7 +45,15 @@ function emitTypes(entry: string): void {
   const scratch = join(dist, 'all-types');
   const ambient = join(root, 'src/support/webassembly.d.ts');
   const tsc = join(root, 'node_modules/typescript/bin/tsc');
-  const options = ['--ignoreConfig', '--declaration', '--emitDeclarationOnly', '--noEmit', 'false', '--outDir', scratch];
+  const options = [
+    '--ignoreConfig',
+    '--declaration',
+    '--emitDeclarationOnly',
+    '--noEmit',
+    'false',
+    '--outDir',
+    scratch,
+  ];
   const { compilerOptions } = JSON.parse(readFileSync(join(root, 'tsconfig.json'), 'utf8'));
   const kept = ['target', 'module', 'moduleResolution', 'strict', 'exactOptionalPropertyTypes', 'skipLibCheck'];
   for (const name of [...kept, 'allowImportingTsExtensions', 'resolveJsonModule']) {

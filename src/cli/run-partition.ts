@@ -116,6 +116,10 @@ class Session implements AsyncDisposable {
 
   constructor(partition: Partition) {
     this.#partition = partition;
+    // Signals, and promises that wait for other threads, do not keep a process alive; a partition whose input has ended
+    // runs on.
+    const alive = setInterval(() => {}, 2 ** 30);
+    this.#undo.push(() => clearInterval(alive));
     partition.console.onData((bytes) => {
       this.#lastByte = bytes.at(-1) ?? this.#lastByte;
       process.stdout.write(bytes);
@@ -129,6 +133,7 @@ class Session implements AsyncDisposable {
       this.#terminal = new RawTerminal(process.stdin);
       say('hv: the console is yours: Ctrl-] q leaves, Ctrl-] ? shows the keys');
       this.#listen(process.stdin, 'data', (typed: Uint8Array) => this.#typed(typed));
+      this.#listen(process.stdin, 'end', () => this.#signalled(SIGNALS.SIGHUP));
     } else {
       // The guest reads at its own speed; the end of the input does not end the run.
       this.#listen(process.stdin, 'data', (bytes: Uint8Array) => {

@@ -137,7 +137,11 @@ interface Kernel extends Placement {
 }
 
 /** Places the kernel proper; undefined when its payload cannot be unpacked here. */
-async function unpackedKernel(image: Uint8Array, header: SetupHeader, options: BootOptions): Promise<Kernel | undefined> {
+async function unpackedKernel(
+  image: Uint8Array,
+  header: SetupHeader,
+  options: BootOptions,
+): Promise<Kernel | undefined> {
   const payload = await unpackPayload(image, header.payload, options);
   if (payload === undefined) return undefined;
   const elf = parseElf(payload.bytes);
@@ -205,8 +209,7 @@ function checkInitrd(bytes: Uint8Array): void {
   const first = bytes.findIndex((byte) => byte !== 0);
   const content = bytes.subarray(Math.max(first, 0));
   const known =
-    compressionOf(content) ??
-    INITRD_MAGIC.find(({ at, magic }) => startsWith(at === 0 ? content : bytes, magic, at));
+    compressionOf(content) ?? INITRD_MAGIC.find(({ at, magic }) => startsWith(at === 0 ? content : bytes, magic, at));
   if (known === undefined)
     throw new KernelImageError('the initial RAM disk is neither a cpio archive, nor compressed, nor a file system');
 }

@@ -14,7 +14,10 @@ const SHORTEST_KERNEL = 0x268;
 /** Files that people pass by mistake, each with the word for it. */
 const MISTAKES: readonly { readonly is: (image: Uint8Array) => boolean; readonly what: string }[] = [
   { is: (image) => viewOf(image).getUint32(0x38, true) === 0x644d5241, what: 'a kernel for ARM64' },
-  { is: (image) => startsWith(image, [0x21, 0x3c, 0x61, 0x72, 0x63, 0x68, 0x3e]), what: 'a Debian package (unpack it)' },
+  {
+    is: (image) => startsWith(image, [0x21, 0x3c, 0x61, 0x72, 0x63, 0x68, 0x3e]),
+    what: 'a Debian package (unpack it)',
+  },
   { is: (image) => startsWith(image, [0x30, 0x37, 0x30, 0x37, 0x30]), what: 'a cpio archive (a RAM disk?)' },
   { is: (image) => compressionOf(image) !== undefined, what: 'a compressed file (unpack it, or is it a RAM disk?)' },
   { is: (image) => startsWith(image, [0x4d, 0x5a]), what: 'an EFI or DOS program' },

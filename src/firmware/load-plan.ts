@@ -119,7 +119,9 @@ export function mebibytes(bytes: number): string {
 /** @throws KernelImageError unless [0, end) is RAM of this partition. */
 export function requireMemory(memory: number, end: number, what: string): void {
   if (end > LOW_MMIO_WINDOW.first)
-    throw new KernelImageError(`${what} would need memory up to 0x${end.toString(16)}, above what a partition can have`);
+    throw new KernelImageError(
+      `${what} would need memory up to 0x${end.toString(16)}, above what a partition can have`,
+    );
   if (end > memory)
     throw new KernelImageError(
       `${what} needs at least ${mebibytes(end)} of memory, the partition has ${Math.floor(memory / MIB)} MiB`,

@@ -15,13 +15,7 @@ import {
   mebibytes,
   requireMemory,
 } from './load-plan.ts';
-import {
-  type AddressRange,
-  CONVENTIONAL_MEMORY_END,
-  findFree,
-  HIGH_MEMORY_START,
-  memoryMap,
-} from './memory-map.ts';
+import { type AddressRange, CONVENTIONAL_MEMORY_END, findFree, HIGH_MEMORY_START, memoryMap } from './memory-map.ts';
 import { checkPlace, type Placement, placeElf } from './placement.ts';
 
 const HEADER_MAGIC = 0x1badb002;
@@ -53,7 +47,13 @@ const INFO = {
   bootLoaderName: 64,
   size: 120,
 } as const;
-const INFO_FLAG = { memory: 1 << 0, commandLine: 1 << 2, modules: 1 << 3, map: 1 << 6, bootLoaderName: 1 << 9 } as const;
+const INFO_FLAG = {
+  memory: 1 << 0,
+  commandLine: 1 << 2,
+  modules: 1 << 3,
+  map: 1 << 6,
+  bootLoaderName: 1 << 9,
+} as const;
 const MODULE_SIZE = 16;
 const MAP_ENTRY_SIZE = 24;
 const BOOT_LOADER_NAME = 'Viridian';
@@ -111,7 +111,8 @@ function placeByAddressFields(image: Uint8Array, header: MultibootHeader, memory
 
 function placeKernel(image: Uint8Array, header: MultibootHeader, memory: number): Kernel {
   const unknown = header.flags & 0xffff & ~KNOWN_REQUIREMENTS;
-  if (unknown !== 0) throw new KernelImageError(`the multiboot kernel requires unknown features 0x${unknown.toString(16)}`);
+  if (unknown !== 0)
+    throw new KernelImageError(`the multiboot kernel requires unknown features 0x${unknown.toString(16)}`);
   if (header.flags & HEADER_FLAG.addressFields) return placeByAddressFields(image, header, memory);
   if (!isElf(image)) throw new KernelImageError('the multiboot kernel is no ELF file and gives no load addresses');
   const elf = parseElf(image);
@@ -169,9 +170,12 @@ function placeModules(modules: readonly BootModule[], kernel: Kernel, memory: nu
     const size = Math.max(bytes.length, 1);
     const place = { end: memory, alignment: PAGE };
     const gpa =
-      findFree(occupied, size, { ...place, from: above }) ?? findFree(occupied, size, { ...place, from: HIGH_MEMORY_START });
+      findFree(occupied, size, { ...place, from: above }) ??
+      findFree(occupied, size, { ...place, from: HIGH_MEMORY_START });
     if (gpa === undefined)
-      throw new KernelImageError(`a module of ${mebibytes(size)} does not fit into the partition's memory beside the kernel`);
+      throw new KernelImageError(
+        `a module of ${mebibytes(size)} does not fit into the partition's memory beside the kernel`,
+      );
     occupied.push({ first: gpa, size });
     return { gpa, bytes };
   });
@@ -200,7 +204,8 @@ export function planMultiboot(image: Uint8Array, options: BootOptions): LoadPlan
   const size = encoded.reduce((sum, text) => sum + text.length, textsAt);
   const place = { end: Math.min(options.memory, CONVENTIONAL_MEMORY_END), alignment: 16 };
   const occupied = kernel.occupied;
-  const base = findFree(occupied, size, { ...place, from: INFO_BASE }) ?? findFree(occupied, size, { ...place, from: PAGE });
+  const base =
+    findFree(occupied, size, { ...place, from: INFO_BASE }) ?? findFree(occupied, size, { ...place, from: PAGE });
   if (base === undefined) throw new KernelImageError('no room below 640 KiB for the multiboot information');
 
   const block = new Uint8Array(size);
@@ -241,7 +246,11 @@ export function planMultiboot(image: Uint8Array, options: BootOptions): LoadPlan
   block.set(handover.gdt.bytes, 0);
   return {
     kind: 'multiboot',
-    segments: [{ gpa: base, bytes: block }, ...kernel.segments, ...moduleSegments.filter(({ bytes }) => bytes.length > 0)],
+    segments: [
+      { gpa: base, bytes: block },
+      ...kernel.segments,
+      ...moduleSegments.filter(({ bytes }) => bytes.length > 0),
+    ],
     zeroed: kernel.zeroed,
     entry: handover.state,
     reserved: [

@@ -3,7 +3,7 @@
  * followed by its unpacked size (for gzip, whose trailer is that size, nothing is added).
  */
 
-import { type Compression, CodecError, compressionOf, type HostCodecs } from '../support/codec/codec.ts';
+import { CodecError, type Compression, compressionOf, type HostCodecs } from '../support/codec/codec.ts';
 import { decodeLz4Legacy } from '../support/codec/lz4.ts';
 import { decodeXz } from '../support/codec/xz.ts';
 import { isElf, viewOf } from './elf.ts';

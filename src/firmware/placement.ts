@@ -2,13 +2,7 @@
 
 import type { ElfImage } from './elf.ts';
 import { KernelImageError, type LoadSegment, requireMemory } from './load-plan.ts';
-import {
-  ACPI_AREA,
-  type AddressRange,
-  CONVENTIONAL_MEMORY_END,
-  HIGH_MEMORY_START,
-  overlaps,
-} from './memory-map.ts';
+import { ACPI_AREA, type AddressRange, CONVENTIONAL_MEMORY_END, HIGH_MEMORY_START, overlaps } from './memory-map.ts';
 
 export interface Placement {
   readonly segments: LoadSegment[];

@@ -74,10 +74,10 @@ export class Struct<F extends Fields> {
     for (const [key, type] of Object.entries(this.fields)) {
       const at = base + this.offset(key);
       if (typeof type !== 'string') {
-        Object.defineProperty(view, key, { value: new ARRAY[type.of](buffer, at, type.count), enumerable: true });
+        Object.defineProperty(view, key, { value: new ARRAY[type.of](buffer as ArrayBuffer, at, type.count), enumerable: true });
         continue;
       }
-      const cell = new ARRAY[type](buffer, at, 1) as { 0: unknown };
+      const cell = new ARRAY[type](buffer as ArrayBuffer, at, 1) as unknown as { 0: unknown };
       Object.defineProperty(view, key, {
         enumerable: true,
         get: () => cell[0],

@@ -126,7 +126,7 @@ export class Pic implements BytePortDevice, Inspectable {
     if (s.poll[chip]) {
       s.poll[chip] = 0;
       const irq = this.#pending(chip);
-      if (irq === NOTHING) return SPURIOUS;
+      if (irq === NOTHING) return 0;
       this.#take(chip, irq);
       this.#update();
       return 0x80 | irq;

@@ -227,10 +227,12 @@ export class Uart implements BytePortDevice, Inspectable {
 
   #readReceiver(): number {
     const s = this.#state;
+    const fifo = s.fcr & FCR.FIFO_ENABLE;
     const byte = s.rxData[s.rxHead] as number;
-    if (s.rxCount === 0) return byte;
+    // An empty RBR still holds its last character; an empty FIFO has nothing to show.
+    if (s.rxCount === 0) return fifo ? 0 : byte;
     const wasFull = this.rxSpace() === 0;
-    s.rxHead = (s.rxHead + 1) % FIFO_SIZE;
+    if (fifo) s.rxHead = (s.rxHead + 1) % FIFO_SIZE;
     s.rxCount--;
     if (s.rxCount > 0) s.lsrErrors |= s.rxErrors[s.rxHead] as number;
     this.#update();

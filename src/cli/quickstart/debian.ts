@@ -78,17 +78,22 @@ export function packageRecordOf(show: string): PackageRecord | undefined {
   return name === undefined || version === undefined ? undefined : { package: name, version, size };
 }
 
-/** The reason out of apt's talk: its first "E:" line that says something. */
+/** The reason out of apt's talk: its first line marked as error, or else as warning. */
 export function aptReason(stderr: string): string {
   const lines = stderr.split('\n').map((line) => line.trim());
-  const errors = lines.filter((line) => /^(E|Err):/.test(line)).map((line) => line.replace(/^(E|Err):\s*/, ''));
-  return errors[0] ?? lines.find((line) => line !== '') ?? 'no reason given';
+  for (const mark of [/^E(rr)?:\s*/, /^W:\s*/]) {
+    const line = lines.find((candidate) => mark.test(candidate));
+    if (line !== undefined) return line.replace(mark, '');
+  }
+  return lines.find((line) => line !== '') ?? 'no reason given';
 }
 
 /** The apt client, with the system's package lists and, where those are missing or out of date, lists of our own. */
 export class DebianPackages {
   readonly #cache: string;
   #ownLists = false;
+  /** What went wrong fetching lists of our own; apt counts a source that does not answer as a warning. */
+  #listTrouble: string | undefined;
 
   /** @throws ViridianError `notFound` when this is no machine with Debian's package client. */
   constructor(cache: string) {
@@ -110,8 +115,11 @@ export class DebianPackages {
     } catch (error) {
       if (!(error instanceof ViridianError) || this.#ownLists) throw error;
       progress('the package lists of this system are missing or out of date, fetching our own');
-      await this.#updateOwnLists(error);
-      return await this.#fetch(wanted, progress);
+      await this.#updateOwnLists();
+      return await this.#fetch(wanted, progress).catch((second: unknown) => {
+        if (this.#listTrouble === undefined) throw second;
+        throw new ViridianError('failure', `cannot fetch Debian's package lists: ${this.#listTrouble}; ${PASS_FILES}`);
+      });
     }
   }
 
@@ -169,17 +177,12 @@ export class DebianPackages {
     }
   }
 
-  async #updateOwnLists(cause: ViridianError): Promise<void> {
+  async #updateOwnLists(): Promise<void> {
     this.#ownLists = true;
     for (const folder of ['lists', 'archives'])
       mkdirSync(join(this.#cache, 'apt', folder, 'partial'), { recursive: true });
     const { code, stderr } = await this.#apt('apt-get', ['update', '-q']);
-    if (code !== 0) {
-      throw new ViridianError(
-        cause.code,
-        `${cause.message}; fetching fresh package lists failed too: ${aptReason(stderr)}`,
-      );
-    }
+    if (code !== 0 || /^(W|E): Failed to fetch/m.test(stderr)) this.#listTrouble = aptReason(stderr);
   }
 
   #apt(command: string, args: readonly string[], cwd = this.#cache): ReturnType<typeof runCommand> {

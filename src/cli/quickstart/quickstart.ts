@@ -12,7 +12,14 @@ import type { QuickstartFlags } from '../flags.ts';
 import { library, machineOptionsOf, requestOf } from '../run.ts';
 import { runPartition } from '../run-partition.ts';
 import { say } from '../say.ts';
-import { type CachedFile, type CachedFiles, cachedFiles, type Wanted } from './debian.ts';
+import {
+  type CachedFile,
+  type CachedFiles,
+  cachedFiles,
+  DebianPackages,
+  rememberFiles,
+  type Wanted,
+} from './debian.ts';
 import { buildInitramfs } from './initramfs.ts';
 
 const TITLES: Readonly<Record<Wanted, string>> = { kernel: "Debian's kernel", busybox: "Debian's busybox" };
@@ -51,34 +58,40 @@ async function findFiles(flags: QuickstartFlags): Promise<Record<Wanted, string>
 }
 
 async function fetchFiles(cache: string): Promise<CachedFiles> {
-  const { DebianPackages, rememberFiles } = await import('./debian.ts');
   const { Listr, ListrLogger, ProcessOutput } = await import('listr2');
   const packages = new DebianPackages(cache);
   const found: Partial<Record<Wanted, CachedFile>> = {};
+  let failure: unknown;
+  const fetchOne = async (wanted: Wanted, task: { title: string; output: string }): Promise<void> => {
+    let shown = '';
+    const file = await packages.fetch(wanted, (text) => {
+      // In a log rather than on a terminal each step is said once, not each megabyte.
+      const step = process.stderr.isTTY ? text : text.replace(/: [\d.]+ MB of/, ':');
+      if (step !== shown) task.output = shown = step;
+    });
+    found[wanted] = file;
+    task.title = `${TITLES[wanted]}: ${file.package} ${file.version}`;
+  };
   // stdout is the guest's.
-  const processOutput = new ProcessOutput(process.stderr, process.stderr);
+  const logger = new ListrLogger({ processOutput: new ProcessOutput(process.stderr, process.stderr) });
   const tasks = new Listr(
     (Object.keys(TITLES) as Wanted[]).map((wanted) => ({
       title: TITLES[wanted],
-      task: async (_: unknown, task: { title: string; output: string }) => {
-        let shown = '';
-        const file = await packages.fetch(wanted, (text) => {
-          // On a log rather than a terminal each step is said once, not each megabyte.
-          const step = process.stderr.isTTY ? text : text.replace(/: [\d.]+ MB of/, ':');
-          if (step !== shown) task.output = shown = step;
-        });
-        found[wanted] = file;
-        task.title = `${TITLES[wanted]}: ${file.package} ${file.version}`;
-      },
+      task: (_: unknown, task: { title: string; output: string }) =>
+        fetchOne(wanted, task).catch((error: unknown) => {
+          failure = error;
+          throw new Error('the reason is below');
+        }),
     })),
     {
       renderer: process.stderr.isTTY ? 'default' : 'simple',
-      rendererOptions: { logger: new ListrLogger({ processOutput }) },
-      fallbackRendererOptions: { logger: new ListrLogger({ processOutput }) },
-      collectErrors: false,
+      rendererOptions: { logger },
+      fallbackRendererOptions: { logger },
     },
   );
-  await tasks.run();
+  await tasks.run().catch((error: unknown) => {
+    throw failure ?? error;
+  });
   const files = found as CachedFiles;
   rememberFiles(cache, files);
   return files;

@@ -55,7 +55,11 @@ function nameString(path: string): Aml {
         : segments.length === 2
           ? [DUAL_NAME_PREFIX]
           : [MULTI_NAME_PREFIX, segments.length];
-  return [...(root ? [ROOT_CHARACTER] : []), ...prefix, ...segments.flatMap((segment) => ascii(segment.padEnd(4, '_')))];
+  return [
+    ...(root ? [ROOT_CHARACTER] : []),
+    ...prefix,
+    ...segments.flatMap((segment) => ascii(segment.padEnd(4, '_'))),
+  ];
 }
 
 export function integer(value: number): Aml {

@@ -129,9 +129,11 @@ describe('ACPI tables', () => {
       expect(madt).toMatch(/Source : 09\n.*Interrupt : 00000009\n.*: 000D/);
 
       const dsdt = disassemble(tables, 'DSDT').text.replaceAll(/\s+/g, ' ');
-      expect(dsdt).toContain('Name (_S5, Package (0x04) // _S5_: S5 System State { 0x05,');
+      expect(dsdt).toContain('Name (\\_S5, Package (0x04) // _S5_: S5 System State { 0x05,');
       expect(dsdt).toMatch(/Device \(VMOD\).*"ACPI0004".*DWordMemory \(ResourceProducer.*0xF8000000.*0xFEBFFFFF/);
-      expect(dsdt).toMatch(/QWordMemory \(ResourceProducer.*0x0000000FE0000000.*Device \(VMBS\) \{ Name \(_HID, "VMBus"\)/);
+      expect(dsdt).toMatch(
+        /QWordMemory \(ResourceProducer.*0x0000000FE0000000.*Device \(VMBS\) \{ Name \(_HID, "VMBus"\)/,
+      );
       expect(dsdt.match(/EisaId \("PNP0501"\)/g)).toHaveLength(2);
       expect(dsdt).toContain('EisaId ("PNP0B00")');
       expect(dsdt.match(/"ACPI0007"/g)).toHaveLength(2);

@@ -66,11 +66,12 @@ export function buildAcpiTables(config: AcpiConfig): AcpiTables {
   };
   const facsAddress = place('FACS', facs());
   const dsdtAddress = place('DSDT', dsdt(apicIds.length, mmioWindows));
-  const entries = [
-    place('FACP', fadt(facsAddress, dsdtAddress)),
-    place('APIC', madt(apicIds, legacyPic)),
-  ];
-  const xsdt = table('XSDT', XSDT_REVISION, entries.flatMap((gpa) => littleEndian(gpa, 8)));
+  const entries = [place('FACP', fadt(facsAddress, dsdtAddress)), place('APIC', madt(apicIds, legacyPic))];
+  const xsdt = table(
+    'XSDT',
+    XSDT_REVISION,
+    entries.flatMap((gpa) => littleEndian(gpa, 8)),
+  );
   tables.set('RSD PTR ', { gpa: ACPI_AREA.first, bytes: rsdp(place('XSDT', xsdt)) });
 
   const size = next - ACPI_AREA.first;

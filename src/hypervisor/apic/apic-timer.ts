@@ -2,9 +2,9 @@
  * The local APIC timer: one-shot and periodic, counting the bus clock through a divider. Intel SDM vol. 3, "APIC Timer".
  * Nothing runs between events: the current count is computed from the clock, and poll() fires what is due. Own thread.
  */
-import type { LocalApicView } from './local-apic.ts';
 import type { InspectTree, NanosecondClock } from './ports.ts';
 import { APIC_TICK_NS, DIVISORS, LVT_MASKED, LVT_PERIODIC, Lvt } from './registers.ts';
+import type { LocalApicView } from './state.ts';
 
 export class ApicTimer {
   readonly #state: LocalApicView;

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { InterruptRouter } from './interrupt-router.ts';
-import { EXTINT, LocalApic, LocalApicState } from './local-apic.ts';
+import { EXTINT, LocalApic } from './local-apic.ts';
 import { ApicBase, MSR_APIC_BASE, Register } from './registers.ts';
+import { LocalApicState } from './state.ts';
 
 function machine(
   count: number,
@@ -135,6 +136,10 @@ describe('end of interrupt', () => {
     take(apic);
     apic.writeMmio(0xb0, 4, 0);
     expect(eois).toEqual([0x40]);
+    apic.eoi();
+    expect(eois).toEqual([0x40]);
+    apic.accept(0x40, false); // the vector's trigger mode is that of its latest interrupt
+    take(apic);
     apic.eoi();
     expect(eois).toEqual([0x40]);
   });

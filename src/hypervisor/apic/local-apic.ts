@@ -9,8 +9,8 @@
  * the pending events and the receive errors with Atomics only, then ring the processor's doorbell. The ports
  * `ioApicEoi` and `external` are called without the platform lock and take it themselves.
  */
-import { array, struct, type View } from '../../support/struct.ts';
 import { ApicTimer } from './apic-timer.ts';
+import { inspectLocalApic } from './inspect.ts';
 import type { InterruptRouter } from './interrupt-router.ts';
 import type { ExternalInterrupt, InspectTree, IoApicEoi, NanosecondClock, VpDoorbell } from './ports.ts';
 import {
@@ -35,38 +35,9 @@ import {
   SVR_ENABLE,
   SVR_SUPPRESS_EOI_BROADCAST,
 } from './registers.ts';
-
-export const LocalApicState = struct('local-apic', 1, {
-  apicBase: 'u64',
-  /** As the ID register of xAPIC mode reads: bits 31:24. */
-  id: 'u32',
-  tpr: 'u32',
-  ldr: 'u32',
-  dfr: 'u32',
-  svr: 'u32',
-  /** What ESR reads: the errors gathered up to the last write of ESR. */
-  esr: 'u32',
-  icrLow: 'u32',
-  icrHigh: 'u32',
-  lvt: array('u32', LVT_COUNT),
-  initialCount: 'u32',
-  divide: 'u32',
-  /** 1 while the timer counts. */
-  timerRunning: 'u32',
-  /** Clock time at which the running period began. */
-  timerStart: 'u64',
-  irr: array('u32', 8),
-  isr: array('u32', 8),
-  tmr: array('u32', 8),
-  /** Vectors of SINTs with auto-EOI: acknowledging one leaves no trace in ISR. */
-  autoEoi: array('u32', 8),
-  /** Errors since the last write of ESR; any thread. */
-  errors: array('u32', 1),
-  /** Pending NMI, INIT and SIPI; any thread. See EVENT_*. */
-  events: array('u32', 1),
-  waitForSipi: 'u32',
-});
-export type LocalApicView = View<typeof LocalApicState.fields>;
+import { LocalApicState, type LocalApicView } from './state.ts';
+import { highest, highestAtomic } from './vectors.ts';
+import { apicBaseAllowed, X2APIC_READABLE, X2APIC_WRITABLE, x2apicLdr } from './x2apic.ts';
 
 const EVENT_NMI = 1;
 const EVENT_INIT = 2;
@@ -197,6 +168,14 @@ export class LocalApic {
 
   get nmiPending(): boolean {
     return (Atomics.load(this.state.events, 0) & EVENT_NMI) !== 0;
+  }
+
+  get initPending(): boolean {
+    return (Atomics.load(this.state.events, 0) & EVENT_INIT) !== 0;
+  }
+
+  get sipiPending(): boolean {
+    return (Atomics.load(this.state.events, 0) & EVENT_SIPI) !== 0;
   }
 
   /**
@@ -554,14 +533,8 @@ export class LocalApic {
     }
     // Only the IO-APIC sends level-triggered interrupts: the trigger mode of an IPI is always edge.
     const logical = (icrLow & ICR_LOGICAL) !== 0;
-    this.#options.router.sendIpi(this.vp, shorthand, {
-      vector,
-      deliveryMode: mode,
-      destination,
-      logical,
-      trigger: 'edge',
-      wide,
-    });
+    const request = { vector, deliveryMode: mode, destination, logical, trigger: 'edge', wide } as const;
+    this.#options.router.sendIpi(this.vp, shorthand, request);
   }
 
   // MSRs --------------------------------------------------------------------------------------------------------------
@@ -603,19 +576,14 @@ export class LocalApic {
     return true;
   }
 
-  /** Intel SDM vol. 3, figure "Local x2APIC State Transitions with IA32_APIC_BASE, INIT, and Reset". */
   #writeApicBase(value: bigint): boolean {
-    if ((value & ~(APIC_BASE_ADDRESS | ApicBase.BSP | ApicBase.EXTENDED | ApicBase.ENABLE)) !== 0n) return false;
+    if (!apicBaseAllowed(this.state.apicBase, value)) return false;
     const enable = (value & ApicBase.ENABLE) !== 0n;
-    const extended = (value & ApicBase.EXTENDED) !== 0n;
-    if (extended && !enable) return false;
-    if (this.x2apic && enable && !extended) return false;
-    if (!this.enabled && extended) return false;
     const wasEnabled = this.enabled;
     const wasExtended = this.x2apic;
     this.state.apicBase = value;
     if (wasEnabled && !enable) this.#resetRegisters();
-    if (enable && extended && !wasExtended) {
+    if (this.x2apic && !wasExtended) {
       // The ID, LDR and ICR take their x2APIC forms; everything else is kept.
       this.state.ldr = x2apicLdr(this.apicId);
       this.state.icrHigh = 0;
@@ -625,102 +593,6 @@ export class LocalApic {
   }
 
   inspect(): InspectTree {
-    const s = this.state;
-    const lvt: Record<string, string> = {};
-    for (const [name, index] of Object.entries(Lvt)) lvt[name.toLowerCase()] = hex(s.lvt[index] as number);
-    return {
-      apicId: this.apicId,
-      mode: !this.enabled ? 'disabled' : this.x2apic ? 'x2apic' : 'xapic',
-      softwareEnabled: this.softwareEnabled,
-      apicBase: s.apicBase,
-      id: hex(s.id),
-      tpr: hex(s.tpr),
-      ppr: hex(this.ppr),
-      ldr: hex(s.ldr),
-      dfr: hex(s.dfr),
-      svr: hex(s.svr),
-      esr: hex(s.esr),
-      icr: `${hex(s.icrHigh)}:${hex(s.icrLow)}`,
-      lvt,
-      timer: this.#timer.inspect(),
-      irr: vectorList(s.irr),
-      isr: vectorList(s.isr),
-      tmr: vectorList(s.tmr),
-      pending: {
-        nmi: this.nmiPending,
-        init: (Atomics.load(s.events, 0) & EVENT_INIT) !== 0,
-        sipi: (Atomics.load(s.events, 0) & EVENT_SIPI) !== 0,
-      },
-      waitingForSipi: this.waitingForSipi,
-      nextInterrupt: this.hasInterrupt(),
-    };
+    return inspectLocalApic(this, this.#timer.inspect());
   }
 }
-
-function x2apicLdr(id: number): number {
-  return (((id >>> 4) << 16) | (1 << (id & 15))) >>> 0;
-}
-
-function highest(words: Uint32Array): number {
-  for (let i = 7; i >= 0; i--) {
-    const word = words[i] as number;
-    if (word !== 0) return i * 32 + 31 - Math.clz32(word);
-  }
-  return -1;
-}
-
-function highestAtomic(words: Uint32Array): number {
-  for (let i = 7; i >= 0; i--) {
-    const word = Atomics.load(words, i);
-    if (word !== 0) return i * 32 + 31 - Math.clz32(word);
-  }
-  return -1;
-}
-
-function hex(value: number): string {
-  return `0x${(value >>> 0).toString(16)}`;
-}
-
-function vectorList(words: Uint32Array): string {
-  const vectors: string[] = [];
-  for (let v = 0; v < 256; v++) if (((words[v >>> 5] as number) >>> (v & 31)) & 1) vectors.push(hex(v));
-  return vectors.join(' ');
-}
-
-function range(first: number, count: number): number[] {
-  return Array.from({ length: count }, (_, i) => first + i);
-}
-
-const X2APIC_READABLE: ReadonlySet<number> = new Set([
-  Register.ID,
-  Register.VERSION,
-  Register.TPR,
-  Register.PPR,
-  Register.LDR,
-  Register.SVR,
-  ...range(Register.ISR, 8),
-  ...range(Register.TMR, 8),
-  ...range(Register.IRR, 8),
-  Register.ESR,
-  Register.ICR_LOW,
-  ...range(Register.LVT_TIMER, LVT_COUNT),
-  Register.INITIAL_COUNT,
-  Register.CURRENT_COUNT,
-  Register.DIVIDE,
-]);
-
-/** Writable x2APIC registers and the bits that may be set; any other bit is #GP. The ICR is apart: it has 64 bits. */
-const X2APIC_WRITABLE: ReadonlyMap<number, number> = new Map([
-  [Register.TPR, 0xff],
-  [Register.EOI, 0],
-  [Register.SVR, 0x1ff],
-  [Register.ESR, 0],
-  // Writing the read-only delivery status or remote IRR is not an error.
-  ...LVT_WRITABLE.map((bits, i): [number, number] => [
-    Register.LVT_TIMER + i,
-    bits | 0x1000 | (i === Lvt.LINT0 || i === Lvt.LINT1 ? 0x4000 : 0),
-  ]),
-  [Register.INITIAL_COUNT, 0xffffffff],
-  [Register.DIVIDE, 0xb],
-  [Register.SELF_IPI, 0xff],
-]);

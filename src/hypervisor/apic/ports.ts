@@ -1,6 +1,6 @@
 /** What the local APIC needs of the rest of the partition. */
 
-/** Wakes a virtual processor, which then polls its local APIC and timers. Safe on any thread, idempotent. */
+/** Wakes a virtual processor, which then polls its APIC and timers. Any thread, with or without the platform lock; idempotent. */
 export interface VpDoorbell {
   ring(vp: number): void;
 }

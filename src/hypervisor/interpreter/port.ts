@@ -56,6 +56,7 @@ export class InterpreterPort implements Semantics {
   readonly #context: HelperContext;
   readonly #hosts = new Map<number, Value>();
   readonly #linears = new Map<number, Value>();
+  readonly #displaced = new Map<number, Value>();
   /** Set when the handler has given control away on every path. */
   ended = false;
 
@@ -94,6 +95,10 @@ export class InterpreterPort implements Semantics {
     return this.size;
   }
 
+  index(_n: number): Value {
+    return this.#byteField(Field.REG).extU();
+  }
+
   #byteField(field: number): Value {
     return this.f.load('i32.load8_u', this.#frame.record(), field);
   }
@@ -122,7 +127,9 @@ export class InterpreterPort implements Semantics {
     const { f } = this;
     const { vp } = this.#frame;
     const record = this.#frame.record();
-    const displacement = f.load('i64.load', record, Field.DISPLACEMENT);
+    const extra = this.#displaced.get(n);
+    const encoded = f.load('i64.load', record, Field.DISPLACEMENT);
+    const displacement = extra ? encoded.add(extra) : encoded;
     if (operand.kind === 'O') {
       return this.flat ? displacement : this.#truncate(displacement);
     }
@@ -133,7 +140,49 @@ export class InterpreterPort implements Semantics {
     return this.flat ? sum : this.#truncate(sum);
   }
 
+  displace(n: number, offset: Value): void {
+    this.#displaced.set(n, offset);
+  }
+  baseIsStackPointer(_n: number): Value {
+    return this.#byteField(Field.BASE).eq(4 * 8);
+  }
+  segmentLinear(segment: number | 'override', offset: Value, bytes: number, access: 'read' | 'write'): Value {
+    if (segment === 'override') return this.segmented(this.#byteField(Field.SEGMENT), offset, bytes, access);
+    return this.flat ? offset : this.segmented(this.f.i32(segment), offset, bytes, access);
+  }
+  addressReg(index: number): Value {
+    const value = this.reg(index, 8);
+    return this.flat ? value : this.#truncate(value);
+  }
+  setAddressReg(index: number, value: Value): void {
+    if (this.flat) {
+      this.setReg(index, value, 8);
+      return;
+    }
+    const { f } = this;
+    const address = this.#byteField(Field.ADDRESS).and(3);
+    f.if(
+      address.eq(1),
+      () => {
+        this.setReg(index, value, 2);
+      },
+      () => {
+        this.setReg(index, f.select(address.eq(3), value, value.zext(32)), 8);
+      },
+    );
+  }
+  again(): void {
+    this.setState('rip', this.current());
+    this.#frame.ending.lookup();
+  }
+
   /** Truncates an offset to the record's address size. */
+  truncateAddress(offset: Value): Value {
+    return this.flat ? offset : this.#truncate(offset);
+  }
+  get registerOffset(): boolean {
+    return this.#variant.form.operands[1]?.kind === 'G';
+  }
   #truncate(offset: Value): Value {
     const bits = this.f.i64(8).shl(this.#byteField(Field.ADDRESS).and(3).extU());
     const shift = this.f.i64(64).sub(bits);
@@ -170,7 +219,7 @@ export class InterpreterPort implements Semantics {
         if (this.#immediateIndex(n) === 1) return f.load('i64.load32_u', this.#frame.record(), Field.IMMEDIATE2);
         return f.load('i64.load', this.#frame.record(), Field.IMMEDIATE);
       case 'A':
-        return f.load('i64.load', this.#frame.record(), Field.IMMEDIATE);
+        return f.load('i64.load', this.#frame.record(), Field.IMMEDIATE).or(this.immediate2().shl(32));
       case 'one':
         return f.i64(1);
       case 'S':
@@ -284,11 +333,16 @@ export class InterpreterPort implements Semantics {
   /** Host address and alignment check of a 128-bit operand in memory. */
   #vector(n: number, write: boolean): Value {
     const operand = this.#operand(n);
-    const linear = this.linear(n, 16, write ? 'write' : 'read');
+    const known = this.#hosts.get(n);
+    if (known) return known;
+    const modifies = operand.access === 'readwrite';
+    const linear = this.linear(n, 16, write || modifies ? 'write' : 'read');
     if (operand.width === 'x') this.raiseIf(linear.wrap().and(15).ne(0), Vector.GP, 0);
     const stack = this.#stackMark();
-    if (write) {
-      return this.f.call1(this.#context.helper('modify_16'), this.#frame.vp, linear, stack);
+    if (write || modifies) {
+      const host = this.f.call1(this.#context.helper('modify_16'), this.#frame.vp, linear, stack);
+      if (modifies) this.#hosts.set(n, host);
+      return host;
     }
     return this.f.call1(this.#context.helper('load_16'), this.#frame.vp, linear, stack);
   }
@@ -528,7 +582,7 @@ export class InterpreterPort implements Semantics {
   // ---- stack -------------------------------------------------------------------------------------------------------------------
 
   /** Linear address of `offset` in the stack segment, for an access of the operand size. */
-  #stackLinear(offset: Value, access: 'read' | 'write'): Value {
+  stackLinear(offset: Value, access: 'read' | 'write'): Value {
     if (this.flat) return offset;
     return this.f.call1(
       this.#context.helper('linearize'), this.#frame.vp, Segment.SS, offset, this.size, access === 'write' ? 1 : 0,
@@ -549,11 +603,11 @@ export class InterpreterPort implements Semantics {
     const v = f.coerce(value, 'i64');
     const rsp = this.reg(4, 8).sub(this.size);
     const offset = this.flat ? rsp : f.call1(this.#context.helper('stack_offset'), this.#frame.vp, rsp);
-    this.#store(this.#stackLinear(offset, 'write'), this.size, v, f.i32(STACK));
+    this.#store(this.stackLinear(offset, 'write'), this.size, v, f.i32(STACK));
     this.setStackPointer(rsp);
   }
   top(): Value {
-    return this.#load(this.#stackLinear(this.stackPointer(), 'read'), this.size, this.f.i32(STACK));
+    return this.#load(this.stackLinear(this.stackPointer(), 'read'), this.size, this.f.i32(STACK));
   }
   drop(bytes?: Term): void {
     this.setStackPointer(this.reg(4, 8).add(this.f.coerce(bytes ?? this.size, 'i64')));

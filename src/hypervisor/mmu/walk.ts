@@ -243,4 +243,14 @@ const entryOf: HelperDefinition = {
   },
 };
 
-export const walkHelpers: readonly HelperDefinition[] = [walk, entryOf];
+const translate: HelperDefinition = {
+  // walk, for TypeScript.
+  name: 'translate',
+  exported: true,
+  type: walk.type,
+  build(f, helper) {
+    f.return(f.call1(helper('walk'), f.param(0), f.param(1), f.param(2)));
+  },
+};
+
+export const walkHelpers: readonly HelperDefinition[] = [walk, entryOf, translate];

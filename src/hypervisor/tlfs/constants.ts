@@ -147,3 +147,9 @@ export const Stimer = {
 /** HV_X64_MSR_CRASH_CTL. */
 export const Crash = { NOTIFY: 1n << 63n, MESSAGE: 1n << 62n } as const;
 export const CRASH_PARAMETERS = 5;
+
+const HYPERCALL_NAMES = new Map<number, string>(Object.entries(Hypercall).map(([name, code]) => [code, name]));
+/** For traces: the call's name, or its code in hexadecimal. */
+export function hypercallName(code: number): string {
+  return HYPERCALL_NAMES.get(code) ?? `0x${code.toString(16)}`;
+}

@@ -1,6 +1,7 @@
 /**
- * Hypervisor CPUID leaves 0x40000000.. . TLFS, "Feature and Interface Discovery". What each bit makes a Linux 6.1 guest do
- * is in docs/reference/hyperv-guest-contract.md, section 1.
+ * Hypervisor CPUID leaves 0x40000000.. . TLFS, "Feature and Interface Discovery". Deliberately clear: access to the
+ * partition id (Linux 6.1 dies of it in a child), CPU management (Linux would take itself for the root partition),
+ * extended hypercalls, isolation, and the invariant TSC control.
  */
 import { Feature, Hint, Privilege, PrivilegeHigh } from './constants.ts';
 

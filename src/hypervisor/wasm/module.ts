@@ -71,12 +71,16 @@ export class ModuleBuilder {
   }
 
   finish(): Uint8Array<ArrayBuffer> {
-    const codes: FunctionCode[] = this.#functions.map((d) => {
+    // Building a body may declare further functions and imports; indices are known only when all bodies are built.
+    const builders: FunctionBuilder[] = [];
+    for (let i = 0; i < this.#functions.length; i++) {
+      const d = this.#functions[i] as Defined;
       const f = new FunctionBuilder(d.name, d.type, this.typeIndex);
       if (!d.build) throw new Error(`${d.name} is declared but not defined`);
       d.build(f);
-      return f.finish();
-    });
+      builders.push(f);
+    }
+    const codes: FunctionCode[] = builders.map((f) => f.finish());
     const types = this.#functions.map((d) => this.typeIndex(d.type));
     const importTypes = this.#imports.map((i) => this.typeIndex(i.type));
     const tagType = this.#tags.length ? this.typeIndex({ params: [], results: [] }) : 0;

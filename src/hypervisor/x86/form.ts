@@ -35,6 +35,10 @@ export interface FormOptions {
   readonly feature?: string;
   /** Only CPL 0, or not usable in a user-mode comparison for another reason. */
   readonly privileged?: boolean;
+  /** Operand sizes in bytes, where the operands do not say them. */
+  readonly sizes?: readonly number[];
+  /** Atomic on memory even without a LOCK prefix. */
+  readonly implicitLock?: boolean;
   /** Fixed operand size in bytes, where the operands do not say it. */
   readonly size?: 1 | 2 | 4 | 8;
   /** Handled inside the interpreter's main loop in 64-bit mode. */
@@ -138,8 +142,9 @@ function parse(row: Row, id: number): Form {
   const rm = /M/.test(letters) ? 'memory' : /[RUN]/.test(letters) || modrm ? 'register' : 'any';
   const widths = operands.map((o) => o.width);
   let sizes: readonly number[] = [options.size ?? 0];
-  if (options.size === undefined) {
-    if (widths.includes('v') || widths.includes('z')) sizes = options.long === 'force' ? [2, 4, 8] : [2, 4, 8];
+  if (options.sizes) sizes = options.sizes;
+  else if (options.size === undefined) {
+    if (widths.includes('v') || widths.includes('z')) sizes = [2, 4, 8];
     else if (widths.includes('y')) sizes = [4, 8];
     else sizes = [WIDTH_SIZE[widths.find((x) => x in WIDTH_SIZE) ?? ''] ?? 4];
   }

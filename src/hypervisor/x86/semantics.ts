@@ -70,6 +70,27 @@ export interface Semantics {
   /** The linear address of memory operand `n`, after segment checks for an access of `bytes` (canonical checks happen at the access). */
   linear(n: number, bytes: number, access: 'read' | 'write'): Value;
 
+  /** Adds `offset` to the effective address of memory operand `n`; before its first use. */
+  displace(n: number, offset: Value): void;
+  /** 1 where memory operand `n` has RSP as its base register: i32. */
+  baseIsStackPointer(n: number): Value;
+  /** Linear address of `offset` in a segment by number, or in the string source's segment (`override`). */
+  segmentLinear(segment: number | 'override', offset: Value, bytes: number, access: 'read' | 'write'): Value;
+  /** An offset truncated to the instruction's address size. */
+  truncateAddress(offset: Value): Value;
+  /** True when operand 1 is a register (a bit offset that may reach beyond its operand). */
+  readonly registerOffset: boolean;
+  /** A general register at the instruction's address size (RCX of LOOP, RSI and RDI of strings), zero-extended. */
+  addressReg(index: number): Value;
+  setAddressReg(index: number, value: Value): void;
+  /** RSP truncated to the stack's address size; setStackPointer() writes as much of RSP as that size covers. */
+  stackPointer(): Value;
+  setStackPointer(value: Value): void;
+  /** Linear address of `offset` in the stack segment, checked for an access of the operand size. */
+  stackLinear(offset: Value, access: 'read' | 'write'): Value;
+  /** Leaves the instruction unfinished, to be executed again from its beginning once interrupts were looked at. */
+  again(): void;
+
   // ---- named registers and state ------------------------------------------------------------------------------------------
   /** General register by number at `size` bytes (default: the operand size), zero-extended. */
   reg(index: number, size?: number): Value;

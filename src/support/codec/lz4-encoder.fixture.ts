@@ -35,7 +35,8 @@ function encodeBlock(content: Uint8Array): number[] {
     seen.set(key, at);
     if (candidate === undefined || at - candidate > MAXIMUM_OFFSET) continue;
     let length = 4;
-    while (at + length < content.length - LAST_LITERALS && content[candidate + length] === content[at + length]) length++;
+    while (at + length < content.length - LAST_LITERALS && content[candidate + length] === content[at + length])
+      length++;
     out.push(...sequence(content.subarray(from, at), { offset: at - candidate, length }));
     at += length - 1;
     from = at + 1;

@@ -22,7 +22,8 @@ const CHECK_SIZE = [0, 4, 4, 4, 8, 8, 8, 16, 16, 16, 32, 32, 32, 64, 64, 64] as 
 export function decodeXz(bytes: Uint8Array, size: number): Uint8Array {
   // LZMA's longest match is 273 bytes and costs no less than some hundredths of a byte: 10,000 to 1 is beyond its reach.
   if (size > bytes.length * 10_000) throw new CodecError(`XZ: ${bytes.length} bytes cannot hold ${size}`);
-  if (bytes.length < STREAM_HEADER_SIZE || !startsWith(bytes, HEADER_MAGIC)) throw new CodecError('XZ: no stream header');
+  if (bytes.length < STREAM_HEADER_SIZE || !startsWith(bytes, HEADER_MAGIC))
+    throw new CodecError('XZ: no stream header');
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (view.getUint32(8, true) !== crc32(bytes.subarray(6, 8))) throw new CodecError('XZ: damaged stream header');
   const check = view.getUint8(7) & 0x0f;
@@ -38,7 +39,8 @@ export function decodeXz(bytes: Uint8Array, size: number): Uint8Array {
     if (header.x86) decodeX86Branches(content);
     at = Math.ceil(end.at / 4) * 4;
     if (at + (CHECK_SIZE[check] as number) > bytes.length) throw new CodecError('XZ: truncated');
-    if (check === CHECK_CRC32 && view.getUint32(at, true) !== crc32(content)) throw new CodecError('XZ: wrong checksum');
+    if (check === CHECK_CRC32 && view.getUint32(at, true) !== crc32(content))
+      throw new CodecError('XZ: wrong checksum');
     at += CHECK_SIZE[check] as number;
     out = end.out;
   }

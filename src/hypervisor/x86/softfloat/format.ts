@@ -38,22 +38,18 @@
  * unmasked where `flags & ~(control >> 7) & 0x3f` is not zero. Then:
  * - IE, DE, ZE (before the operation): no other flags, the result means nothing and must not be written.
  * - OE, UE, PE: SSE writes nothing. An x87 register is written: format 80 gives the rounded result with its exponent moved
- *   by 24576 (down for OE, up for UE); a store to memory of 32 or 64 bits (convert80toF) writes nothing on OE or UE.
+ *   by 24576 (down for OE, up for UE); a store to memory of 32 or 64 bits (convert80toF) writes nothing on OE or UE, and has no other flag then.
  * Underflow is detected after rounding; masked, UE is raised only with an inexact result, unmasked always.
  *
  * NaN operands: 32 and 64 follow SSE (the first operand that is a NaN, made quiet), 80 follows the x87 (a quiet NaN before
  * a signaling one, then the larger significand, then the positive one). The default NaN is negative. Unsupported 80-bit
  * encodings are invalid; pseudo-denormals are denormals.
  */
-import type { Callee, FunctionBuilder, FunctionType } from '../../wasm/function.ts';
+import type { FunctionBuilder } from '../../wasm/function.ts';
 import type { ValueType } from '../../wasm/opcodes.ts';
 import type { Value } from '../../wasm/value.ts';
 
-export interface HelperDefinition {
-  readonly name: string;
-  readonly type: FunctionType;
-  build(f: FunctionBuilder, helper: (name: string) => Callee): void;
-}
+export type { HelperDefinition } from '../library.ts';
 
 /** What an operand is; one bit each, so that two operands' kinds can be tested together. */
 export const Kind = { ZERO: 1, NORMAL: 2, DENORMAL: 4, INFINITY: 8, QNAN: 16, SNAN: 32, UNSUPPORTED: 64 } as const;

@@ -18,7 +18,6 @@ import {
   Kind,
   Rounding,
   TOP_BIT,
-  ZERO_EXPONENT,
 } from './format.ts';
 
 const QUIET_BIT = 1n << 62n;
@@ -73,8 +72,8 @@ class Body {
   pack(format: Format, result: readonly Value[], before: Value): void {
     this.f.if((result[2] as Value).eqz(), () => this.zero(format, result[0] as Value, before));
     const packed = this.f.call(this.helper(`float.pack${format.name}`), ...result, this.control);
-    const flags = packed.pop() as Value;
-    this.f.return(...packed, flags.or(before));
+    const bits = packed.slice(0, -1);
+    this.f.return(...bits, (packed.at(-1) as Value).or(before));
   }
   unmasked(flag: number): Value {
     return masked(this.control, flag).eqz();
@@ -365,8 +364,26 @@ function convert(from: Format, to: Format): HelperDefinition {
       // Stores of the x87 do not report a denormal operand.
       const flags = from === FORMAT_80 ? f.i32(0) : body.denormal(a.kind);
       body.stopAtDenormal(to, a.sign, flags);
-      if (to === FORMAT_80) f.return(...to.compose(f, a.sign, a.exponent.add(to.bias), a.significand), flags);
-      else body.pack(to, [a.sign, a.exponent, a.significand, f.i64(0)], flags);
+      if (to === FORMAT_80) {
+        f.return(...to.compose(f, a.sign, a.exponent.add(to.bias), a.significand), flags);
+        return;
+      }
+      if (from === FORMAT_80) {
+        const [bits, status] = f.call(
+          helper(`float.pack${to.name}`),
+          a.sign,
+          a.exponent,
+          a.significand,
+          0n,
+          body.control,
+        ) as [Value, Value];
+        // A store that does not happen is not inexact.
+        const range = status.and(Exception.OE | Exception.UE);
+        const stopped = range.and(body.control.shrU(Control.MASK_SHIFT).not()).ne(0);
+        f.return(bits, f.select(stopped, range, status));
+        return;
+      }
+      body.pack(to, [a.sign, a.exponent, a.significand, f.i64(0)], flags);
     },
   };
 }

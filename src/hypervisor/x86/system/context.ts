@@ -20,9 +20,10 @@ export type Access = (typeof Access)[keyof typeof Access];
 /**
  * What to forget. `all` global entries of every PCID too; `nonGlobal` the current PCID's entries except global ones;
  * `allNonGlobal` every PCID's except global ones; `page` one linear address in the current PCID, and global; `pcid` all of
- * one PCID except global ones; `pcidPage` one linear address in one PCID except global ones.
+ * one PCID except global ones; `pcidPage` one linear address in one PCID except global ones. `switch`: nothing has to be
+ * forgotten, but CR3 now has another PCID or table. CR3 has its new value when any of them is told.
  */
-export type FlushKind = 'all' | 'nonGlobal' | 'allNonGlobal' | 'page' | 'pcid' | 'pcidPage';
+export type FlushKind = 'all' | 'nonGlobal' | 'allNonGlobal' | 'page' | 'pcid' | 'pcidPage' | 'switch';
 
 export interface SystemContext {
   readonly vp: VpView;

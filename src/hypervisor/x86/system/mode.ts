@@ -23,8 +23,8 @@ export const Efer = { SCE: 1 << 0, LME: 1 << 8, LMA: 1 << 10, NXE: 1 << 11 } as 
 /** `interruptShadow`: STI holds off maskable interrupts, a load of SS also debug traps and NMIs, until after one instruction. */
 export const Shadow = { STI: 1, SS: 2 } as const;
 
-/** `tlbContext` is the number of the TLB times this. */
-export const TLB_CONTEXT_STRIDE = 1;
+/** `tlbContext` of user accesses whose alignment is checked (CR0.AM and RFLAGS.AC); no `Access` of its own. */
+const USER_CHECKED = 3;
 
 /** How an explicit access at this privilege level is made. */
 export function accessAt(vp: VpView, cpl: number): Access {
@@ -37,7 +37,7 @@ export function systemAccess(vp: VpView): Access {
   return (Number(vp.cr4) & Cr4.SMAP) !== 0 ? Access.SUPERVISOR_SMAP : Access.SUPERVISOR;
 }
 
-/** Recomputes `mode`, `cpl` and `tlbContext` from CR0, CR4, EFER, CS, SS and RFLAGS. */
+/** Recomputes `mode`, `cpl`, `tlbContext`, `codeBase` and `codeMask` from CR0, CR4, EFER, CS, SS and RFLAGS. */
 export function updateMode(vp: VpView): void {
   const cs = vp.segmentAttributes[Segment.CS] as number;
   const ss = vp.segmentAttributes[Segment.SS] as number;
@@ -56,7 +56,15 @@ export function updateMode(vp: VpView): void {
   if (cpl === 3) mode |= Mode.USER;
   vp.mode = mode;
   vp.cpl = cpl;
-  vp.tlbContext = accessAt(vp, cpl) * TLB_CONTEXT_STRIDE;
+  const aligned = cpl === 3 && (vp.flags & Flag.AC) !== 0 && (cr0 & Cr0.AM) !== 0;
+  vp.tlbContext = aligned ? USER_CHECKED : accessAt(vp, cpl);
+  if ((mode & Mode.LONG64) !== 0) {
+    vp.codeBase = 0n;
+    vp.codeMask = 0xffff_ffff_ffff_ffffn;
+  } else {
+    vp.codeBase = vp.segmentBase[Segment.CS] as bigint;
+    vp.codeMask = 0xffff_ffffn;
+  }
 }
 
 /** Attributes of a segment cache in real mode (DPL 0) and virtual-8086 mode (DPL 3): present, read/write, accessed. */

@@ -2,16 +2,17 @@
  * The rare x87 instructions, run in TypeScript: FPREM, FPREM1, FSCALE, FXTRACT, FBLD, FBSTP and the transcendentals.
  * Intel SDM vol. 2, their pages; vol. 1, 8.5 for what comes first: stack faults, then unsupported formats and SNaNs, then
  * QNaNs, then invalid and divide-by-zero operands, then denormal operands, then the result's own exceptions.
- * #NM and a pending #MF were checked before these are called.
+ * #NM, a pending #MF and the memory operand were checked before these are called.
  */
 import type { VpView } from '../../vp/state.ts';
-import { Access, type SystemContext, type SystemOperation } from '../system/context.ts';
+import type { SystemContext, SystemOperation } from '../system/context.ts';
+import { operations as environment } from './environment.ts';
 import {
   classify, type Exact, type Extended, exact, INDEFINITE, infinity, isNegative, ONE, propagate, type Result, round,
   roundToInteger, Status, zero, bitLength, BIAS,
 } from './extended.ts';
 import * as transcendental from './transcendental.ts';
-import { begin, getRegister, isEmpty, overflow, pop, push, setConditions, setRegister, signal, underflow } from './unit.ts';
+import { accessOf, begin, getRegister, isEmpty, overflow, pop, push, setConditions, setRegister, signal, underflow } from './unit.ts';
 
 const INVALID: Result = { value: INDEFINITE, flags: Status.IE };
 /** Exceptions that leave the operands alone when unmasked. */
@@ -19,7 +20,9 @@ const BEFORE = Status.IE | Status.DE | Status.ZE;
 
 /** Delivers a result: true when the destination may be written (no exception that comes before the result is unmasked). */
 function deliver(vp: VpView, result: Result): boolean {
-  signal(vp, result.flags);
+  // An unmasked #D comes before anything the result would raise.
+  const first = (result.flags & Status.DE & ~vp.fcw) !== 0;
+  signal(vp, first ? result.flags & BEFORE : result.flags);
   return (result.flags & BEFORE & ~vp.fcw) === 0;
 }
 
@@ -27,10 +30,16 @@ function denormalFlag(...operands: readonly Extended[]): number {
   return operands.some((x) => classify(x) === 'denormal') ? Status.DE : 0;
 }
 
+/** Processors call the result of a transcendental function inexact even where it is not. */
+function roundInexact(x: Exact, fcw: number): Result {
+  const { value, flags } = round(x, fcw);
+  return { value, flags: flags | Status.PE | (classify(value) === 'denormal' ? Status.UE : 0) };
+}
+
 /** Rounds a result of operands that may be denormal: an unmasked denormal exception comes before the result's own. */
-function finish(vp: VpView, flags: number, value: () => Exact): Result {
+function finish(vp: VpView, flags: number, always: boolean, value: () => Exact): Result {
   if (flags & ~vp.fcw & 0x3f) return { value: INDEFINITE, flags };
-  const result = round(value(), vp.fcw);
+  const result = always ? roundInexact(value(), vp.fcw) : round(value(), vp.fcw);
   return { value: result.value, flags: result.flags | flags };
 }
 
@@ -46,7 +55,7 @@ function unary(
       return;
     }
     const x = getRegister(vp, 0);
-    const result = propagate(x) ?? special(x, vp.fcw) ?? finish(vp, denormalFlag(x), () => compute(exact(x)));
+    const result = propagate(x) ?? special(x, vp.fcw) ?? finish(vp, denormalFlag(x), true, () => compute(exact(x)));
     if (deliver(vp, result)) setRegister(vp, 0, result.value);
   };
 }
@@ -67,7 +76,7 @@ function binary(
     const x = getRegister(vp, 0);
     const y = getRegister(vp, 1);
     const result =
-      propagate(x, y) ?? special(y, x) ?? finish(vp, denormalFlag(x, y), () => compute(exact(y), exact(x)));
+      propagate(x, y) ?? special(y, x) ?? finish(vp, denormalFlag(x, y), true, () => compute(exact(y), exact(x)));
     if (!deliver(vp, result)) return;
     setRegister(vp, 1, result.value);
     pop(vp);
@@ -120,7 +129,7 @@ function circular(
     else {
       const flags = denormalFlag(x);
       if (signal(vp, flags)) return;
-      const results = compute(exact(x)).map((v) => round(v, vp.fcw));
+      const results = compute(exact(x)).map((v) => roundInexact(v, vp.fcw));
       signal(vp, results.reduce((sum, r) => sum | r.flags, 0));
       values = second ? [(results[0] as Result).value, second] : results.map((r) => r.value);
     }
@@ -184,8 +193,7 @@ const fyl2x = binary((y, x) => {
   const kx = classify(x);
   if (kx === 'zero') {
     if (ky === 'zero') return INVALID;
-    const flags = ky === 'infinity' ? 0 : Status.ZE;
-    return withDenormals({ value: infinity(!isNegative(y)), flags }, y);
+    return { value: infinity(!isNegative(y)), flags: ky === 'infinity' ? 0 : Status.ZE };
   }
   if (isNegative(x)) return INVALID;
   const one = againstOne(x);
@@ -200,11 +208,12 @@ const fyl2xp1 = binary((y, x) => {
   const ky = classify(y);
   const kx = classify(x);
   const negative = isNegative(x) !== isNegative(y);
-  if (kx === 'infinity') return ky === 'zero' || isNegative(x) ? INVALID : withDenormals({ value: infinity(negative), flags: 0 }, y);
-  if (isNegative(x) && againstOne(x) >= 0) return INVALID;
+  if (kx === 'infinity')
+    return ky === 'zero' || isNegative(x) ? INVALID : withDenormals({ value: infinity(negative), flags: 0 }, y);
   if (ky === 'infinity') return kx === 'zero' ? INVALID : withDenormals({ value: infinity(negative), flags: 0 }, x);
   if (kx === 'zero' || ky === 'zero') return withDenormals({ value: zero(negative), flags: 0 }, x, y);
-  return undefined;
+  // Outside the range that the manual gives, where there is no logarithm: ST(0) as it is.
+  return isNegative(x) && againstOne(x) >= 0 ? withDenormals({ value: x, flags: Status.PE }, y) : undefined;
 }, transcendental.logarithmPlusOne);
 
 // ---- partial remainder -------------------------------------------------------------------------------------------------------
@@ -213,21 +222,23 @@ const fyl2xp1 = binary((y, x) => {
 function partialRemainder(nearest: boolean): (vp: VpView) => void {
   return (vp) => {
     begin(vp);
+    setConditions(vp, 0, Status.C2);
     if (isEmpty(vp, 0) || isEmpty(vp, 1)) {
       if (underflow(vp)) setRegister(vp, 0, INDEFINITE);
       return;
     }
-    setConditions(vp, 0);
     const x = getRegister(vp, 0);
     const y = getRegister(vp, 1);
-    const special = propagate(x, y) ?? remainderSpecial(x, y);
+    const invalid = classify(x) === 'infinity' || classify(y) === 'zero';
+    const special = propagate(x, y) ?? (invalid ? INVALID : undefined);
     if (special) {
       if (deliver(vp, special)) setRegister(vp, 0, special.value);
       return;
     }
     if (signal(vp, denormalFlag(x, y))) return;
-    const { rest, quotient, partial } = remainder(exact(x), exact(y), nearest);
-    const result = round(rest, vp.fcw);
+    const untouched = classify(x) === 'zero' || classify(y) === 'infinity';
+    const { rest, quotient, partial } = untouched ? whole(exact(x)) : remainder(exact(x), exact(y), nearest);
+    const result = round(rest, untouched ? vp.fcw | Status.UE : vp.fcw);
     signal(vp, result.flags);
     setRegister(vp, 0, result.value);
     const q = Number(quotient & 7n);
@@ -238,18 +249,19 @@ function partialRemainder(nearest: boolean): (vp: VpView) => void {
   };
 }
 
-function remainderSpecial(x: Extended, y: Extended): Result | undefined {
-  if (classify(x) === 'infinity' || classify(y) === 'zero') return INVALID;
-  if (classify(x) === 'zero' || classify(y) === 'infinity') {
-    const flags = denormalFlag(x, y);
-    return { value: x, flags };
-  }
-  return undefined;
+interface Remainder {
+  readonly rest: Exact;
+  readonly quotient: bigint;
+  readonly partial: boolean;
 }
 
-function remainder(x: Exact, y: Exact, nearest: boolean): { rest: Exact; quotient: bigint; partial: boolean } {
+function whole(x: Exact): Remainder {
+  return { rest: x, quotient: 0n, partial: false };
+}
+
+function remainder(x: Exact, y: Exact, nearest: boolean): Remainder {
   const gap = x.exponent + bitLength(x.magnitude) - (y.exponent + bitLength(y.magnitude));
-  if (gap < -2) return { rest: x, quotient: 0n, partial: false };
+  if (gap < -2) return whole(x);
   if (gap >= 64) {
     // One step: takes 32 to 63 bits off the difference of the exponents.
     const step = gap - (32 + (gap & 31));
@@ -300,7 +312,7 @@ function scale(vp: VpView, x: Extended, y: Extended): Result {
   if (kx === 'infinity' || kx === 'zero') return same;
   const { integer } = roundToInteger(3, exact(y));
   const limited = integer > 100000n ? 100000 : integer < -100000n ? -100000 : Number(integer);
-  return finish(vp, same.flags, () => {
+  return finish(vp, same.flags, false, () => {
     const value = exact(x);
     return { ...value, exponent: value.exponent + limited };
   });
@@ -358,20 +370,13 @@ function fromInteger(n: bigint): Extended {
 
 // ---- packed decimal ------------------------------------------------------------------------------------------------------------
 
-function access(ctx: SystemContext): Access {
-  return ctx.vp.cpl === 3 ? Access.USER : accessOfSupervisor(ctx.vp);
-}
-/** SMAP holds supervisor accesses back unless RFLAGS.AC is set. */
-function accessOfSupervisor(vp: VpView): Access {
-  return (vp.cr4 & (1n << 21n)) !== 0n && !(vp.flags & (1 << 18)) ? Access.SUPERVISOR_SMAP : Access.SUPERVISOR;
-}
-
 /** Eighteen digits, two in a byte, and the sign in the last byte's top bit. Digits above nine count as they are. */
-function fbld(ctx: SystemContext, linear: bigint): void {
+function fbld(ctx: SystemContext, linear: bigint, offset: bigint): void {
   const { vp } = ctx;
-  const low = ctx.readLinear(linear, 8, access(ctx));
-  const high = Number(ctx.readLinear(linear + 8n, 2, access(ctx)));
+  const low = ctx.readLinear(linear, 8, accessOf(ctx));
+  const high = Number(ctx.readLinear(linear + 8n, 2, accessOf(ctx)));
   begin(vp);
+  vp.fdp = offset;
   if (!isEmpty(vp, -1)) {
     if (overflow(vp)) push(vp, INDEFINITE);
     return;
@@ -386,10 +391,11 @@ function fbld(ctx: SystemContext, linear: bigint): void {
 
 const DECIMAL_INDEFINITE = { low: 0xc000000000000000n, high: 0xffffn };
 
-function fbstp(ctx: SystemContext, linear: bigint): void {
+function fbstp(ctx: SystemContext, linear: bigint, offset: bigint): void {
   const { vp } = ctx;
-  ctx.probeWrite(linear, 10, access(ctx));
+  ctx.probeWrite(linear, 10, accessOf(ctx));
   begin(vp);
+  vp.fdp = offset;
   let stored = DECIMAL_INDEFINITE;
   if (isEmpty(vp, 0)) {
     if (!underflow(vp)) return;
@@ -407,8 +413,8 @@ function fbstp(ctx: SystemContext, linear: bigint): void {
       stored = { low: digits & ((1n << 64n) - 1n), high: (digits >> 64n) | (isNegative(x) ? 0x8000n : 0n) };
     }
   }
-  ctx.writeLinear(linear, 8, stored.low, access(ctx));
-  ctx.writeLinear(linear + 8n, 2, stored.high, access(ctx));
+  ctx.writeLinear(linear, 8, stored.low, accessOf(ctx));
+  ctx.writeLinear(linear + 8n, 2, stored.high, accessOf(ctx));
   pop(vp);
 }
 
@@ -429,6 +435,7 @@ export const operations: Record<string, SystemOperation> = {
   fprem1: onState(partialRemainder(true)),
   fscale: onState(fscale),
   fxtract: onState(fxtract),
-  fbld: (ctx, linear) => fbld(ctx, linear),
-  fbstp: (ctx, linear) => fbstp(ctx, linear),
+  fbld,
+  fbstp,
+  ...environment,
 };

@@ -120,6 +120,8 @@ function cosineSeries(r: bigint): bigint {
 
 /** Below this exponent x - x^3/6 and its like differ from x by less than a quarter of a unit in the last place. */
 const TINY = -40;
+/** Below this one the argument itself is the result. */
+const TINIEST = -16300;
 
 function circular(x: Exact): { sin: bigint; cos: bigint } {
   const { quadrant, rest } = quarterTurns(x);
@@ -134,6 +136,7 @@ function circular(x: Exact): { sin: bigint; cos: bigint } {
 }
 
 export function sine(x: Exact): Exact {
+  if (leading(x) < TINIEST) return x;
   return leading(x) < TINY ? nudge(x, -1n) : fromFixed(circular(x).sin);
 }
 export function cosine(x: Exact): Exact {
@@ -141,6 +144,7 @@ export function cosine(x: Exact): Exact {
   return fromFixed(circular(x).cos);
 }
 export function tangent(x: Exact): Exact {
+  if (leading(x) < TINIEST) return x;
   if (leading(x) < TINY) return nudge(x, 1n);
   const { sin, cos } = circular(x);
   return fromFixed((sin << F) / cos);

@@ -5,8 +5,9 @@
  * The pointers: FIP is that of every non-control instruction, FDP that of every one with a memory operand. FOP, FCS and
  * FDS are only what software loads, as on processors that report CPUID.(EAX=7):EBX[13] and leave opcodes unrecorded.
  */
-import type { VpView } from '../../vp/state.ts';
-import { type Extended, INDEFINITE, Status } from './extended.ts';
+import { Flag, type VpView } from '../../vp/state.ts';
+import { Access, type SystemContext } from '../system/context.ts';
+import { type Extended, Status } from './extended.ts';
 
 export const CONDITION_BITS = Status.C0 | Status.C1 | Status.C2 | Status.C3;
 
@@ -57,7 +58,7 @@ export function setConditions(vp: VpView, bits: number, mask: number = CONDITION
   vp.fsw = (vp.fsw & ~mask) | bits;
 }
 
-/** Stack underflow: true when the instruction goes on, with `results` indefinite values as its masked response. */
+/** Stack underflow: true where it is masked, and the instruction's results are indefinite values. */
 export function underflow(vp: VpView): boolean {
   return !signal(vp, Status.IE | Status.SF);
 }
@@ -93,4 +94,11 @@ export function abridgedTags(tags: number): number {
   return ftw;
 }
 
-export { INDEFINITE };
+const CR4_SMAP = 1n << 21n;
+
+/** As whom the current instruction accesses its memory operand. */
+export function accessOf({ vp }: SystemContext): Access {
+  if (vp.cpl === 3) return Access.USER;
+  const guarded = (vp.cr4 & CR4_SMAP) !== 0n && (vp.flags & Flag.AC) === 0;
+  return guarded ? Access.SUPERVISOR_SMAP : Access.SUPERVISOR;
+}

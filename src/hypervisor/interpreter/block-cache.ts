@@ -1,0 +1,323 @@
+/**
+ * The predecoded blocks of one virtual processor: decodes code from guest RAM into records, finds the blocks that a store
+ * touches, and drops them.
+ */
+import {
+  BLOCK_TABLE, BLOCK_TABLE_ENTRIES, PAGE, PAGE_MAP, PageFlag, RECORDS, RECORDS_SIZE,
+} from '../memory/layout.ts';
+import { Mode, Segment, Vector, type VpView } from '../vp/state.ts';
+import { type Decoder, Instruction } from '../x86/decoder.ts';
+import type { Form, OperandForm } from '../x86/form.ts';
+import type { HandlerTable } from './handlers.ts';
+import { Field, Handler, MAX_BLOCK, RECORD } from './record.ts';
+
+interface Block {
+  readonly gpa: number;
+  /** Bytes of code, in the first page. */
+  readonly length: number;
+  readonly record: number;
+  readonly count: number;
+  readonly tableEntry: number;
+  /** Second page of an instruction that crosses pages, else -1. */
+  readonly secondPage: number;
+}
+
+/** Register slots beyond the sixteen: VpState.zero and VpState.blockIp follow the registers. */
+const ZERO_SLOT = 16 * 8;
+const BLOCK_IP_SLOT = 17 * 8;
+const STACK_MARK = 0x80;
+
+export interface BlockCacheHost {
+  readonly vp: VpView;
+  /** Guest-physical address of the page of code after `linear`'s, for an instruction that crosses into it; raises #PF. */
+  translateCode(linear: bigint): number;
+  /** The page now holds code: stores of every processor must be noticed from here on. */
+  protectPage(page: number): void;
+  /** Everything was dropped: cached record addresses are stale. */
+  flushed(): void;
+}
+
+export class BlockCache {
+  readonly #host: BlockCacheHost;
+  readonly #decoder: Decoder;
+  readonly #handlers: HandlerTable;
+  readonly #bytes: Uint8Array;
+  readonly #words: Int32Array;
+  readonly #halves: Uint16Array;
+  readonly #area: number;
+  readonly #pages = new Map<number, Block[]>();
+  readonly #instruction = new Instruction();
+  readonly #straddle = new Uint8Array(32);
+  #next: number;
+  /** Counts, for statistics. */
+  decodedInstructions = 0;
+  decodedBlocks = 0;
+  invalidatedBlocks = 0;
+  flushes = 0;
+
+  constructor(buffer: SharedArrayBuffer, area: number, decoder: Decoder, handlers: HandlerTable, host: BlockCacheHost) {
+    this.#host = host;
+    this.#decoder = decoder;
+    this.#handlers = handlers;
+    this.#bytes = new Uint8Array(buffer);
+    this.#words = new Int32Array(buffer);
+    this.#halves = new Uint16Array(buffer);
+    this.#area = area;
+    this.#next = area + RECORDS;
+  }
+
+  #pageEntry(gpa: number): number {
+    return this.#words[(PAGE_MAP >> 2) + (gpa >>> 12)] as number;
+  }
+
+  /** Drops every block. */
+  flush(): void {
+    this.flushes++;
+    // Pages stay marked as holding code (another processor may have some of it), which only makes stores to them slower.
+    this.#pages.clear();
+    this.#next = this.#area + RECORDS;
+    this.#words.fill(0, (this.#area + BLOCK_TABLE) >> 2, (this.#area + BLOCK_TABLE + BLOCK_TABLE_ENTRIES * 16) >> 2);
+    this.#host.flushed();
+  }
+
+  /** Makes the block at `linear` / `gpa`. Returns the address of its first record, with bit 0 set when it must not be cached. */
+  decode(linear: bigint, gpa: number): number {
+    if (this.#next + (MAX_BLOCK + 2) * RECORD > this.#area + RECORDS + RECORDS_SIZE) this.flush();
+    const { vp } = this.#host;
+    const mode = vp.mode;
+    const page = gpa & ~(PAGE - 1);
+    const host = (this.#pageEntry(gpa) & ~(PAGE - 1)) >>> 0;
+    if (!this.#pages.has(page >>> 0)) {
+      this.#host.protectPage(page >>> 0);
+      this.#pages.set(page >>> 0, []);
+    }
+    const offset = gpa & (PAGE - 1);
+    const start = host + offset;
+    const pageEnd = host + PAGE;
+    const first = this.#next;
+    let record = first;
+    let at = start;
+    let secondPage = -1;
+    const instruction = this.#instruction;
+    // Bytes of code within the limit of CS; 64-bit mode has none.
+    const room = mode & Mode.LONG64 ? Number.POSITIVE_INFINITY : (vp.segmentLimit[Segment.CS] as number) - Number(vp.rip) + 1;
+    for (;;) {
+      const done = at - start;
+      if (done > 0 && (done >= MAX_BLOCK - 15 || at >= pageEnd)) {
+        this.#special(record, Handler.CONTINUE, done, 0, 0);
+        record += RECORD;
+        break;
+      }
+      let outcome = this.#decoder.decode(this.#bytes, at, pageEnd, mode, instruction);
+      if (outcome === 'truncated') {
+        if (done > 0) {
+          this.#special(record, Handler.CONTINUE, done, 0, 0);
+          record += RECORD;
+          break;
+        }
+        const have = pageEnd - at;
+        this.#straddle.fill(0);
+        this.#straddle.set(this.#bytes.subarray(at, pageEnd));
+        const next = this.#host.translateCode((linear & ~0xfffn) + 0x1000n);
+        const entry = this.#pageEntry(next);
+        if (entry & PageFlag.PRESENT) {
+          const from = (entry & ~(PAGE - 1)) >>> 0;
+          this.#straddle.set(this.#bytes.subarray(from, from + 16 - have), have);
+          secondPage = next & ~(PAGE - 1);
+          if (!this.#pages.has(secondPage >>> 0)) {
+            this.#host.protectPage(secondPage >>> 0);
+            this.#pages.set(secondPage >>> 0, []);
+          }
+        } else this.#straddle.fill(0xff, have);
+        outcome = this.#decoder.decode(this.#straddle, 0, 16, mode, instruction);
+      }
+      const length = outcome === 'ok' ? instruction.length : 1;
+      if (outcome === 'tooLong' || done + length > room) {
+        this.#special(record, Handler.RAISE, done, Vector.GP, 0);
+        record += RECORD;
+        break;
+      }
+      if (outcome !== 'ok') {
+        this.#special(record, Handler.RAISE, done, Vector.UD, -1);
+        record += RECORD;
+        break;
+      }
+      this.#encode(record, done, instruction);
+      this.decodedInstructions++;
+      record += RECORD;
+      at += length;
+      if (secondPage >= 0 || instruction.form.options.ends === true) {
+        // A branch has gone elsewhere; what only changes state goes on here.
+        this.#special(record, Handler.CONTINUE, at - start, 0, 0);
+        record += RECORD;
+        break;
+      }
+    }
+    this.decodedBlocks++;
+    this.#next = record;
+    const cached = secondPage < 0;
+    const tableEntry = (this.#area + BLOCK_TABLE + (((gpa ^ (gpa >>> 16)) & (BLOCK_TABLE_ENTRIES - 1)) << 4)) >> 2;
+    const block: Block = {
+      gpa: gpa >>> 0,
+      length: Math.min(at - start || 1, PAGE - offset),
+      record: first,
+      count: (record - first) / RECORD,
+      tableEntry: cached ? tableEntry : -1,
+      secondPage,
+    };
+    (this.#pages.get(page >>> 0) as Block[]).push(block);
+    if (secondPage >= 0) this.#pages.get(secondPage >>> 0)?.push(block);
+    if (!cached) return first | 1;
+    this.#words[tableEntry] = gpa;
+    this.#words[tableEntry + 1] = mode;
+    this.#words[tableEntry + 2] = first;
+    return first;
+  }
+
+  #special(record: number, handler: number, ip: number, vector: number, error: number): void {
+    const words = this.#words;
+    const w = record >> 2;
+    words[w] = handler | (ip << 16);
+    words[w + 1] = 0;
+    words[w + 2] = error;
+    words[w + 3] = 0;
+    words[w + 4] = vector;
+    words[w + 5] = 0;
+    words[w + 6] = 0;
+    words[w + 7] = 0;
+  }
+
+  #encode(record: number, ip: number, i: Instruction): void {
+    const form = i.form;
+    const memory = i.isMemory;
+    const flat = i.long64 && i.addressSize === 3;
+    const repeat = form.options.repeat === undefined || i.repeat === 0 ? 'none'
+      : i.repeat === 0xf3 ? 'rep' : form.options.repeat === 'rep' ? 'rep' : 'repne';
+    const locked = memory && (i.lock || form.options.implicitLock === true);
+    const handler = this.#handlers.find(form, i.size, memory, flat, locked, repeat);
+    const registers = operandFields(form, i);
+    let base = registers.rm;
+    let index = 0;
+    if (memory) {
+      base = i.base < 0 ? ZERO_SLOT : i.base === 16 ? BLOCK_IP_SLOT : i.base * 8;
+      index = i.index < 0 ? ZERO_SLOT : i.index * 8;
+    }
+    const stack = i.long64 && i.segmentOverride < 0 && memory && (i.base === 4 || i.base === 5);
+    let displacementLow = i.displacement;
+    let displacementHigh = form.operands.some((o) => o.kind === 'O') ? i.displacementHigh : i.displacement >> 31;
+    if (i.base === 16 && memory) {
+      // Relative to the next instruction, kept relative to the block.
+      const sum = BigInt(i.displacement) + BigInt(ip + i.length);
+      displacementLow = Number(BigInt.asIntN(32, sum));
+      displacementHigh = Number(BigInt.asIntN(32, sum >> 32n));
+    }
+    let immediateLow = i.immediate;
+    let immediateHigh = i.immediateHigh;
+    const first = form.operands.find((o) => o.kind === 'I' || o.kind === 'J' || o.kind === 'A');
+    if (first?.kind === 'J') {
+      const sum = BigInt(i.immediate) + BigInt(ip + i.length);
+      immediateLow = Number(BigInt.asIntN(32, sum));
+      immediateHigh = Number(BigInt.asIntN(32, sum >> 32n));
+    } else if (first?.kind === 'A') {
+      immediateHigh = 0;
+      if (i.size === 2) immediateLow &= 0xffff;
+    } else if (first) {
+      const bytes = first.width === 'b' || first.width === 'w' ? (first.width === 'b' ? 1 : 2) : i.size;
+      if (bytes < 8) immediateHigh = 0;
+      if (bytes === 2) immediateLow &= 0xffff;
+      else if (bytes === 1) immediateLow &= 0xff;
+    }
+    const words = this.#words;
+    const w = record >> 2;
+    words[w] = handler | (ip << 16) | (i.length << 24);
+    words[w + 1] = registers.reg | (base << 8) | (index << 16) | (i.scale << 24);
+    words[w + 2] = i.immediate2;
+    words[w + 3] = i.segment | ((i.addressSize | (stack ? STACK_MARK : 0)) << 8) | (form.id << 16);
+    words[w + 4] = immediateLow;
+    words[w + 5] = immediateHigh;
+    words[w + 6] = displacementLow;
+    words[w + 7] = displacementHigh;
+  }
+
+  /** Bytes [gpa, gpa + size) of guest RAM are about to change: blocks that hold any of them are not to be run again. */
+  written(gpa: number, size: number): boolean {
+    const end = gpa + size;
+    let hit = false;
+    for (let page = gpa - (gpa % PAGE); page < end; page += PAGE) {
+      const blocks = this.#pages.get(page);
+      if (!blocks || blocks.length === 0) continue;
+      const kept: Block[] = [];
+      for (const block of blocks) {
+        const straddles = block.secondPage === page && page !== block.gpa - (block.gpa % PAGE);
+        const touched = straddles ? gpa < page + 15 : block.gpa < end && block.gpa + block.length > gpa;
+        if (touched) this.#drop(block);
+        else kept.push(block);
+        hit ||= touched;
+      }
+      if (kept.length !== blocks.length) this.#pages.set(page, kept);
+    }
+    return hit;
+  }
+
+  #drop(block: Block): void {
+    this.invalidatedBlocks++;
+    for (let n = 0; n < block.count; n++) {
+      const half = (block.record + n * RECORD + Field.HANDLER) >> 1;
+      // What raises or goes on elsewhere stays harmless when it is looked up again.
+      this.#halves[half] = Handler.REFETCH;
+    }
+    if (block.tableEntry >= 0 && this.#words[block.tableEntry + 2] === block.record) this.#words[block.tableEntry] = -1;
+  }
+
+  get pages(): number {
+    return this.#pages.size;
+  }
+}
+
+/** Byte offsets (or numbers) for the REG and RM fields. */
+function operandFields(form: Form, i: Instruction): { reg: number; rm: number } {
+  let reg = 0;
+  let rm = 0;
+  for (const o of form.operands) {
+    switch (o.kind) {
+      case 'G':
+      case 'Z':
+        reg = general(o, i.reg, i);
+        break;
+      case 'V':
+        reg = i.reg * 16;
+        break;
+      case 'P':
+        reg = (i.reg & 7) * 16;
+        break;
+      case 'S':
+      case 'C':
+      case 'D':
+        reg = o.kind === 'S' ? i.reg & 7 : i.reg;
+        break;
+      case 'E':
+      case 'R':
+        rm = general(o, i.rm, i);
+        break;
+      case 'W':
+      case 'U':
+        rm = i.rm * 16;
+        break;
+      case 'Q':
+      case 'N':
+        rm = (i.rm & 7) * 16;
+        break;
+      case 'ST':
+        rm = i.rm & 7;
+        break;
+      default:
+    }
+  }
+  return { reg, rm };
+}
+
+/** Without a REX prefix, byte registers 4..7 are AH, CH, DH and BH. */
+function general(o: OperandForm, register: number, i: Instruction): number {
+  if (o.width === 'b' && i.rex === 0 && register >= 4 && register < 8) return (register - 4) * 8 + 1;
+  return register * 8;
+}

@@ -1,0 +1,334 @@
+/**
+ * Builds the interpreter's WebAssembly module from the instruction table: one function that loops over predecoded
+ * records and switches on their handler, with the hot handlers inside it and the rest as functions that it calls.
+ */
+import {
+  BLOCK_TABLE, BLOCK_TABLE_ENTRIES, CODE_TLB, CODE_TLB_CONTEXT, CODE_TLB_ENTRIES, JUMP_CACHE, JUMP_CACHE_ENTRIES, PageFlag,
+} from '../memory/layout.ts';
+import { accessHelpers } from '../mmu/access.ts';
+import { segmentationHelpers } from '../mmu/segmentation.ts';
+import { Access, walkHelpers } from '../mmu/walk.ts';
+import { Mode, Vector, VpState } from '../vp/state.ts';
+import type { FunctionBuilder, FunctionType, Label } from '../wasm/function.ts';
+import { ModuleBuilder } from '../wasm/module.ts';
+import type { Value } from '../wasm/value.ts';
+import { type HelperContext, type HelperDefinition, Library } from '../x86/library.ts';
+import type { HandlerTable } from './handlers.ts';
+import { InterpreterPort, type Variant } from './port.ts';
+import { Field, Handler, RECORD } from './record.ts';
+
+const at = (name: Parameters<typeof VpState.offset>[0]): number => VpState.offset(name);
+
+/** Why `run` returned. */
+export const RunResult = { BUDGET: 0, ATTENTION: 1, SHUTDOWN: 2 } as const;
+
+const SYSTEM: FunctionType = { params: ['i64', 'i64'], results: ['i64'] };
+const HANDLER: FunctionType = { params: ['i32', 'i32'], results: ['i32'] };
+
+export interface InterpreterBuild {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** Names of the system operations that the module imports. */
+  readonly systemOperations: readonly string[];
+}
+
+export function buildInterpreter(
+  handlers: HandlerTable,
+  definitions: readonly HelperDefinition[],
+  memory: { initial: number; maximum: number },
+): InterpreterBuild {
+  const module = new ModuleBuilder({ memory });
+  const fault = module.importTag('fault');
+  const imported = new Map<string, ReturnType<ModuleBuilder['importFunction']>>();
+  const library = new Library(module, fault, [
+    ...walkHelpers, ...accessHelpers, ...segmentationHelpers, ...definitions, lookup,
+  ]);
+  const provide = (name: string, type: FunctionType): void => {
+    library.provide(module.importFunction(name, type));
+  };
+  provide('mmio_read', { params: ['i64', 'i32'], results: [] });
+  provide('mmio_write', { params: ['i64', 'i32', 'i32'], results: [] });
+  provide('code_written', { params: ['i32', 'i32'], results: [] });
+  provide('decode', { params: ['i64', 'i32'], results: ['i32'] });
+  provide('deliver', { params: [], results: ['i32'] });
+  provide('split_lock', { params: [], results: [] });
+  provide('split_unlock', { params: [], results: [] });
+  // System operations are imported when the first product asks for one; all imports must come before functions are numbered.
+  const context: HelperContext = {
+    fault,
+    helper: (name) => {
+      if (!name.startsWith('system:')) return library.helper(name);
+      let callee = imported.get(name);
+      if (!callee) {
+        callee = module.importFunction(name, SYSTEM);
+        imported.set(name, callee);
+      }
+      return callee;
+    },
+  };
+
+  const outline = handlers.outline.map((variant, i) =>
+    module.function(`${variantName(variant)}_${i}`, HANDLER, (f) => {
+      outlineHandler(f, variant, context);
+    }),
+  );
+  module.setTable(outline);
+  module.function(
+    'run',
+    { params: ['i32', 'i32'], results: ['i32'] },
+    (f) => {
+      mainLoop(f, handlers, context);
+    },
+    true,
+  );
+  library.exportAll();
+  const bytes = module.finish();
+  return { bytes, systemOperations: [...imported.keys()].map((n) => n.slice('system:'.length)) };
+}
+
+function variantName(v: Variant): string {
+  return `${v.form.mnemonic}_${v.size * 8}${v.memory ? '_mem' : ''}${v.flat ? '_flat' : ''}${v.lock ? '_lock' : ''}`;
+}
+
+/** A handler as a function: (vp, record) -> 0 go on with the next record, 1 look up what `rip` says. */
+function outlineHandler(f: FunctionBuilder, variant: Variant, context: HelperContext): void {
+  const vp = f.param(0);
+  const port = new InterpreterPort(
+    {
+      f,
+      vp,
+      record: () => f.param(1),
+      inline: false,
+      ending: {
+        lookup: () => {
+          f.return(1);
+        },
+      },
+    },
+    variant,
+    context,
+  );
+  variant.form.semantics(port);
+  if (!port.ended) f.return(0);
+}
+
+/** run(vp, budget): interprets until the budget is used up or something wants attention. */
+function mainLoop(f: FunctionBuilder, handlers: HandlerTable, context: HelperContext): void {
+  const vp = f.param(0);
+  const budget = f.variable('i32', f.param(1));
+  const record = f.variable('i32', 0);
+  const spill = (): void => {
+    f.store('i32.store', vp, budget.get(), at('budget'));
+  };
+  const ipOfRecord = (): Value =>
+    f.load('i64.load', vp, at('blockIp')).add(f.load('i64.load8_u', record.get(), Field.IP));
+
+  f.loop((outer) => {
+    f.try(
+      context.fault,
+      () => {
+        f.loop((lookupAgain) => {
+          f.if(
+            f.load('i32.load', vp, at('attention')),
+            () => {
+              spill();
+              f.return(RunResult.ATTENTION);
+            },
+            undefined,
+            false,
+          );
+          // Zero while no record is being executed, so that a fault in fetching is told from one of an instruction.
+          record.set(0);
+          const found = probeJumpCache(f, vp);
+          f.if(
+            found.eqz(),
+            () => {
+              spill();
+              record.set(f.call1(context.helper('lookup'), vp));
+            },
+            () => {
+              record.set(found);
+            },
+            false,
+          );
+          f.store('i64.store', vp, f.load('i64.load', vp, at('rip')), at('blockIp'));
+          f.loop((dispatch) => {
+            f.if(
+              budget.get().eqz(),
+              () => {
+                f.store('i64.store', vp, ipOfRecord(), at('rip'));
+                spill();
+                f.return(RunResult.BUDGET);
+              },
+              undefined,
+              false,
+            );
+            budget.set(budget.get().sub(1));
+            dispatchTable(f, handlers, context, { vp, budget, record, dispatch, lookupAgain, spill, ipOfRecord });
+          }, 'dispatch');
+        }, 'lookup');
+      },
+      () => {
+        // The instruction that faulted has not retired.
+        f.if(record.get().ne(0), () => {
+          f.store('i64.store', vp, ipOfRecord(), at('rip'));
+          budget.set(budget.get().add(1));
+        });
+        spill();
+        f.if(f.call1(context.helper('deliver')), () => {
+          f.return(RunResult.SHUTDOWN);
+        });
+      },
+    );
+    f.br(outer);
+  }, 'outer');
+  f.return(RunResult.SHUTDOWN);
+}
+
+interface Loop {
+  readonly vp: Value;
+  readonly budget: ReturnType<FunctionBuilder['variable']>;
+  readonly record: ReturnType<FunctionBuilder['variable']>;
+  readonly dispatch: Label;
+  readonly lookupAgain: Label;
+  spill(): void;
+  ipOfRecord(): Value;
+}
+
+function dispatchTable(f: FunctionBuilder, handlers: HandlerTable, context: HelperContext, loop: Loop): void {
+  const { vp, budget, record, dispatch, lookupAgain } = loop;
+  const goOn = (): void => {
+    record.set(record.get().add(RECORD));
+    f.br(dispatch);
+  };
+  const notAnInstruction = (): void => {
+    budget.set(budget.get().add(1));
+  };
+  const bodies: (() => void)[] = [];
+  bodies[Handler.REFETCH] = () => {
+    notAnInstruction();
+    f.store('i64.store', vp, loop.ipOfRecord(), at('rip'));
+    f.br(lookupAgain);
+  };
+  bodies[Handler.CONTINUE] = bodies[Handler.REFETCH] as () => void;
+  bodies[Handler.RAISE] = () => {
+    f.store('i32.store', vp, f.load('i32.load', record.get(), Field.IMMEDIATE), at('faultVector'));
+    f.store('i32.store', vp, f.load('i32.load', record.get(), Field.IMMEDIATE2), at('faultError'));
+    f.throw(context.fault);
+  };
+  handlers.inline.forEach((variant, i) => {
+    bodies[Handler.FIRST + i] = () => {
+      const port = new InterpreterPort(
+        { f, vp, record: () => record.get(), inline: true, ending: { lookup: () => { f.br(lookupAgain); } } },
+        variant,
+        context,
+      );
+      variant.form.semantics(port);
+      if (!port.ended) goOn();
+    };
+  });
+  const labels: Label[] = [];
+  const nest = (n: number): void => {
+    if (n < 0) {
+      f.block((call) => {
+        f.brTable(f.load('i32.load16_u', record.get(), Field.HANDLER), labels, call);
+      });
+      loop.spill();
+      const index = f.load('i32.load16_u', record.get(), Field.HANDLER).sub(handlers.firstOutline);
+      const [leave] = f.callIndirect(HANDLER, index, vp, record.get()) as [Value];
+      f.brIf(lookupAgain, leave);
+      goOn();
+      return;
+    }
+    f.block((label) => {
+      labels[n] = label;
+      nest(n - 1);
+    });
+    f.scope(() => {
+      (bodies[n] as () => void)();
+    });
+  };
+  nest(bodies.length - 1);
+}
+
+/** Linear address of RIP. */
+function codeLinear(f: FunctionBuilder, vp: Value): Value {
+  return f.load('i64.load', vp, at('rip')).add(f.load('i64.load', vp, at('codeBase'))).and(f.load('i64.load', vp, at('codeMask')));
+}
+function jumpCacheEntry(vp: Value, linear: Value): Value {
+  const low = linear.wrap();
+  return vp.add(low.xor(low.shrU(12)).and(JUMP_CACHE_ENTRIES - 1).shl(4));
+}
+/** Record address of the block at RIP, or 0. */
+function probeJumpCache(f: FunctionBuilder, vp: Value): Value {
+  const linear = codeLinear(f, vp);
+  const entry = jumpCacheEntry(vp, linear);
+  const same = f.load('i64.load', entry, JUMP_CACHE).eq(linear)
+    .and(f.load('i32.load', entry, JUMP_CACHE + 8).eq(f.load('i32.load', vp, at('mode'))));
+  const target = f.load('i32.load', entry, JUMP_CACHE + 12);
+  const found = f.variable('i32', 0);
+  f.if(same, () => {
+    found.set(f.select(f.load('i32.load16_u', target, Field.HANDLER).eq(Handler.REFETCH), 0, target));
+  }, undefined, true);
+  return found.get();
+}
+
+/** Finds or makes the block at RIP: instruction TLB, then the block table by guest-physical address, then the decoder. */
+const lookup: HelperDefinition = {
+  name: 'lookup',
+  type: { params: ['i32'], results: ['i32'] },
+  build(f, helper, context) {
+    const vp = f.param(0);
+    f.store('i64.store', vp, f.load('i64.load', vp, at('blockLookups')).add(1), at('blockLookups'));
+    const linear = codeLinear(f, vp);
+    const mode = f.load('i32.load', vp, at('mode'));
+    const raise = (vector: number, error: number): void => {
+      f.store('i32.store', vp, vector, at('faultVector'));
+      f.store('i32.store', vp, error, at('faultError'));
+      f.throw(context.fault);
+    };
+    const user = f.select(mode.and(Mode.USER), CODE_TLB_CONTEXT, 0);
+    const tlb = vp.add(user).add(linear.wrap().shrU(8).and((CODE_TLB_ENTRIES - 1) << 4));
+    const page = f.variable('i32');
+    const tag = linear.and(-4096);
+    f.if(
+      f.load('i64.load', tlb, CODE_TLB).eq(tag),
+      () => {
+        page.set(f.load('i32.load', tlb, CODE_TLB + 8));
+      },
+      () => {
+        f.if(mode.and(Mode.LONG).ne(0).and(linear.shl(16).shrS(16).ne(linear)), () => {
+          raise(Vector.GP, 0);
+        });
+        const access = f.select(mode.and(Mode.USER), Access.USER | Access.FETCH, Access.FETCH);
+        const gpa = f.call1(helper('walk'), vp, tag, access);
+        const backed = f.call1(helper('page_entry'), gpa);
+        // Nothing backs the page: fetching reads all ones, which is no instruction.
+        f.if(backed.and(PageFlag.PRESENT).eqz(), () => {
+          raise(Vector.UD, -1);
+        });
+        page.set(gpa.wrap());
+        f.store('i64.store', tlb, tag, CODE_TLB);
+        f.store('i32.store', tlb, page.get(), CODE_TLB + 8);
+      },
+    );
+    const gpa = page.get().or(linear.wrap().and(4095));
+    const entry = vp.add(gpa.xor(gpa.shrU(16)).and(BLOCK_TABLE_ENTRIES - 1).shl(4));
+    const record = f.variable('i32', 0);
+    f.if(f.load('i32.load', entry, BLOCK_TABLE).eq(gpa).and(f.load('i32.load', entry, BLOCK_TABLE + 4).eq(mode)), () => {
+      record.set(f.load('i32.load', entry, BLOCK_TABLE + 8));
+    });
+    f.if(record.get().eqz(), () => {
+      record.set(f.call1(helper('decode'), linear, gpa));
+    });
+    // The decoder marks a block that must be looked up afresh each time by the lowest bit.
+    f.if(record.get().and(1), () => {
+      f.return(record.get().and(-2));
+    });
+    const jump = jumpCacheEntry(vp, linear);
+    f.store('i64.store', jump, linear, JUMP_CACHE);
+    f.store('i32.store', jump, mode, JUMP_CACHE + 8);
+    f.store('i32.store', jump, record.get(), JUMP_CACHE + 12);
+    f.return(record.get());
+  },
+};
+

@@ -1,0 +1,88 @@
+/** Which handler runs which product of a form: the numbering shared by the module's builder and the record encoder. */
+import type { Form, SemanticFunction } from '../x86/form.ts';
+import type { Variant } from './port.ts';
+import { Handler } from './record.ts';
+
+export interface NumberedVariant {
+  readonly handler: number;
+  readonly variant: Variant;
+}
+
+/** Key of a product within its form; see `variantKey`. */
+function packed(size: number, memory: boolean, flat: boolean, lock: boolean, repeat: 'none' | 'rep' | 'repne'): number {
+  return (
+    Math.log2(size) | (memory ? 4 : 0) | (flat ? 8 : 0) | (lock ? 16 : 0) | (repeat === 'rep' ? 32 : repeat === 'repne' ? 64 : 0)
+  );
+}
+
+function variantsOf(form: Form): Variant[] {
+  const memories = !form.hasModrm || form.rm === 'register' ? [false] : form.rm === 'memory' ? [true] : [false, true];
+  const { mode, lock, implicitLock, repeat } = form.options;
+  const repeats = repeat === undefined ? (['none'] as const) : repeat === 'rep' ? (['none', 'rep'] as const) : (['none', 'rep', 'repne'] as const);
+  const result: Variant[] = [];
+  for (const size of form.sizes)
+    for (const memory of memories)
+      for (const flat of form.flavored ? (mode === 'not64' ? [false] : [true, false]) : [false])
+        for (const locked of memory && implicitLock ? [true] : lock && memory ? [false, true] : [false])
+          for (const r of repeats) result.push({ form, size, memory, flat, lock: locked, repeat: r });
+  return result;
+}
+
+/** Products of different forms that are the same code share a handler. */
+function signature(v: Variant, identity: (f: SemanticFunction) => number): string {
+  const operands = v.form.operands.map((o) => `${o.kind}${o.kind === 'I' || o.kind === 'J' ? '' : o.width}${o.access}${o.register}`);
+  const keyed = packed(v.size, v.memory, v.flat, v.lock, v.repeat);
+  return `${identity(v.form.semantics)}:${operands.join()}:${keyed}:${v.form.flavored ? 1 : 0}`;
+}
+
+function isHot(v: Variant): boolean {
+  return v.form.options.hot === true && !v.lock && v.size !== 2 && v.repeat === 'none' && (v.flat || !v.form.flavored);
+}
+
+export class HandlerTable {
+  /** Handlers inside the main loop, in order from Handler.FIRST. */
+  readonly inline: readonly Variant[];
+  /** Handlers that are functions, in order after the inline ones. */
+  readonly outline: readonly Variant[];
+  readonly firstOutline: number;
+  readonly #numbers = new Map<number, number>();
+
+  constructor(forms: readonly Form[]) {
+    const identities = new Map<SemanticFunction, number>();
+    const identity = (f: SemanticFunction): number => {
+      let n = identities.get(f);
+      if (n === undefined) {
+        n = identities.size;
+        identities.set(f, n);
+      }
+      return n;
+    };
+    const groups = new Map<string, { variant: Variant; hot: boolean; keys: number[] }>();
+    for (const form of forms) {
+      for (const variant of variantsOf(form)) {
+        const text = signature(variant, identity);
+        const key = (form.id << 7) | packed(variant.size, variant.memory, variant.flat, variant.lock, variant.repeat);
+        const group = groups.get(text);
+        if (group) {
+          group.keys.push(key);
+          group.hot ||= isHot(variant);
+        } else groups.set(text, { variant, hot: isHot(variant), keys: [key] });
+      }
+    }
+    const all = [...groups.values()];
+    const hot = all.filter((g) => g.hot);
+    const cold = all.filter((g) => !g.hot);
+    this.inline = hot.map((g) => g.variant);
+    this.outline = cold.map((g) => g.variant);
+    this.firstOutline = Handler.FIRST + hot.length;
+    [...hot, ...cold].forEach((g, i) => {
+      for (const key of g.keys) this.#numbers.set(key, Handler.FIRST + i);
+    });
+  }
+
+  find(form: Form, size: number, memory: boolean, flat: boolean, lock: boolean, repeat: 'none' | 'rep' | 'repne'): number {
+    const number = this.#numbers.get((form.id << 7) | packed(size, memory, form.flavored && flat, lock, repeat));
+    if (number === undefined) throw new Error(`no handler for ${form.mnemonic} (${form.encoding}) size ${size}`);
+    return number;
+  }
+}

@@ -1,0 +1,291 @@
+/**
+ * The interpreter engine of one virtual processor: instantiates the module over the partition's memory and joins it to
+ * the system operations, the block cache and the platform.
+ */
+import {
+  JUMP_CACHE, JUMP_CACHE_ENTRIES, PAGE, PAGE_MAP, PageFlag, VP_STATE, vpArea,
+} from '../memory/layout.ts';
+import { Access as WalkAccess } from '../mmu/walk.ts';
+import { Flag, Mode, Segment, VpState, type VpView } from '../vp/state.ts';
+import { Decoder } from '../x86/decoder.ts';
+import {
+  Access, type FlushKind, GUEST_FAULT, type SystemContext, type SystemOperation, type SystemPlatform,
+} from '../x86/system/context.ts';
+import { forms, helperDefinitions } from '../x86/table.ts';
+import { BlockCache } from './block-cache.ts';
+import { buildInterpreter } from './build.ts';
+import { HandlerTable } from './handlers.ts';
+
+export { RunResult } from './build.ts';
+
+const PLATFORM_PAGES = { initial: 1, maximum: 65536 };
+const handlers = new HandlerTable(forms);
+const decoder = new Decoder(forms);
+let built: ReturnType<typeof buildInterpreter> | undefined;
+
+export interface InterpreterModule {
+  readonly module: WebAssembly.Module;
+  readonly systemOperations: readonly string[];
+}
+
+/** Generates and compiles the interpreter; the result can be posted to other threads. */
+export function compileInterpreter(): InterpreterModule {
+  built ??= buildInterpreter(handlers, helperDefinitions, PLATFORM_PAGES);
+  return { module: new WebAssembly.Module(built.bytes), systemOperations: built.systemOperations };
+}
+
+/** What the engine asks of the partition beyond the system platform. */
+export interface EnginePlatform extends SystemPlatform {
+  /** Guest-physical access to something that is not RAM; values unsigned, 8 bytes as two words. */
+  mmioRead(gpa: bigint, size: number, into: DataView): void;
+  mmioWrite(gpa: bigint, size: number, from: DataView): void;
+  /** Code was stored to: processors other than this one must drop their blocks too. */
+  codeWritten(gpa: number, size: number): void;
+  /** A page now holds code: other processors must drop their write translations of it before this returns. */
+  pageProtected(page: number): void;
+  splitLock(): void;
+  splitUnlock(): void;
+  /** Delivers the exception that VpState's fault fields describe; false: shutdown (triple fault). */
+  deliverFault(context: SystemContext): boolean;
+}
+
+interface Exports {
+  run(vp: number, budget: number): number;
+  load_at(vp: number, linear: bigint, size: number, access: number, fill: number): number;
+  store_at(vp: number, linear: bigint, size: number, access: number, how: number): number;
+  store_commit(vp: number): void;
+  flush_tlb(vp: number): void;
+  flush_writes(vp: number): void;
+  flush_page(vp: number, linear: bigint): void;
+  translate(vp: number, linear: bigint, access: number): bigint;
+}
+
+export interface InterpreterOptions {
+  readonly memory: WebAssembly.Memory;
+  readonly module: InterpreterModule;
+  readonly index: number;
+  readonly platform: EnginePlatform;
+  readonly operations: Readonly<Record<string, SystemOperation>>;
+}
+
+const WALK_ACCESS: Record<Access, number> = {
+  [Access.USER]: WalkAccess.USER,
+  [Access.SUPERVISOR]: 0,
+  [Access.SUPERVISOR_SMAP]: WalkAccess.IMPLICIT,
+};
+
+export class Interpreter implements SystemContext {
+  readonly vp: VpView;
+  readonly platform: EnginePlatform;
+  readonly blocks: BlockCache;
+  readonly #area: number;
+  readonly #view: DataView;
+  readonly #words: Int32Array;
+  readonly #exports: Exports;
+  #codeKey = '';
+
+  constructor(options: InterpreterOptions) {
+    const buffer = options.memory.buffer as unknown as SharedArrayBuffer;
+    this.platform = options.platform;
+    this.#area = vpArea(options.index);
+    this.vp = VpState.view(buffer, this.#area + VP_STATE);
+    this.#view = new DataView(buffer);
+    this.#words = new Int32Array(buffer);
+    this.blocks = new BlockCache(buffer, this.#area, decoder, handlers, {
+      vp: this.vp,
+      translateCode: (linear) => this.#translateCode(linear),
+      protectPage: (page) => {
+        this.#protect(page);
+      },
+      flushed: () => {
+        this.#dropCode();
+      },
+    });
+    this.#exports = this.#instantiate(options);
+    this.#exports.flush_tlb(this.#area);
+  }
+
+  #instantiate(options: InterpreterOptions): Exports {
+    const fault = new WebAssembly.Tag({ parameters: [] });
+    const thrown = new WebAssembly.Exception(fault, []);
+    const { platform, vp } = this;
+    const bounce = new DataView(this.#view.buffer, this.#area + VpState.offset('bounce'), 64);
+    const env: Record<string, unknown> = {
+      memory: options.memory,
+      fault,
+      mmio_read: (gpa: bigint, size: number) => {
+        platform.mmioRead(BigInt.asUintN(64, gpa), size, bounce);
+      },
+      mmio_write: (gpa: bigint, from: number, size: number) => {
+        platform.mmioWrite(BigInt.asUintN(64, gpa), size, new DataView(bounce.buffer, bounce.byteOffset + from, size));
+      },
+      code_written: (gpa: number, size: number) => {
+        this.blocks.written(gpa >>> 0, size);
+        platform.codeWritten(gpa >>> 0, size);
+      },
+      decode: (linear: bigint, gpa: number) => {
+        try {
+          return this.blocks.decode(linear, gpa);
+        } catch (error) {
+          throw error === GUEST_FAULT ? thrown : error;
+        }
+      },
+      deliver: () => {
+        vp.faults++;
+        const alive = platform.deliverFault(this);
+        this.modeRefreshed();
+        return alive ? 0 : 1;
+      },
+      split_lock: () => {
+        platform.splitLock();
+      },
+      split_unlock: () => {
+        platform.splitUnlock();
+      },
+    };
+    for (const name of options.module.systemOperations) {
+      const operation = options.operations[name];
+      if (!operation) throw new Error(`no system operation is called ${name}`);
+      env[`system:${name}`] = (a: bigint, b: bigint): bigint => {
+        try {
+          const value = operation(this, BigInt.asUintN(64, a), BigInt.asUintN(64, b));
+          vp.rip = vp.nextRip;
+          this.modeRefreshed();
+          return value ?? 0n;
+        } catch (error) {
+          throw error === GUEST_FAULT ? thrown : error;
+        }
+      };
+    }
+    const instance = new WebAssembly.Instance(options.module.module, { env } as WebAssembly.Imports);
+    return instance.exports as unknown as Exports;
+  }
+
+  /** Executes at most `budget` instructions. Afterwards `retired` in VpState is exact. */
+  run(budget: number): number {
+    const { vp } = this;
+    vp.budget = budget;
+    const result = this.#exports.run(this.#area, budget);
+    vp.retired += BigInt(budget - vp.budget);
+    return result;
+  }
+
+  /** Address at which code is fetched follows from CS; called whenever CS, the mode or RFLAGS may have changed. */
+  modeRefreshed(): void {
+    const { vp } = this;
+    const long64 = (vp.mode & Mode.LONG64) !== 0;
+    if (long64) {
+      vp.codeBase = 0n;
+      vp.codeMask = 0xffff_ffff_ffff_ffffn;
+    } else {
+      vp.codeBase = vp.segmentBase[Segment.CS] as bigint;
+      vp.codeMask = 0xffff_ffffn;
+      const limit = vp.segmentLimit[Segment.CS] as number;
+      if (limit !== 0xffff_ffff) {
+        vp.mode |= Mode.LIMITED;
+        // A block remembers the limit it was decoded under by its mode alone.
+        const key = String(limit);
+        if (key !== this.#codeKey) {
+          this.#codeKey = key;
+          this.blocks.flush();
+        }
+      }
+    }
+    // While alignment is checked no access may hit the TLB.
+    if (vp.cpl === 3 && (vp.flags & Flag.AC) !== 0 && (vp.cr0 & (1n << 18n)) !== 0n) vp.tlbContext = 3;
+    if (vp.flags & Flag.TF) vp.attention = 1;
+  }
+
+  #translateCode(linear: bigint): number {
+    const access = (this.vp.mode & Mode.USER ? WalkAccess.USER : 0) | WalkAccess.FETCH;
+    const gpa = this.#exports.translate(this.#area, linear, access);
+    return Number(BigInt.asUintN(32, gpa));
+  }
+
+  #protect(page: number): void {
+    const index = (PAGE_MAP >> 2) + page / PAGE;
+    const before = Atomics.or(this.#words, index, PageFlag.CODE);
+    this.#exports.flush_writes(this.#area);
+    if ((before & PageFlag.CODE) === 0) this.platform.pageProtected(page);
+  }
+
+  #dropCode(): void {
+    const from = this.#area + JUMP_CACHE;
+    new Uint8Array(this.#view.buffer).fill(0x80, from, from + JUMP_CACHE_ENTRIES * 16);
+  }
+
+  // ---- SystemContext -----------------------------------------------------------------------------------------------------
+
+  readLinear(linear: bigint, size: 1 | 2 | 4 | 8, access: Access): bigint {
+    const host = this.#guarded(() => this.#exports.load_at(this.#area, linear, size, WALK_ACCESS[access], 0)) >>> 0;
+    switch (size) {
+      case 1:
+        return BigInt(this.#view.getUint8(host));
+      case 2:
+        return BigInt(this.#view.getUint16(host, true));
+      case 4:
+        return BigInt(this.#view.getUint32(host, true));
+      case 8:
+        return this.#view.getBigUint64(host, true);
+    }
+  }
+
+  writeLinear(linear: bigint, size: 1 | 2 | 4 | 8, value: bigint, access: Access): void {
+    const host = this.#guarded(() =>
+      this.#exports.store_at(this.#area, linear, size, WALK_ACCESS[access] | WalkAccess.WRITE, 0),
+    ) >>> 0;
+    switch (size) {
+      case 1:
+        this.#view.setUint8(host, Number(BigInt.asUintN(8, value)));
+        break;
+      case 2:
+        this.#view.setUint16(host, Number(BigInt.asUintN(16, value)), true);
+        break;
+      case 4:
+        this.#view.setUint32(host, Number(BigInt.asUintN(32, value)), true);
+        break;
+      case 8:
+        this.#view.setBigUint64(host, BigInt.asUintN(64, value), true);
+        break;
+    }
+    if (host === this.#area + VpState.offset('bounce')) this.#exports.store_commit(this.#area);
+  }
+
+  probeWrite(linear: bigint, bytes: number, access: Access): void {
+    const how = WALK_ACCESS[access] | WalkAccess.WRITE;
+    this.#guarded(() => this.#exports.translate(this.#area, linear, how));
+    if (Number(linear & 0xfffn) + bytes > PAGE)
+      this.#guarded(() => this.#exports.translate(this.#area, (linear & ~0xfffn) + 0x1000n, how));
+  }
+
+  /** Guest-physical address of a linear one, as a supervisor's read; undefined where nothing is mapped. Sets no state but CR2. */
+  translate(linear: bigint): bigint | undefined {
+    const cr2 = this.vp.cr2;
+    try {
+      return BigInt.asUintN(64, this.#exports.translate(this.#area, linear, 0));
+    } catch {
+      return undefined;
+    } finally {
+      this.vp.cr2 = cr2;
+    }
+  }
+
+  #guarded<T>(access: () => T): T {
+    try {
+      return access();
+    } catch (error) {
+      throw error instanceof WebAssembly.Exception ? GUEST_FAULT : error;
+    }
+  }
+
+  flushTlb(kind: FlushKind, linear?: bigint): void {
+    // There is one address space in the TLB at a time: what is asked for by PCID is dropped with the rest.
+    if (kind === 'page' && linear !== undefined) this.#exports.flush_page(this.#area, linear);
+    else this.#exports.flush_tlb(this.#area);
+  }
+
+  /** Drops write translations: pages are about to be protected or logged. */
+  flushWrites(): void {
+    this.#exports.flush_writes(this.#area);
+  }
+}

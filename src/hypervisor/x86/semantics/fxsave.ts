@@ -1,0 +1,252 @@
+/**
+ * FXSAVE, FXRSTOR, XSAVE, XRSTOR, XGETBV and XSETBV. Intel SDM vol. 1, 10.5 "FXSAVE and FXRSTOR Instructions" and chapter 13
+ * "Managing State Using the XSAVE Feature Set". XCR0 knows x87 and SSE; there is only the standard format.
+ *
+ * What the manual leaves to a processor: a component is always in use (XINUSE is all ones), so XSAVE never reports an
+ * initial configuration; the x87 pointers are saved and restored whether an exception is pending or not (AMD's
+ * CPUID.80000008:EBX[2]); EFER.FFXSR does not exist.
+ */
+import { Mode } from '../../vp/state.ts';
+import type { Operand, Value } from '../../wasm/value.ts';
+import type { Row, SemanticFunction } from '../form.ts';
+import { Register, type Semantics } from '../semantics.ts';
+import { requireFpu } from './x87.ts';
+
+const UD = 6;
+const NM = 7;
+const GP = 13;
+const CR0_TS = 1 << 3;
+const CR4_OSXSAVE = 1 << 18;
+const XCR0_X87 = 1n;
+const XCR0_SSE = 2n;
+const XCR0_SUPPORTED = XCR0_X87 | XCR0_SSE;
+
+/** Offsets in the image. The extended header follows the legacy region. */
+const Image = { FIP: 8, FDP: 16, MXCSR: 24, ST: 32, XMM: 160, HEADER: 512 } as const;
+const LEGACY_SIZE = 512;
+const HEADER_SIZE = 64;
+/** The MXCSR bits that may be set. */
+const MXCSR_MASK = 0xffff;
+const FCW_INITIAL = 0x37f;
+
+function repeat(s: Semantics, count: Operand, body: (i: Value) => void): void {
+  const i = s.f.variable('i32', 0);
+  s.f.loop((again) => {
+    body(i.get());
+    i.set(i.get().add(1));
+    s.f.brIf(again, i.get().ltU(count));
+  });
+}
+
+function registerCount(s: Semantics): Value {
+  return s.f.select(s.state('mode').and(Mode.LONG64), 16, 8);
+}
+
+/** Address of ST(i)'s significand in VpState. */
+function stackRegister(s: Semantics, i: Value): Value {
+  return s.stateAddress('x87').add(s.state('ftop').add(i).and(7).shl(4));
+}
+
+/** The linear address of the image, aligned and accessible. */
+function image(s: Semantics, bytes: number, alignment: number, access: 'read' | 'write'): Value {
+  const linear = s.linear(0, bytes, access);
+  s.raiseIf(linear.and(alignment - 1).ne(0), GP, 0);
+  s.probe(linear, bytes, access);
+  return linear;
+}
+
+// ---- x87 and SSE components -------------------------------------------------------------------------------------------------
+
+/** `wide`: pointers of 64 bits (REX.W) instead of 32 with a selector. */
+function saveX87(s: Semantics, linear: Value, wide: boolean): void {
+  const { f } = s;
+  const word = (field: string, shift: number): Value => s.state(field).extU().shl(shift);
+  const fsw = s.state('fsw').or(s.state('ftop').shl(11)).extU().shl(16);
+  s.storeLinear(linear, 8, word('fcw', 0).or(fsw).or(word('ftw', 32)).or(word('fop', 48)));
+  const pointer = (offset: string, selector: string): Value =>
+    wide ? s.state(offset) : s.state(offset).zext(32).or(word(selector, 32));
+  s.storeLinear(linear.add(Image.FIP), 8, pointer('fip', 'fcs'));
+  s.storeLinear(linear.add(Image.FDP), 8, pointer('fdp', 'fds'));
+  repeat(s, 8, (i) => {
+    const register = stackRegister(s, i);
+    const at = linear.add(i.shl(4).extU());
+    s.storeLinear(at.add(Image.ST), 8, f.load('i64.load', register));
+    s.storeLinear(at.add(Image.ST + 8), 8, f.load('i64.load16_u', register, 8));
+  });
+}
+
+function restoreX87(s: Semantics, linear: Value, wide: boolean): void {
+  const { f } = s;
+  const head = s.loadLinear(linear, 8);
+  const fsw = head.shrU(16).wrap();
+  s.setState('fcw', head.wrap().and(0x1f3f).or(0x40));
+  s.setState('ftop', fsw.shrU(11).and(7));
+  s.setState('fsw', fsw.and(0xc7ff));
+  s.setState('ftw', head.shrU(32).wrap().and(0xff));
+  s.setState('fop', head.shrU(48).wrap().and(0x7ff));
+  const pointer = (at: number, offset: string, selector: string): void => {
+    const value = s.loadLinear(linear.add(at), 8);
+    s.setState(offset, wide ? value : value.zext(32));
+    s.setState(selector, wide ? 0 : value.shrU(32).wrap().and(0xffff));
+  };
+  pointer(Image.FIP, 'fip', 'fcs');
+  pointer(Image.FDP, 'fdp', 'fds');
+  s.helper('x87.summarize', s.vp());
+  repeat(s, 8, (i) => {
+    const at = linear.add(i.shl(4).extU());
+    const significand = s.loadLinear(at.add(Image.ST), 8);
+    const signExponent = s.loadLinear(at.add(Image.ST + 8), 2);
+    const register = stackRegister(s, i);
+    f.store('i64.store', register, significand);
+    f.store('i64.store', register, signExponent, 8);
+  });
+}
+
+function initializeX87(s: Semantics): void {
+  s.setState('fcw', FCW_INITIAL);
+  for (const field of ['fsw', 'ftop', 'ftw', 'fop', 'fcs', 'fds']) s.setState(field, 0);
+  for (const field of ['fip', 'fdp']) s.setState(field, 0n);
+  s.f.memoryFill(s.stateAddress('x87'), 0, 128);
+}
+
+function saveMxcsr(s: Semantics, linear: Value): void {
+  s.storeLinear(linear.add(Image.MXCSR), 8, s.state('mxcsr').extU().or(BigInt(MXCSR_MASK) << 32n));
+}
+
+function saveXmm(s: Semantics, linear: Value): void {
+  repeat(s, registerCount(s), (i) => {
+    const offset = i.shl(4);
+    const value = s.f.load('v128.load', s.stateAddress('xmm').add(offset));
+    s.storeLinearV(linear.add(offset.extU()).add(Image.XMM), value);
+  });
+}
+
+function restoreXmm(s: Semantics, linear: Value): void {
+  repeat(s, registerCount(s), (i) => {
+    const offset = i.shl(4);
+    const value = s.loadLinearV(linear.add(offset.extU()).add(Image.XMM));
+    s.f.store('v128.store', s.stateAddress('xmm').add(offset), value);
+  });
+}
+
+/** MXCSR as the image has it: #GP(0) where it sets reserved bits. */
+function checkedMxcsr(s: Semantics, linear: Value): Value {
+  const mxcsr = s.loadLinear(linear.add(Image.MXCSR), 4).wrap();
+  s.raiseIf(mxcsr.and(~MXCSR_MASK).ne(0), GP, 0);
+  return mxcsr;
+}
+
+// ---- FXSAVE, FXRSTOR ------------------------------------------------------------------------------------------------------------
+
+function fxsave(wide: boolean): SemanticFunction {
+  return (s) => {
+    requireFpu(s);
+    const linear = image(s, LEGACY_SIZE, 16, 'write');
+    saveX87(s, linear, wide);
+    saveMxcsr(s, linear);
+    saveXmm(s, linear);
+  };
+}
+
+function fxrstor(wide: boolean): SemanticFunction {
+  return (s) => {
+    requireFpu(s);
+    const linear = image(s, LEGACY_SIZE, 16, 'read');
+    s.setState('mxcsr', checkedMxcsr(s, linear));
+    restoreX87(s, linear, wide);
+    restoreXmm(s, linear);
+  };
+}
+
+// ---- XSAVE, XRSTOR --------------------------------------------------------------------------------------------------------------
+
+function requireXsave(s: Semantics): void {
+  s.raiseIf(s.state('cr4').wrap().and(CR4_OSXSAVE).eqz(), UD);
+}
+
+/** What XSAVE and XRSTOR begin with: the requested components that XCR0 enables. */
+function requested(s: Semantics): Value {
+  requireXsave(s);
+  s.raiseIf(s.state('cr0').wrap().and(CR0_TS).ne(0), NM);
+  const mask = s.reg(Register.RAX, 4).or(s.reg(Register.RDX, 4).shl(32));
+  return mask.and(s.state('xcr0'));
+}
+
+function includes(components: Value, bit: bigint): Value {
+  return components.and(bit).ne(0);
+}
+
+function xsave(wide: boolean): SemanticFunction {
+  return (s) => {
+    const components = requested(s);
+    const linear = image(s, LEGACY_SIZE + HEADER_SIZE, 64, 'write');
+    const present = s.loadLinear(linear.add(Image.HEADER), 8);
+    s.f.if(includes(components, XCR0_X87), () => saveX87(s, linear, wide));
+    s.f.if(includes(components, XCR0_SSE), () => {
+      saveMxcsr(s, linear);
+      saveXmm(s, linear);
+    });
+    s.storeLinear(linear.add(Image.HEADER), 8, present.or(components));
+  };
+}
+
+function xrstor(wide: boolean): SemanticFunction {
+  return (s) => {
+    const components = requested(s);
+    const linear = image(s, LEGACY_SIZE + HEADER_SIZE, 64, 'read');
+    const header = (at: number): Value => s.loadLinear(linear.add(Image.HEADER + at), 8);
+    const present = header(0);
+    const unknown = present.and(s.state('xcr0').not());
+    // The standard format has zeros in bytes 23:8 of the header, XCOMP_BV among them.
+    s.raiseIf(unknown.or(header(8)).or(header(16)).ne(0), GP, 0);
+    const { f } = s;
+    const sse = includes(components, XCR0_SSE);
+    f.if(sse, () => {
+      // MXCSR comes from memory even where the SSE registers take their initial values.
+      s.setState('mxcsr', checkedMxcsr(s, linear));
+      f.if(
+        includes(present, XCR0_SSE),
+        () => restoreXmm(s, linear),
+        () => f.memoryFill(s.stateAddress('xmm'), 0, registerCount(s).shl(4)),
+      );
+    });
+    f.if(includes(components, XCR0_X87), () => {
+      f.if(
+        includes(present, XCR0_X87),
+        () => restoreX87(s, linear, wide),
+        () => initializeX87(s),
+      );
+    });
+  };
+}
+
+const xgetbv: SemanticFunction = (s) => {
+  requireXsave(s);
+  s.raiseIf(s.reg(Register.RCX, 4).ne(0), GP, 0);
+  const xcr0 = s.state('xcr0');
+  s.setReg(Register.RAX, xcr0, 4);
+  s.setReg(Register.RDX, xcr0.shrU(32), 4);
+};
+
+const xsetbv: SemanticFunction = (s) => {
+  requireXsave(s);
+  s.requireCpl0();
+  const value = s.reg(Register.RAX, 4).or(s.reg(Register.RDX, 4).shl(32));
+  const wrong = value.and(~XCR0_SUPPORTED).ne(0).or(value.and(XCR0_X87).eqz());
+  s.raiseIf(s.reg(Register.RCX, 4).ne(0).or(wrong), GP, 0);
+  s.setState('xcr0', value);
+  s.endBlock();
+};
+
+export const rows: readonly Row[] = [
+  ['FXSAVE', 'NP W0 0F AE /0', 'M', fxsave(false), { feature: 'fxsr' }],
+  ['FXSAVE64', 'NP W1 0F AE /0', 'M', fxsave(true), { feature: 'fxsr' }],
+  ['FXRSTOR', 'NP W0 0F AE /1', 'M', fxrstor(false), { feature: 'fxsr' }],
+  ['FXRSTOR64', 'NP W1 0F AE /1', 'M', fxrstor(true), { feature: 'fxsr' }],
+  ['XSAVE', 'NP W0 0F AE /4', 'M', xsave(false), { feature: 'xsave' }],
+  ['XSAVE64', 'NP W1 0F AE /4', 'M', xsave(true), { feature: 'xsave' }],
+  ['XRSTOR', 'NP W0 0F AE /5', 'M', xrstor(false), { feature: 'xsave' }],
+  ['XRSTOR64', 'NP W1 0F AE /5', 'M', xrstor(true), { feature: 'xsave' }],
+  ['XGETBV', 'NP 0F 01 D0', '', xgetbv, { feature: 'xsave' }],
+  ['XSETBV', 'NP 0F 01 D1', '', xsetbv, { feature: 'xsave', privileged: true, ends: true }],
+];

@@ -1,0 +1,281 @@
+/**
+ * String instructions: Intel SDM vol. 2, MOVS, CMPS, STOS, LODS, SCAS and "REP". In 64-bit mode, forward runs of MOVS
+ * and STOS move as many elements at once as lie within their pages; a fault leaves the registers at the element it hit.
+ */
+import { TLB, TLB_WRITE } from '../../memory/layout.ts';
+import { BOUNCE, hostAddress, MODIFY, tlbEntry } from '../../mmu/access.ts';
+import { Flag, Segment, VpState } from '../../vp/state.ts';
+import type { FunctionBuilder, Callee } from '../../wasm/function.ts';
+import type { Value } from '../../wasm/value.ts';
+import type { Row, SemanticFunction } from '../form.ts';
+import type { HelperDefinition } from '../library.ts';
+import { Register, type Semantics } from '../semantics.ts';
+
+const { RAX, RCX, RSI, RDI } = Register;
+
+/** +size or -size by the direction flag. */
+function stride(s: Semantics): Value {
+  return s.f.select(s.state('flags').and(Flag.DF), s.f.i64(-s.size), s.f.i64(s.size));
+}
+function source(s: Semantics): Value {
+  return s.loadLinear(s.segmentLinear('override', s.addressReg(RSI), s.size, 'read'), s.size);
+}
+function destinationLinear(s: Semantics, access: 'read' | 'write'): Value {
+  return s.segmentLinear(Segment.ES, s.addressReg(RDI), s.size, access);
+}
+function advance(s: Semantics, register: number): void {
+  s.setAddressReg(register, s.truncateAddress(s.addressReg(register).add(stride(s))));
+}
+
+/**
+ * Runs `element` RCX times where a repeat prefix stands, looking for interrupts between elements; `stop` ends the run
+ * early. Each element is complete before the next begins, so the instruction can be taken up again anywhere.
+ */
+function repeated(s: Semantics, element: () => void, stop?: () => Value): void {
+  const { f } = s;
+  if (s.repeat === 'none') {
+    element();
+    return;
+  }
+  f.block((done) => {
+    f.loop((next) => {
+      f.brIf(done, s.addressReg(RCX).eqz());
+      element();
+      s.setAddressReg(RCX, s.truncateAddress(s.addressReg(RCX).sub(1)));
+      if (stop) f.brIf(done, stop());
+      f.brIf(done, s.addressReg(RCX).eqz());
+      f.if(s.state('attention'), () => {
+        s.again();
+      });
+      f.br(next);
+    });
+  });
+}
+
+const movs: SemanticFunction = (s) => {
+  if (s.flat && s.repeat !== 'none') {
+    bulk(s, 'repeat_movs', s.segmentLinear('override', s.f.i64(0), 0, 'read'));
+    return;
+  }
+  repeated(s, () => {
+    const value = source(s);
+    s.storeLinear(destinationLinear(s, 'write'), s.size, value);
+    advance(s, RSI);
+    advance(s, RDI);
+  });
+};
+const stos: SemanticFunction = (s) => {
+  if (s.flat && s.repeat !== 'none') {
+    bulk(s, 'repeat_stos', s.f.i64(0));
+    return;
+  }
+  repeated(s, () => {
+    s.storeLinear(destinationLinear(s, 'write'), s.size, s.reg(RAX));
+    advance(s, RDI);
+  });
+};
+const lods: SemanticFunction = (s) => {
+  repeated(s, () => {
+    s.setReg(RAX, source(s));
+    advance(s, RSI);
+  });
+};
+
+/** CMPS and SCAS go on while ZF is 1 (REPE) or 0 (REPNE). */
+function comparing(element: (s: Semantics) => void): SemanticFunction {
+  return (s) => {
+    repeated(
+      s,
+      () => {
+        element(s);
+      },
+      () => (s.repeat === 'rep' ? s.flag('ZF').eqz() : s.flag('ZF')),
+    );
+  };
+}
+const cmps = comparing((s) => {
+  const a = source(s);
+  const b = s.loadLinear(destinationLinear(s, 'read'), s.size);
+  s.flagsSub(a, b, a.sub(b));
+  advance(s, RSI);
+  advance(s, RDI);
+});
+const scas = comparing((s) => {
+  const a = s.reg(RAX);
+  const b = s.loadLinear(destinationLinear(s, 'read'), s.size);
+  s.flagsSub(a, b, a.sub(b));
+  advance(s, RDI);
+});
+
+/** A helper moves whole runs; it returns 1 where it stopped for an interrupt with elements left. */
+function bulk(s: Semantics, helper: string, sourceBase: Value): void {
+  const [unfinished] = s.helper(helper, s.vp(), sourceBase, s.f.i64(s.size)) as [Value];
+  s.f.if(unfinished, () => {
+    s.again();
+  });
+}
+
+const at = (name: Parameters<typeof VpState.offset>[0]): number => VpState.offset(name);
+const gpr = (index: number): number => at('gpr') + index * 8;
+
+/**
+ * Elements from `linear` to the end of its page in the direction of travel, at least 1, at most `count`. Going down only
+ * one at a time.
+ */
+function run(f: FunctionBuilder, linear: Value, size: Value, count: Value): Value {
+  const room = f.i64(4096).sub(linear.and(4095)).divU(size);
+  const least = f.select(room.eqz(), f.i64(1), room);
+  return f.select(least.ltU(count), least, count);
+}
+
+function minimum(f: FunctionBuilder, a: Value, b: Value): Value {
+  return f.select(a.ltU(b), a, b);
+}
+
+function bulkHelper(name: string, copies: boolean): HelperDefinition {
+  return {
+    name,
+    // (vp, base of the source segment, element size) -> 1 when interrupted
+    type: { params: ['i32', 'i64', 'i64'], results: ['i32'] },
+    build(f, helper) {
+      const [vp, sourceBase, size] = [f.param(0), f.param(1), f.param(2)];
+      const load = (index: number): Value => f.load('i64.load', vp, gpr(index));
+      f.block((done) => {
+        f.loop((next) => {
+          const count = load(RCX);
+          f.brIf(done, count.eqz());
+          const down = f.load('i32.load', vp, at('flags')).and(Flag.DF).ne(0);
+          const destination = load(RDI);
+          const from = load(RSI).add(sourceBase);
+          const wanted = f.variable('i64', run(f, destination, size, count));
+          if (copies) wanted.set(minimum(f, wanted.get(), run(f, from, size, count)));
+          f.if(down, () => {
+            wanted.set(1);
+          });
+          const n = f.variable('i64', wanted.get());
+          const bytes = f.variable('i32', size.wrap());
+          // An element that crosses a page, or memory that is not RAM, goes through the bounce buffer alone.
+          const sourceHost = f.variable('i32', 0);
+          const bounced = f.variable('i64', 0);
+          if (copies) {
+            sourceHost.set(hostFor(f, helper, vp, from, size, false));
+            f.if(sourceHost.get().eq(vp.add(BOUNCE)), () => {
+              n.set(1);
+              bounced.set(f.load('i64.load', sourceHost.get()));
+            });
+          }
+          const host = hostFor(f, helper, vp, destination, size, true);
+          // Where the write TLB does not hold the page (device memory, code, alignment checks), only this element is safe.
+          const entry = tlbEntry(f, vp, destination);
+          f.if(destination.sub(f.load('i64.load', entry, TLB + TLB_WRITE)).geU(4096), () => {
+            n.set(1);
+          });
+          bytes.set(n.get().mul(size).wrap());
+          if (copies) {
+            f.if(
+              sourceHost.get().eq(vp.add(BOUNCE)),
+              () => {
+                storeElement(f, host, size, bounced.get());
+              },
+              () => {
+                // Overlap with the destination ahead of the source repeats the pattern: one element at a time.
+                const ahead = host.sub(sourceHost.get());
+                f.if(ahead.ne(0).and(ahead.ltU(bytes.get())).and(down.eqz()), () => {
+                  n.set(minimum(f, n.get(), ahead.extU().divU(size)));
+                  f.if(n.get().eqz(), () => {
+                    n.set(1);
+                  });
+                  bytes.set(n.get().mul(size).wrap());
+                });
+                f.memoryCopy(host, sourceHost.get(), bytes.get());
+              },
+            );
+          } else {
+            const rax = load(RAX);
+            f.if(
+              size.eq(1),
+              () => {
+                f.memoryFill(host, rax.wrap(), bytes.get());
+              },
+              () => {
+                // The pattern is doubled until the run is full.
+                storeElement(f, host, size, rax);
+                const filled = f.variable('i32', size.wrap());
+                f.block((full) => {
+                  f.loop((double) => {
+                    f.brIf(full, filled.get().geU(bytes.get()));
+                    const rest = bytes.get().sub(filled.get());
+                    const piece = f.select(rest.ltU(filled.get()), rest, filled.get());
+                    f.memoryCopy(host.add(filled.get()), host, piece);
+                    filled.set(filled.get().add(piece));
+                    f.br(double);
+                  });
+                });
+              },
+            );
+          }
+          f.if(host.eq(vp.add(BOUNCE)), () => {
+            f.call(helper('store_commit'), vp);
+          });
+          const moved = f.select(down, size.neg(), n.get().mul(size));
+          f.store('i64.store', vp, destination.add(moved), gpr(RDI));
+          if (copies) f.store('i64.store', vp, load(RSI).add(moved), gpr(RSI));
+          f.store('i64.store', vp, count.sub(n.get()), gpr(RCX));
+          f.if(f.load('i32.load', vp, at('attention')), () => {
+            f.brIf(done, load(RCX).eqz());
+            f.return(1);
+          });
+          f.br(next);
+        });
+      });
+      f.return(0);
+    },
+  };
+}
+
+function storeElement(f: FunctionBuilder, host: Value, size: Value, value: Value): void {
+  f.block((done) => {
+    for (const bytes of [1, 2, 4]) {
+      f.if(size.eq(bytes), () => {
+        f.store(`i64.store${bytes * 8}`, host, value);
+        f.br(done);
+      });
+    }
+    f.store('i64.store', host, value);
+  });
+}
+
+/** Host address of one element; the rest of its page follows it there unless it is the bounce buffer. */
+function hostFor(f: FunctionBuilder, helper: (name: string) => Callee, vp: Value, linear: Value, size: Value, write: boolean): Value {
+  const crossing = linear.and(4095).add(size).gtU(4096);
+  const host = f.variable('i32');
+  const slow = (): Value =>
+    f.call1(helper(write ? 'store_slow' : 'load_slow'), vp, linear, size.wrap(), write ? MODIFY : 0);
+  f.if(
+    crossing,
+    () => {
+      host.set(slow());
+    },
+    () => {
+      host.set(hostAddress(f, vp, linear, 1, write, slow));
+    },
+  );
+  return host.get();
+}
+
+export const helpers: readonly HelperDefinition[] = [bulkHelper('repeat_movs', true), bulkHelper('repeat_stos', false)];
+
+const rep = { repeat: 'rep', flavored: true } as const;
+const repz = { repeat: 'repz', flavored: true } as const;
+export const rows: readonly Row[] = [
+  ['MOVSB', 'A4', '', movs, { ...rep, size: 1 }],
+  ['MOVS', 'A5', '', movs, { ...rep, sizes: [2, 4, 8] }],
+  ['CMPSB', 'A6', '', cmps, { ...repz, size: 1 }],
+  ['CMPS', 'A7', '', cmps, { ...repz, sizes: [2, 4, 8] }],
+  ['STOSB', 'AA', '', stos, { ...rep, size: 1 }],
+  ['STOS', 'AB', '', stos, { ...rep, sizes: [2, 4, 8] }],
+  ['LODSB', 'AC', '', lods, { ...rep, size: 1 }],
+  ['LODS', 'AD', '', lods, { ...rep, sizes: [2, 4, 8] }],
+  ['SCASB', 'AE', '', scas, { ...repz, size: 1 }],
+  ['SCAS', 'AF', '', scas, { ...repz, sizes: [2, 4, 8] }],
+];
