@@ -5,3 +5,11 @@ export interface Clock {
   /** Calendar time in milliseconds since 1970 UTC, for the RTC. A fixed origin plus now() in `--clock instructions`. */
   calendar(): number;
 }
+
+/** The host's own clocks, from which a partition's clock is made. */
+export interface HostTime {
+  /** Monotonic nanoseconds. */
+  monotonic(): bigint;
+  /** Milliseconds since 1970 UTC. */
+  calendar(): number;
+}

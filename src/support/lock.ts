@@ -20,6 +20,11 @@ export class Lock {
     while (Atomics.exchange(this.#words, this.#index, 2) !== 0) Atomics.wait(this.#words, this.#index, 2);
   }
 
+  /** True when the lock is now held. */
+  tryAcquire(): boolean {
+    return Atomics.compareExchange(this.#words, this.#index, 0, 1) === 0;
+  }
+
   release(): void {
     if (Atomics.exchange(this.#words, this.#index, 0) === 2) Atomics.notify(this.#words, this.#index, 1);
   }

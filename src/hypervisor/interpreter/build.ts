@@ -98,6 +98,7 @@ function outlineHandler(f: FunctionBuilder, variant: Variant, context: HelperCon
       vp,
       record: () => f.param(1),
       inline: false,
+      spill: () => undefined,
       ending: {
         lookup: () => {
           f.return(1);
@@ -127,8 +128,9 @@ function mainLoop(f: FunctionBuilder, handlers: HandlerTable, context: HelperCon
       context.fault,
       () => {
         f.loop((lookupAgain) => {
+          const window = f.load('i32.load', vp, at('flags')).and(f.load('i32.load', vp, at('interruptWindow')));
           f.if(
-            f.load('i32.load', vp, at('attention')),
+            f.load('i32.load', vp, at('attention')).or(window),
             () => {
               spill();
               f.return(RunResult.ATTENTION);
@@ -218,7 +220,7 @@ function dispatchTable(f: FunctionBuilder, handlers: HandlerTable, context: Help
   handlers.inline.forEach((variant, i) => {
     bodies[Handler.FIRST + i] = () => {
       const port = new InterpreterPort(
-        { f, vp, record: () => record.get(), inline: true, ending: { lookup: () => { f.br(lookupAgain); } } },
+        { f, vp, record: () => record.get(), inline: true, spill: loop.spill, ending: { lookup: () => { f.br(lookupAgain); } } },
         variant,
         context,
       );

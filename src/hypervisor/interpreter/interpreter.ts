@@ -78,6 +78,8 @@ export class Interpreter implements SystemContext {
   readonly vp: VpView;
   readonly platform: EnginePlatform;
   readonly blocks: BlockCache;
+  /** Set while one instruction is to be executed: a fault's delivery then ends the run. */
+  stepping = false;
   readonly #area: number;
   readonly #view: DataView;
   readonly #words: Int32Array;
@@ -134,6 +136,7 @@ export class Interpreter implements SystemContext {
         vp.faults++;
         const alive = platform.deliverFault(this);
         this.modeRefreshed();
+        if (this.stepping) vp.attention = 1;
         return alive ? 0 : 1;
       },
       split_lock: () => {
@@ -165,9 +168,19 @@ export class Interpreter implements SystemContext {
   run(budget: number): number {
     const { vp } = this;
     vp.budget = budget;
+    vp.budgetStart = budget;
     const result = this.#exports.run(this.#area, budget);
     vp.retired += BigInt(budget - vp.budget);
+    vp.budgetStart = 0;
+    vp.budget = 0;
     return result;
+  }
+
+  /** Drops everything cached: after a reset, an INIT or a restore. */
+  restart(): void {
+    this.blocks.flush();
+    this.#exports.flush_tlb(this.#area);
+    this.modeRefreshed();
   }
 
   /** Address at which code is fetched follows from CS; called whenever CS, the mode or RFLAGS may have changed. */
@@ -193,7 +206,8 @@ export class Interpreter implements SystemContext {
     }
     // While alignment is checked no access may hit the TLB.
     if (vp.cpl === 3 && (vp.flags & Flag.AC) !== 0 && (vp.cr0 & (1n << 18n)) !== 0n) vp.tlbContext = 3;
-    if (vp.flags & Flag.TF) vp.attention = 1;
+    // Single steps, and the resume flag that lasts for one instruction, are the processor loop's.
+    if (vp.flags & (Flag.TF | Flag.RF)) vp.attention = 1;
   }
 
   #translateCode(linear: bigint): number {

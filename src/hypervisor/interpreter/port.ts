@@ -40,6 +40,8 @@ export interface Frame {
   /** Address of the record. */
   record(): Value;
   readonly inline: boolean;
+  /** Stores the budget to VpState, so that whoever is called knows how many instructions have retired. */
+  spill(): void;
   readonly ending: Ending;
 }
 
@@ -95,8 +97,8 @@ export class InterpreterPort implements Semantics {
     return this.size;
   }
 
-  index(_n: number): Value {
-    return this.#byteField(Field.REG).extU();
+  index(n: number): Value {
+    return this.#byteField(this.#operand(n).kind === 'ST' ? Field.RM : Field.REG).extU();
   }
 
   #byteField(field: number): Value {
@@ -260,9 +262,10 @@ export class InterpreterPort implements Semantics {
     const { f } = this;
     const { vp } = this.#frame;
     if (!this.#frame.inline) return f.call1(this.#context.helper(`modify_${bytes}`), vp, linear, stack);
-    return hostAddress(f, vp, linear, bytes, true, () =>
-      f.call1(this.#context.helper('store_slow'), vp, linear, bytes, stack.or(MODIFY)),
-    );
+    return hostAddress(f, vp, linear, bytes, true, () => {
+      this.#frame.spill();
+      return f.call1(this.#context.helper('store_slow'), vp, linear, bytes, stack.or(MODIFY));
+    });
   }
 
   check(n: number): void {
@@ -429,9 +432,10 @@ export class InterpreterPort implements Semantics {
     const { f } = this;
     const { vp } = this.#frame;
     if (!this.#frame.inline) return f.call1(this.#context.helper(`load_${bytes}`), vp, linear, stack);
-    const host = hostAddress(f, vp, linear, bytes, false, () =>
-      f.call1(this.#context.helper('load_slow'), vp, linear, bytes, stack),
-    );
+    const host = hostAddress(f, vp, linear, bytes, false, () => {
+      this.#frame.spill();
+      return f.call1(this.#context.helper('load_slow'), vp, linear, bytes, stack);
+    });
     return f.load(loadName(bytes), host);
   }
   #store(linear: Value, bytes: number, value: Value, stack: Value): void {
@@ -441,9 +445,10 @@ export class InterpreterPort implements Semantics {
       f.call(this.#context.helper(`store_${bytes}`), vp, linear, value, stack);
       return;
     }
-    const host = hostAddress(f, vp, linear, bytes, true, () =>
-      f.call1(this.#context.helper('store_slow'), vp, linear, bytes, stack),
-    );
+    const host = hostAddress(f, vp, linear, bytes, true, () => {
+      this.#frame.spill();
+      return f.call1(this.#context.helper('store_slow'), vp, linear, bytes, stack);
+    });
     f.store(storeName(bytes), host, value);
     commitIfBounced(f, vp, host, this.#context.helper);
   }

@@ -96,6 +96,10 @@ export const VpState = struct('virtual-processor', 1, {
   /** Linear address of an instruction = (RIP + codeBase) & codeMask. */
   codeBase: 'u64',
   codeMask: 'u64',
+  /** Flag.IF while an interrupt waits for RFLAGS.IF: the running code is left as soon as both are set. */
+  interruptWindow: 'u32',
+  /** Budget at the start of the run in progress; zero outside runs. See Interpreter.run. */
+  budgetStart: 'i32',
   /** Instructions retired since the partition was created, as of the last return from the interpreter. */
   retired: 'u64',
   /** Budget left when the interpreter last spilled it; see Interpreter. */

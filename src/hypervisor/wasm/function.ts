@@ -86,6 +86,11 @@ export interface FunctionCode {
   readonly hints: readonly { readonly at: number; readonly likely: boolean }[];
 }
 
+/** Whether an i32 constant, as a condition, is true. */
+function holds(condition: Value): boolean {
+  return BigInt.asIntN(32, BigInt(condition.imm)) !== 0n;
+}
+
 export class FunctionBuilder {
   readonly name: string;
   readonly type: FunctionType;
@@ -156,13 +161,14 @@ export class FunctionBuilder {
   select(condition: Value, a: Operand, b: Operand): Value {
     const type = a instanceof Value ? a.type : b instanceof Value ? b.type : 'i32';
     const args = [this.coerce(a, type), this.coerce(b, type), this.coerce(condition, 'i32')];
-    if (condition.kind === 'const') return (Number(condition.imm) !== 0 ? args[0] : args[1]) as Value;
+    if (condition.kind === 'const') return (holds(condition) ? args[0] : args[1]) as Value;
     return this.anchor(new Value(this, type, 'select', args, 0));
   }
 
   /** A memory load, `name` as in WebAssembly (`i64.load32_u`); `address` is i32, `offset` a constant added to it. */
   load(name: string, address: Operand, offset = 0): Value {
     const op = memoryOperator(name);
+    if (!name.includes('load')) throw new Error(`${this.name}: ${name} is not a load`);
     const at = this.coerce(address, 'i32');
     return this.anchor(
       new Value(this, op.type, 'load', [at], offset, op as unknown as ReturnType<typeof operator>),
@@ -170,6 +176,7 @@ export class FunctionBuilder {
   }
   store(name: string, address: Operand, value: Operand, offset = 0): void {
     const op = memoryOperator(name);
+    if (!name.includes('store')) throw new Error(`${this.name}: ${name} is not a store`);
     this.statement({
       kind: 'store',
       args: [this.coerce(address, 'i32'), this.coerce(value, op.type)],
@@ -180,6 +187,8 @@ export class FunctionBuilder {
   /** An atomic read-modify-write or compare-exchange; returns the old value. */
   atomic(name: string, address: Operand, ...operands: Operand[]): Value {
     const op = memoryOperator(name);
+    if (!name.includes('.rmw') || operands.length !== (name.includes('cmpxchg') ? 2 : 1))
+      throw new Error(`${this.name}: ${name} is not an atomic operation on ${operands.length} operands`);
     const result = new Value(this, op.type, 'call', [], 0);
     this.statement({
       kind: 'store',
@@ -243,7 +252,7 @@ export class FunctionBuilder {
   if(condition: Operand, then: () => void, otherwise?: () => void, likely?: boolean): void {
     const value = this.coerce(condition, 'i32');
     if (value.kind === 'const') {
-      if (Number(value.imm) !== 0) then();
+      if (holds(value)) then();
       else otherwise?.();
       return;
     }
@@ -291,7 +300,7 @@ export class FunctionBuilder {
   brIf(label: Label, condition: Operand, likely?: boolean): void {
     const value = this.coerce(condition, 'i32');
     if (value.kind === 'const') {
-      if (Number(value.imm) !== 0) this.br(label);
+      if (holds(value)) this.br(label);
       return;
     }
     this.statement({ kind: 'brIf', args: [value], label, hint: likely });
@@ -322,6 +331,8 @@ export class FunctionBuilder {
     return results;
   }
   return(...values: Operand[]): void {
+    if (values.length !== this.type.results.length)
+      throw new Error(`${this.name}: returns ${this.type.results.length} values, ${values.length} given`);
     const args = values.map((v, i) => this.coerce(v, this.type.results[i] as ValueType));
     this.statement({ kind: 'return', args });
   }
@@ -347,41 +358,30 @@ export class FunctionBuilder {
   #place(): void {
     const items = this.#items;
     const effects = new Int32Array(items.length + 1);
-    const loopEnd = new Int32Array(items.length);
-    const open: number[] = [];
-    for (let i = 0; i < items.length; i++) {
-      const item = items[i] as Value | Statement;
+    items.forEach((item, i) => {
       effects[i + 1] = (effects[i] as number) + (item instanceof Value ? 0 : 1);
-      if (item instanceof Value) continue;
-      if (['if', 'block', 'loop', 'try'].includes(item.kind)) open.push(i);
-      else if (item.kind === 'end') loopEnd[open.pop() as number] = i;
-    }
+    });
     // The end of the outermost loop that holds position `at` but not the value's own region.
-    const loopStack: { start: number; end: number }[] = [];
+    const loopEnds: number[] = [];
     const use = (value: Value, at: number): void => {
       if (value.kind === 'const' || value.kind === 'param') return;
       value.uses++;
       value.useAt = at;
-      const outer = loopStack[value.region.loops];
-      value.lastUse = Math.max(value.lastUse, outer ? outer.end : at);
+      value.lastUse = Math.max(value.lastUse, loopEnds[value.region.loops] ?? at);
     };
-    const ends: number[] = [];
     for (let i = items.length - 1; i >= 0; i--) {
       const item = items[i] as Value | Statement;
       if (item instanceof Value) {
         if (item.uses === 0) continue;
         const quiet = effects[item.useAt] === effects[i];
-        const deeper = loopStack.length > item.region.loops;
         const user = items[item.useAt];
         const useLoops = user instanceof Value ? user.region.loops : this.#loopsAt[item.useAt];
-        item.inlined = item.uses === 1 && !deeper && useLoops === item.region.loops && (item.kind === 'op' || item.kind === 'select' || quiet);
+        item.inlined = item.uses === 1 && useLoops === item.region.loops && (item.kind === 'op' || item.kind === 'select' || quiet);
         for (const arg of item.args) use(arg, item.inlined ? item.useAt : i);
         continue;
       }
-      if (item.kind === 'end') ends.push(i);
-      else if (item.kind === 'if' || item.kind === 'block' || item.kind === 'loop' || item.kind === 'try') ends.pop();
-      if (item.kind === 'end' && this.#opener[i] === 'loop') loopStack.push({ start: -1, end: i });
-      if (item.kind === 'loop') loopStack.pop();
+      if (item.kind === 'end' && this.#opener[i] === 'loop') loopEnds.push(i);
+      if (item.kind === 'loop') loopEnds.pop();
       for (const arg of item.args) use(arg, i);
     }
   }

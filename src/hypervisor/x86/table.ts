@@ -6,6 +6,11 @@ import * as alu from './semantics/integer-alu.ts';
 import * as move from './semantics/integer-move.ts';
 import * as muldiv from './semantics/integer-muldiv.ts';
 import * as shift from './semantics/integer-shift.ts';
+import * as fxsave from './semantics/fxsave.ts';
+import * as system from './semantics/system.ts';
+import * as x87 from './semantics/x87.ts';
+import { helpers as floatHelpers } from './softfloat/operations.ts';
+import { helpers as x87Helpers } from './x87/helpers.ts';
 import * as strings from './semantics/integer-string.ts';
 
 export const forms: readonly Form[] = makeForms([
@@ -15,6 +20,14 @@ export const forms: readonly Form[] = makeForms([
   ...muldiv.rows,
   ...strings.rows,
   ...control.rows,
+  ...system.rows,
+  ...x87.rows,
+  ...fxsave.rows,
 ]);
 
-export const helperDefinitions: readonly HelperDefinition[] = [...muldiv.helpers, ...strings.helpers];
+export const helperDefinitions: readonly HelperDefinition[] = [
+  ...muldiv.helpers,
+  ...strings.helpers,
+  ...floatHelpers,
+  ...x87Helpers,
+];

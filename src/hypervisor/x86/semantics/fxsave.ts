@@ -86,7 +86,8 @@ function restoreX87(s: Semantics, linear: Value, wide: boolean): void {
   s.setState('fop', head.shrU(48).wrap().and(0x7ff));
   const pointer = (at: number, offset: string, selector: string): void => {
     const value = s.loadLinear(linear.add(at), 8);
-    s.setState(offset, wide ? value : value.zext(32));
+    // Addresses: what is not canonical is made so.
+    s.setState(offset, wide ? value.shl(16).shrS(16) : value.zext(32));
     s.setState(selector, wide ? 0 : value.shrU(32).wrap().and(0xffff));
   };
   pointer(Image.FIP, 'fip', 'fcs');
@@ -110,7 +111,14 @@ function initializeX87(s: Semantics): void {
 }
 
 function saveMxcsr(s: Semantics, linear: Value): void {
-  s.storeLinear(linear.add(Image.MXCSR), 8, s.state('mxcsr').extU().or(BigInt(MXCSR_MASK) << 32n));
+  s.storeLinear(
+    linear.add(Image.MXCSR),
+    8,
+    s
+      .state('mxcsr')
+      .extU()
+      .or(BigInt(MXCSR_MASK) << 32n),
+  );
 }
 
 function saveXmm(s: Semantics, linear: Value): void {

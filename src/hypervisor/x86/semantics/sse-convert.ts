@@ -151,8 +151,9 @@ function toMmx(from: Lanes, truncate: boolean): SemanticFunction {
     requireSse(s);
     requireMmx(s);
     const source = isDouble(from) ? s.readV(1) : fromLow(s.f, s.read64(1));
-    const result = lanesToIntegers(s, from, source, 2, truncate);
+    // Processors make the transition even where a floating-point exception then keeps the result away.
     enterMmx(s);
+    const result = lanesToIntegers(s, from, source, 2, truncate);
     s.writeM(0, s.f.lane('i64x2.extract_lane', [0], result));
   };
 }
@@ -188,15 +189,15 @@ const fromIntegersToDouble: SemanticFunction = (s) => {
   s.writeV(0, integersTo(s, DOUBLE, fromLow(s.f, s.read64(1)), 2));
 };
 
-/** CVTPI2PS, CVTPI2PD. A double from memory is the one form that leaves the x87 alone. */
+/** CVTPI2PS, CVTPI2PD. From memory they leave the x87 alone. */
 function fromMmx(to: Lanes): SemanticFunction {
   return (s) => {
     requireSse(s);
-    const x87 = !(isDouble(to) && s.isMemory(1));
+    const x87 = !s.isMemory(1);
     if (x87) requireMmx(s);
     const source = s.readM(1);
-    const result = integersTo(s, to, fromLow(s.f, source), 2);
     if (x87) enterMmx(s);
+    const result = integersTo(s, to, fromLow(s.f, source), 2);
     if (isDouble(to)) s.writeV(0, result);
     else s.write64(0, s.f.lane('i64x2.extract_lane', [0], result));
   };

@@ -25,7 +25,12 @@ function cr0(s: Semantics): Value {
 
 /** #NM where the FPU is emulated or belongs to another task. */
 export function requireFpu(s: Semantics): void {
-  s.raiseIf(cr0(s).and(CR0_EM | CR0_TS).ne(0), NM);
+  s.raiseIf(
+    cr0(s)
+      .and(CR0_EM | CR0_TS)
+      .ne(0),
+    NM,
+  );
 }
 
 function requireNoPending(s: Semantics): void {
@@ -185,9 +190,9 @@ function arithmeticMemory(op: (typeof BY_DIGIT)[number], kind: Kind): SemanticFu
 }
 
 const memoryArithmetic: readonly Row[] = MEMORY_OPCODES.flatMap(([opcode, operand, kind, prefix]) =>
-  BY_DIGIT.map((op, digit): Row => [
-    `${prefix}${op.toUpperCase()}`, `${opcode} /${digit}`, operand, arithmeticMemory(op, kind),
-  ]),
+  BY_DIGIT.map(
+    (op, digit): Row => [`${prefix}${op.toUpperCase()}`, `${opcode} /${digit}`, operand, arithmeticMemory(op, kind)],
+  ),
 );
 
 /** FCOM, FUCOM and their popping forms: `pops` up to 2. */
@@ -239,24 +244,32 @@ const registerArithmetic: readonly Row[] = ARITHMETIC.flatMap((op): Row[] => {
 
 // ---- constants ---------------------------------------------------------------------------------------------------------------------
 
-/** Significand as truncated, exponent, and what RC nearest adds: appendix of no table, computed from the constants' digits. */
-const CONSTANTS: readonly (readonly [name: string, encoding: string, significand: bigint, head: number, nearest: 0 | 1])[] = [
+/** FLDL2T and its kin: the significand cut off after 64 bits, sign and exponent, and what RC = nearest adds. */
+const CONSTANTS: readonly (readonly [
+  name: string,
+  encoding: string,
+  significand: bigint,
+  head: number,
+  nearest: 0 | 1,
+])[] = [
   ['FLDL2T', 'D9 E9', 0xd49a784bcd1b8afen, 0x4000, 0],
   ['FLDL2E', 'D9 EA', 0xb8aa3b295c17f0bbn, 0x3fff, 1],
   ['FLDPI', 'D9 EB', 0xc90fdaa22168c234n, 0x4000, 1],
   ['FLDLG2', 'D9 EC', 0x9a209a84fbcff798n, 0x3ffd, 1],
   ['FLDLN2', 'D9 ED', 0xb17217f7d1cf79abn, 0x3ffe, 1],
 ];
-const constants: readonly Row[] = CONSTANTS.map(([name, encoding, significand, head, nearest]): Row => [
-  name,
-  encoding,
-  '',
-  onRegisters((s) => {
-    const rc = s.state('fcw').shrU(10).and(3);
-    const up = nearest ? rc.eqz().or(rc.eq(2)) : rc.eq(2);
-    s.helper('x87.push', s.vp(), up.extU().add(significand), head, 0);
-  }),
-]);
+const constants: readonly Row[] = CONSTANTS.map(
+  ([name, encoding, significand, head, nearest]): Row => [
+    name,
+    encoding,
+    '',
+    onRegisters((s) => {
+      const rc = s.state('fcw').shrU(10).and(3);
+      const up = nearest ? rc.eqz().or(rc.eq(2)) : rc.eq(2);
+      s.helper('x87.push', s.vp(), up.extU().add(significand), head, 0);
+    }),
+  ],
+);
 
 // ---- control -------------------------------------------------------------------------------------------------------------------------
 
@@ -291,7 +304,12 @@ const fninit: SemanticFunction = (s) => {
 const nothing: SemanticFunction = (s) => requireFpu(s);
 
 const fwait: SemanticFunction = (s) => {
-  s.raiseIf(cr0(s).and(CR0_MP | CR0_TS).eq(CR0_MP | CR0_TS), NM);
+  s.raiseIf(
+    cr0(s)
+      .and(CR0_MP | CR0_TS)
+      .eq(CR0_MP | CR0_TS),
+    NM,
+  );
   requireNoPending(s);
 };
 
@@ -329,6 +347,11 @@ const moves: readonly Row[] = MOVES.flatMap((name, n): Row[] => {
 
 const CLEAR_SIGN = 0x7fff;
 const ALL_BITS = 0xffff;
+// One function for all encodings of an instruction, so that they share a product.
+const fcom = compare(1, 0);
+const fcomp = compare(1, 1);
+const fstp = callRegister('copy', 1);
+const fxch = callRegister('exchange');
 
 export const rows: readonly Row[] = [
   ...memoryArithmetic,
@@ -336,11 +359,11 @@ export const rows: readonly Row[] = [
   ...constants,
   ...moves,
 
-  ['FCOM', 'D8 D0+i', 'STi', compare(1, 0)],
-  ['FCOM', 'DC D0+i', 'STi', compare(1, 0)],
-  ['FCOMP', 'D8 D8+i', 'STi', compare(1, 1)],
-  ['FCOMP', 'DC D8+i', 'STi', compare(1, 1)],
-  ['FCOMP', 'DE D0+i', 'STi', compare(1, 1)],
+  ['FCOM', 'D8 D0+i', 'STi', fcom],
+  ['FCOM', 'DC D0+i', 'STi', fcom],
+  ['FCOMP', 'D8 D8+i', 'STi', fcomp],
+  ['FCOMP', 'DC D8+i', 'STi', fcomp],
+  ['FCOMP', 'DE D0+i', 'STi', fcomp],
   ['FCOMPP', 'DE D9', '', comparePopTwice(1)],
   ['FUCOM', 'DD E0+i', 'STi', compare(0, 0)],
   ['FUCOMP', 'DD E8+i', 'STi', compare(0, 1)],
@@ -368,10 +391,10 @@ export const rows: readonly Row[] = [
   ['FSTP', 'DD /3', 'Mq=', storeReal('64', 1)],
   ['FSTP', 'DB /7', 'M', store80],
   ['FST', 'DD D0+i', 'STi', callRegister('copy', 0)],
-  ['FSTP', 'DD D8+i', 'STi', callRegister('copy', 1)],
+  ['FSTP', 'DD D8+i', 'STi', fstp],
   ['FSTP', 'D9 D8+i', 'STi', callRegister('copyUnchecked')],
-  ['FSTP', 'DF D0+i', 'STi', callRegister('copy', 1)],
-  ['FSTP', 'DF D8+i', 'STi', callRegister('copy', 1)],
+  ['FSTP', 'DF D0+i', 'STi', fstp],
+  ['FSTP', 'DF D8+i', 'STi', fstp],
   ['FIST', 'DF /2', 'Mw=', storeInteger(16, 0, 0)],
   ['FISTP', 'DF /3', 'Mw=', storeInteger(16, 0, 1)],
   ['FISTTP', 'DF /1', 'Mw=', storeInteger(16, 1, 1), { feature: 'pni' }],
@@ -383,9 +406,9 @@ export const rows: readonly Row[] = [
   ['FBLD', 'DF /4', 'M', rareMemory('fbld', 10, 'read')],
   ['FBSTP', 'DF /6', 'M', rareMemory('fbstp', 10, 'write')],
 
-  ['FXCH', 'D9 C8+i', 'STi', callRegister('exchange')],
-  ['FXCH', 'DD C8+i', 'STi', callRegister('exchange')],
-  ['FXCH', 'DF C8+i', 'STi', callRegister('exchange')],
+  ['FXCH', 'D9 C8+i', 'STi', fxch],
+  ['FXCH', 'DD C8+i', 'STi', fxch],
+  ['FXCH', 'DF C8+i', 'STi', fxch],
   ['FFREE', 'DD C0+i', 'STi', callRegister('free', 0)],
   ['FFREEP', 'DF C0+i', 'STi', callRegister('free', 1)],
   ['FDECSTP', 'D9 F6', '', call('rotate', -1)],

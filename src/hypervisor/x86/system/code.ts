@@ -5,7 +5,18 @@
 import { Attribute, Mode, Segment, Vector, type VpView } from '../../vp/state.ts';
 import { raise, type SystemContext } from './context.ts';
 import {
-  attributesOf, baseOf, type Descriptor, dpl, errorOf, fetchDescriptor, isBig, isCode, isConforming, isLong, isNull, limitOf,
+  attributesOf,
+  baseOf,
+  type Descriptor,
+  dpl,
+  errorOf,
+  fetchDescriptor,
+  isBig,
+  isCode,
+  isConforming,
+  isLong,
+  isNull,
+  limitOf,
   present,
 } from './descriptor.ts';
 import { isCanonical, setSegment, systemAccess, updateMode } from './mode.ts';
@@ -42,7 +53,8 @@ export function checkReturnCode(ctx: SystemContext, selector: number): Descripto
 
 /** #GP(0) unless the offset can be executed: canonical in 64-bit code, within the limit elsewhere. */
 export function checkOffset(ctx: SystemContext, d: Descriptor, offset: bigint, external = 0): void {
-  if (targets64(ctx.vp, d) ? !isCanonical(ctx.vp, offset) : offset > BigInt(limitOf(d))) raise(ctx, Vector.GP, external);
+  if (targets64(ctx.vp, d) ? !isCanonical(ctx.vp, offset) : offset > BigInt(limitOf(d)))
+    raise(ctx, Vector.GP, external);
 }
 
 /** Loads CS with a checked descriptor and goes to `offset`. SS, which holds the new CPL, has been loaded before. */
@@ -92,4 +104,3 @@ export function tssStack(ctx: SystemContext, level: number, external: number): {
   const selector = Number(ctx.readLinear((at + (wide ? 4n : 2n)) & 0xffff_ffffn, 2, access));
   return { selector, sp };
 }
-

@@ -6,7 +6,7 @@
  */
 import { Attribute, Mode, Segment, Vector } from '../../vp/state.ts';
 import { raise, type SystemContext, type SystemOperation } from './context.ts';
-import { Cr0, Cr4, Efer, isCanonical, updateMode } from './mode.ts';
+import { accessAt, Cr0, Cr4, Efer, isCanonical, updateMode } from './mode.ts';
 
 function refuse(ctx: SystemContext): never {
   return raise(ctx, Vector.GP, 0);
@@ -20,7 +20,10 @@ function trace(ctx: SystemContext, name: string, value: bigint): void {
 }
 
 /** Reserved bits of CR0 read as zero whatever is written, ET as one. */
-const CR0_WRITABLE = [Cr0.PE, Cr0.MP, Cr0.EM, Cr0.TS, Cr0.NE, Cr0.WP, Cr0.AM, Cr0.NW, Cr0.CD, Cr0.PG].reduce((a, b) => a + b, 0);
+const CR0_WRITABLE = [Cr0.PE, Cr0.MP, Cr0.EM, Cr0.TS, Cr0.NE, Cr0.WP, Cr0.AM, Cr0.NW, Cr0.CD, Cr0.PG].reduce(
+  (a, b) => a + b,
+  0,
+);
 /** Bits on which the translations in a TLB, or their use, depend. */
 const CR0_PAGING = [Cr0.PE, Cr0.WP, Cr0.PG].reduce((a, b) => a + b, 0);
 
@@ -38,7 +41,9 @@ function writeCr0(ctx: SystemContext, wide: bigint): void {
   const pagingOff = !set(Cr0.PG) && (old & Cr0.PG) !== 0;
   if (pagingOn && (efer & Efer.LME) !== 0) {
     const wideTss = ((vp.segmentAttributes[Segment.TR] as number) & 8) !== 0;
-    const noTss = ((vp.segmentAttributes[Segment.TR] as number) & Attribute.UNUSABLE) !== 0 || (vp.segmentSelector[Segment.TR] as number) === 0;
+    const noTss =
+      ((vp.segmentAttributes[Segment.TR] as number) & Attribute.UNUSABLE) !== 0 ||
+      (vp.segmentSelector[Segment.TR] as number) === 0;
     if ((cr4 & Cr4.PAE) === 0 || code64 || !(wideTss || noTss)) refuse(ctx);
     vp.efer = BigInt(efer | Efer.LMA);
   } else if (pagingOff) {
@@ -125,7 +130,8 @@ function writeCr4(ctx: SystemContext, wide: bigint): void {
   if (long && (value & Cr4.PAE) === 0) refuse(ctx);
   if ((value & changed & Cr4.PCIDE) !== 0 && (!long || (vp.cr3 & 0xfffn) !== 0n)) refuse(ctx);
   const paging = (Number(vp.cr0) & Cr0.PG) !== 0;
-  if (paging && !long && (value & Cr4.PAE) !== 0 && (changed & CR4_PDPTES) !== 0 && !ctx.platform.loadPdptes(vp.cr3)) refuse(ctx);
+  if (paging && !long && (value & Cr4.PAE) !== 0 && (changed & CR4_PDPTES) !== 0 && !ctx.platform.loadPdptes(vp.cr3))
+    refuse(ctx);
   vp.cr4 = wide;
   trace(ctx, 'CR4', wide);
   updateMode(vp);
@@ -179,7 +185,7 @@ function invlpg(ctx: SystemContext, linear: bigint): void {
 function invpcid(ctx: SystemContext, type: bigint, at: bigint): void {
   const { vp } = ctx;
   requirePrivileged(ctx);
-  const access = vp.tlbContext === 2 ? 2 : 1;
+  const access = accessAt(vp, 0);
   const first = ctx.readLinear(at, 8, access);
   const linear = ctx.readLinear(BigInt.asUintN(64, at + 8n), 8, access);
   if (type > 3n) refuse(ctx);

@@ -51,7 +51,8 @@ export function noteDataAccess(vp: VpView, linear: bigint, size: number, write: 
 
 /** Notes I/O breakpoints, which CR4.DE enables. */
 export function notePortAccess(vp: VpView, port: number, size: number): void {
-  if (debugArmed(vp) && (Number(vp.cr4) & Cr4.DE) !== 0) vp.pendingDebug |= matches(vp, 1 << Kind.IO, BigInt(port), size);
+  if (debugArmed(vp) && (Number(vp.cr4) & Cr4.DE) !== 0)
+    vp.pendingDebug |= matches(vp, 1 << Kind.IO, BigInt(port), size);
 }
 
 /**

@@ -13,8 +13,18 @@ export interface Descriptor {
 
 /** Type field together with S (bit 4), as in `type()`. */
 export const SystemType = {
-  TSS16: 1, LDT: 2, TSS16_BUSY: 3, CALL_GATE16: 4, TASK_GATE: 5, INTERRUPT_GATE16: 6, TRAP_GATE16: 7, TSS: 9,
-  TSS_BUSY: 11, CALL_GATE: 12, INTERRUPT_GATE: 14, TRAP_GATE: 15,
+  TSS16: 1,
+  LDT: 2,
+  TSS16_BUSY: 3,
+  CALL_GATE16: 4,
+  TASK_GATE: 5,
+  INTERRUPT_GATE16: 6,
+  TRAP_GATE16: 7,
+  TSS: 9,
+  TSS_BUSY: 11,
+  CALL_GATE: 12,
+  INTERRUPT_GATE: 14,
+  TRAP_GATE: 15,
 } as const;
 const BUSY = 2;
 

@@ -98,4 +98,7 @@ function sysexit(ctx: SystemContext, size: bigint): void {
   updateMode(vp);
 }
 
-export const entryOperations = { syscall, sysret, sysenter, sysexit } as const satisfies Record<string, SystemOperation>;
+export const entryOperations = { syscall, sysret, sysenter, sysexit } as const satisfies Record<
+  string,
+  SystemOperation
+>;

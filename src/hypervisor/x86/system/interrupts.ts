@@ -6,10 +6,21 @@
 import { Flag, Mode, readFlags, Segment, Vector, type VpView } from '../../vp/state.ts';
 import { checkOffset, enterCode, istOffset, longTssStack, rspOffset, tssStack } from './code.ts';
 import { GUEST_FAULT, raise, type SystemContext, type SystemOperation } from './context.ts';
-import { recordDebugException, Dr6, PendingDebug } from './debug.ts';
+import { Dr6, PendingDebug, recordDebugException } from './debug.ts';
 import {
-  type Descriptor, dpl, errorOf, fetchDescriptor, gateOffset, gateSelector, isCode, isConforming, isNull, markAccessed, present,
-  SystemType, type,
+  type Descriptor,
+  dpl,
+  errorOf,
+  fetchDescriptor,
+  gateOffset,
+  gateSelector,
+  isCode,
+  isConforming,
+  isNull,
+  markAccessed,
+  present,
+  SystemType,
+  type,
 } from './descriptor.ts';
 import { accessAt, isCanonical, loadRealSegment, systemAccess, updateMode } from './mode.ts';
 import { checkStackSegment, loadDescriptor, loadNull } from './segments.ts';
@@ -24,8 +35,18 @@ export type EventKind = 'external' | 'nmi' | 'exception' | 'software' | 'softwar
 
 /** Exceptions that restart their instruction and so push RF = 1; #DB depends. */
 const FAULTS =
-  (1 << Vector.DE) | (1 << Vector.BR) | (1 << Vector.UD) | (1 << Vector.NM) | (1 << Vector.TS) | (1 << Vector.NP) |
-  (1 << Vector.SS) | (1 << Vector.GP) | (1 << Vector.PF) | (1 << Vector.MF) | (1 << Vector.AC) | (1 << Vector.XM);
+  (1 << Vector.DE) |
+  (1 << Vector.BR) |
+  (1 << Vector.UD) |
+  (1 << Vector.NM) |
+  (1 << Vector.TS) |
+  (1 << Vector.NP) |
+  (1 << Vector.SS) |
+  (1 << Vector.GP) |
+  (1 << Vector.PF) |
+  (1 << Vector.MF) |
+  (1 << Vector.AC) |
+  (1 << Vector.XM);
 const CONTRIBUTORY = (1 << Vector.DE) | (1 << Vector.TS) | (1 << Vector.NP) | (1 << Vector.SS) | (1 << Vector.GP);
 
 /** Table "Conditions for Generating a Double Fault": the vector to deliver after `second` in the delivery of `first`, or -1. */
@@ -42,12 +63,7 @@ export function combine(first: number, second: number): number {
  * Delivers an event at the instruction boundary at `vp.rip` (for a fault, the faulting instruction) and sets `vp.rip` to
  * the handler. `error` is the error code or -1; #PF has set CR2, #DB its bits in `faultDr6`. `shutdown`: a triple fault.
  */
-export function deliver(
-  ctx: SystemContext,
-  vector: number,
-  kind: EventKind,
-  error = -1,
-): 'delivered' | 'shutdown' {
+export function deliver(ctx: SystemContext, vector: number, kind: EventKind, error = -1): 'delivered' | 'shutdown' {
   const { vp } = ctx;
   let exception = kind === 'exception' ? vector : -1;
   for (;;) {
@@ -94,7 +110,8 @@ function trace(ctx: SystemContext, vector: number, kind: EventKind, error: numbe
   const suffix = error < 0 ? '' : ` error ${error.toString(16)}`;
   const address = vector === Vector.PF && kind === 'exception' ? ` at ${vp.cr2.toString(16)}` : '';
   platform.onTrace(
-    kind === 'exception' ? 'exception' : 'interrupt', `${kind} vector ${vector}${suffix}${address}, rip ${vp.rip.toString(16)}`,
+    kind === 'exception' ? 'exception' : 'interrupt',
+    `${kind} vector ${vector}${suffix}${address}, rip ${vp.rip.toString(16)}`,
   );
 }
 
@@ -185,7 +202,8 @@ function enterProtected(
   }
   checkOffset(ctx, code, offset, external);
   if (v86)
-    for (const s of [Segment.GS, Segment.FS, Segment.DS, Segment.ES]) stack.push(BigInt(vp.segmentSelector[s] as number), size);
+    for (const s of [Segment.GS, Segment.FS, Segment.DS, Segment.ES])
+      stack.push(BigInt(vp.segmentSelector[s] as number), size);
   if (inner) {
     stack.push(BigInt(vp.segmentSelector[Segment.SS] as number), size);
     stack.push(vp.gpr[4] as bigint, size);
@@ -255,7 +273,12 @@ function enterLong(
   const level = inner ? dpl(code) : cpl;
   const ist = gate.high & 7;
   const oldSp = vp.gpr[4] as bigint;
-  const top = ist !== 0 ? longTssStack(ctx, istOffset(ist), external) : inner ? longTssStack(ctx, rspOffset(level), external) : oldSp;
+  const top =
+    ist !== 0
+      ? longTssStack(ctx, istOffset(ist), external)
+      : inner
+        ? longTssStack(ctx, rspOffset(level), external)
+        : oldSp;
   const bytes = error >= 0 ? 48n : 40n;
   const sp = BigInt.asUintN(64, (top & ~15n) - bytes);
   if (!isCanonical(vp, sp) || !isCanonical(vp, BigInt.asUintN(64, sp + bytes - 1n))) raise(ctx, Vector.SS, external);
@@ -297,10 +320,9 @@ export const interruptOperations = {
     interruptBy(ctx, Vector.BP, 'software-exception');
   },
   into: (ctx) => {
-    interruptBy(ctx, Vector.OF, 'software-exception');
+    if ((readFlags(ctx.vp) & Flag.OF) !== 0) interruptBy(ctx, Vector.OF, 'software-exception');
   },
   int1: (ctx) => {
     interruptBy(ctx, Vector.DB, 'privileged-software');
   },
 } as const satisfies Record<string, SystemOperation>;
-

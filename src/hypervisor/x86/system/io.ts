@@ -17,7 +17,8 @@ function requirePort(ctx: SystemContext, port: number, size: number): void {
   const attributes = vp.segmentAttributes[Segment.TR] as number;
   const limit = vp.segmentLimit[Segment.TR] as number;
   // Only a 32-bit or 64-bit TSS has a bit map; its two bytes are always read together.
-  if ((attributes & Attribute.UNUSABLE) !== 0 || (attributes & 8) === 0 || limit < IO_MAP_BASE + 1) raise(ctx, Vector.GP, 0);
+  if ((attributes & Attribute.UNUSABLE) !== 0 || (attributes & 8) === 0 || limit < IO_MAP_BASE + 1)
+    raise(ctx, Vector.GP, 0);
   const access = systemAccess(vp);
   const base = vp.segmentBase[Segment.TR] as bigint;
   const map = Number(ctx.readLinear(BigInt.asUintN(64, base + BigInt(IO_MAP_BASE)), 2, access));

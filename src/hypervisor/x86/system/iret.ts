@@ -6,7 +6,15 @@ import { ARITHMETIC_FLAGS, Flag, Mode, readFlags, Segment, Vector, type VpView, 
 import { checkOffset, checkReturnCode, dropInnerSegments, enterCode } from './code.ts';
 import { raise, type SystemContext } from './context.ts';
 import { type Descriptor, markAccessed } from './descriptor.ts';
-import { accessAt, isCanonical, loadRealSegment, setSegment, setStackPointer, updateMode, V86_ATTRIBUTES } from './mode.ts';
+import {
+  accessAt,
+  isCanonical,
+  loadRealSegment,
+  setSegment,
+  setStackPointer,
+  updateMode,
+  V86_ATTRIBUTES,
+} from './mode.ts';
 import { Stack } from './stack.ts';
 import { returnToLinkedTask } from './tasks.ts';
 import { checkReturnStack, loadReturnStack } from './transfer.ts';
@@ -78,7 +86,16 @@ function iretProtected(ctx: SystemContext, size: 2 | 4 | 8): void {
     enterCode(ctx, selector, code, level, offset);
     return;
   }
-  finish(ctx, size, selector, code, offset, image, stack.peek(3 * size, size), Number(stack.peek(4 * size, size) & 0xffffn));
+  finish(
+    ctx,
+    size,
+    selector,
+    code,
+    offset,
+    image,
+    stack.peek(3 * size, size),
+    Number(stack.peek(4 * size, size) & 0xffffn),
+  );
 }
 
 /** IRETQ, the way out of a 64-bit kernel. */
@@ -144,4 +161,3 @@ function iretToV86(ctx: SystemContext, stack: Stack, offset: bigint, selector: n
   writeFlags(vp, image);
   updateMode(vp);
 }
-

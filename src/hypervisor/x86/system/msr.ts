@@ -14,7 +14,16 @@ interface Register {
 }
 
 type WordField =
-  | 'lstar' | 'cstar' | 'star' | 'sfmask' | 'kernelGsBase' | 'tscAux' | 'sysenterCs' | 'sysenterEsp' | 'sysenterEip' | 'pat'
+  | 'lstar'
+  | 'cstar'
+  | 'star'
+  | 'sfmask'
+  | 'kernelGsBase'
+  | 'tscAux'
+  | 'sysenterCs'
+  | 'sysenterEsp'
+  | 'sysenterEip'
+  | 'pat'
   | 'miscEnable';
 
 /** A register that is a word of VpState, with the condition a new value must meet. */

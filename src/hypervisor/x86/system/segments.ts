@@ -8,10 +8,27 @@
 import { Attribute, Flag, Mode, readFlags, Segment, Vector, type VpView, writeFlags } from '../../vp/state.ts';
 import { raise, type SystemContext, type SystemOperation } from './context.ts';
 import {
-  attributesOf, baseOf, type Descriptor, dpl, errorOf, fetchDescriptor, isCode, isConforming, isNull, isReadable,
-  isWritableData, limitOf, markAccessed, present, readDescriptor, readUpperHalf, setBusy, SystemType, type,
+  attributesOf,
+  baseOf,
+  type Descriptor,
+  dpl,
+  errorOf,
+  fetchDescriptor,
+  isCode,
+  isConforming,
+  isNull,
+  isReadable,
+  isWritableData,
+  limitOf,
+  markAccessed,
+  present,
+  readDescriptor,
+  readUpperHalf,
+  SystemType,
+  setBusy,
+  type,
 } from './descriptor.ts';
-import { isCanonical, isRealOrV86, loadRealSegment, setSegment, Shadow, updateMode } from './mode.ts';
+import { isCanonical, isRealOrV86, loadRealSegment, Shadow, setSegment, updateMode } from './mode.ts';
 
 export function loadNull(vp: VpView, index: number, selector: number, level = 0): void {
   setSegment(vp, index, selector, 0n, 0, Attribute.UNUSABLE | (level << Attribute.DPL_SHIFT));
@@ -33,7 +50,8 @@ export function checkStackSegment(
 ): Descriptor {
   if (isNull(selector)) raise(ctx, vector, external);
   const d = fetchDescriptor(ctx, selector, vector, external);
-  if ((selector & 3) !== level || dpl(d) !== level || !isWritableData(d)) raise(ctx, vector, errorOf(selector) | external);
+  if ((selector & 3) !== level || dpl(d) !== level || !isWritableData(d))
+    raise(ctx, vector, errorOf(selector) | external);
   if (!present(d)) raise(ctx, Vector.SS, errorOf(selector) | external);
   return d;
 }
@@ -192,8 +210,15 @@ export const segmentOperations = {
     loadSegment(ctx, Number(index), Number(selector & 0xffffn));
     return 0n;
   },
-  /** MOV SS and POP SS: debug traps and interrupts wait for one instruction. */
-  loadStackSegment: (ctx, selector) => {
+  /** MOV to a segment register; operands as above. */
+  moveSegment: (ctx, operand, selector) => {
+    const index = Number(operand);
+    if (index === Segment.CS || index > Segment.GS) raise(ctx, Vector.UD);
+    loadSegment(ctx, index, Number(selector & 0xffffn));
+    if (index === Segment.SS) ctx.vp.interruptShadow = Shadow.SS;
+  },
+  /** POP SS, like MOV SS: debug traps and interrupts wait for one instruction. */
+  popStackSegment: (ctx, selector) => {
     loadSegment(ctx, Segment.SS, Number(selector & 0xffffn));
     ctx.vp.interruptShadow = Shadow.SS;
     return 0n;
@@ -208,4 +233,3 @@ export const segmentOperations = {
   verw: verify((d) => !isCode(d) && isWritableData(d)),
   arpl,
 } as const satisfies Record<string, SystemOperation>;
-

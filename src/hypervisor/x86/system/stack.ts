@@ -55,7 +55,14 @@ export class Stack {
     const flat = (vp.mode & Mode.LONG64) !== 0;
     const attributes = vp.segmentAttributes[s] as number;
     return new Stack(
-      ctx, flat, vp.segmentBase[s] as bigint, vp.segmentLimit[s] as number, attributes, vp.gpr[4] as bigint, vp.cpl, error,
+      ctx,
+      flat,
+      vp.segmentBase[s] as bigint,
+      vp.segmentLimit[s] as number,
+      attributes,
+      vp.gpr[4] as bigint,
+      vp.cpl,
+      error,
     );
   }
 
@@ -71,10 +78,14 @@ export class Stack {
   #linear(offset: bigint, bytes: number): bigint {
     if (this.#flat) {
       const last = BigInt.asUintN(64, offset + BigInt(bytes - 1));
-      if (!isCanonical(this.#ctx.vp, offset) || !isCanonical(this.#ctx.vp, last)) raise(this.#ctx, Vector.SS, this.#error);
+      if (!isCanonical(this.#ctx.vp, offset) || !isCanonical(this.#ctx.vp, last))
+        raise(this.#ctx, Vector.SS, this.#error);
       return offset;
     }
-    if ((this.#attributes & Attribute.UNUSABLE) !== 0 || !withinLimit(this.#limit, this.#attributes, Number(offset), bytes))
+    if (
+      (this.#attributes & Attribute.UNUSABLE) !== 0 ||
+      !withinLimit(this.#limit, this.#attributes, Number(offset), bytes)
+    )
       raise(this.#ctx, Vector.SS, this.#error);
     return (this.#base + offset) & 0xffff_ffffn;
   }

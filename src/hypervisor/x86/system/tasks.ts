@@ -6,8 +6,22 @@ import { Flag, Mode, readFlags, Segment, Vector, type VpView, writeFlags } from 
 import { raise, type SystemContext } from './context.ts';
 import { PendingDebug } from './debug.ts';
 import {
-  attributesOf, baseOf, clearBusy, type Descriptor, dpl, errorOf, isCode, isConforming, isNull, isReadable, limitOf, present,
-  readDescriptor, setBusy, SystemType, type,
+  attributesOf,
+  baseOf,
+  clearBusy,
+  type Descriptor,
+  dpl,
+  errorOf,
+  isCode,
+  isConforming,
+  isNull,
+  isReadable,
+  limitOf,
+  present,
+  readDescriptor,
+  SystemType,
+  setBusy,
+  type,
 } from './descriptor.ts';
 import { Cr0, Cr4, setSegment, systemAccess, updateMode, V86_ATTRIBUTES } from './mode.ts';
 import { checkStackSegment, loadDescriptor, loadLdt, loadNull } from './segments.ts';
@@ -29,10 +43,28 @@ interface TssLayout {
   readonly trap: number;
 }
 const TSS32: TssLayout = {
-  size: 4, limit: 0x67, ip: 0x20, flags: 0x24, registers: 0x28, segments: 0x48, segmentCount: 6, ldt: 0x60, cr3: 0x1c, trap: 0x64,
+  size: 4,
+  limit: 0x67,
+  ip: 0x20,
+  flags: 0x24,
+  registers: 0x28,
+  segments: 0x48,
+  segmentCount: 6,
+  ldt: 0x60,
+  cr3: 0x1c,
+  trap: 0x64,
 };
 const TSS16: TssLayout = {
-  size: 2, limit: 0x2b, ip: 0x0e, flags: 0x10, registers: 0x12, segments: 0x22, segmentCount: 4, ldt: 0x2a, cr3: -1, trap: -1,
+  size: 2,
+  limit: 0x2b,
+  ip: 0x0e,
+  flags: 0x10,
+  registers: 0x12,
+  segments: 0x22,
+  segmentCount: 4,
+  ldt: 0x2a,
+  cr3: -1,
+  trap: -1,
 };
 const SEGMENT_ORDER = [Segment.ES, Segment.CS, Segment.SS, Segment.DS, Segment.FS, Segment.GS] as const;
 
@@ -44,13 +76,21 @@ function layoutOf(typeField: number): TssLayout {
  * The descriptor of an available TSS that a JMP, CALL or task gate names. `vector` is #GP, or #TS for the link of an IRET,
  * which wants a busy one.
  */
-export function fetchTss(ctx: SystemContext, selector: number, external: number, vector: number = Vector.GP): Descriptor {
+export function fetchTss(
+  ctx: SystemContext,
+  selector: number,
+  external: number,
+  vector: number = Vector.GP,
+): Descriptor {
   const error = errorOf(selector) | external;
   if ((selector & 4) !== 0 || isNull(selector)) raise(ctx, vector, error);
   const d = readDescriptor(ctx, selector);
   if (!d) return raise(ctx, vector, error);
   const t = type(d);
-  const wanted = vector === Vector.TS ? t === SystemType.TSS_BUSY || t === SystemType.TSS16_BUSY : t === SystemType.TSS || t === SystemType.TSS16;
+  const wanted =
+    vector === Vector.TS
+      ? t === SystemType.TSS_BUSY || t === SystemType.TSS16_BUSY
+      : t === SystemType.TSS || t === SystemType.TSS16;
   if (!wanted) raise(ctx, vector, error);
   if (!present(d)) raise(ctx, Vector.NP, error);
   return d;
@@ -94,7 +134,8 @@ export function switchTask(
   const registers: bigint[] = [];
   for (let i = 0; i < 8; i++) registers.push(read(next.registers + i * next.size));
   const selectors: number[] = [];
-  for (let i = 0; i < 6; i++) selectors.push(i < next.segmentCount ? Number(read(next.segments + i * next.size, 2)) : 0);
+  for (let i = 0; i < 6; i++)
+    selectors.push(i < next.segmentCount ? Number(read(next.segments + i * next.size, 2)) : 0);
   const ldt = Number(read(next.ldt, 2));
   const trap = next.trap >= 0 && (read(next.trap, 2) & 1n) !== 0n;
 
@@ -114,7 +155,8 @@ export function switchTask(
     flags |= Flag.NT;
   }
   if (source !== 'return') setBusy(ctx, selector, d);
-  if (ctx.platform.tracing) ctx.platform.onTrace('task-switch', `${source} from ${oldSelector.toString(16)} to ${selector.toString(16)}`);
+  if (ctx.platform.tracing)
+    ctx.platform.onTrace('task-switch', `${source} from ${oldSelector.toString(16)} to ${selector.toString(16)}`);
 
   // From here on the new task runs; its own state may still fault.
   setSegment(vp, Segment.TR, selector, base, limitOf(d), attributesOf(d) | 2);
@@ -130,7 +172,8 @@ export function switchTask(
   for (let i = 0; i < 8; i++) vp.gpr[i] = registers[i] as bigint;
   if (trap) vp.pendingDebug |= PendingDebug.TASK;
   ctx.platform.modeChanged();
-  if (cr3 >= 0n && (cr0 & Cr0.PG) !== 0 && (Number(vp.cr4) & Cr4.PAE) !== 0 && !ctx.platform.loadPdptes(cr3)) raise(ctx, Vector.TS, tsError);
+  if (cr3 >= 0n && (cr0 & Cr0.PG) !== 0 && (Number(vp.cr4) & Cr4.PAE) !== 0 && !ctx.platform.loadPdptes(cr3))
+    raise(ctx, Vector.TS, tsError);
   loadState(ctx, ldt, selectors, external);
 }
 
@@ -158,13 +201,19 @@ function loadState(ctx: SystemContext, ldt: number, selectors: readonly number[]
 
   if (isNull(cs)) raise(ctx, Vector.TS, external);
   const code = readDescriptor(ctx, cs) ?? raise(ctx, Vector.TS, errorOf(cs) | external);
-  if (!isCode(code) || (isConforming(code) ? dpl(code) > level : dpl(code) !== level)) raise(ctx, Vector.TS, errorOf(cs) | external);
+  if (!isCode(code) || (isConforming(code) ? dpl(code) > level : dpl(code) !== level))
+    raise(ctx, Vector.TS, errorOf(cs) | external);
   if (!present(code)) raise(ctx, Vector.NP, errorOf(cs) | external);
   const stack = checkStackSegment(ctx, ss, level, Vector.TS, external);
   loadDescriptor(ctx, Segment.CS, cs, code);
   loadDescriptor(ctx, Segment.SS, ss, stack);
   updateMode(vp);
-  for (const [index, selector] of [[Segment.ES, es], [Segment.DS, ds], [Segment.FS, fs], [Segment.GS, gs]] as const) {
+  for (const [index, selector] of [
+    [Segment.ES, es],
+    [Segment.DS, ds],
+    [Segment.FS, fs],
+    [Segment.GS, gs],
+  ] as const) {
     if (isNull(selector)) continue;
     const data = readDescriptor(ctx, selector) ?? raise(ctx, Vector.TS, errorOf(selector) | external);
     const denied = !isConforming(data) && ((selector & 3) > dpl(data) || level > dpl(data));
@@ -186,4 +235,3 @@ export function returnToLinkedTask(ctx: SystemContext): void {
 export function hasWideTss(vp: VpView): boolean {
   return ((vp.segmentAttributes[Segment.TR] as number) & 8) !== 0;
 }
-

@@ -6,12 +6,34 @@
  */
 import { Mode, Segment, Vector, type VpView } from '../../vp/state.ts';
 import {
-  checkDirectCode, checkOffset, checkReturnCode, dropInnerSegments, enterCode, longTssStack, rspOffset, targets64, tssStack,
+  checkDirectCode,
+  checkOffset,
+  checkReturnCode,
+  dropInnerSegments,
+  enterCode,
+  longTssStack,
+  rspOffset,
+  targets64,
+  tssStack,
 } from './code.ts';
 import { raise, type SystemContext, type SystemOperation } from './context.ts';
 import {
-  type Descriptor, dpl, errorOf, fetchDescriptor, gateOffset, gateSelector, isCode, isConforming, isLong, isBig, isNull,
-  markAccessed, present, readUpperHalf, SystemType, type,
+  type Descriptor,
+  dpl,
+  errorOf,
+  fetchDescriptor,
+  gateOffset,
+  gateSelector,
+  isBig,
+  isCode,
+  isConforming,
+  isLong,
+  isNull,
+  markAccessed,
+  present,
+  readUpperHalf,
+  SystemType,
+  type,
 } from './descriptor.ts';
 import { isRealOrV86, loadRealSegment, setStackPointer, updateMode } from './mode.ts';
 import { checkStackSegment, loadDescriptor, loadNull } from './segments.ts';
@@ -197,7 +219,12 @@ function farCall(ctx: SystemContext, offset: bigint, packed: bigint): void {
 }
 
 /** SS for a return to an outer level: null is good for 64-bit code outside level 3. */
-export function checkReturnStack(ctx: SystemContext, selector: number, level: number, code: Descriptor): Descriptor | undefined {
+export function checkReturnStack(
+  ctx: SystemContext,
+  selector: number,
+  level: number,
+  code: Descriptor,
+): Descriptor | undefined {
   if (!isNull(selector)) return checkStackSegment(ctx, selector, level);
   if (!targets64(ctx.vp, code) || level === 3) raise(ctx, Vector.GP, 0);
   if ((selector & 3) !== level) raise(ctx, Vector.GP, 0);

@@ -125,7 +125,11 @@ function define(
     name: `x87.${name}`,
     type,
     build(f, find) {
-      build(new Unit(f, find), params.map((_, i) => f.param(i + 1)), f);
+      build(
+        new Unit(f, find),
+        params.map((_, i) => f.param(i + 1)),
+        f,
+      );
     },
   };
 }
@@ -133,7 +137,13 @@ function define(
 const signal = define('signal', ['i32'], ['i32'], (u, [flags], f) => {
   const pending = (flags as Value).and(u.get('fcw').not()).and(0x3f);
   const summary = f.select(pending, Status.ES | Status.B, 0);
-  u.set('fsw', u.get('fsw').or(flags as Value).or(summary));
+  u.set(
+    'fsw',
+    u
+      .get('fsw')
+      .or(flags as Value)
+      .or(summary),
+  );
   f.return(pending);
 });
 
@@ -187,7 +197,11 @@ function arithmetic(op: 'add' | 'sub' | 'mul' | 'div'): HelperDefinition {
   const params: ValueType[] = ['i64', 'i32', 'i64', 'i32', 'i32', 'i32', 'i32'];
   return define(op, params, [], (u, args, f) => {
     const [a, aHead, b, bHead, denormal, dest, pops] = args as [Value, Value, Value, Value, Value, Value, Value];
-    const [significand, head, status] = u.call(`float.${op}80`, a, aHead, b, bHead, u.control()) as [Value, Value, Value];
+    const [significand, head, status] = u.call(`float.${op}80`, a, aHead, b, bHead, u.control()) as [
+      Value,
+      Value,
+      Value,
+    ];
     const flags = f.variable('i32', status);
     f.if(
       denormal,
@@ -205,7 +219,14 @@ function arithmetic(op: 'add' | 'sub' | 'mul' | 'div'): HelperDefinition {
   });
 }
 
-const ORDER = { add: ['add', false], mul: ['mul', false], sub: ['sub', false], subr: ['sub', true], div: ['div', false], divr: ['div', true] } as const;
+const ORDER = {
+  add: ['add', false],
+  mul: ['mul', false],
+  sub: ['sub', false],
+  subr: ['sub', true],
+  div: ['div', false],
+  divr: ['div', true],
+} as const;
 
 /** ST(0) op ST(i), or ST(i) op ST(0) where reversed, into ST(dest): (i, dest, pops). */
 function arithmeticRegister(op: (typeof ARITHMETIC)[number]): HelperDefinition {
@@ -228,7 +249,12 @@ function arithmeticMemory(op: (typeof ARITHMETIC)[number]): HelperDefinition {
   return define(`${op}Memory`, ['i64', 'i32', 'i32'], [], (u, args, f) => {
     const [significand, head, flags] = args as [Value, Value, Value];
     u.clearC1();
-    u.fault(u.isEmpty(0), STACK_FAULT, () => u.writeIndefinite(0), () => f.return());
+    u.fault(
+      u.isEmpty(0),
+      STACK_FAULT,
+      () => u.writeIndefinite(0),
+      () => f.return(),
+    );
     const [name, reversed] = ORDER[op];
     const memory = [signalingAgain(f, significand, flags), head] as const;
     const [a, b] = reversed ? [memory, u.read(0)] : [u.read(0), memory];
@@ -245,7 +271,12 @@ function signalingAgain(f: FunctionBuilder, significand: Value, flags: Value): V
 function unary(name: string, operation: string): HelperDefinition {
   return define(name, [], [], (u, _, f) => {
     u.clearC1();
-    u.fault(u.isEmpty(0), STACK_FAULT, () => u.writeIndefinite(0), () => f.return());
+    u.fault(
+      u.isEmpty(0),
+      STACK_FAULT,
+      () => u.writeIndefinite(0),
+      () => f.return(),
+    );
     const [significand, head, flags] = u.call(operation, ...u.read(0), u.control()) as [Value, Value, Value];
     u.call('x87.deliver', u.vp, significand, head, flags, 0, 0);
   });
@@ -255,7 +286,12 @@ function unary(name: string, operation: string): HelperDefinition {
 const sign = define('sign', ['i32', 'i32'], [], (u, args, f) => {
   const [keep, toggle] = args as [Value, Value];
   u.clearC1();
-  u.fault(u.isEmpty(0), STACK_FAULT, () => u.writeIndefinite(0), () => f.return());
+  u.fault(
+    u.isEmpty(0),
+    STACK_FAULT,
+    () => u.writeIndefinite(0),
+    () => f.return(),
+  );
   const [significand, head] = u.read(0);
   u.write(0, significand, head.and(keep).xor(toggle));
 });
@@ -343,9 +379,7 @@ function storeReal(format: '32' | '64', type: 'i32' | 'i64', indefinite: number 
     const control = u.control().or(DENORMALS_MASKED);
     const [bits, status] = u.call(`float.convert80to${format}`, ...u.read(0), control) as [Value, Value];
     const flags = status.and(~Status.DE);
-    f.if(flags, () =>
-      f.if(u.signal(flags).and(Status.IE | Status.OE | Status.UE), () => f.return(0, 0)),
-    );
+    f.if(flags, () => f.if(u.signal(flags).and(Status.IE | Status.OE | Status.UE), () => f.return(0, 0)));
     f.if(pops, () => u.pop());
     f.return(bits, 1);
   });
@@ -360,7 +394,10 @@ const storeInteger = define('storeInteger', ['i32', 'i32', 'i32'], ['i64', 'i32'
     f.return(f.i64(-1).shl(width.sub(1).extU()), 1);
   };
   u.fault(u.isEmpty(0), STACK_FAULT, masked, () => f.return(0, 0));
-  const control = u.control().or(DENORMALS_MASKED).or(f.select(truncates, TRUNCATE, 0));
+  const control = u
+    .control()
+    .or(DENORMALS_MASKED)
+    .or(f.select(truncates, TRUNCATE, 0));
   const [integer, status] = u.call('float.toInteger80', ...u.read(0), width, control) as [Value, Value];
   const flags = status.and(~Status.DE);
   f.if(flags, () => f.if(u.signal(flags).and(Status.IE), () => f.return(0, 0)));

@@ -8,11 +8,37 @@ import type { VpView } from '../../vp/state.ts';
 import type { SystemContext, SystemOperation } from '../system/context.ts';
 import { operations as environment } from './environment.ts';
 import {
-  classify, type Exact, type Extended, exact, INDEFINITE, infinity, isNegative, ONE, propagate, type Result, round,
-  roundToInteger, Status, zero, bitLength, BIAS,
+  BIAS,
+  bitLength,
+  classify,
+  type Exact,
+  type Extended,
+  exact,
+  INDEFINITE,
+  infinity,
+  isNegative,
+  ONE,
+  propagate,
+  type Result,
+  round,
+  roundToInteger,
+  Status,
+  zero,
 } from './extended.ts';
 import * as transcendental from './transcendental.ts';
-import { accessOf, begin, getRegister, isEmpty, overflow, pop, push, setConditions, setRegister, signal, underflow } from './unit.ts';
+import {
+  accessOf,
+  begin,
+  getRegister,
+  isEmpty,
+  overflow,
+  pop,
+  push,
+  setConditions,
+  setRegister,
+  signal,
+  underflow,
+} from './unit.ts';
 
 const INVALID: Result = { value: INDEFINITE, flags: Status.IE };
 /** Exceptions that leave the operands alone when unmasked. */
@@ -130,7 +156,10 @@ function circular(
       const flags = denormalFlag(x);
       if (signal(vp, flags)) return;
       const results = compute(exact(x)).map((v) => roundInexact(v, vp.fcw));
-      signal(vp, results.reduce((sum, r) => sum | r.flags, 0));
+      signal(
+        vp,
+        results.reduce((sum, r) => sum | r.flags, 0),
+      );
       values = second ? [(results[0] as Result).value, second] : results.map((r) => r.value);
     }
     setRegister(vp, 0, values[0] as Extended);
@@ -138,10 +167,26 @@ function circular(
   };
 }
 
-const fsin = circular((n) => [zero(n)], (x) => [transcendental.sine(x)], undefined);
-const fcos = circular(() => [ONE], (x) => [transcendental.cosine(x)], undefined);
-const fsincos = circular((n) => [zero(n), ONE], (x) => [transcendental.sine(x), transcendental.cosine(x)], undefined);
-const fptan = circular((n) => [zero(n), ONE], (x) => [transcendental.tangent(x)], ONE);
+const fsin = circular(
+  (n) => [zero(n)],
+  (x) => [transcendental.sine(x)],
+  undefined,
+);
+const fcos = circular(
+  () => [ONE],
+  (x) => [transcendental.cosine(x)],
+  undefined,
+);
+const fsincos = circular(
+  (n) => [zero(n), ONE],
+  (x) => [transcendental.sine(x), transcendental.cosine(x)],
+  undefined,
+);
+const fptan = circular(
+  (n) => [zero(n), ONE],
+  (x) => [transcendental.tangent(x)],
+  ONE,
+);
 
 // ---- arctangent, exponential, logarithms ----------------------------------------------------------------------------------
 
@@ -149,26 +194,23 @@ const QUARTER: Exact = { negative: false, magnitude: 1n, exponent: 0 };
 const MINUS_ONE: Exact = { negative: true, magnitude: 1n, exponent: 0 };
 const THREE_QUARTERS = { y: QUARTER, x: MINUS_ONE };
 
-const fpatan = binary(
-  (y, x) => {
-    const ky = classify(y);
-    const kx = classify(x);
-    if (ky !== 'zero' && ky !== 'infinity' && kx !== 'zero' && kx !== 'infinity') return undefined;
-    const sign = isNegative(y);
-    const angle = (a: Exact, b: Exact): Result => {
-      const { negative: _, ...size } = transcendental.arctangent({ ...a, negative: false }, b);
-      return withDenormals(round({ ...size, negative: sign }, 0x37f), y, x);
-    };
-    if (ky === 'infinity' && kx === 'infinity')
-      return isNegative(x) ? angle(THREE_QUARTERS.y, THREE_QUARTERS.x) : angle(QUARTER, QUARTER);
-    // Straight up or down: a quarter turn. Else along the x axis: zero, or half a turn.
-    const far = { ...QUARTER, exponent: 500 };
-    if (ky === 'infinity' || (kx === 'zero' && ky !== 'zero')) return angle(far, QUARTER);
-    if (!isNegative(x)) return withDenormals({ value: zero(sign), flags: 0 }, y, x);
-    return angle(QUARTER, { ...far, negative: true });
-  },
-  transcendental.arctangent,
-);
+const fpatan = binary((y, x) => {
+  const ky = classify(y);
+  const kx = classify(x);
+  if (ky !== 'zero' && ky !== 'infinity' && kx !== 'zero' && kx !== 'infinity') return undefined;
+  const sign = isNegative(y);
+  const angle = (a: Exact, b: Exact): Result => {
+    const { negative: _, ...size } = transcendental.arctangent({ ...a, negative: false }, b);
+    return withDenormals(round({ ...size, negative: sign }, 0x37f), y, x);
+  };
+  if (ky === 'infinity' && kx === 'infinity')
+    return isNegative(x) ? angle(THREE_QUARTERS.y, THREE_QUARTERS.x) : angle(QUARTER, QUARTER);
+  // Straight up or down: a quarter turn. Else along the x axis: zero, or half a turn.
+  const far = { ...QUARTER, exponent: 500 };
+  if (ky === 'infinity' || (kx === 'zero' && ky !== 'zero')) return angle(far, QUARTER);
+  if (!isNegative(x)) return withDenormals({ value: zero(sign), flags: 0 }, y, x);
+  return angle(QUARTER, { ...far, negative: true });
+}, transcendental.arctangent);
 
 const f2xm1 = unary((x) => {
   const kind = classify(x);
@@ -197,7 +239,8 @@ const fyl2x = binary((y, x) => {
   }
   if (isNegative(x)) return INVALID;
   const one = againstOne(x);
-  if (kx === 'infinity') return ky === 'zero' ? INVALID : withDenormals({ value: infinity(isNegative(y)), flags: 0 }, y);
+  if (kx === 'infinity')
+    return ky === 'zero' ? INVALID : withDenormals({ value: infinity(isNegative(y)), flags: 0 }, y);
   if (ky === 'infinity')
     return one === 0 ? INVALID : withDenormals({ value: infinity(isNegative(y) !== one < 0), flags: 0 }, x);
   if (ky === 'zero' || one === 0) return withDenormals({ value: zero(isNegative(y) !== one < 0), flags: 0 }, x, y);

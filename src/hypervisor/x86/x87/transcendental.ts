@@ -91,9 +91,7 @@ function quarterTurns(x: Exact): { quadrant: number; rest: bigint } {
   const rest = value - n * quarter;
   const shift = F + BigInt(e);
   const scaled = shift >= 0n ? rest << shift : rest >> -shift;
-  return x.negative
-    ? { quadrant: Number(-n & 3n), rest: -scaled }
-    : { quadrant: Number(n & 3n), rest: scaled };
+  return x.negative ? { quadrant: Number(-n & 3n), rest: -scaled } : { quadrant: Number(n & 3n), rest: scaled };
 }
 
 /** sin and cos by their power series, |r| <= pi/4. */
@@ -204,8 +202,7 @@ export function logarithm(y: Exact, x: Exact): Exact {
   let n = leading(x);
   // m in [0.75, 1.5): the logarithm's integer and fraction do not cancel.
   let m = (x.magnitude << F) >> BigInt(bitLength(x.magnitude) - 1);
-  if (m === UNIT)
-    return multiply(y, { negative: n < 0, magnitude: BigInt(Math.abs(n)), exponent: 0 }, false);
+  if (m === UNIT) return multiply(y, { negative: n < 0, magnitude: BigInt(Math.abs(n)), exponent: 0 }, false);
   if (2n * m >= 3n * UNIT) {
     m >>= 1n;
     n += 1;

@@ -1,0 +1,58 @@
+/** Worker threads of Node.js behind the few operations the parent and the processors use. */
+import { hrtime } from 'node:process';
+import { randomFillSync } from 'node:crypto';
+import { parentPort, Worker, workerData } from 'node:worker_threads';
+import type { HostTime } from '../clock.ts';
+
+export interface Thread<ToThread, FromThread> {
+  post(message: ToThread): void;
+  onMessage(callback: (message: FromThread) => void): void;
+  onError(callback: (error: Error) => void): void;
+  /** Resolves when the thread has ended. */
+  readonly ended: Promise<void>;
+  terminate(): Promise<void>;
+}
+
+export function startThread<ToThread, FromThread>(entry: URL, data: unknown): Thread<ToThread, FromThread> {
+  const worker = new Worker(entry, { workerData: data, execArgv: process.execArgv });
+  const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+  return {
+    post: (message) => worker.postMessage(message),
+    onMessage: (callback) => {
+      worker.on('message', callback);
+    },
+    onError: (callback) => {
+      worker.on('error', callback);
+    },
+    ended,
+    terminate: async () => {
+      await worker.terminate();
+    },
+  };
+}
+
+/** On a thread: what startThread was given, and the way back. */
+export function threadData<T>(): T {
+  return workerData as T;
+}
+export function postToParent(message: unknown): void {
+  parentPort?.postMessage(message);
+}
+
+const random = new BigUint64Array(512);
+let randomLeft = 0;
+export function random64(): bigint {
+  if (randomLeft === 0) {
+    randomFillSync(random);
+    randomLeft = random.length;
+  }
+  return random[--randomLeft] as bigint;
+}
+
+/** @param origin the monotonic time that counts as zero. */
+export function hostTime(origin: bigint): HostTime {
+  return { monotonic: () => hrtime.bigint() - origin, calendar: () => Date.now() };
+}
+export function monotonicNow(): bigint {
+  return hrtime.bigint();
+}

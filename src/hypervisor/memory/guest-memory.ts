@@ -1,0 +1,104 @@
+/**
+ * Guest-physical memory: the page map, and the one bounds-checked way in which devices and the parent touch guest RAM.
+ * Stores tell the owner which pages they change, so that code decoded from them is dropped on every processor.
+ */
+import { PAGE, PAGE_MAP, PageFlag } from './layout.ts';
+
+/** Told before bytes of a page that holds decoded code change. */
+export type CodeWritten = (gpa: number, size: number) => void;
+
+const ADDRESS_SPACE = 2 ** 32;
+
+export class GuestMemory {
+  /** Bytes of RAM from guest-physical address 0. */
+  readonly size: number;
+  readonly bytes: Uint8Array;
+  readonly #words: Int32Array;
+  #codeWritten: CodeWritten;
+
+  constructor(buffer: SharedArrayBuffer, size: number, codeWritten: CodeWritten) {
+    this.size = size;
+    this.bytes = new Uint8Array(buffer);
+    this.#words = new Int32Array(buffer);
+    this.#codeWritten = codeWritten;
+  }
+
+  /** Backs [gpa, gpa + size) with the bytes at `host` in the shared memory. All page-aligned. */
+  map(gpa: number, size: number, host: number, writable: boolean): void {
+    if (gpa % PAGE !== 0 || size % PAGE !== 0 || host % PAGE !== 0 || gpa + size > ADDRESS_SPACE)
+      throw new RangeError(`cannot map 0x${gpa.toString(16)}+0x${size.toString(16)}`);
+    const flags = PageFlag.PRESENT | (writable ? PageFlag.WRITABLE : 0);
+    for (let at = 0; at < size; at += PAGE)
+      Atomics.store(this.#words, (PAGE_MAP >> 2) + (gpa + at) / PAGE, (host + at) | flags);
+  }
+
+  #entry(gpa: number): number {
+    return Atomics.load(this.#words, (PAGE_MAP >> 2) + Math.floor(gpa / PAGE));
+  }
+
+  /** Runs `body` for each page's part of the range: (host offset, offset in the range, length). */
+  #each(gpa: number, length: number, body: (host: number, at: number, count: number, entry: number) => void): void {
+    if (!Number.isSafeInteger(gpa) || !Number.isSafeInteger(length) || gpa < 0 || length < 0 || gpa + length > ADDRESS_SPACE)
+      throw new RangeError(`no guest memory at 0x${gpa.toString(16)}`);
+    const parts: [number, number, number, number][] = [];
+    for (let at = 0; at < length; ) {
+      const entry = this.#entry(gpa + at);
+      if ((entry & PageFlag.PRESENT) === 0) throw new RangeError(`no guest memory at 0x${(gpa + at).toString(16)}`);
+      const offset = (gpa + at) % PAGE;
+      const count = Math.min(PAGE - offset, length - at);
+      parts.push([((entry & -PAGE) >>> 0) + offset, at, count, entry]);
+      at += count;
+    }
+    for (const part of parts) body(...part);
+  }
+
+  /** Copies out. @throws RangeError where nothing backs the range. */
+  read(gpa: number, length: number): Uint8Array {
+    const result = new Uint8Array(length);
+    this.#each(gpa, length, (host, at, count) => {
+      result.set(this.bytes.subarray(host, host + count), at);
+    });
+    return result;
+  }
+
+  /** Copies in. @throws RangeError where nothing backs the range; nothing is written then. */
+  write(gpa: number, bytes: Uint8Array): void {
+    this.#each(gpa, bytes.length, (host, at, count, entry) => {
+      this.#touched(gpa + at, count, entry);
+      this.bytes.set(bytes.subarray(at, at + count), host);
+    });
+  }
+
+  fill(gpa: number, length: number, byte: number): void {
+    this.#each(gpa, length, (host, at, count, entry) => {
+      this.#touched(gpa + at, count, entry);
+      this.bytes.fill(byte, host, host + count);
+    });
+  }
+
+  #touched(gpa: number, count: number, entry: number): void {
+    if ((entry & PageFlag.DIRTY) === 0)
+      Atomics.or(this.#words, (PAGE_MAP >> 2) + Math.floor(gpa / PAGE), PageFlag.DIRTY);
+    if (entry & PageFlag.CODE) this.#codeWritten(gpa, count);
+  }
+
+  #word(gpa: number): number {
+    if (gpa % 4 !== 0) throw new RangeError(`0x${gpa.toString(16)} is not aligned to 4 bytes`);
+    let index = 0;
+    this.#each(gpa, 4, (host, _at, count, entry) => {
+      this.#touched(gpa, count, entry);
+      index = host >> 2;
+    });
+    return index;
+  }
+
+  /** Atomically sets a bit (0..31) of a word; whether it was set before. */
+  setBit(gpa: number, bit: number): boolean {
+    return ((Atomics.or(this.#words, this.#word(gpa), 1 << bit) >>> bit) & 1) !== 0;
+  }
+
+  /** Returns the word's old value. */
+  compareExchange32(gpa: number, expected: number, replacement: number): number {
+    return Atomics.compareExchange(this.#words, this.#word(gpa), expected | 0, replacement | 0) >>> 0;
+  }
+}

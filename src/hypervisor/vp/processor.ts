@@ -1,0 +1,255 @@
+/**
+ * One virtual processor's loop, on its own thread: takes what others ask of it, interrupts, timers, steps for the
+ * debugger's sake, and otherwise lets the engine run guest code.
+ */
+import type { LocalApic } from '../apic/local-apic.ts';
+import { type Interpreter, RunResult } from '../interpreter/interpreter.ts';
+import type { HypervVp } from '../tlfs/partition.ts';
+import { codeBreakpoints, debugArmed, debugTrapAfter } from '../x86/system/debug.ts';
+import { deliver } from '../x86/system/interrupts.ts';
+import { Shadow } from '../x86/system/mode.ts';
+import { type Doorbell, type PartitionControlView, Run, takeCodeWritten, type VpControlView } from './control.ts';
+import { resetInit, startAt } from './reset.ts';
+import { Activity, Flag, Vector, type VpView } from './state.ts';
+
+/** Instructions between two looks at the clock. About 0.1 ms. */
+const QUANTUM = 20_000;
+/** An idle processor looks at the clock at least this often, in milliseconds. */
+const LONGEST_SLEEP = 1000;
+
+export interface ProcessorPorts {
+  readonly index: number;
+  readonly engine: Interpreter;
+  readonly apic: LocalApic;
+  readonly hyperv: HypervVp;
+  readonly control: VpControlView;
+  readonly partition: PartitionControlView;
+  readonly doorbell: Doorbell;
+  /** Nanoseconds since the partition was created. */
+  now(): bigint;
+  /** Time is a function of retired instructions: one nanosecond each, and idle time is skipped. */
+  readonly virtualTime: boolean;
+  /** With `virtualTime`: the clock jumps to `deadline`. */
+  skipTo(deadline: bigint): void;
+  /** Devices that keep time, run by processor 0. */
+  readonly devices: { nextDeadline(): bigint | undefined; poll(now: bigint): void } | undefined;
+  /** Instruction count at which the partition stops. */
+  readonly instructionLimit: bigint | undefined;
+  tripleFault(): void;
+  limitReached(): void;
+  /** True when a power event stands: the processor then goes no further. */
+  powerEvent(): boolean;
+  /** Whatever was collected for the parent (console, traces) is to be sent now. */
+  flush(): void;
+}
+
+export class Processor {
+  readonly #p: ProcessorPorts;
+  readonly #vp: VpView;
+  #generation = 0;
+
+  constructor(ports: ProcessorPorts) {
+    this.#p = ports;
+    this.#vp = ports.engine.vp;
+  }
+
+  /** Runs until the partition stops. */
+  loop(): void {
+    const p = this.#p;
+    const running = p.partition.wanted;
+    for (;;) {
+      this.serve();
+      p.powerEvent();
+      const wanted = Atomics.load(running, 0);
+      if (wanted !== Run.RUNNING) {
+        p.flush();
+        Atomics.store(p.control.state, 0, wanted);
+        Atomics.notify(p.control.state, 0);
+        if (wanted === Run.STOPPED) return;
+        Atomics.wait(running, 0, wanted);
+        continue;
+      }
+      Atomics.store(p.control.state, 0, Run.RUNNING);
+      const generation = Atomics.load(p.partition.generation, 0);
+      if (generation !== this.#generation) {
+        this.#generation = generation;
+        p.engine.restart();
+      }
+      p.doorbell.take(p.index);
+      this.#once();
+    }
+  }
+
+  /** Does what other processors wait for: TLB flushes and the dropping of changed code. Safe outside guest code only. */
+  serve(): void {
+    const { control, engine } = this.#p;
+    const wanted = Atomics.load(control.flushWanted, 0);
+    if (wanted !== Atomics.load(control.flushDone, 0)) {
+      engine.flushTlb('all');
+      Atomics.store(control.flushDone, 0, wanted);
+      Atomics.notify(control.flushDone, 0);
+    }
+    if (takeCodeWritten(control, (gpa, size) => engine.blocks.written(gpa, size))) engine.blocks.flush();
+  }
+
+  #once(): void {
+    const p = this.#p;
+    const vp = this.#vp;
+    const now = p.now();
+    p.apic.poll(now);
+    p.hyperv.poll();
+    p.devices?.poll(now);
+    if (p.apic.eventPending) this.#events();
+    if (vp.activity === Activity.WAIT_FOR_SIPI || (vp.activity === Activity.HALTED && !this.#wakes())) {
+      this.#idle();
+      return;
+    }
+    vp.activity = Activity.RUNNING;
+    const shadowed = vp.interruptShadow !== 0;
+    if (!shadowed && this.#inject()) return;
+    vp.interruptWindow = p.apic.hasInterrupt() >= 0 ? Flag.IF : 0;
+    let budget = QUANTUM;
+    if (p.instructionLimit !== undefined) {
+      const left = p.instructionLimit - vp.retired;
+      if (left <= 0n) {
+        p.limitReached();
+        return;
+      }
+      if (left < BigInt(budget)) budget = Number(left);
+    }
+    budget = this.#untilDeadline(budget, now);
+    if (shadowed || vp.flags & (Flag.TF | Flag.RF) || vp.pendingDebug !== 0 || debugArmed(vp)) this.#step();
+    else this.#run(budget);
+    if (p.hyperv.takeIdle()) {
+      // The idle MSR ends with any pending interrupt, whether or not RFLAGS.IF lets it in.
+      if (!p.apic.anyPending) this.#sleep();
+    }
+  }
+
+  /** Where time is a function of the instruction count, a timer is met exactly. */
+  #untilDeadline(budget: number, now: bigint): number {
+    const p = this.#p;
+    if (!p.virtualTime) return budget;
+    const deadline = this.#nextDeadline();
+    if (deadline === undefined) return budget;
+    const left = deadline - now;
+    return left < 1n ? 1 : left < BigInt(budget) ? Number(left) : budget;
+  }
+
+  #run(budget: number): void {
+    const p = this.#p;
+    Atomics.store(p.control.inGuest, 0, 1);
+    // A flush that was asked for before this processor was seen in the guest is done first.
+    if (Atomics.load(p.control.flushWanted, 0) !== Atomics.load(p.control.flushDone, 0)) this.serve();
+    const started = performance.now();
+    const result = p.engine.run(budget);
+    p.control.busy[0] = (p.control.busy[0] as number) + (performance.now() - started) * 1000;
+    Atomics.store(p.control.inGuest, 0, 0);
+    Atomics.notify(p.control.inGuest, 0);
+    if (result === RunResult.SHUTDOWN) p.tripleFault();
+  }
+
+  /** One instruction, with everything that a debugger can ask for. */
+  #step(): void {
+    const p = this.#p;
+    const vp = this.#vp;
+    const trapFlag = (vp.flags & Flag.TF) !== 0;
+    if (debugArmed(vp)) {
+      const hit = codeBreakpoints(vp, (vp.rip + vp.codeBase) & vp.codeMask);
+      if (hit) {
+        vp.faultDr6 = hit;
+        this.#deliver(Vector.DB, 'exception');
+        return;
+      }
+    }
+    vp.interruptShadow = 0;
+    const before = vp.retired;
+    p.engine.stepping = true;
+    this.#run(1);
+    p.engine.stepping = false;
+    if (vp.retired === before) return;
+    vp.flags &= ~Flag.RF;
+    const trap = debugTrapAfter(vp, trapFlag);
+    if (trap) {
+      vp.faultDr6 = trap;
+      vp.activity = Activity.RUNNING;
+      this.#deliver(Vector.DB, 'exception');
+    }
+  }
+
+  #deliver(vector: number, kind: 'external' | 'nmi' | 'exception'): void {
+    const outcome = deliver(this.#p.engine, vector, kind);
+    this.#p.engine.modeRefreshed();
+    if (outcome === 'shutdown') this.#p.tripleFault();
+  }
+
+  #wakes(): boolean {
+    const { apic } = this.#p;
+    if (apic.nmiPending && this.#vp.nmiBlocked === 0) return true;
+    return (this.#vp.flags & Flag.IF) !== 0 && apic.hasInterrupt() >= 0;
+  }
+
+  /** Delivers what may be delivered now; true when something was. */
+  #inject(): boolean {
+    const { apic } = this.#p;
+    const vp = this.#vp;
+    if (apic.nmiPending && vp.nmiBlocked === 0 && vp.interruptShadow !== Shadow.SS) {
+      apic.takeNmi();
+      this.#deliver(Vector.NMI, 'nmi');
+      return true;
+    }
+    if ((vp.flags & Flag.IF) === 0) return false;
+    const vector = apic.hasInterrupt();
+    if (vector < 0) return false;
+    this.#deliver(apic.acknowledge(), 'external');
+    return true;
+  }
+
+  #events(): void {
+    const { apic, index } = this.#p;
+    const vp = this.#vp;
+    if (apic.initPending && apic.takeInit()) {
+      resetInit(vp);
+      this.#p.engine.restart();
+      vp.activity = index === 0 && !apic.waitingForSipi ? Activity.RUNNING : Activity.WAIT_FOR_SIPI;
+      this.#p.engine.modeRefreshed();
+    }
+    if (apic.sipiPending) {
+      const vector = apic.takeSipi();
+      if (vector >= 0 && vp.activity === Activity.WAIT_FOR_SIPI) {
+        startAt(vp, vector);
+        this.#p.engine.modeRefreshed();
+      }
+    }
+  }
+
+  #nextDeadline(): bigint | undefined {
+    const p = this.#p;
+    let soonest: bigint | undefined;
+    for (const deadline of [p.apic.nextDeadline(), p.hyperv.nextDeadline(), p.devices?.nextDeadline()])
+      if (deadline !== undefined && (soonest === undefined || deadline < soonest)) soonest = deadline;
+    return soonest;
+  }
+
+  #idle(): void {
+    this.#vp.interruptShadow = 0;
+    this.#sleep();
+  }
+
+  #sleep(): void {
+    const p = this.#p;
+    p.flush();
+    const deadline = this.#nextDeadline();
+    if (deadline !== undefined && p.virtualTime) {
+      p.skipTo(deadline);
+      return;
+    }
+    let milliseconds = LONGEST_SLEEP;
+    if (deadline !== undefined) {
+      const left = Number(deadline - p.now()) / 1e6;
+      if (left <= 0) return;
+      milliseconds = Math.min(left, LONGEST_SLEEP);
+    }
+    p.doorbell.wait(p.index, milliseconds);
+  }
+}

@@ -1,0 +1,586 @@
+/**
+ * System instructions: Intel SDM vol. 2, those that load segments, transfer control beyond a segment, change modes, or
+ * reach outside the processor. Most are handed to TypeScript (x86/system); what kernels execute all the time is
+ * written here: SYSCALL and SYSRET between 64-bit modes, SWAPGS, STAC and CLAC, FS and GS base, PUSHF, POPF, CLI and STI.
+ */
+import { ARITHMETIC_FLAGS, Flag, Mode, Segment, Vector } from '../../vp/state.ts';
+import type { Value } from '../../wasm/value.ts';
+import type { Row, SemanticFunction } from '../form.ts';
+import { Register, type Semantics } from '../semantics.ts';
+import { FLAT } from '../system/entry.ts';
+import { Cr0, Cr4, Efer, Shadow } from '../system/mode.ts';
+import type { SystemOperationName } from '../system/operations.ts';
+
+const { RAX, RCX, RDX, RSI, RDI } = Register;
+const R11 = Register.R11;
+
+function system(name: SystemOperationName, ...operands: ((s: Semantics) => Value | number)[]): SemanticFunction {
+  return (s) => {
+    s.system(name, ...operands.map((o) => o(s)));
+  };
+}
+/** The same after #GP(0) outside CPL 0, which comes before the operands are looked at. */
+function privileged(name: SystemOperationName, ...operands: ((s: Semantics) => Value | number)[]): SemanticFunction {
+  return (s) => {
+    s.requireCpl0();
+    s.system(name, ...operands.map((o) => o(s)));
+  };
+}
+const operand = (n: number) => (s: Semantics) => s.read(n);
+const size = (s: Semantics) => s.f.i64(s.size);
+
+function requireProtected(s: Semantics): void {
+  s.raiseIf(
+    s
+      .state('mode')
+      .and(Mode.PROTECTED | Mode.V86)
+      .ne(Mode.PROTECTED),
+    Vector.UD,
+  );
+}
+
+// ---- segment registers --------------------------------------------------------------------------------------------------
+
+function selector(s: Semantics, index: number): Value {
+  return s.state('segmentSelector', index).extU();
+}
+
+const storeSegment: SemanticFunction = (s) => {
+  s.raiseIf(s.index(1).gtU(Segment.GS), Vector.UD);
+  s.write(0, s.read(1));
+};
+function pushSegment(index: number): SemanticFunction {
+  return (s) => {
+    s.push(selector(s, index));
+  };
+}
+function popSegment(index: number): SemanticFunction {
+  return (s) => {
+    const value = s.top();
+    if (index === Segment.SS) {
+      s.systemValue('popStackSegment', value);
+      s.drop();
+      s.endBlock();
+    } else {
+      s.systemValue('loadSegment', s.f.i64(index), value);
+      s.drop();
+    }
+  };
+}
+/** LDS and its kin: the offset, and the selector behind it. */
+function loadFarPointer(index: number): SemanticFunction {
+  return (s) => {
+    const [offset, to] = farPointer(s, 1);
+    s.systemValue('loadSegment', s.f.i64(index), to);
+    s.write(0, offset);
+    if (index === Segment.SS) s.endBlock();
+  };
+}
+function farPointer(s: Semantics, n: number): [offset: Value, selector: Value] {
+  const at = s.linear(n, s.size + 2, 'read');
+  const offset = s.loadLinear(at, s.size);
+  return [offset, s.loadLinear(at.add(s.size), 2)];
+}
+const bound: SemanticFunction = (s) => {
+  const at = s.linear(1, s.size * 2, 'read');
+  const lower = s.loadLinear(at, s.size).sext(s.bits);
+  const upper = s.loadLinear(at.add(s.size), s.size).sext(s.bits);
+  const index = s.read(0).sext(s.bits);
+  s.raiseIf(index.ltS(lower).or(index.gtS(upper)), Vector.BR);
+};
+
+// ---- system segments and tables -------------------------------------------------------------------------------------------
+
+function storeSystemSelector(index: number): SemanticFunction {
+  return (s) => {
+    requireProtected(s);
+    s.write(0, selector(s, index));
+  };
+}
+function loadSystemSelector(name: 'lldt' | 'ltr'): SemanticFunction {
+  return (s) => {
+    requireProtected(s);
+    s.requireCpl0();
+    s.system(name, s.read(0));
+  };
+}
+function verify(name: 'verr' | 'verw'): SemanticFunction {
+  return (s) => {
+    requireProtected(s);
+    s.systemValue(name, s.read(0));
+  };
+}
+function examine(name: 'lar' | 'lsl'): SemanticFunction {
+  return (s) => {
+    requireProtected(s);
+    const value = s.systemValue(name, s.read(1), s.read(0));
+    s.f.if(s.flag('ZF'), () => {
+      s.write(0, value);
+    });
+  };
+}
+const arpl: SemanticFunction = (s) => {
+  requireProtected(s);
+  s.write(0, s.systemValue('arpl', s.read(0), s.read(1)));
+};
+function storeTable(index: number): SemanticFunction {
+  return (s) => {
+    const bytes = s.size === 8 ? 8 : 4;
+    const at = s.linear(0, 2 + bytes, 'write');
+    s.probe(at, 2 + bytes, 'write');
+    s.storeLinear(at, 2, s.state('segmentLimit', index).extU());
+    s.storeLinear(at.add(2), bytes, s.state('segmentBase', index));
+  };
+}
+function loadTable(name: 'lgdt' | 'lidt'): SemanticFunction {
+  return (s) => {
+    s.requireCpl0();
+    const bytes = s.size === 8 ? 8 : 4;
+    const at = s.linear(0, 2 + bytes, 'read');
+    const limit = s.loadLinear(at, 2);
+    const base = s.loadLinear(at.add(2), bytes);
+    s.system(name, limit, s.size === 2 ? base.and(0xff_ffff) : base);
+  };
+}
+const smsw: SemanticFunction = (s) => {
+  s.write(0, s.state('cr0'));
+};
+const clts: SemanticFunction = (s) => {
+  s.requireCpl0();
+  s.setState('cr0', s.state('cr0').and(~Cr0.TS));
+  s.endBlock();
+};
+const invpcid: SemanticFunction = (s) => {
+  s.requireCpl0();
+  const at = s.linear(1, 16, 'read');
+  s.probe(at, 16, 'read');
+  s.system('invpcid', s.read(0), at);
+};
+const invlpg: SemanticFunction = (s) => {
+  s.requireCpl0();
+  s.system('invlpg', s.linear(0, 1, 'read'));
+};
+function readSystemRegister(name: 'readCr' | 'readDr'): SemanticFunction {
+  return (s) => {
+    s.write(0, s.systemValue(name, s.index(1)));
+  };
+}
+function writeSystemRegister(name: 'writeCr' | 'writeDr'): SemanticFunction {
+  return (s) => {
+    s.system(name, s.index(0), s.read(1));
+  };
+}
+
+// ---- far transfers and system calls --------------------------------------------------------------------------------------
+
+function farDirect(name: 'farJump' | 'farCall'): SemanticFunction {
+  return (s) => {
+    const pointer = s.read(0);
+    s.system(name, pointer.zext(32), pointer.shrU(32).or(s.size << 16));
+  };
+}
+function farIndirect(name: 'farJump' | 'farCall'): SemanticFunction {
+  return (s) => {
+    const [offset, to] = farPointer(s, 0);
+    s.system(name, offset, to.or(s.size << 16));
+  };
+}
+
+/** Flat CS and SS from selectors (i64) and the privilege level, the rest of the mode being 64-bit already. */
+function enterFlat(s: Semantics, code: Value, stack: Value, level: 0 | 3): void {
+  const dpl = level === 3 ? FLAT.DPL3 : 0;
+  for (const [index, value, attributes] of [
+    [Segment.CS, code, FLAT.CODE64 | dpl],
+    [Segment.SS, stack, FLAT.DATA | dpl],
+  ] as const) {
+    s.setState('segmentSelector', value.wrap().and(0xffff).or(level), index);
+    s.setState('segmentBase', s.f.i64(0), index);
+    s.setState('segmentLimit', s.f.i32(FLAT.LIMIT), index);
+    s.setState('segmentAttributes', s.f.i32(attributes), index);
+  }
+  s.setState('cpl', s.f.i32(level));
+  s.setState('mode', s.f.i32(Mode.LONG64 | Mode.LONG | Mode.PROTECTED | (level === 3 ? Mode.USER : 0)));
+}
+
+const syscall: SemanticFunction = (s) => {
+  if (!s.flat) {
+    s.system('syscall');
+    return;
+  }
+  const { f } = s;
+  const flags = s.rflags();
+  const usual = flags.wrap().and(Flag.TF).eqz().and(s.state('efer').wrap().and(Efer.SCE));
+  f.if(
+    usual,
+    () => {
+      s.setReg(RCX, s.next(), 8);
+      s.setReg(R11, flags.and(~Flag.RF), 8);
+      s.setRflags(f.i64(0), s.state('sfmask').or(Flag.RF));
+      const code = s.state('star').shrU(32).and(0xfffc);
+      enterFlat(s, code, code.add(8), 0);
+      const smap = s.state('cr4').wrap().and(Cr4.SMAP).ne(0).and(s.state('flags').and(Flag.AC).eqz());
+      s.setState('tlbContext', smap.add(1));
+      s.jump(s.state('lstar'));
+    },
+    () => {
+      s.system('syscall');
+    },
+    true,
+  );
+};
+
+/** What SYSRET takes from R11; RF and VM become zero. */
+const SYSRET_FLAGS = 0x3c_7fd7;
+const ALL_FLAGS = 0x3f_7fd5;
+
+const sysret: SemanticFunction = (s) => {
+  if (!s.flat || s.size !== 8) {
+    s.system('sysret', s.f.i64(s.size));
+    return;
+  }
+  const { f } = s;
+  const target = s.reg(RCX, 8);
+  const flags = s.reg(R11, 8);
+  const enabled = s.state('efer').wrap().and(Efer.SCE).and(s.state('cpl').eqz());
+  const usual = enabled.and(flags.wrap().and(Flag.TF).eqz()).and(target.shl(16).shrS(16).eq(target));
+  f.if(
+    usual,
+    () => {
+      s.setRflags(flags.and(SYSRET_FLAGS), f.i64(ALL_FLAGS));
+      const base = s.state('star').shrU(48);
+      enterFlat(s, base.add(16), base.add(8), 3);
+      const aligned = s.state('cr0').wrap().and(Cr0.AM).ne(0).and(s.state('flags').and(Flag.AC).ne(0));
+      s.setState('tlbContext', f.select(aligned, f.i32(3), f.i32(0)));
+      s.jump(target);
+    },
+    () => {
+      s.system('sysret', f.i64(8));
+    },
+    true,
+  );
+};
+
+const swapgs: SemanticFunction = (s) => {
+  s.requireCpl0();
+  const base = s.state('segmentBase', Segment.GS);
+  const other = s.state('kernelGsBase');
+  s.setState('kernelGsBase', base);
+  s.setState('segmentBase', other, Segment.GS);
+};
+
+function requireFsGsBase(s: Semantics): void {
+  s.raiseIf(s.state('cr4').wrap().and(Cr4.FSGSBASE).eqz(), Vector.UD);
+}
+function readBase(index: number): SemanticFunction {
+  return (s) => {
+    requireFsGsBase(s);
+    s.write(0, s.state('segmentBase', index));
+  };
+}
+function writeBase(index: number): SemanticFunction {
+  return (s) => {
+    requireFsGsBase(s);
+    const value = s.read(0);
+    if (s.size === 8) s.raiseIf(value.shl(16).shrS(16).ne(value), Vector.GP, 0);
+    s.setState('segmentBase', value, index);
+  };
+}
+
+// ---- flags ----------------------------------------------------------------------------------------------------------------
+
+/** RFLAGS.IOPL: i32. */
+function iopl(s: Semantics): Value {
+  return s.state('flags').shrU(12).and(3);
+}
+/** Virtual-8086 mode without VME: PUSHF and POPF need IOPL 3. */
+function requireV86Iopl(s: Semantics): void {
+  if (s.flat) return;
+  s.raiseIf(s.state('mode').and(Mode.V86).ne(0).and(iopl(s).ne(3)), Vector.GP, 0);
+}
+const pushf: SemanticFunction = (s) => {
+  requireV86Iopl(s);
+  s.push(s.rflags().and(~(Flag.VM | Flag.RF)));
+};
+
+const POPF_ALWAYS = ARITHMETIC_FLAGS | Flag.TF | Flag.DF | Flag.NT;
+const popf: SemanticFunction = (s) => {
+  requireV86Iopl(s);
+  const { f } = s;
+  const value = s.top();
+  s.drop();
+  const cpl = s.state('cpl');
+  const wide = s.size === 2 ? 0 : Flag.AC | Flag.ID | Flag.RF;
+  const mask = f
+    .i32(POPF_ALWAYS | wide)
+    .or(f.select(cpl.leU(iopl(s)), f.i32(Flag.IF), f.i32(0)))
+    .or(f.select(cpl.eqz(), f.i32(s.size === 2 ? Flag.IOPL : Flag.IOPL | Flag.VIF | Flag.VIP), f.i32(0)));
+  const old = f.variable('i32', s.state('flags'));
+  s.setRflags(value.and(~(Flag.RF | Flag.VIF | Flag.VIP)), mask.extU());
+  f.if(
+    old.get().xor(s.state('flags')).and(Flag.AC),
+    () => {
+      s.systemValue('updateMode');
+    },
+    undefined,
+    false,
+  );
+  s.endBlock();
+};
+
+function requireInterruptControl(s: Semantics): void {
+  s.raiseIf(s.state('cpl').gtU(iopl(s)), Vector.GP, 0);
+}
+const cli: SemanticFunction = (s) => {
+  requireInterruptControl(s);
+  s.setState('flags', s.state('flags').and(~Flag.IF));
+};
+const sti: SemanticFunction = (s) => {
+  requireInterruptControl(s);
+  const flags = s.state('flags');
+  // Only the STI that enables interrupts casts a shadow.
+  s.f.if(flags.and(Flag.IF).eqz(), () => {
+    s.setState('interruptShadow', s.f.i32(Shadow.STI));
+    s.setState('flags', flags.or(Flag.IF));
+  });
+  s.endBlock();
+};
+function alignmentCheck(on: boolean): SemanticFunction {
+  return (s) => {
+    s.raiseIf(s.state('cpl').ne(0), Vector.UD);
+    const flags = s.state('flags');
+    s.setState('flags', on ? flags.or(Flag.AC) : flags.and(~Flag.AC));
+    const smap = s.state('cr4').wrap().and(Cr4.SMAP).ne(0);
+    s.setState('tlbContext', on ? s.f.i32(1) : smap.add(1));
+  };
+}
+
+// ---- model-specific registers, time, randomness ------------------------------------------------------------------------------
+
+/** EDX:EAX, upper halves cleared. */
+function setPair(s: Semantics, value: Value): void {
+  s.setReg(RAX, value.zext(32), 8);
+  s.setReg(RDX, value.shrU(32), 8);
+}
+const rdmsr: SemanticFunction = (s) => {
+  setPair(s, s.systemValue('rdmsr', s.reg(RCX, 4)));
+};
+const wrmsr: SemanticFunction = (s) => {
+  s.system('wrmsr', s.reg(RCX, 4), s.reg(RDX, 4).shl(32).or(s.reg(RAX, 4)));
+};
+const rdtsc: SemanticFunction = (s) => {
+  setPair(s, s.systemValue('rdtsc'));
+};
+const rdtscp: SemanticFunction = (s) => {
+  setPair(s, s.systemValue('rdtsc'));
+  s.setReg(RCX, s.state('tscAux').zext(32), 8);
+};
+const random: SemanticFunction = (s) => {
+  s.write(0, s.systemValue('random'));
+  const zero = s.f.i32(0);
+  s.setFlags({ CF: s.f.i32(1), PF: zero, AF: zero, ZF: zero, SF: zero, OF: zero });
+};
+
+// ---- ports ------------------------------------------------------------------------------------------------------------------
+
+type PortBytes = 1 | 2 | 4;
+const portBytes = (s: Semantics): PortBytes => Math.min(s.size, 4) as PortBytes;
+/** Port number: an immediate byte, or DX. */
+const port = (s: Semantics, n: number, immediate: boolean): Value => s.read(n).zext(immediate ? 8 : 16);
+
+function input(immediate: boolean): SemanticFunction {
+  return (s) => {
+    s.write(0, s.systemValue(`in${portBytes(s)}`, port(s, 1, immediate)));
+  };
+}
+function output(immediate: boolean): SemanticFunction {
+  return (s) => {
+    s.system(`out${portBytes(s)}`, port(s, 0, immediate), s.read(1));
+  };
+}
+
+/** INS and OUTS: the permission first, then the memory operand, then the port. */
+function portString(element: (s: Semantics, dx: Value, bytes: PortBytes) => void, register: number): SemanticFunction {
+  return (s) => {
+    const { f } = s;
+    const bytes = portBytes(s);
+    const one = (): void => {
+      const dx = s.reg(RDX, 2);
+      s.systemValue('checkPort', dx, f.i64(bytes));
+      element(s, dx, bytes);
+      const step = f.select(s.state('flags').and(Flag.DF), f.i64(-bytes), f.i64(bytes));
+      s.setAddressReg(register, s.truncateAddress(s.addressReg(register).add(step)));
+    };
+    if (s.repeat === 'none') {
+      one();
+      return;
+    }
+    f.block((done) => {
+      f.loop((next) => {
+        f.brIf(done, s.addressReg(RCX).eqz());
+        one();
+        s.setAddressReg(RCX, s.truncateAddress(s.addressReg(RCX).sub(1)));
+        f.brIf(done, s.addressReg(RCX).eqz());
+        f.if(s.state('attention'), () => {
+          s.again();
+        });
+        f.br(next);
+      });
+    });
+  };
+}
+const ins = portString((s, dx, bytes) => {
+  const at = s.segmentLinear(Segment.ES, s.addressReg(RDI), bytes, 'write');
+  s.probe(at, bytes, 'write');
+  s.storeLinear(at, bytes, s.systemValue(`in${bytes}`, dx));
+}, RDI);
+const outs = portString((s, dx, bytes) => {
+  const value = s.loadLinear(s.segmentLinear('override', s.addressReg(RSI), bytes, 'read'), bytes);
+  s.systemValue(`out${bytes}`, dx, value);
+}, RSI);
+
+// ---- the rest -----------------------------------------------------------------------------------------------------------------
+
+const flush: SemanticFunction = (s) => {
+  s.probe(s.linear(0, 1, 'read'), 1, 'read');
+};
+const fence: SemanticFunction = (s) => {
+  s.f.atomicFence();
+};
+const nothing: SemanticFunction = () => {};
+const privilegedNothing: SemanticFunction = (s) => {
+  s.requireCpl0();
+};
+const undefinedInstruction: SemanticFunction = (s) => {
+  s.raise(Vector.UD);
+};
+
+const ends = { ends: true, privileged: true } as const;
+const segmentStack = { long: 'default', flavored: true, sizes: [2, 4, 8], privileged: true } as const;
+const legacy = { mode: 'not64', privileged: true } as const;
+const legacyStack = { ...legacy, flavored: true, sizes: [2, 4] } as const;
+const flagStack = { long: 'default', flavored: true, sizes: [2, 4, 8], hot: true } as const;
+const farReturnSizes = { ...ends, sizes: [2, 4, 8] } as const;
+const kernel = { privileged: true } as const;
+const only64 = { privileged: true, mode: 'only64' } as const;
+const base = { mode: 'only64', feature: 'fsgsbase' } as const;
+
+export const rows: readonly Row[] = [
+  ['MOV', '8C /r', 'Rv= Sw', storeSegment],
+  ['MOV', '8C /r', 'Mw= Sw', storeSegment],
+  ['MOV', '8E /r', 'Sw= Ew', system('moveSegment', (s) => s.index(0), operand(1)), ends],
+  ['PUSH ES', '06', '', pushSegment(Segment.ES), legacyStack],
+  ['PUSH CS', '0E', '', pushSegment(Segment.CS), legacyStack],
+  ['PUSH SS', '16', '', pushSegment(Segment.SS), legacyStack],
+  ['PUSH DS', '1E', '', pushSegment(Segment.DS), legacyStack],
+  ['PUSH FS', '0F A0', '', pushSegment(Segment.FS), segmentStack],
+  ['PUSH GS', '0F A8', '', pushSegment(Segment.GS), segmentStack],
+  ['POP ES', '07', '', popSegment(Segment.ES), legacyStack],
+  ['POP SS', '17', '', popSegment(Segment.SS), { ...legacyStack, ends: true }],
+  ['POP DS', '1F', '', popSegment(Segment.DS), legacyStack],
+  ['POP FS', '0F A1', '', popSegment(Segment.FS), segmentStack],
+  ['POP GS', '0F A9', '', popSegment(Segment.GS), segmentStack],
+  ['LES', 'C4 /r', 'Gv= Mp', loadFarPointer(Segment.ES), legacy],
+  ['LDS', 'C5 /r', 'Gv= Mp', loadFarPointer(Segment.DS), legacy],
+  ['LSS', '0F B2 /r', 'Gv= Mp', loadFarPointer(Segment.SS), ends],
+  ['LFS', '0F B4 /r', 'Gv= Mp', loadFarPointer(Segment.FS), kernel],
+  ['LGS', '0F B5 /r', 'Gv= Mp', loadFarPointer(Segment.GS), kernel],
+  ['BOUND', '62 /r', 'Gv M', bound, legacy],
+
+  ['SLDT', '0F 00 /0', 'Rv=', storeSystemSelector(Segment.LDTR), kernel],
+  ['SLDT', '0F 00 /0', 'Mw=', storeSystemSelector(Segment.LDTR), kernel],
+  ['STR', '0F 00 /1', 'Rv=', storeSystemSelector(Segment.TR), kernel],
+  ['STR', '0F 00 /1', 'Mw=', storeSystemSelector(Segment.TR), kernel],
+  ['LLDT', '0F 00 /2', 'Ew', loadSystemSelector('lldt'), ends],
+  ['LTR', '0F 00 /3', 'Ew', loadSystemSelector('ltr'), ends],
+  ['VERR', '0F 00 /4', 'Ew', verify('verr'), kernel],
+  ['VERW', '0F 00 /5', 'Ew', verify('verw'), kernel],
+  ['LAR', '0F 02 /r', 'Gv+ Ew', examine('lar'), kernel],
+  ['LSL', '0F 03 /r', 'Gv+ Ew', examine('lsl'), kernel],
+  ['ARPL', '63 /r', 'Ew+ Gw', arpl, legacy],
+  ['SGDT', '0F 01 /0', 'Mp', storeTable(Segment.GDTR), { ...only64, size: 8 }],
+  ['SGDT', '0F 01 /0', 'Mp', storeTable(Segment.GDTR), { ...legacy, sizes: [2, 4] }],
+  ['SIDT', '0F 01 /1', 'Mp', storeTable(Segment.IDTR), { ...only64, size: 8 }],
+  ['SIDT', '0F 01 /1', 'Mp', storeTable(Segment.IDTR), { ...legacy, sizes: [2, 4] }],
+  ['LGDT', '0F 01 /2', 'Mp', loadTable('lgdt'), { ...only64, ends: true, size: 8 }],
+  ['LGDT', '0F 01 /2', 'Mp', loadTable('lgdt'), { ...legacy, ends: true, sizes: [2, 4] }],
+  ['LIDT', '0F 01 /3', 'Mp', loadTable('lidt'), { ...only64, ends: true, size: 8 }],
+  ['LIDT', '0F 01 /3', 'Mp', loadTable('lidt'), { ...legacy, ends: true, sizes: [2, 4] }],
+  ['SMSW', '0F 01 /4', 'Rv=', smsw, kernel],
+  ['SMSW', '0F 01 /4', 'Mw=', smsw, kernel],
+  ['LMSW', '0F 01 /6', 'Ew', privileged('lmsw', operand(0)), ends],
+  ['INVLPG', '0F 01 /7', 'M', invlpg, ends],
+  ['CLTS', '0F 06', '', clts, ends],
+  ['MOV', '0F 20 /r', 'Rq= Cq', readSystemRegister('readCr'), only64],
+  ['MOV', '0F 20 /r', 'Rd= Cd', readSystemRegister('readCr'), legacy],
+  ['MOV', '0F 21 /r', 'Rq= Dq', readSystemRegister('readDr'), only64],
+  ['MOV', '0F 21 /r', 'Rd= Dd', readSystemRegister('readDr'), legacy],
+  ['MOV', '0F 22 /r', 'Cq= Rq', writeSystemRegister('writeCr'), { ...only64, ends: true }],
+  ['MOV', '0F 22 /r', 'Cd= Rd', writeSystemRegister('writeCr'), { ...legacy, ends: true }],
+  ['MOV', '0F 23 /r', 'Dq= Rq', writeSystemRegister('writeDr'), { ...only64, ends: true }],
+  ['MOV', '0F 23 /r', 'Dd= Rd', writeSystemRegister('writeDr'), { ...legacy, ends: true }],
+  ['INVPCID', '66 0F 38 82 /r', 'Gq M', invpcid, { ...only64, ends: true, feature: 'invpcid' }],
+  ['INVPCID', '66 0F 38 82 /r', 'Gd M', invpcid, { ...legacy, ends: true, feature: 'invpcid' }],
+
+  ['JMPF', 'EA', 'Ap', farDirect('farJump'), { ...legacy, ends: true, sizes: [2, 4] }],
+  ['JMPF', 'FF /5', 'Mp', farIndirect('farJump'), { ...ends, sizes: [2, 4, 8] }],
+  ['CALLF', '9A', 'Ap', farDirect('farCall'), { ...legacy, ends: true, sizes: [2, 4] }],
+  ['CALLF', 'FF /3', 'Mp', farIndirect('farCall'), { ...ends, sizes: [2, 4, 8] }],
+  ['RETF', 'CB', '', system('farReturn', size), farReturnSizes],
+  ['RETF', 'CA', 'Iw', system('farReturn', size, (s) => s.read(0).zext(16)), farReturnSizes],
+  ['INT3', 'CC', '', system('int3'), ends],
+  ['INT', 'CD', 'Ib', system('int', (s) => s.read(0).zext(8)), ends],
+  ['INTO', 'CE', '', system('into'), { ...legacy, ends: true }],
+  ['INT1', 'F1', '', system('int1'), ends],
+  ['IRET', 'CF', '', system('iret', size), farReturnSizes],
+  ['SYSCALL', '0F 05', '', syscall, { ...ends, flavored: true, size: 8 }],
+  ['SYSRET', '0F 07', '', sysret, { ...ends, flavored: true, sizes: [4, 8] }],
+  ['SYSENTER', '0F 34', '', system('sysenter'), ends],
+  ['SYSEXIT', '0F 35', '', system('sysexit', size), { ...ends, sizes: [4, 8] }],
+  ['SWAPGS', '0F 01 F8', '', swapgs, only64],
+  ['RDFSBASE', 'F3 0F AE /0', 'Ry=', readBase(Segment.FS), base],
+  ['RDGSBASE', 'F3 0F AE /1', 'Ry=', readBase(Segment.GS), base],
+  ['WRFSBASE', 'F3 0F AE /2', 'Ry', writeBase(Segment.FS), base],
+  ['WRGSBASE', 'F3 0F AE /3', 'Ry', writeBase(Segment.GS), base],
+
+  ['PUSHF', '9C', '', pushf, flagStack],
+  ['POPF', '9D', '', popf, { ...flagStack, ends: true }],
+  ['CLI', 'FA', '', cli, { ...kernel, hot: true }],
+  ['STI', 'FB', '', sti, { ...ends, hot: true }],
+  ['CLAC', 'NP 0F 01 CA', '', alignmentCheck(false), kernel],
+  ['STAC', 'NP 0F 01 CB', '', alignmentCheck(true), kernel],
+
+  ['RDMSR', '0F 32', '', rdmsr, kernel],
+  ['WRMSR', '0F 30', '', wrmsr, ends],
+  ['RDTSC', '0F 31', '', rdtsc, kernel],
+  ['RDTSCP', '0F 01 F9', '', rdtscp, kernel],
+  ['RDPMC', '0F 33', '', system('rdpmc'), ends],
+  ['CPUID', '0F A2', '', system('cpuid'), ends],
+  ['RDRAND', '0F C7 /6', 'Rv=', random, kernel],
+  ['RDSEED', '0F C7 /7', 'Rv=', random, kernel],
+  ['VMCALL', 'NP 0F 01 C1', '', system('hypercall'), ends],
+  ['VMMCALL', '0F 01 D9', '', system('hypercall'), ends],
+  ['HLT', 'F4', '', privileged('hlt'), ends],
+
+  ['IN', 'E4', 'AL= Ib', input(true), kernel],
+  ['IN', 'E5', 'eAX= Ib', input(true), kernel],
+  ['IN', 'EC', 'AL= DX', input(false), kernel],
+  ['IN', 'ED', 'eAX= DX', input(false), kernel],
+  ['OUT', 'E6', 'Ib AL', output(true), ends],
+  ['OUT', 'E7', 'Ib eAX', output(true), ends],
+  ['OUT', 'EE', 'DX AL', output(false), ends],
+  ['OUT', 'EF', 'DX eAX', output(false), ends],
+  ['INSB', '6C', '', ins, { repeat: 'rep', flavored: true, size: 1, privileged: true }],
+  ['INS', '6D', '', ins, { repeat: 'rep', flavored: true, sizes: [2, 4], privileged: true }],
+  ['OUTSB', '6E', '', outs, { repeat: 'rep', flavored: true, size: 1, privileged: true }],
+  ['OUTS', '6F', '', outs, { repeat: 'rep', flavored: true, sizes: [2, 4], privileged: true }],
+
+  ['INVD', '0F 08', '', privilegedNothing, kernel],
+  ['WBINVD', '0F 09', '', privilegedNothing, kernel],
+  ['CLFLUSH', 'NP 0F AE /7', 'M', flush],
+  ['CLFLUSHOPT', '66 0F AE /7', 'M', flush, { feature: 'clflushopt' }],
+  ['CLWB', '66 0F AE /6', 'M', flush, { feature: 'clwb' }],
+  ['LFENCE', 'NP 0F AE E8+i', '', nothing],
+  ['MFENCE', 'NP 0F AE F0+i', '', fence],
+  ['SFENCE', 'NP 0F AE F8+i', '', nothing],
+  ['UD2', '0F 0B', '', undefinedInstruction, { privileged: true }],
+];

@@ -1,0 +1,94 @@
+/** The library: `createPartition`. */
+import { isViridianError, ViridianError } from '../contracts/errors.ts';
+import type { FileSource, Partition, PartitionOptions } from '../contracts/partition.ts';
+import { resolvePartitionOptions } from '../contracts/partition-options.ts';
+import { buildAcpiTables } from '../firmware/acpi/tables.ts';
+import { planBoot } from '../firmware/detect.ts';
+import type { LoadPlan, PayloadCache } from '../firmware/load-plan.ts';
+import { nodeCodecs } from '../host/node/codecs.ts';
+import { readInput } from '../host/node/files.ts';
+import { payloadCache } from '../host/node/payload-cache.ts';
+import type { MachineConfig } from './machine.ts';
+import { VmWorker } from './worker.ts';
+
+export { isViridianError, ViridianError } from '../contracts/errors.ts';
+export type * from '../contracts/partition.ts';
+
+/** The thread of a virtual processor: a source file in a checkout, a bundle in a package. */
+const THREAD_ENTRY = new URL(import.meta.url.endsWith('.ts') ? './vp-thread.ts' : './vp-thread.js', import.meta.url);
+const MIB = 2 ** 20;
+
+async function bytesOf(what: string, source: FileSource): Promise<Uint8Array> {
+  return typeof source === 'string' ? readInput(what, source) : source;
+}
+
+/**
+ * Creates a partition, stopped. @throws ViridianError with a line for the user: a bad option, a file that is missing or is
+ * no kernel, too little memory.
+ */
+export async function createPartition(options: PartitionOptions): Promise<Partition> {
+  const resolved = resolvePartitionOptions(options);
+  if (resolved.clock === 'instructions' && resolved.processors > 1)
+    throw new ViridianError('invalid', 'clock: instructions needs one processor: the order in which several run is the host’s');
+  const config: MachineConfig = {
+    memory: resolved.memory,
+    processors: resolved.processors,
+    virtualTime: resolved.clock === 'instructions',
+    testDevice: resolved.testDevice,
+  };
+  const common = {
+    config,
+    onReboot: resolved.onReboot,
+    instructionLimit: resolved.instructionLimit,
+    trace: resolved.trace,
+    threadEntry: THREAD_ENTRY,
+  };
+  let worker: VmWorker;
+  if (resolved.restore !== undefined) {
+    worker = new VmWorker({ ...common, plan: NO_PLAN, saved: await bytesOf('saved state', resolved.restore) });
+  } else {
+    worker = new VmWorker({ ...common, plan: await plan(resolved, config) });
+  }
+  await worker.prepare();
+  return worker;
+}
+
+/** Stands in until a saved state brings its own. */
+const NO_PLAN = { segments: [] } as unknown as LoadPlan;
+
+async function plan(o: ReturnType<typeof resolvePartitionOptions>, config: MachineConfig): Promise<LoadPlan> {
+  const acpi = buildAcpiTables({
+    apicIds: Array.from({ length: config.processors }, (_, i) => i),
+    legacyPic: config.testDevice,
+  });
+  const kernel = o.kernel as FileSource;
+  const image = await bytesOf('kernel', kernel);
+  const initrd = o.initrd === undefined ? undefined : await bytesOf('initrd', o.initrd);
+  const modules = await Promise.all(
+    o.modules.map(async (m) => ({
+      bytes: await bytesOf('module', m.source),
+      commandLine: m.commandLine ?? (typeof m.source === 'string' ? m.source : ''),
+    })),
+  );
+  const cache: PayloadCache = payloadCache();
+  try {
+    const boot = await planBoot(image, {
+      memory: config.memory,
+      commandLine: o.append,
+      ...(initrd ? { initrd } : {}),
+      modules,
+      rsdp: acpi.rsdp,
+      ...(config.testDevice
+        ? { commandLineWithoutFileName: true, testEnvironment: { processors: config.processors, memoryMiB: Math.floor(config.memory / MIB) } }
+        : {}),
+      ...(typeof kernel === 'string' ? { fileName: kernel } : {}),
+      codecs: nodeCodecs,
+      cache,
+    });
+    return { ...boot, segments: [acpi.segment, ...boot.segments] };
+  } catch (error) {
+    if (isViridianError(error) || !(error instanceof Error) || !/^(KernelImageError|CodecError)$/.test(error.name)) throw error;
+    const name = typeof kernel === 'string' ? `${kernel}: ` : '';
+    throw new ViridianError('badFile', `${name}${error.message}`, { cause: error });
+  }
+}

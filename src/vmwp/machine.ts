@@ -1,0 +1,251 @@
+/**
+ * One thread's view of the whole machine: platform state in shared memory, with the devices over it. Every thread of a
+ * partition (the parent's and each virtual processor's) assembles the same machine in the same order.
+ */
+import { IoApic, ioApicState } from '../chipset/ioapic/device.ts';
+import { Pic, picState } from '../chipset/pic/device.ts';
+import { Pit, pitState } from '../chipset/pit/device.ts';
+import { PowerManagement, pmState } from '../chipset/pm/device.ts';
+import { ResetPorts, resetState } from '../chipset/reset/device.ts';
+import { Rtc, rtcState } from '../chipset/rtc/device.ts';
+import { TestDevice, testDeviceState } from '../chipset/test-device/device.ts';
+import { Uart, uartState } from '../chipset/uart/device.ts';
+import { InterruptRouter } from '../hypervisor/apic/interrupt-router.ts';
+import { LocalApic } from '../hypervisor/apic/local-apic.ts';
+import { LocalApicState } from '../hypervisor/apic/state.ts';
+import { Arena } from '../hypervisor/memory/arena.ts';
+import { GuestMemory } from '../hypervisor/memory/guest-memory.ts';
+import { PLATFORM_AREA, PLATFORM_AREA_SIZE, ramBase, VP_STATE, vpArea } from '../hypervisor/memory/layout.ts';
+import { HypervPartition, hypervStateSize } from '../hypervisor/tlfs/partition.ts';
+import type { GuestCrash } from '../hypervisor/tlfs/ports.ts';
+import { HypervPartitionState, HypervVpState } from '../hypervisor/tlfs/state.ts';
+import { HypervTest, HypervTestState } from '../hypervisor/tlfs/test-port.ts';
+import {
+  Doorbell, PartitionControl, type PartitionControlView, postCodeWritten, PowerEvent, VpControl, type VpControlView,
+} from '../hypervisor/vp/control.ts';
+import { VpState, type VpView } from '../hypervisor/vp/state.ts';
+import type { HostTime } from '../host/clock.ts';
+import { Lock } from '../support/lock.ts';
+import { MmioBus, PortBus } from '../vid/bus.ts';
+import { PartitionClock, TSC_FREQUENCY } from '../vid/clock.ts';
+import type { InspectNode, InterruptLine, TimedDevice } from '../vid/ports.ts';
+import { ByteRing, consoleRing } from './console-ring.ts';
+
+/** What is fixed when a partition is created; the same on every thread, and part of a saved state. */
+export interface MachineConfig {
+  /** Bytes of RAM. */
+  readonly memory: number;
+  readonly processors: number;
+  readonly virtualTime: boolean;
+  readonly testDevice: boolean;
+}
+
+/** What this thread does when the machine asks for something outside it. */
+export interface MachinePorts {
+  readonly time: HostTime;
+  /** Console bytes wait in `console`; called once until the parent has taken them. */
+  consoleReady(): void;
+  crashed(crash: GuestCrash): void;
+}
+
+/** RAM that bare-metal test kernels expect below 4 GiB. */
+const TEST_RAM = { gpa: 0xff00_0000, size: 0x1_0000 } as const;
+const COM1 = { port: 0x3f8, irq: 4 } as const;
+const COM2 = { port: 0x2f8, irq: 3 } as const;
+const RTC_IRQ = 8;
+const SCI = 9;
+
+/** Bytes of shared memory that a partition of this configuration needs. */
+export function machineMemorySize(config: MachineConfig): number {
+  return ramBase(config.processors) + config.memory + (config.testDevice ? TEST_RAM.size : 0);
+}
+
+export class Machine {
+  readonly config: MachineConfig;
+  readonly arena: Arena;
+  readonly memory: GuestMemory;
+  readonly lock: Lock;
+  readonly control: PartitionControlView;
+  readonly processorControls: readonly VpControlView[];
+  readonly vps: readonly VpView[];
+  readonly doorbell: Doorbell;
+  readonly clock: PartitionClock;
+  readonly router = new InterruptRouter();
+  readonly apics: readonly LocalApic[];
+  readonly hyperv: HypervPartition;
+  readonly ports = new PortBus();
+  readonly mmio = new MmioBus();
+  readonly console: ByteRing;
+  readonly com1: Uart;
+  readonly pm: PowerManagement;
+  readonly ioApic: IoApic;
+  readonly pic: Pic | undefined;
+  readonly #devices: { readonly name: string; readonly device: { reset(): void; inspect(): InspectNode } }[] = [];
+  readonly #timed: TimedDevice[] = [];
+  readonly #test: HypervTest | undefined;
+  /** Flushes other processors' TLBs and waits for them; set by a processor's thread. */
+  flushProcessors: (processors: readonly number[]) => void = () => undefined;
+
+  constructor(config: MachineConfig, buffer: SharedArrayBuffer, ports: MachinePorts) {
+    this.config = config;
+    this.doorbell = new Doorbell(buffer);
+    const arena = new Arena(buffer, PLATFORM_AREA, PLATFORM_AREA_SIZE);
+    this.arena = arena;
+    const indices = Array.from({ length: config.processors }, (_, i) => i);
+    const controlBase = arena.reserve(PartitionControl.size);
+    this.control = PartitionControl.view(buffer, controlBase);
+    this.lock = new Lock(this.control.platformLock, 0);
+    this.processorControls = indices.map(() => VpControl.view(buffer, arena.reserve(VpControl.size)));
+    this.vps = indices.map((i) => arena.register(`vp${i}`, VpState, vpArea(i) + VP_STATE));
+    this.clock = new PartitionClock(config.virtualTime, this.control, this.vps[0] as VpView, ports.time);
+    this.memory = new GuestMemory(buffer, config.memory, (gpa, size) => {
+      postCodeWritten(this.processorControls, this.doorbell, gpa, size);
+    });
+    this.console = new ByteRing(arena.place('console', consoleRing), ports.consoleReady);
+
+    const { doorbell, clock, lock, router } = this;
+    const external = config.testDevice
+      ? {
+          extIntPending: () => lock.with(() => this.pic?.output() ?? false),
+          extIntAcknowledge: () => lock.with(() => this.pic?.acknowledge() ?? 0),
+        }
+      : undefined;
+    this.apics = indices.map((vp) => {
+      const base = arena.reserve(LocalApicState.size);
+      arena.register(`apic${vp}`, LocalApicState, base);
+      return new LocalApic({
+        buffer, base, vp, apicId: vp, bootstrap: vp === 0, clock, doorbell, router, directedEoi: true,
+        ioApic: { ioApicEoi: (vector) => { lock.with(() => { this.ioApic.endOfInterrupt(vector); }); } },
+        ...(external ? { external } : {}),
+      });
+    });
+
+    const hypervBase = arena.reserve(hypervStateSize(config.processors));
+    arena.register('hyperv', HypervPartitionState, hypervBase);
+    for (const i of indices) arena.register(`hyperv-vp${i}`, HypervVpState, hypervBase + HypervPartitionState.size + i * HypervVpState.size);
+    this.hyperv = new HypervPartition({
+      buffer, base: hypervBase, apics: this.apics, memory: this.memory, lock, clock,
+      tsc: { tsc: () => clock.now(), tscFrequency: TSC_FREQUENCY },
+      tlb: { flush: (request) => { this.flushProcessors(request.processors); } },
+      crash: { guestCrashed: (crash) => { ports.crashed(crash); } },
+      reset: () => { this.powerEvent(PowerEvent.RESET); },
+    });
+
+    // ---- the chipset
+    const add = <T extends { reset(): void; inspect(): InspectNode }>(name: string, device: T): T => {
+      this.#devices.push({ name, device });
+      return device;
+    };
+    this.ioApic = add('ioapic', new IoApic(arena.place('ioapic', ioApicState), {
+      deliver: (destination, logical, deliveryMode, vector, level) => {
+        router.requestInterrupt({ vector, deliveryMode, destination, logical, trigger: level ? 'level' : 'edge' });
+      },
+    }));
+    this.mmio.register('ioapic', this.ioApic);
+    const bootApic = this.apics[0] as LocalApic;
+    this.pic = config.testDevice
+      ? add('pic', new Pic(arena.place('pic', picState), { set: (level) => { if (level) bootApic.pulseLint(0); doorbell.ring(0); } }))
+      : undefined;
+    if (this.pic) this.ports.register('pic', this.pic);
+    const line = (irq: number): InterruptLine => {
+      const toIoApic = this.ioApic.line(irq === 0 ? 2 : irq);
+      const toPic = irq < 16 && irq !== 2 ? this.pic?.line(irq) : undefined;
+      return { set: (level) => { toIoApic.set(level); toPic?.set(level); } };
+    };
+    const power = {
+      powerOff: () => { this.powerEvent(PowerEvent.POWER_OFF); },
+      reset: () => { this.powerEvent(PowerEvent.RESET); },
+      exit: (code: number) => { this.control.exitCode[0] = code; this.powerEvent(PowerEvent.EXIT); },
+    };
+    // Kernels that drive the port by polling never raise RTS.
+    const flowControl = config.testDevice ? 'none' : 'rts';
+    this.com1 = add('com1', new Uart(arena.place('com1', uartState), { firstPort: COM1.port, flowControl }, line(COM1.irq), {
+      transmit: (byte) => { this.console.push(byte); },
+      receiverReady: () => { ports.consoleReady(); },
+    }));
+    this.ports.register('com1', this.com1);
+    this.ports.register('com2', add('com2', new Uart(arena.place('com2', uartState), { firstPort: COM2.port }, line(COM2.irq), {
+      transmit: () => undefined,
+    })));
+    const rtc = add('rtc', new Rtc(arena.place('rtc', rtcState), clock, line(RTC_IRQ)));
+    this.ports.register('rtc', rtc);
+    this.pm = add('pm', new PowerManagement(arena.place('pm', pmState), clock, line(SCI), power));
+    this.ports.register('pm', this.pm);
+    this.ports.register('reset', add('reset', new ResetPorts(arena.place('reset', resetState), power)));
+    this.#timed.push(rtc, this.pm);
+    if (config.testDevice) {
+      const pit = add('pit', new Pit(arena.place('pit', pitState), clock, line(0)));
+      this.ports.register('pit', pit);
+      this.#timed.push(pit);
+      const hypervTestBase = arena.reserve(HypervTestState.size);
+      arena.register('hyperv-test', HypervTestState, hypervTestBase);
+      const test = new HypervTest(this.hyperv, buffer, hypervTestBase);
+      this.#test = test;
+      const lines = Array.from({ length: 24 }, (_, i) => (i === 2 ? undefined : line(i)));
+      this.ports.register('test-device', add('test-device', new TestDevice(
+        arena.place('test-device', testDeviceState),
+        { memoryBytes: config.memory, processors: config.processors },
+        { power, lines, hyperv: { ...testPort(test) } },
+      )));
+    }
+  }
+
+  /** Maps RAM; once, by the thread that creates the partition. */
+  mapMemory(): void {
+    const base = ramBase(this.config.processors);
+    this.memory.map(0, this.config.memory, base, true);
+    if (this.config.testDevice) this.memory.map(TEST_RAM.gpa, TEST_RAM.size, base + this.config.memory, true);
+  }
+
+  /** Power-up of everything but RAM and the processors. No processor may be running. */
+  reset(): void {
+    for (const apic of this.apics) apic.reset();
+    this.hyperv.reset();
+    this.#test?.reset();
+    for (const { device } of this.#devices) device.reset();
+    if (this.config.testDevice) this.apics[0]?.setVirtualWire();
+  }
+
+  /** Asks the parent for a power event; the first one since the last start counts. All processors stop. */
+  powerEvent(event: number): void {
+    Atomics.compareExchange(this.control.powerEvent, 0, PowerEvent.NONE, event);
+    for (let vp = 0; vp < this.config.processors; vp++) this.doorbell.ring(vp);
+  }
+
+  /** The devices that keep time, for processor 0. Takes the platform lock. */
+  readonly timers = {
+    nextDeadline: (): bigint | undefined => {
+      let soonest: bigint | undefined;
+      this.lock.with(() => {
+        for (const device of this.#timed) {
+          const deadline = device.nextDeadline();
+          if (deadline !== undefined && (soonest === undefined || deadline < soonest)) soonest = deadline;
+        }
+      });
+      return soonest;
+    },
+    poll: (now: bigint): void => {
+      this.lock.with(() => {
+        for (const device of this.#timed) device.poll(now);
+      });
+    },
+  };
+
+  inspectDevices(): InspectNode {
+    return this.lock.with(() => Object.fromEntries(this.#devices.map(({ name, device }) => [name, device.inspect()])));
+  }
+}
+
+/** The test device speaks of (connection, processor, SINT), the SynIC of (processor, SINT, connection). */
+function testPort(test: HypervTest): ConstructorParameters<typeof TestDevice>[2]['hyperv'] {
+  return {
+    makeRoute: (processor, sint) => { test.makeRoute(processor, sint); },
+    removeRoute: (processor, sint) => { test.removeRoute(processor, sint); },
+    raise: (processor, sint) => { test.raise(processor, sint); },
+    makeMessageConnection: (connection, processor, sint) => { test.makeMessageConnection(processor, sint, connection); },
+    removeMessageConnection: (connection) => { test.removeMessageConnection(0, 0, connection); },
+    makeEventConnection: (connection, processor, sint) => { test.makeEventConnection(processor, sint, connection); },
+    removeEventConnection: (connection) => { test.removeEventConnection(0, 0, connection); },
+  };
+}
+

@@ -1,0 +1,25 @@
+/** What the parent and the threads of virtual processors say to each other. Steering goes through shared memory. */
+import type { InterpreterModule } from '../hypervisor/interpreter/interpreter.ts';
+import type { MachineConfig } from './machine.ts';
+
+export interface VpThreadData {
+  readonly index: number;
+  readonly config: MachineConfig;
+  readonly memory: WebAssembly.Memory;
+  readonly interpreter: InterpreterModule;
+  /** Host's monotonic nanoseconds that count as zero. */
+  readonly timeOrigin: bigint;
+  readonly instructionLimit: bigint | undefined;
+  readonly tracing: boolean;
+  /** Seed of RDRAND where a run must be repeatable. */
+  readonly randomSeed: bigint | undefined;
+}
+
+export type FromVpThread =
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'console' }
+  /** A power event stands in PartitionControl. */
+  | { readonly kind: 'power' }
+  | { readonly kind: 'crash'; readonly parameters: readonly bigint[]; readonly message: string | undefined }
+  | { readonly kind: 'trace'; readonly events: readonly { instructions: bigint; kind: string; text: string }[] }
+  | { readonly kind: 'failed'; readonly message: string; readonly stack: string | undefined };

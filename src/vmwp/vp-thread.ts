@@ -1,0 +1,101 @@
+/** Entry of a virtual processor's thread: assembles its view of the machine, its engine, and runs the processor's loop. */
+import { hostTime, postToParent, random64, threadData } from '../host/node/threads.ts';
+import { Interpreter } from '../hypervisor/interpreter/interpreter.ts';
+import { PowerEvent, Run } from '../hypervisor/vp/control.ts';
+import { Processor } from '../hypervisor/vp/processor.ts';
+import { operations } from '../hypervisor/x86/operations.ts';
+import { Machine } from './machine.ts';
+import type { FromVpThread, VpThreadData } from './protocol.ts';
+import { createVpPlatform } from './vp-platform.ts';
+
+const TRACE_BATCH = 256;
+
+function post(message: FromVpThread): void {
+  postToParent(message);
+}
+
+function main(): void {
+  const data = threadData<VpThreadData>();
+  const { index } = data;
+  const buffer = data.memory.buffer as unknown as SharedArrayBuffer;
+  const machine = new Machine(data.config, buffer, {
+    time: hostTime(data.timeOrigin),
+    consoleReady: () => {
+      post({ kind: 'console' });
+    },
+    crashed: (crash) => {
+      post({ kind: 'crash', parameters: crash.parameters, message: crash.message });
+    },
+  });
+  const events: { instructions: bigint; kind: string; text: string }[] = [];
+  const flush = (): void => {
+    if (events.length > 0) post({ kind: 'trace', events: events.splice(0) });
+  };
+  const vp = machine.vps[index]!;
+  const trace = (kind: string, text: string): void => {
+    events.push({ instructions: vp.retired + BigInt(vp.budgetStart - vp.budget), kind, text });
+    if (events.length >= TRACE_BATCH) flush();
+  };
+  let processor: Processor | undefined;
+  const platform = createVpPlatform(machine, index, {
+    random64: data.randomSeed === undefined ? random64 : seededRandom(data.randomSeed, () => vp.retired + BigInt(vp.budgetStart - vp.budget)),
+    trace: data.tracing ? trace : undefined,
+    serve: () => processor?.serve(),
+  });
+  const engine = new Interpreter({ memory: data.memory, module: data.interpreter, index, platform, operations });
+  platform.context = engine;
+  const stop = (event: number): void => {
+    machine.powerEvent(event);
+  };
+  processor = new Processor({
+    index,
+    engine,
+    apic: machine.apics[index]!,
+    hyperv: machine.hyperv.vps[index]!,
+    control: machine.processorControls[index]!,
+    partition: machine.control,
+    doorbell: machine.doorbell,
+    now: () => machine.clock.now(),
+    virtualTime: data.config.virtualTime,
+    skipTo: (deadline) => {
+      if (deadline > machine.clock.now()) machine.clock.set(deadline);
+    },
+    devices: index === 0 ? machine.timers : undefined,
+    instructionLimit: data.instructionLimit,
+    tripleFault: () => {
+      stop(PowerEvent.TRIPLE_FAULT);
+    },
+    limitReached: () => {
+      stop(PowerEvent.LIMIT);
+    },
+    powerEvent: () => {
+      if (Atomics.load(machine.control.powerEvent, 0) === PowerEvent.NONE) return false;
+      // The first processor that sees the event stops the others and tells the parent.
+      if (Atomics.compareExchange(machine.control.wanted, 0, Run.RUNNING, Run.PAUSED) === Run.RUNNING) {
+        post({ kind: 'power' });
+        for (let other = 0; other < data.config.processors; other++) machine.doorbell.ring(other);
+      }
+      return true;
+    },
+    flush,
+  });
+  post({ kind: 'ready' });
+  processor.loop();
+}
+
+/** A sequence that depends on the seed and on the instruction count alone, so that restoring a state continues it. SplitMix64. */
+function seededRandom(seed: bigint, count: () => bigint): () => bigint {
+  return () => {
+    let z = BigInt.asUintN(64, seed + count() * 0x9e37_79b9_7f4a_7c15n);
+    z = BigInt.asUintN(64, (z ^ (z >> 30n)) * 0xbf58_476d_1ce4_e5b9n);
+    z = BigInt.asUintN(64, (z ^ (z >> 27n)) * 0x94d0_49bb_1331_11ebn);
+    return z ^ (z >> 31n);
+  };
+}
+
+try {
+  main();
+} catch (error) {
+  const { message, stack } = error instanceof Error ? error : { message: String(error), stack: undefined };
+  post({ kind: 'failed', message, stack });
+}

@@ -1,0 +1,347 @@
+/**
+ * The worker process's part of one running VM (VMWP): owns the partition's memory and its parent-side machine, starts the
+ * processors' threads, and carries out start, pause, save and power events.
+ */
+import { ViridianError } from '../contracts/errors.ts';
+import type { InspectNode, Partition, PartitionStats, StopReason, TraceEvent } from '../contracts/partition.ts';
+import type { LoadPlan } from '../firmware/load-plan.ts';
+import { zstandard } from '../host/node/compress.ts';
+import { hostTime, monotonicNow, startThread, type Thread } from '../host/node/threads.ts';
+import { compileInterpreter } from '../hypervisor/interpreter/interpreter.ts';
+import { PAGE, ramBase } from '../hypervisor/memory/layout.ts';
+import { PowerEvent, Run } from '../hypervisor/vp/control.ts';
+import { resetPowerUp } from '../hypervisor/vp/reset.ts';
+import { Activity } from '../hypervisor/vp/state.ts';
+import { applyInitialState } from './initial-state.ts';
+import { inspectMachine } from './inspect.ts';
+import { Machine, type MachineConfig, machineMemorySize } from './machine.ts';
+import type { FromVpThread, VpThreadData } from './protocol.ts';
+import { decodeSavedState, encodeSavedState } from './saved-state.ts';
+
+const WASM_PAGE = 65536;
+/** Seed of RDRAND in a run that is a function of its inputs. */
+const FIXED_SEED = 0x5649_5249_4449_414en;
+/** A guest that has reported a crash still writes the end of its report to the console. */
+const CRASH_GRACE = 300;
+
+export interface WorkerOptions {
+  readonly config: MachineConfig;
+  readonly plan: LoadPlan;
+  readonly onReboot: 'restart' | 'stop';
+  readonly instructionLimit: bigint | undefined;
+  readonly trace: ((event: TraceEvent) => void) | undefined;
+  readonly threadEntry: URL;
+  readonly saved?: Uint8Array;
+}
+
+export class VmWorker implements Partition {
+  readonly stopped: Promise<StopReason>;
+  readonly console: Partition['console'];
+  readonly #options: WorkerOptions;
+  readonly #plan: LoadPlan;
+  readonly #machine: Machine;
+  readonly #memory: WebAssembly.Memory;
+  readonly #threads: Thread<never, FromVpThread>[] = [];
+  readonly #origin = monotonicNow();
+  #onData: ((bytes: Uint8Array) => void) | undefined;
+  #resolveStopped!: (reason: StopReason) => void;
+  #finished: StopReason | undefined;
+  #limitReached = false;
+  #input: Uint8Array[] = [];
+  #inputDone: (() => void)[] = [];
+  #inputTimer: ReturnType<typeof setTimeout> | undefined;
+  #keepAlive: ReturnType<typeof setInterval> | undefined;
+
+  constructor(options: WorkerOptions) {
+    const saved = options.saved ? decodeSavedState(options.saved, zstandard) : undefined;
+    const config = saved?.config ?? options.config;
+    this.#plan = saved?.plan ?? options.plan;
+    this.#options = { ...options, config };
+    const pages = Math.ceil(machineMemorySize(config) / WASM_PAGE);
+    this.#memory = new WebAssembly.Memory({ initial: pages, maximum: 65536, shared: true });
+    this.#machine = new Machine(config, this.#memory.buffer as unknown as SharedArrayBuffer, {
+      time: hostTime(this.#origin),
+      consoleReady: () => {
+        this.#drain();
+      },
+      crashed: () => undefined,
+    });
+    this.stopped = new Promise((resolve) => {
+      this.#resolveStopped = resolve;
+    });
+    this.console = {
+      write: (bytes) => this.#write(bytes),
+      onData: (callback) => {
+        this.#onData = callback;
+      },
+    };
+    this.#machine.mapMemory();
+    for (const vp of this.#machine.vps) resetPowerUp(vp);
+    this.#machine.reset();
+    if (saved) {
+      try {
+        this.#machine.arena.load(saved.structs);
+        for (const page of saved.pages) this.#machine.memory.write(page.gpa, page.bytes);
+      } catch (error) {
+        throw new ViridianError('badFile', `the saved state does not fit: ${error instanceof Error ? error.message : String(error)}`, {
+          cause: error,
+        });
+      }
+      this.#machine.clock.set(saved.time);
+    } else this.#load();
+  }
+
+  /** Puts the kernel in place and the boot processor at its entry. RAM is zero. */
+  #load(): void {
+    const { memory, vps } = this.#machine;
+    for (const { gpa, bytes } of this.#plan.segments) memory.write(gpa, bytes);
+    vps.forEach((vp, i) => {
+      const { retired } = vp;
+      resetPowerUp(vp);
+      vp.retired = retired;
+      if (i > 0) vp.activity = Activity.WAIT_FOR_SIPI;
+      else applyInitialState(vp, this.#plan.entry);
+    });
+  }
+
+  /** Starts the processors' threads; they wait. Resolves when all are ready. */
+  async prepare(): Promise<void> {
+    const { config } = this.#options;
+    const interpreter = compileInterpreter();
+    const ready = Array.from({ length: config.processors }, (_, index) => {
+      const data: VpThreadData = {
+        index, config, memory: this.#memory, interpreter,
+        timeOrigin: this.#origin,
+        instructionLimit: this.#options.instructionLimit,
+        tracing: this.#options.trace !== undefined,
+        randomSeed: config.virtualTime ? FIXED_SEED : undefined,
+      };
+      const thread = startThread<never, FromVpThread>(this.#options.threadEntry, data);
+      this.#threads.push(thread);
+      return new Promise<void>((resolve, reject) => {
+        thread.onMessage((message) => {
+          if (message.kind === 'ready') resolve();
+          else this.#message(index, message);
+        });
+        thread.onError((error) => {
+          reject(error);
+          this.#finish({ kind: 'error', message: error.message, cause: error });
+        });
+      });
+    });
+    await Promise.all(ready);
+  }
+
+  #message(processor: number, message: FromVpThread): void {
+    switch (message.kind) {
+      case 'console':
+        this.#drain();
+        this.#pump();
+        break;
+      case 'power':
+        void this.#power();
+        break;
+      case 'crash':
+        setTimeout(() => {
+          this.#finish({ kind: 'crash', parameters: message.parameters, message: message.message ?? '' });
+        }, CRASH_GRACE);
+        break;
+      case 'trace':
+        for (const event of message.events) this.#options.trace?.({ processor, ...event });
+        break;
+      case 'failed':
+        this.#finish({ kind: 'error', message: message.message, cause: message.stack });
+        break;
+      case 'ready':
+        break;
+    }
+  }
+
+  // ---- running ------------------------------------------------------------------------------------------------------------
+
+  start(): void {
+    this.resume();
+  }
+
+  resume(): void {
+    if (this.#finished || this.#limitReached) return;
+    this.#keepAlive ??= setInterval(() => undefined, 2 ** 30);
+    const { control } = this.#machine;
+    Atomics.store(control.wanted, 0, Run.RUNNING);
+    Atomics.notify(control.wanted, 0);
+    this.#pump();
+  }
+
+  async pause(): Promise<void> {
+    if (this.#finished) return;
+    const { control } = this.#machine;
+    Atomics.compareExchange(control.wanted, 0, Run.RUNNING, Run.PAUSED);
+    this.#ringAll();
+    await this.#allIn(Run.PAUSED);
+    this.#drain();
+  }
+
+  #ringAll(): void {
+    for (let vp = 0; vp < this.#machine.config.processors; vp++) this.#machine.doorbell.ring(vp);
+  }
+
+  async #allIn(state: number): Promise<void> {
+    for (const control of this.#machine.processorControls)
+      while (Atomics.load(control.state, 0) !== state && !this.#finished) {
+        this.#drain();
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+  }
+
+  async #power(): Promise<void> {
+    await this.#allIn(Run.PAUSED);
+    if (this.#finished) return;
+    const { control } = this.#machine;
+    const event = Atomics.exchange(control.powerEvent, 0, PowerEvent.NONE);
+    switch (event) {
+      case PowerEvent.POWER_OFF:
+        this.#finish({ kind: 'powerOff' });
+        break;
+      case PowerEvent.EXIT:
+        this.#finish({ kind: 'exit', code: control.exitCode[0] as number });
+        break;
+      case PowerEvent.TRIPLE_FAULT: {
+        const processor = Math.max(0, this.#machine.vps.findIndex((vp) => vp.activity === Activity.SHUTDOWN));
+        this.#finish({ kind: 'tripleFault', processor, state: inspectMachine(this.#machine) });
+        break;
+      }
+      case PowerEvent.LIMIT:
+        this.#limitReached = true;
+        this.#finish({ kind: 'instructionLimit' });
+        break;
+      case PowerEvent.RESET:
+        if (this.#options.onReboot === 'stop') this.#finish({ kind: 'reset' });
+        else this.#restart();
+        break;
+      default:
+        this.resume();
+    }
+  }
+
+  #restart(): void {
+    const { memory, config, control } = this.#machine;
+    memory.fill(0, config.memory, 0);
+    this.#machine.reset();
+    this.#load();
+    Atomics.add(control.generation, 0, 1);
+    this.resume();
+  }
+
+  turnOff(): void {
+    this.#finish({ kind: 'turnedOff' });
+  }
+
+  #finish(reason: StopReason): void {
+    if (this.#finished) return;
+    this.#drain();
+    this.#finished = reason;
+    clearInterval(this.#keepAlive);
+    clearTimeout(this.#inputTimer);
+    for (const done of this.#inputDone.splice(0)) done();
+    const { control } = this.#machine;
+    Atomics.store(control.wanted, 0, reason.kind === 'instructionLimit' ? Run.PAUSED : Run.STOPPED);
+    Atomics.notify(control.wanted, 0);
+    this.#ringAll();
+    // Messages that threads have already sent (console bytes, traces) come first.
+    setTimeout(() => {
+      this.#drain();
+      this.#resolveStopped(reason);
+    }, 5);
+    if (reason.kind === 'error') return;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.turnOff();
+    Atomics.store(this.#machine.control.wanted, 0, Run.STOPPED);
+    Atomics.notify(this.#machine.control.wanted, 0);
+    this.#ringAll();
+    await Promise.all(this.#threads.map((thread) => thread.terminate()));
+  }
+
+  // ---- the console ------------------------------------------------------------------------------------------------------------
+
+  #drain(): void {
+    if (this.#finished) return;
+    for (;;) {
+      const bytes = this.#machine.console.take();
+      if (!bytes) return;
+      this.#onData?.(bytes);
+    }
+  }
+
+  #write(bytes: Uint8Array): Promise<void> {
+    if (this.#finished) return Promise.resolve();
+    this.#input.push(bytes.slice());
+    const done = new Promise<void>((resolve) => this.#inputDone.push(resolve));
+    this.#pump();
+    return done;
+  }
+
+  /** Hands waiting input to the UART as far as it has room. */
+  #pump(): void {
+    if (this.#finished || this.#input.length === 0) return;
+    const { lock, com1 } = this.#machine;
+    // The processor that holds the lock may be waiting for the console to be taken.
+    while (!lock.tryAcquire()) this.#drain();
+    try {
+      while (this.#input.length > 0 && com1.rxSpace() > 0) {
+        const first = this.#input[0] as Uint8Array;
+        const accepted = com1.receive(first);
+        if (accepted === first.length) this.#input.shift();
+        else this.#input[0] = first.subarray(accepted);
+        if (accepted === 0) break;
+      }
+    } finally {
+      lock.release();
+    }
+    if (this.#input.length === 0) for (const done of this.#inputDone.splice(0)) done();
+    else {
+      // receiverReady is a hint; a slow look makes sure.
+      clearTimeout(this.#inputTimer);
+      this.#inputTimer = setTimeout(() => {
+        this.#pump();
+      }, 20);
+    }
+  }
+
+  // ---- state ------------------------------------------------------------------------------------------------------------------
+
+  async save(): Promise<Uint8Array> {
+    const { config, arena, memory, clock, control } = this.#machine;
+    if (this.#finished && !this.#limitReached) throw new ViridianError('wrongState', 'the partition has stopped: there is nothing to save');
+    if (!this.#limitReached && Atomics.load(control.wanted, 0) === Run.RUNNING)
+      throw new ViridianError('wrongState', 'the partition is running: pause it before saving it');
+    await this.#allIn(Run.PAUSED);
+    const pages: { gpa: number; bytes: Uint8Array }[] = [];
+    const base = ramBase(config.processors);
+    const words = new BigUint64Array(this.#memory.buffer, base, config.memory / 8);
+    for (let gpa = 0; gpa < config.memory; gpa += PAGE) {
+      const page = words.subarray(gpa / 8, (gpa + PAGE) / 8);
+      if (page.some((w) => w !== 0n)) pages.push({ gpa, bytes: memory.read(gpa, PAGE) });
+    }
+    return encodeSavedState({ config, time: clock.now(), structs: arena.save(), pages, plan: this.#plan }, zstandard);
+  }
+
+  async inspect(): Promise<InspectNode> {
+    return inspectMachine(this.#machine);
+  }
+
+  stats(): PartitionStats {
+    const { vps, processorControls } = this.#machine;
+    const sum = (f: (vp: (typeof vps)[number]) => bigint): bigint => vps.reduce((n, vp) => n + f(vp), 0n);
+    return {
+      instructions: sum((vp) => vp.retired),
+      busySeconds: processorControls.reduce((n, c) => n + (c.busy[0] as number), 0) / 1e6,
+      counters: {
+        blockLookups: sum((vp) => vp.blockLookups),
+        tlbMisses: sum((vp) => vp.tlbMisses),
+        faults: sum((vp) => vp.faults),
+      },
+    };
+  }
+}
