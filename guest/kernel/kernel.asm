@@ -7,8 +7,9 @@
 %include "macros.inc"
 
 section .text vstart=LOAD_ADDRESS
-section .rodata follows=.text vfollows=.text align=16
-section .low follows=.rodata vstart=LOW_ADDRESS align=16
+section .rodata follows=.text vfollows=.text align=16 valign=16
+section .data follows=.rodata vfollows=.rodata align=16 valign=16
+section .low follows=.data vstart=LOW_ADDRESS align=16
 low_image equ LOAD_ADDRESS + section..low.start
 section .low
 low_start:

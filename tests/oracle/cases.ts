@@ -112,6 +112,8 @@ export class CaseMaker {
       code.push(...bytes);
       if (i < cells.length - 1 && cell.form.options.undefined) code.push(...REDEFINE_FLAGS);
     });
+    // A return to compatibility mode loads ESP alone.
+    if (mode !== 64) this.#gprs[RSP] = BigInt.asUintN(32, this.#gprs[RSP] as bigint);
     const fx = cells.some(usesFx) ? this.#newFx() : (this.#fxPool[random.below(FX_POOL)] as Uint8Array);
     return {
       mode,
@@ -405,7 +407,7 @@ export class CaseMaker {
     const far = BigInt(random.u32()) << BigInt(random.below(33));
     this.#set(RCX, random.oneIn(16) ? far : BigInt(random.below(random.oneIn(4) ? 2000 : 40)));
     if (!long) this.#gprs[RCX] = BigInt.asUintN(32, this.#gprs[RCX] as bigint);
-    if (cell.repeat !== 'none' && random.oneIn(2)) {
+    if (random.oneIn(2)) {
       // The same bytes everywhere, so that comparisons go on.
       const bytes = new Uint8Array(256).fill(random.below(4));
       this.#patch(from - 64n, bytes);

@@ -10,8 +10,8 @@ import {
   RunResult,
 } from '../../src/hypervisor/interpreter/interpreter.ts';
 import { PAGE, PAGE_MAP, PageFlag, ramBase, vpArea } from '../../src/hypervisor/memory/layout.ts';
-import { Attribute, Flag, Segment, VpState } from '../../src/hypervisor/vp/state.ts';
-import type { SystemOperation } from '../../src/hypervisor/x86/system/context.ts';
+import { Attribute, Flag, Segment, Vector, VpState } from '../../src/hypervisor/vp/state.ts';
+import { raise, type SystemContext, type SystemOperation } from '../../src/hypervisor/x86/system/context.ts';
 import { Cr0, Cr4, Efer, updateMode } from '../../src/hypervisor/x86/system/mode.ts';
 import { operations as systemOperations } from '../../src/hypervisor/x86/system/operations.ts';
 import {
@@ -51,10 +51,7 @@ const CR4 = Cr4.PSE | Cr4.PAE | Cr4.PGE | Cr4.OSFXSR | Cr4.OSXMMEXCPT | Cr4.FSGS
 /** A case left what the comparison covers: the operation it came to is named by `message`. */
 class OutsideError extends Error {}
 
-/**
- * System operations that are not compared: `true` all of them that are not listed as comparable. What these do at CPL 3
- * depends on the case alone.
- */
+/** System operations whose outcome at CPL 3 depends on the case alone; one that comes to another is inconclusive. */
 const COMPARABLE_OPERATIONS = new Set(['updateMode', 'rdmsr', 'wrmsr', 'readCr', 'writeCr', 'readDr', 'writeDr']);
 
 const W = (name: Parameters<typeof VpState.offset>[0]): number => VpState.offset(name) >> 2;
@@ -127,7 +124,7 @@ export class InterpretedProcessor {
   /** Why the last case came to `refused`. */
   outside = '';
 
-  constructor(options: { module?: InterpreterModule; selectors?: Selectors } = {}) {
+  constructor(options: { module?: InterpreterModule | undefined; selectors?: Selectors } = {}) {
     const base = ramBase(1);
     const pages = (base + RAM_SIZE) / 0x10000;
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
@@ -444,7 +441,13 @@ export class InterpretedProcessor {
   }
 }
 
+/** INT3 ends a case where the filler stands, as any fault does. */
+function breakpoint(context: SystemContext): never {
+  return raise(context, Vector.BP);
+}
+
 function operationFor(name: string): SystemOperation {
+  if (name === 'int3') return breakpoint;
   const operation = (systemOperations as Readonly<Record<string, SystemOperation>>)[name];
   if (operation && COMPARABLE_OPERATIONS.has(name)) return operation;
   return () => {

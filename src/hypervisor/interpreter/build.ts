@@ -302,7 +302,8 @@ const lookup: HelperDefinition = {
           raise(Vector.GP, 0);
         });
         const access = f.select(mode.and(Mode.USER), Access.USER | Access.FETCH, Access.FETCH);
-        const gpa = f.call1(helper('walk'), vp, tag, access);
+        // By the address itself, which is what CR2 gets.
+        const gpa = f.call1(helper('walk'), vp, linear, access).and(-4096);
         const backed = f.call1(helper('page_entry'), gpa);
         // Nothing backs the page: fetching reads all ones, which is no instruction.
         f.if(backed.and(PageFlag.PRESENT).eqz(), () => {

@@ -7,6 +7,7 @@ import * as move from './semantics/integer-move.ts';
 import * as muldiv from './semantics/integer-muldiv.ts';
 import * as shift from './semantics/integer-shift.ts';
 import * as fxsave from './semantics/fxsave.ts';
+import * as sse from './semantics/sse.ts';
 import * as system from './semantics/system.ts';
 import * as x87 from './semantics/x87.ts';
 import { helpers as floatHelpers } from './softfloat/operations.ts';
@@ -23,6 +24,7 @@ export const forms: readonly Form[] = makeForms([
   ...system.rows,
   ...x87.rows,
   ...fxsave.rows,
+  ...sse.rows,
 ]);
 
 export const helperDefinitions: readonly HelperDefinition[] = [
@@ -30,4 +32,5 @@ export const helperDefinitions: readonly HelperDefinition[] = [
   ...strings.helpers,
   ...floatHelpers,
   ...x87Helpers,
+  ...sse.helpers,
 ];

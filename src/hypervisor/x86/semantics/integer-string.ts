@@ -28,10 +28,9 @@ function advance(s: Semantics, register: number): void {
 }
 
 /**
- * Runs `element` RCX times where a repeat prefix stands, looking for interrupts between elements; `stop` ends the run
- * early. Each element is complete before the next begins, so the instruction can be taken up again anywhere.
+ * Runs `element` RCX times where a repeat prefix stands, looking for interrupts between elements. Each element is complete before the next begins, so the instruction can be taken up again anywhere.
  */
-function repeated(s: Semantics, element: () => void, stop?: () => Value): void {
+function repeated(s: Semantics, element: () => void): void {
   const { f } = s;
   if (s.repeat === 'none') {
     element();
@@ -42,7 +41,6 @@ function repeated(s: Semantics, element: () => void, stop?: () => Value): void {
       f.brIf(done, s.addressReg(RCX).eqz());
       element();
       s.setAddressReg(RCX, s.truncateAddress(s.addressReg(RCX).sub(1)));
-      if (stop) f.brIf(done, stop());
       f.brIf(done, s.addressReg(RCX).eqz());
       f.if(s.state('attention'), () => {
         s.again();
@@ -81,31 +79,58 @@ const lods: SemanticFunction = (s) => {
   });
 };
 
-/** CMPS and SCAS go on while ZF is 1 (REPE) or 0 (REPNE). */
-function comparing(element: (s: Semantics) => void): SemanticFunction {
+/**
+ * CMPS and SCAS go on while the operands are equal (REPE) or differ (REPNE). The flags change when the instruction is
+ * done or is interrupted; a fault leaves them as they were (SDM vol. 2, "REP").
+ */
+function comparing(operands: (s: Semantics) => readonly [Value, Value], registers: readonly number[]): SemanticFunction {
   return (s) => {
-    repeated(
-      s,
-      () => {
-        element(s);
-      },
-      () => (s.repeat === 'rep' ? s.flag('ZF').eqz() : s.flag('ZF')),
-    );
+    const { f } = s;
+    const element = (): readonly [Value, Value] => {
+      const pair = operands(s);
+      for (const register of registers) advance(s, register);
+      return pair;
+    };
+    const compare = (a: Value, b: Value): void => {
+      s.flagsSub(a, b, a.sub(b));
+    };
+    if (s.repeat === 'none') {
+      compare(...element());
+      return;
+    }
+    f.block((nothing) => {
+      f.brIf(nothing, s.addressReg(RCX).eqz());
+      const a = f.variable('i64', 0);
+      const b = f.variable('i64', 0);
+      f.block((done) => {
+        f.loop((next) => {
+          const [left, right] = element();
+          a.set(left);
+          b.set(right);
+          s.setAddressReg(RCX, s.truncateAddress(s.addressReg(RCX).sub(1)));
+          const equal = a.get().eq(b.get());
+          f.brIf(done, s.repeat === 'rep' ? equal.eqz() : equal);
+          f.brIf(done, s.addressReg(RCX).eqz());
+          f.if(s.state('attention'), () => {
+            compare(a.get(), b.get());
+            s.again();
+          });
+          f.br(next);
+        });
+      });
+      compare(a.get(), b.get());
+    });
   };
 }
-const cmps = comparing((s) => {
-  const a = source(s);
-  const b = s.loadLinear(destinationLinear(s, 'read'), s.size);
-  s.flagsSub(a, b, a.sub(b));
-  advance(s, RSI);
-  advance(s, RDI);
-});
-const scas = comparing((s) => {
-  const a = s.reg(RAX);
-  const b = s.loadLinear(destinationLinear(s, 'read'), s.size);
-  s.flagsSub(a, b, a.sub(b));
-  advance(s, RDI);
-});
+/** Of two operands that fault, processors report the one at rDI. */
+const cmps = comparing(
+  (s) => {
+    const b = s.loadLinear(destinationLinear(s, 'read'), s.size);
+    return [source(s), b];
+  },
+  [RSI, RDI],
+);
+const scas = comparing((s) => [s.reg(RAX), s.loadLinear(destinationLinear(s, 'read'), s.size)], [RDI]);
 
 /** A helper moves whole runs; it returns 1 where it stopped for an interrupt with elements left. */
 function bulk(s: Semantics, helper: string, sourceBase: Value): void {

@@ -4,6 +4,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { type Case, DATA_ADDRESS, DATA_SIZE, FX_SIZE, fillPattern } from '../../../../tests/oracle/native/protocol.ts';
 import { NativeProcessor } from '../../../../tests/oracle/native/runner.ts';
 import type { Form } from '../form.ts';
+import { helpers as floatHelpers } from '../softfloat/operations.ts';
 import { HandlerBench } from './native.fixture.ts';
 import { helpers, rows } from './sse.ts';
 
@@ -142,7 +143,7 @@ function makeCase(form: Form, memory: boolean, count: number): Case {
 }
 
 describe.skipIf(!started.available)(`MMX to SSE4.2 on this processor${reason}`, () => {
-  const bench = new HandlerBench(rows, helpers);
+  const bench = new HandlerBench(rows, [...floatHelpers, ...helpers]);
   const pattern = new Uint8Array(DATA_SIZE);
   fillPattern(1, new Uint32Array(pattern.buffer));
   const exact = bench.forms.filter((form) => form.options.undefined !== 'APPROXIMATE');
@@ -195,7 +196,7 @@ describe.skipIf(!started.available)(`MMX to SSE4.2 on this processor${reason}`, 
 });
 
 describe('SSE and MMX state', () => {
-  const bench = new HandlerBench(rows, helpers);
+  const bench = new HandlerBench(rows, [...floatHelpers, ...helpers]);
   const EM = 4n;
   const TS = 8n;
   const OSFXSR = 0x200n;

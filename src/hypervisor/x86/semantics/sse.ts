@@ -1,7 +1,9 @@
-/** All of MMX, SSE, SSE2, SSE3, SSSE3, SSE4.1 and SSE4.2 as one list of rows, and the helpers they call. */
+/**
+ * All of MMX, SSE, SSE2, SSE3, SSSE3, SSE4.1 and SSE4.2 as one list of rows, and the helpers they
+ * call beyond those of softfloat/operations.ts.
+ */
 import type { Row } from '../form.ts';
 import type { HelperDefinition } from '../library.ts';
-import { helpers as floatHelpers } from '../softfloat/operations.ts';
 import { packedHelpers } from '../softfloat/packed.ts';
 import { rows as mmx } from './mmx.ts';
 import { rows as arithmetic } from './sse-arithmetic.ts';
@@ -23,4 +25,4 @@ export const rows: readonly Row[] = [
   ...mmx,
 ];
 
-export const helpers: readonly HelperDefinition[] = [...floatHelpers, ...packedHelpers, ...stringHelpers];
+export const helpers: readonly HelperDefinition[] = [...packedHelpers, ...stringHelpers];

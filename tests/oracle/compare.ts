@@ -1,0 +1,174 @@
+// What counts as a divergence between the native processor and ours. Everything that a case can see is compared; what the
+// manuals leave undefined or to the vendor, and what a kernel between us and the processor changes, is listed here, and
+// nothing else is excused. SDM: Intel Software Developer's Manual; APM: AMD64 Architecture Programmer's Manual.
+//
+// | excused                           | why                                                                              |
+// |-----------------------------------|----------------------------------------------------------------------------------|
+// | flags in a form's `undefined`     | SDM vol. 2, the instruction's "Flags Affected"                                   |
+// | RFLAGS.RF                         | set in the image that an exception saves: SDM vol. 3, "Instruction-Breakpoint"   |
+// | MXCSR_MASK                        | a property of the processor: SDM vol. 1, 11.6.6                                  |
+// | FOP, FIP, FDP                     | when they are stored is the processor's choice: SDM vol. 1, 8.1.8, 8.1.9;        |
+// |                                   | CPUID.7.0:EBX bits 6 and 13; APM vol. 2, "x87 Environment"                       |
+// | bits 127:80 of x87 registers      | reserved in an FXSAVE image: SDM vol. 1, 10.5.1                                  |
+// | P in the error code of a #PF      | the kernel reports its own half of the address space as present                  |
+// |   in the kernel's half            |                                                                                  |
+// | ESP bits 31:16 in 16-bit mode     | not loaded by IRET to a 16-bit stack: see protocol.ts                            |
+// | #AC or #PF, which comes first     | an access that is unaligned and not mapped: SDM vol. 3, 6.9 leaves the order of  |
+// |                                   | faults of one class to the processor                                             |
+
+import { Flag } from '../../src/hypervisor/vp/state.ts';
+import type { Capabilities } from './native/capabilities.ts';
+import { type Case, FX_SIZE, type Result } from './native/protocol.ts';
+
+const FLAG_BITS: Readonly<Record<string, number>> = {
+  CF: Flag.CF,
+  PF: Flag.PF,
+  AF: Flag.AF,
+  ZF: Flag.ZF,
+  SF: Flag.SF,
+  OF: Flag.OF,
+};
+const GPR_NAMES = 'RAX RCX RDX RBX RSP RBP RSI RDI R8 R9 R10 R11 R12 R13 R14 R15'.split(' ');
+const RSP = 4;
+/** Of the lower half, a program cannot have the last page. */
+const KERNEL_HALF = 0x7fff_ffff_f000n;
+const FX_MXCSR_MASK = 7;
+const FX_ST0 = 8;
+const FX_XMM0 = 40;
+
+/** Mask of the flags that a form's `undefined` names. */
+export function undefinedFlags(names: string | undefined): number {
+  let mask = 0;
+  for (const name of (names ?? '').split(' ')) mask |= FLAG_BITS[name] ?? 0;
+  return mask;
+}
+
+export interface CompareOptions {
+  /** RFLAGS bits that the last instruction leaves undefined. */
+  readonly undefinedFlags: number;
+  readonly capabilities?: Capabilities;
+}
+
+/** Whether a result says nothing: what the kernel or the native processor's own workings came into. */
+export function isInconclusive(native: Result): boolean {
+  return (
+    native.outcome === 'refused' ||
+    native.outcome === 'syscall' ||
+    native.outcome === 'killed' ||
+    native.outcome === 'timeout'
+  );
+}
+
+/** Differences in words, native value first; none where the results agree. */
+export function compare(c: Case, native: Result, ours: Result, options: CompareOptions): string[] {
+  const differences: string[] = [];
+  const add = (what: string, theirs: unknown, mine: unknown) =>
+    differences.push(`${what}: processor ${text(theirs)}, Viridian ${text(mine)}`);
+  if (native.outcome !== ours.outcome || native.vector !== ours.vector) {
+    if (isEitherOrder(c, native, ours)) return differences;
+    add('outcome', describe(native), describe(ours));
+    return differences;
+  }
+  compareFault(native, ours, add);
+  if (native.rip !== ours.rip) add('RIP', native.rip, ours.rip);
+  const ignored = Flag.RF | (native.outcome === 'completed' ? options.undefinedFlags : 0);
+  if ((native.rflags ^ ours.rflags) & ~ignored) add('RFLAGS', flagText(native.rflags), flagText(ours.rflags));
+  compareRegisters(c, native, ours, add);
+  compareFx(native.fx, ours.fx, add);
+  for (let i = 0; i < 6; i++)
+    if (native.segments[i] !== ours.segments[i]) add(`segment ${i}`, native.segments[i], ours.segments[i]);
+  if (c.mode === 64 && native.fsBase !== ours.fsBase) add('FS base', native.fsBase, ours.fsBase);
+  if (c.mode === 64 && native.gsBase !== ours.gsBase) add('GS base', native.gsBase, ours.gsBase);
+  compareChanges(native, ours, add);
+  return differences;
+}
+
+type Add = (what: string, native: unknown, ours: unknown) => void;
+
+/** Alignment is checked on linear addresses, present pages looked for behind them; processors do either first. */
+function isEitherOrder(c: Case, native: Result, ours: Result): boolean {
+  if ((c.rflags & Flag.AC) === 0 || native.outcome !== 'exception' || ours.outcome !== 'exception') return false;
+  return (native.vector === 14 && ours.vector === 17) || (native.vector === 17 && ours.vector === 14);
+}
+
+function compareFault(native: Result, ours: Result, add: Add): void {
+  const hidden = native.vector === 14 && native.cr2 >= KERNEL_HALF ? 1 : 0;
+  if ((native.errorCode ^ ours.errorCode) & ~hidden) add('error code', native.errorCode, ours.errorCode);
+  if (native.cr2 !== ours.cr2) add('CR2', native.cr2, ours.cr2);
+}
+
+function compareRegisters(c: Case, native: Result, ours: Result, add: Add): void {
+  const a = words(native.gprs);
+  const b = words(ours.gprs);
+  for (let i = 0; i < 32; i++) {
+    if (a[i] === b[i]) continue;
+    const register = i >> 1;
+    if (c.mode === 16 && register === RSP && (i & 1 || (((a[i] as number) ^ (b[i] as number)) & 0xffff) === 0)) continue;
+    add(GPR_NAMES[register] as string, native.gprs[register], ours.gprs[register]);
+    i |= 1;
+  }
+}
+
+function compareFx(native: Uint8Array, ours: Uint8Array, add: Add): void {
+  const a = words(native);
+  const b = words(ours);
+  for (let i = 0; i < FX_SIZE / 4; i++) {
+    const difference = ((a[i] as number) ^ (b[i] as number)) & fxMask(i);
+    if (difference === 0) continue;
+    if (i === 0) {
+      if (difference & 0xffff) add('FCW', (a[0] as number) & 0xffff, (b[0] as number) & 0xffff);
+      if (difference >>> 16) add('FSW', (a[0] as number) >>> 16, (b[0] as number) >>> 16);
+    } else if (i === 1) add('tags', (a[1] as number) & 0xff, (b[1] as number) & 0xff);
+    else if (i === 6) add('MXCSR', a[6], b[6]);
+    else {
+      const name = i < FX_XMM0 ? `ST${(i - FX_ST0) >> 2}` : `XMM${(i - FX_XMM0) >> 2}`;
+      const first = i & ~3;
+      add(name, vector(a, first, i < FX_XMM0), vector(b, first, i < FX_XMM0));
+      i |= 3;
+    }
+  }
+}
+
+function fxMask(word: number): number {
+  if (word === 0) return ~0;
+  if (word === 1) return 0xff;
+  if (word < 6 || word === FX_MXCSR_MASK) return 0;
+  if (word >= FX_ST0 && word < FX_XMM0) return (word & 3) === 3 ? 0 : (word & 3) === 2 ? 0xffff : ~0;
+  return ~0;
+}
+
+function compareChanges(native: Result, ours: Result, add: Add): void {
+  if (native.changes.length === 0 && ours.changes.length === 0) return;
+  const mine = new Map(ours.changes.map((change) => [change.offset, change.value]));
+  for (const { offset, value } of native.changes) {
+    if (mine.get(offset) !== value) add(`data+${offset.toString(16)}h`, value, mine.get(offset) ?? 'unchanged');
+    mine.delete(offset);
+  }
+  for (const [offset, value] of mine) add(`data+${offset.toString(16)}h`, 'unchanged', value);
+}
+
+function words(array: Uint8Array | BigUint64Array): Uint32Array {
+  return new Uint32Array(array.buffer, array.byteOffset, array.byteLength >> 2);
+}
+
+function vector(a: Uint32Array, first: number, isX87: boolean): string {
+  const hex = (i: number) => ((a[first + i] as number) >>> 0).toString(16).padStart(8, '0');
+  if (isX87) return `${((a[first + 2] as number) & 0xffff).toString(16).padStart(4, '0')}:${hex(1)}${hex(0)}`;
+  return `${hex(3)}_${hex(2)}_${hex(1)}_${hex(0)}`;
+}
+
+function text(value: unknown): string {
+  return typeof value === 'bigint' || typeof value === 'number' ? `${value.toString(16)}h` : String(value);
+}
+
+export function flagText(rflags: number): string {
+  const names: readonly (readonly [string, number])[] = Object.entries(Flag);
+  const set = names.filter(([name, bit]) => name !== 'IOPL' && name !== 'IF' && name !== 'RF' && rflags & bit);
+  return set.map(([name]) => name).join(' ') || '-';
+}
+
+export function describe(result: Result): string {
+  if (result.outcome !== 'exception') return result.outcome;
+  const details = result.vector === 14 ? ` address ${result.cr2.toString(16)}h` : '';
+  return `exception ${result.vector} (error code ${result.errorCode.toString(16)}h${details})`;
+}

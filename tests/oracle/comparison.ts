@@ -1,0 +1,184 @@
+// Runs generated cases on the native processor and on ours and collects what differs.
+
+import type { InterpreterModule } from '../../src/hypervisor/interpreter/interpreter.ts';
+import type { Form } from '../../src/hypervisor/x86/form.ts';
+import { forms } from '../../src/hypervisor/x86/table.ts';
+import { CaseMaker, type GeneratedCase, isTransfer, type Piece } from './cases.ts';
+import { compare, isInconclusive, undefinedFlags } from './compare.ts';
+import { type Cell, cellsOf, exclusion } from './forms.ts';
+import { Random } from './generate.ts';
+import { InterpretedProcessor, type Selectors } from './interpreted.ts';
+import { type Case, FX_SIZE, type Mode, type Result } from './native/protocol.ts';
+import type { NativeProcessor } from './native/runner.ts';
+
+const BATCH = 512;
+
+export interface Divergence {
+  readonly case: GeneratedCase;
+  readonly native: Result;
+  readonly ours: Result;
+  readonly differences: readonly string[];
+}
+
+export interface ComparisonOptions {
+  readonly native: NativeProcessor;
+  readonly seed: number;
+  /** Regular expression that the whole mnemonic matches; all of them without. */
+  readonly mnemonic?: RegExp | undefined;
+  readonly modes?: readonly Mode[] | undefined;
+  /** Most instructions in a case. */
+  readonly length?: number;
+  /** Another interpreter than the usual one. */
+  readonly module?: InterpreterModule | undefined;
+}
+
+export class Comparison {
+  readonly cells: readonly Cell[];
+  /** Forms that are left out, and why. */
+  readonly excluded: ReadonlyMap<Form, string>;
+  /** Conclusive runs of each cell. */
+  readonly runs: Uint32Array;
+  instructions = 0;
+  cases = 0;
+  /** Cases that say nothing, by reason. */
+  readonly inconclusive = new Map<string, number>();
+  readonly #native: NativeProcessor;
+  readonly #ours: InterpretedProcessor;
+  readonly #random: Random;
+  readonly #maker: CaseMaker;
+  readonly #length: number;
+  readonly #indices: Map<Cell, number>;
+  /** Cells of each mode that can stand anywhere in a sequence. */
+  readonly #middle = new Map<Mode, Cell[]>();
+  readonly #undefined = new Map<Form, number>();
+  #next = 0;
+
+  private constructor(options: ComparisonOptions, selectors: Selectors) {
+    const capabilities = options.native.capabilities();
+    const available: readonly Mode[] = capabilities.compatibilityMode ? [64, 32] : [64];
+    const modes = (options.modes ?? available).filter((mode) => mode === 64 || capabilities.compatibilityMode);
+    const excluded = new Map<Form, string>();
+    const cells: Cell[] = [];
+    for (const form of forms) {
+      if (options.mnemonic && !options.mnemonic.test(form.mnemonic)) continue;
+      const reason = exclusion(form, capabilities);
+      if (reason) excluded.set(form, reason);
+      else cells.push(...cellsOf(form, modes));
+      this.#undefined.set(form, undefinedFlags(form.options.undefined));
+    }
+    this.#native = options.native;
+    this.cells = cells;
+    this.excluded = excluded;
+    this.runs = new Uint32Array(cells.length);
+    this.#indices = new Map(cells.map((cell, i) => [cell, i]));
+    this.#length = options.length ?? 1;
+    for (const mode of modes)
+      this.#middle.set(
+        mode,
+        cells.filter((cell) => cell.mode === mode && !isTransfer(cell)),
+      );
+    this.#random = new Random(options.seed);
+    this.#maker = new CaseMaker(this.#random);
+    this.#ours = new InterpretedProcessor({ selectors, module: options.module });
+  }
+
+  static async start(options: ComparisonOptions): Promise<Comparison> {
+    return new Comparison(options, await learnSelectors(options.native));
+  }
+
+  #make(): GeneratedCase {
+    const last = this.cells[this.#next++ % this.cells.length] as Cell;
+    const cells = [last];
+    if (this.#length > 1) {
+      const middle = this.#middle.get(last.mode) as Cell[];
+      const count = 1 + this.#random.below(this.#length - 1);
+      for (let i = 0; i < count && middle.length > 0; i++) cells.unshift(this.#random.pick(middle));
+    }
+    return this.#maker.make(cells);
+  }
+
+  /** Runs at least so many instructions; `onDivergence` is told each case that differs. */
+  async run(instructions: number, onDivergence: (d: Divergence) => void, onProgress?: () => void): Promise<void> {
+    const end = this.instructions + instructions;
+    let batch = this.#batch(end);
+    while (batch.length > 0) {
+      const running = this.#native.run(batch);
+      // The native processor has its first cases once this thread waits; the next ones are made meanwhile.
+      const following = this.#batch(end);
+      const results = await running;
+      batch.forEach((c, i) => {
+        const divergence = this.#judge(c, results[i] as Result);
+        if (divergence) onDivergence(divergence);
+      });
+      onProgress?.();
+      batch = following;
+    }
+  }
+
+  #batch(end: number): GeneratedCase[] {
+    const batch: GeneratedCase[] = [];
+    while (batch.length < BATCH && this.instructions < end) {
+      const c = this.#make();
+      this.instructions += c.pieces.length;
+      this.cases++;
+      batch.push(c);
+    }
+    return batch;
+  }
+
+  /** Runs a case on our side and compares. */
+  #judge(c: GeneratedCase, native: Result): Divergence | undefined {
+    if (isInconclusive(native)) {
+      this.#skip(native.outcome);
+      return undefined;
+    }
+    const ours = this.#ours.run(c);
+    if (ours.outcome === 'refused') {
+      this.#skip(this.#ours.outside);
+      return undefined;
+    }
+    for (const piece of c.pieces) {
+      const index = this.#indices.get(piece.cell);
+      if (index !== undefined) (this.runs[index] as number)++;
+    }
+    const last = c.pieces.at(-1) as Piece;
+    const differences = compare(c, native, ours, { undefinedFlags: this.#undefined.get(last.cell.form) ?? 0 });
+    return differences.length > 0 ? { case: c, native, ours, differences } : undefined;
+  }
+
+  #skip(reason: string): void {
+    this.inconclusive.set(reason, (this.inconclusive.get(reason) ?? 0) + 1);
+  }
+
+  /** Runs one case on both; for making a case smaller. */
+  async tryCase(c: GeneratedCase): Promise<Divergence | undefined> {
+    const [native] = await this.#native.run([c]);
+    return this.#judge(c, native as Result);
+  }
+}
+
+/** Initial selectors of each mode, from a case that does nothing. */
+export async function learnSelectors(native: NativeProcessor): Promise<Selectors> {
+  const modes: readonly Mode[] = native.capabilities().compatibilityMode ? [64, 32, 16] : [64];
+  const fx = new Uint8Array(FX_SIZE);
+  const view = new DataView(fx.buffer);
+  view.setUint16(0, 0x37f, true);
+  view.setUint32(24, 0x1f80, true);
+  const cases = modes.map(
+    (mode): Case => ({
+      mode,
+      end: 'breakpoint',
+      code: Uint8Array.of(0x90),
+      codeOffset: 0,
+      gprs: new BigUint64Array(16),
+      rflags: 2,
+      fx,
+      fsBase: 0n,
+      gsBase: 0n,
+      seed: 0,
+      patches: [],
+    }),
+  );
+  const results = await native.run(cases);
+  return Object.fromEntries(modes.map((mode, i) => [mode, results[i]?.segments ?? []]));
+}
