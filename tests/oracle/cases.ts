@@ -107,10 +107,13 @@ export class CaseMaker {
     cells.forEach((cell, i) => {
       const ip = CODE_ADDRESS + codeOffset + code.length;
       const bytes = this.#instruction(cell, ip, i === 0, CODE_ADDRESS + codeOffset);
-      if (codeOffset + code.length + bytes.length > CODE_SIZE) return;
+      const room = CODE_SIZE - codeOffset - code.length;
+      // An instruction that ends where nothing is mapped cannot be fetched.
+      if (bytes.length > room) bytes.length = room;
+      if (room === 0) return;
       pieces.push({ cell, offset: code.length, length: bytes.length });
       code.push(...bytes);
-      if (i < cells.length - 1 && cell.form.options.undefined) code.push(...REDEFINE_FLAGS);
+      if (i < cells.length - 1 && cell.form.options.undefined && room > 20) code.push(...REDEFINE_FLAGS);
     });
     // A return to compatibility mode loads ESP alone.
     if (mode !== 64) this.#gprs[RSP] = BigInt.asUintN(32, this.#gprs[RSP] as bigint);
@@ -144,7 +147,7 @@ export class CaseMaker {
   #codeOffset(cells: readonly Cell[]): number {
     const random = this.#random;
     if (random.oneIn(50)) return PAGE - 1 - random.below(12);
-    if (random.oneIn(100)) return CODE_SIZE - 16 * cells.length;
+    if (random.oneIn(100)) return CODE_SIZE - 1 - random.below(8 * cells.length);
     return 0x100 + random.below(0xc00);
   }
 

@@ -452,11 +452,11 @@ export class InterpreterPort implements Semantics {
     f.store(storeName(bytes), host, value);
     commitIfBounced(f, vp, host, this.#context.helper);
   }
-  loadLinear(linear: Value, bytes: number): Value {
-    return this.#load(linear, bytes, this.f.i32(0));
+  loadLinear(linear: Value, bytes: number, through?: 'stack'): Value {
+    return this.#load(linear, bytes, this.f.i32(through ? STACK : 0));
   }
-  storeLinear(linear: Value, bytes: number, value: Term): void {
-    this.#store(linear, bytes, this.f.coerce(value, 'i64'), this.f.i32(0));
+  storeLinear(linear: Value, bytes: number, value: Term, through?: 'stack'): void {
+    this.#store(linear, bytes, this.f.coerce(value, 'i64'), this.f.i32(through ? STACK : 0));
   }
   loadLinearV(linear: Value): Value {
     return this.f.load('v128.load', this.f.call1(this.#context.helper('load_16'), this.#frame.vp, linear, 0));
@@ -466,8 +466,9 @@ export class InterpreterPort implements Semantics {
     this.f.store('v128.store', host, value);
     commitIfBounced(this.f, this.#frame.vp, host, this.#context.helper);
   }
-  probe(linear: Value, bytes: Term, access: 'read' | 'write'): void {
-    this.f.call(this.#context.helper('probe'), this.#frame.vp, linear, bytes, access === 'write' ? 2 : 0, 0);
+  probe(linear: Value, bytes: Term, access: 'read' | 'write', through?: 'stack'): void {
+    const stack = through ? STACK : 0;
+    this.f.call(this.#context.helper('probe'), this.#frame.vp, linear, bytes, access === 'write' ? 2 : 0, stack);
   }
 
   // ---- flags -------------------------------------------------------------------------------------------------------------------
@@ -639,18 +640,13 @@ export class InterpreterPort implements Semantics {
     if (this.#operand(n).kind !== 'J') throw new Error('target() takes a relative operand');
     return this.state('blockIp').add(this.f.load('i64.load', this.#frame.record(), Field.IMMEDIATE));
   }
-  jump(target: Value): void {
-    const { f } = this;
-    if (this.flat) {
-      const to = this.size === 2 ? target.zext(16) : target;
-      // Only an indirect or wildly relative jump can leave canonical space.
-      this.raiseIf(to.shl(16).shrS(16).ne(to), Vector.GP, 0);
-      this.setState('rip', to);
-    } else {
-      const to = this.size === 2 ? target.zext(16) : this.#wrapIp(target);
-      f.call(this.#context.helper('check_jump'), this.#frame.vp, to);
-      this.setState('rip', to);
-    }
+  jump(target: Value, commit?: () => void): void {
+    const to = this.size === 2 ? target.zext(16) : this.flat ? target : this.#wrapIp(target);
+    // Only an indirect or wildly relative jump can leave canonical space.
+    if (this.flat) this.raiseIf(to.shl(16).shrS(16).ne(to), Vector.GP, 0);
+    else this.f.call(this.#context.helper('check_jump'), this.#frame.vp, to);
+    commit?.();
+    this.setState('rip', to);
     this.#frame.ending.lookup();
     this.ended = true;
   }

@@ -411,7 +411,9 @@ const probe: HelperDefinition = {
   type: { params: ['i32', 'i64', 'i32', 'i32', 'i32'], results: [] },
   build(f, helper, context) {
     const [vp, linear, bytes, write, stack] = [f.param(0), f.param(1), f.param(2), f.param(3), f.param(4)];
-    checkAddress(f, vp, linear, f.i32(1), stack, context);
+    // What has the size of an operand is checked for alignment as one.
+    const operand = bytes.leU(8).and(bytes.popcnt().eq(1));
+    checkAddress(f, vp, linear, f.select(operand, bytes, f.i32(1)), stack, context);
     const access = userBit(f, vp).or(write);
     f.call(helper('walk'), vp, linear, access);
     f.if(linear.wrap().and(4095).add(bytes).gtU(4096), () => {

@@ -1,10 +1,10 @@
 /** Our decodings and iced-x86's, brought to one shape so that they can be compared. Only tests import this. */
 import {
-  CpuidFeature, Decoder as IcedDecoder, DecoderOptions, type Instruction as IcedInstruction, MemorySizeExt, Mnemonic, OpKind,
+  Code, CpuidFeature, Decoder as IcedDecoder, DecoderOptions, type Instruction as IcedInstruction, MemorySizeExt, Mnemonic, OpKind,
   Register as IcedRegister,
 } from 'iced-x86';
 import { Mode, Segment } from '../vp/state.ts';
-import type { Decoder, Instruction } from './decoder.ts';
+import type { Instruction } from './decoder.ts';
 import type { OperandForm } from './form.ts';
 
 export type Bitness = 16 | 32 | 64;
@@ -17,7 +17,7 @@ export interface Description {
   readonly registers: readonly string[];
   /** `base+index*scale+displacement` and segment, or `` without a memory operand. */
   readonly memory: string;
-  /** Bytes at the memory operand where both sides know it, else 0. */
+  /** Bytes at the memory operand where that side knows it, else 0. */
   readonly memoryBytes: number;
   readonly immediates: readonly bigint[];
 }
@@ -112,12 +112,19 @@ function ourMnemonic(i: Instruction): string {
   return RENAMED[mnemonic] ?? mnemonic.split(' ')[0] as string;
 }
 
-/** `end`: where the instruction ends, to resolve branches against. */
+/** Where strings, MASKMOVQ and XLAT find their memory: the segment and the width of the address register. */
+function ourImplicitMemory(i: Instruction): string {
+  const { mnemonic } = i.form;
+  if (!/^(MOVS|CMPS|LODS|OUTS)B?$|^MASKMOV|^XLAT$/.test(mnemonic) || (REPEATED.test(mnemonic) && i.form.operands.length)) return '';
+  return `${i.segment === Segment.FLAT ? 'flat' : SEGMENTS[i.segment]}:${8 << i.addressSize}`;
+}
+
 export function describeOurs(i: Instruction, bitness: Bitness): Description {
   const { operands } = i.form;
-  const registers: string[] = [];
+  // PUSH ES and the like.
+  const registers = i.form.mnemonic.split(' ').slice(1);
   const immediates: bigint[] = [];
-  let memory = '';
+  let memory = ourImplicitMemory(i);
   let memoryBytes = 0;
   const whole = (): bigint => (BigInt(i.immediateHigh) << 32n) | BigInt(i.immediate >>> 0);
   operands.forEach((o) => {
@@ -157,6 +164,9 @@ export function icedFeatures(i: IcedInstruction): string[] {
   return [...i.cpuidFeatures()].map((f) => featureNames.get(f) as string);
 }
 
+const codeNames = new Map<number, string>();
+for (const [name, value] of Object.entries(Code)) if (typeof value === 'number') codeNames.set(value, name);
+
 const memorySizes = new Map<number, number>();
 function sizeOfMemory(kind: number): number {
   let bytes = memorySizes.get(kind);
@@ -192,17 +202,55 @@ export function describeIced(i: IcedInstruction, bitness: Bitness): Description 
         const next = BigInt(i.length);
         const raw = base === 'RIP' || base === 'EIP' ? i.memoryDisplacement - next : i.memoryDisplacement;
         const displacement = BigInt.asUintN(8 * bytes, raw);
-        const segment = registerNames.get(i.memorySegment) as string;
-        const seg = bitness === 64 && segment !== 'FS' && segment !== 'GS' ? 'flat' : segment;
-        memory = `${seg}:${base === 'EIP' ? 'RIP' : base}+${index}*${index ? i.memoryIndexScale : 1}+${displacement.toString(16)}`;
+        if (i.mnemonic === Mnemonic.Xlatb) {
+          memory = icedImplicit(i, bitness, 8 * bytes);
+          break;
+        }
+        memory = `${icedSegment(i, bitness)}:${base === 'EIP' ? 'RIP' : base}+${index}*${index ? i.memoryIndexScale : 1}+${displacement.toString(16)}`;
         memoryBytes = sizeOfMemory(i.memorySize);
         break;
       }
+      case OpKind.MemorySegSI: case OpKind.MemorySegDI: memory = icedImplicit(i, bitness, 16); break;
+      case OpKind.MemorySegESI: case OpKind.MemorySegEDI: memory = icedImplicit(i, bitness, 32); break;
+      case OpKind.MemorySegRSI: case OpKind.MemorySegRDI: memory = icedImplicit(i, bitness, 64); break;
       default:
         if (kind >= OpKind.Immediate8 && kind <= OpKind.Immediate32to64) immediates.push(immediateOf(i, n, kind));
     }
   }
   return { mnemonic: icedMnemonic(i), length: i.length, registers, memory, memoryBytes, immediates };
+}
+
+function icedSegment(i: IcedInstruction, bitness: Bitness): string {
+  const segment = registerNames.get(i.memorySegment) as string;
+  return bitness === 64 && segment !== 'FS' && segment !== 'GS' ? 'flat' : segment;
+}
+function icedImplicit(i: IcedInstruction, bitness: Bitness, bits: number): string {
+  return `${icedSegment(i, bitness)}:${bits}`;
+}
+
+/** Operand size in bytes where iced-x86 has it in the name of its code only (`Enterq_imm16_imm8`, `Lgdt_m1632_16`), else 0. */
+export function icedCodeSize(i: IcedInstruction): number {
+  const name = codeNames.get(i.code) as string;
+  if (/^[LS][GI]dt_/.test(name)) return name.endsWith('_16') ? 2 : name.endsWith('64') ? 8 : 4;
+  const suffix = /^(?:Enter|Leave|Retn|Retf|Push|Pop)([wdq])(?:_[a-z]|_[C-S]S$|_imm|$)/.exec(name)?.[1];
+  return suffix ? { w: 2, d: 4, q: 8 }[suffix as 'w' | 'd' | 'q'] : 0;
+}
+
+const general = new Map<string, readonly [number: number, bytes: number]>();
+for (const bytes of [1, 2, 4, 8])
+  for (let n = 0; n < 16; n++) for (const rex of [false, true]) general.set(generalRegister(n, bytes, rex), [n, bytes]);
+
+/**
+ * Whether the registers are the same. Where the operand is narrower than its register (the source of MOVZX, of a move to a
+ * segment register), or a 32-bit result is zero-extended, iced-x86 names the wider register.
+ */
+export function sameRegisters(ours: readonly string[], iced: readonly string[], widened: boolean): boolean {
+  const same = (a: string, b: string): boolean => {
+    if (a === b) return true;
+    const [x, y] = [general.get(a), general.get(b)];
+    return widened && x !== undefined && y !== undefined && x[0] === y[0] && x[1] >= 2 && y[1] >= 2;
+  };
+  return ours.length === iced.length && ours.every((r, n) => same(r, iced[n] as string));
 }
 
 function immediateOf(i: IcedInstruction, n: number, kind: number): bigint {
@@ -220,24 +268,14 @@ function addressBytes(i: IcedInstruction, bitness: Bitness, base: string, index:
   return i.memoryDisplSize === 0 ? bitness / 8 : i.memoryDisplSize;
 }
 
-export class Oracle {
-  readonly #decoder: Decoder;
-  readonly #instruction: Instruction;
-  constructor(decoder: Decoder, instruction: Instruction) {
-    this.#decoder = decoder;
-    this.#instruction = instruction;
-  }
-
-  /** Decodes `bytes`, at least 16 of them, at address 0 on both sides. */
-  compare(bytes: Uint8Array, bitness: Bitness, visit: (iced: IcedInstruction, outcome: string, ours: Instruction) => void): void {
-    const outcome = this.#decoder.decode(bytes, 0, bytes.length, MODES[bitness], this.#instruction);
-    const iced = new IcedDecoder(bitness, bytes, ICED_OPTIONS);
-    const decoded = iced.decode();
-    try {
-      visit(decoded, outcome, this.#instruction);
-    } finally {
-      decoded.free();
-      iced.free();
-    }
+/** Decodes `bytes` (at least 16) at address 0 with iced-x86, and frees what that made. */
+export function withIced(bytes: Uint8Array, bitness: Bitness, visit: (instruction: IcedInstruction) => void): void {
+  const decoder = new IcedDecoder(bitness, bytes, ICED_OPTIONS);
+  const instruction = decoder.decode();
+  try {
+    visit(instruction);
+  } finally {
+    instruction.free();
+    decoder.free();
   }
 }

@@ -66,7 +66,7 @@ export class Decoder {
       for (let r = 0; r < (form.opcodeRegister ? 8 : 1); r++) add(form, form.opcode + r);
     // Most specific first: exact ModRM bytes, then mandatory prefixes, then REX.W constraints.
     const weight = (f: Form): number =>
-      (f.modrm ? (f.modrm[1] === 1 ? 16 : 8) : 0) + (f.prefix === 'any' ? 0 : f.prefix === 'none' ? 1 : 4) + (f.w === undefined ? 0 : 2) +
+      (f.modrm ? (f.modrm[1] === 1 ? 16 : 8) : 0) + (f.prefix === 'any' ? 0 : f.prefix === 'none' || f.prefix === 'notRepeat' ? 1 : 4) + (f.w === undefined ? 0 : 2) +
       (f.options.mode === 'only64' ? 1 : 0);
     for (const map of this.#candidates) for (const list of map) (list as Form[]).sort((a, b) => weight(b) - weight(a));
   }
@@ -126,6 +126,8 @@ export class Decoder {
       if (candidate.prefix !== 'any') {
         if (candidate.prefix === 'F3' || candidate.prefix === 'F2') {
           if (into.repeat !== (candidate.prefix === 'F3' ? 0xf3 : 0xf2)) continue;
+        } else if (candidate.prefix === 'notRepeat') {
+          if (into.repeat !== 0) continue;
         } else if (into.repeat !== 0 || operandPrefix !== (candidate.prefix === '66')) continue;
       }
       if (candidate.w !== undefined && candidate.w !== ((rex >> 3) & 1)) continue;

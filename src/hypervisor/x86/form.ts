@@ -5,7 +5,8 @@
  *
  * Encoding  `66 0F 38 10`, `F6 /0`, `D9 C0+i` (a ModRM byte in a range of eight), `0F 01 D0` (exactly that ModRM byte),
  *           `50+r` (register in the opcode). A leading 66, F3 or F2 is a mandatory prefix; `NP` says that none of the
- *           three may stand; without either, 66 is the operand-size prefix. `W0`/`W1`: REX.W must be clear/set.
+ *           three may stand, `NFx` that neither F3 nor F2 may; without these, 66 is the operand-size prefix and F3 and F2
+ *           mean nothing. `W0`/`W1`: REX.W must be clear/set.
  * Operands  separated by spaces. A trailing `=` marks an operand only written, `+` one read and written.
  *           E G R M I J Z S C D O A: general/ModRM as in appendix A; R means ModRM.rm must be a register, M memory.
  *           V W U: XMM (U: register only); P Q N: MMX (N: register only). Widths follow: b w d q v z y x(128) p(far).
@@ -69,7 +70,7 @@ export interface Form {
   readonly opcode: number;
   /** Register in the low three bits of the opcode. */
   readonly opcodeRegister: boolean;
-  readonly prefix: 'any' | 'none' | '66' | 'F3' | 'F2';
+  readonly prefix: 'any' | 'none' | 'notRepeat' | '66' | 'F3' | 'F2';
   readonly w: 0 | 1 | undefined;
   readonly hasModrm: boolean;
   /** ModRM.reg constraint. */
@@ -117,6 +118,7 @@ function parse(row: Row, id: number): Form {
   let modrm: [number, number] | undefined;
   tokens.forEach((token, i) => {
     if (token === 'NP') prefix = 'none';
+    else if (token === 'NFx') prefix = 'notRepeat';
     else if ((token === '66' || token === 'F3' || token === 'F2') && i === 0 && tokens.length > 1 && tokens[1] !== '/r') prefix = token;
     else if (token === 'W0' || token === 'W1') w = token === 'W1' ? 1 : 0;
     else if (/^\/[0-7]$/.test(token)) digit = Number(token[1]);

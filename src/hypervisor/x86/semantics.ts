@@ -104,13 +104,13 @@ export interface Semantics {
   stateAddress(field: string): Value;
 
   // ---- memory by linear address ---------------------------------------------------------------------------------------------
-  /** Loads 1, 2, 4 or 8 bytes at a linear address: i64, zero-extended. Raises #PF, #GP. */
-  loadLinear(linear: Value, bytes: number): Value;
-  storeLinear(linear: Value, bytes: number, value: Term): void;
+  /** Loads 1, 2, 4 or 8 bytes at a linear address: i64, zero-extended. Raises #PF, #GP (through the stack: #SS). */
+  loadLinear(linear: Value, bytes: number, through?: 'stack'): Value;
+  storeLinear(linear: Value, bytes: number, value: Term, through?: 'stack'): void;
   loadLinearV(linear: Value): Value;
   storeLinearV(linear: Value, value: Value): void;
   /** Checks `bytes` (<= 4096) at a linear address for reading or writing, without access. */
-  probe(linear: Value, bytes: Term, access: 'read' | 'write'): void;
+  probe(linear: Value, bytes: Term, access: 'read' | 'write', through?: 'stack'): void;
 
   // ---- flags ---------------------------------------------------------------------------------------------------------------
   /** Flags of r = a + b (+ carry); all six. Size is the operand size. */
@@ -143,8 +143,11 @@ export interface Semantics {
   next(): Value;
   /** RIP of this instruction. */
   current(): Value;
-  /** Near jump. The target is truncated to the operand size, and checked: canonical in 64-bit mode, within CS otherwise. */
-  jump(target: Value): void;
+  /**
+   * Near jump. The target is truncated to the operand size, and checked: canonical in 64-bit mode, within CS otherwise.
+   * `commit` is what the instruction does to the stack, once the target is known to be good.
+   */
+  jump(target: Value, commit?: () => void): void;
   /** The target of a relative branch operand. */
   target(n: number): Value;
   /** Jumps to the relative operand `n` where the condition holds. */

@@ -1,6 +1,7 @@
 /** Near control transfers: Intel SDM vol. 2, JMP, Jcc, CALL, RET, LOOPcc, JrCXZ. Far ones are in system.ts. */
+import type { Value } from '../../wasm/value.ts';
 import type { Row, SemanticFunction } from '../form.ts';
-import { CONDITIONS, Register } from '../semantics.ts';
+import { CONDITIONS, Register, type Semantics } from '../semantics.ts';
 
 const jmpRelative: SemanticFunction = (s) => {
   s.jump(s.target(0));
@@ -8,24 +9,32 @@ const jmpRelative: SemanticFunction = (s) => {
 const jmpIndirect: SemanticFunction = (s) => {
   s.jump(s.read(0));
 };
+/** The return address is stored before the target is looked at; RSP moves when both are good. */
+function call(s: Semantics, to: Value): void {
+  const rsp = s.reg(Register.RSP, 8).sub(s.size);
+  const offset = s.flat ? rsp : (s.helper('stack_offset', s.vp(), rsp)[0] as Value);
+  s.storeLinear(s.stackLinear(offset, 'write'), s.size, s.next(), 'stack');
+  s.jump(to, () => {
+    s.setStackPointer(rsp);
+  });
+}
 const callRelative: SemanticFunction = (s) => {
-  s.push(s.next());
-  s.jump(s.target(0));
+  call(s, s.target(0));
 };
 const callIndirect: SemanticFunction = (s) => {
-  const to = s.read(0);
-  s.push(s.next());
-  s.jump(to);
+  call(s, s.read(0));
 };
 const ret: SemanticFunction = (s) => {
   const to = s.top();
-  s.drop();
-  s.jump(to);
+  s.jump(to, () => {
+    s.drop();
+  });
 };
 const retImmediate: SemanticFunction = (s) => {
   const to = s.top();
-  s.drop(s.read(0).zext(16).add(s.size));
-  s.jump(to);
+  s.jump(to, () => {
+    s.drop(s.read(0).zext(16).add(s.size));
+  });
 };
 const jcc = CONDITIONS.map((_, code): SemanticFunction => (s) => {
   s.branch(s.condition(code), 0);

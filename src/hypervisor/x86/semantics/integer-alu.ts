@@ -118,11 +118,26 @@ const xadd: SemanticFunction = (s) => {
 const cmpxchg: SemanticFunction = (s) => {
   const source = s.read(1);
   const accumulator = s.reg(Register.RAX);
-  const old = s.modify(0, (a) => s.f.select(a.eq(accumulator), source, a));
+  if (s.isMemory(0)) {
+    const old = s.modify(0, (a) => s.f.select(a.eq(accumulator), source, a));
+    s.flagsSub(accumulator, old, accumulator.sub(old));
+    s.f.if(old.ne(accumulator), () => {
+      s.setReg(Register.RAX, old);
+    });
+    return;
+  }
+  // A register that is not replaced keeps its upper half.
+  const old = s.read(0);
   s.flagsSub(accumulator, old, accumulator.sub(old));
-  s.f.if(old.ne(accumulator), () => {
-    s.setReg(Register.RAX, old);
-  });
+  s.f.if(
+    old.eq(accumulator),
+    () => {
+      s.write(0, source);
+    },
+    () => {
+      s.setReg(Register.RAX, old);
+    },
+  );
 };
 
 const cmpxchg8b: SemanticFunction = (s) => {
@@ -140,6 +155,7 @@ const cmpxchg8b: SemanticFunction = (s) => {
 /** WebAssembly has no 128-bit atomic: all of these exclude each other by one lock word. */
 const cmpxchg16b: SemanticFunction = (s) => {
   const { f } = s;
+  s.raiseIf(s.linear(0, 16, 'write').wrap().and(15).ne(0), Vector.GP, 0);
   s.check(0);
   s.helper('split_lock');
   const old = s.readV(0);

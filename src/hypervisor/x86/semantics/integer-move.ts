@@ -61,33 +61,28 @@ const pop: SemanticFunction = (s) => {
 };
 
 const pusha: SemanticFunction = (s) => {
-  const sp = s.reg(Register.RSP);
-  const start = s.reg(Register.RSP, 8);
-  // All eight slots are checked before RSP moves.
-  s.helper('probe_stack', s.vp(), start, s.size * 8);
-  for (let r = 0; r < 8; r++) s.push(r === Register.RSP ? sp : s.reg(r));
+  const sp = s.stackPointer();
+  // A fault leaves what is stored already below RSP, which moves last.
+  const slot = (r: number): Value => s.helper('stack_offset', s.vp(), sp.sub((r + 1) * s.size))[0] as Value;
+  for (let r = 0; r < 8; r++) s.storeLinear(s.stackLinear(slot(r), 'write'), s.size, s.reg(r), 'stack');
+  s.setStackPointer(sp.sub(8 * s.size));
 };
 const popa: SemanticFunction = (s) => {
   const sp = s.stackPointer();
-  const values: Value[] = [];
-  for (let r = 0; r < 8; r++) {
+  for (let r = 7; r >= 0; r--) {
     const offset = s.helper('stack_offset', s.vp(), sp.add((7 - r) * s.size))[0] as Value;
-    values.push(s.loadLinear(s.stackLinear(offset, 'read'), s.size));
-  }
-  values.forEach((value, r) => {
+    const value = s.loadLinear(s.stackLinear(offset, 'read'), s.size, 'stack');
     if (r !== Register.RSP) s.setReg(r, value);
-  });
+  }
   s.drop(8 * s.size);
 };
 
 const leave: SemanticFunction = (s) => {
-  const { f } = s;
   const bp = s.reg(Register.RBP, 8);
   const from = s.flat ? bp : (s.helper('stack_offset', s.vp(), bp)[0] as Value);
-  const value = s.loadLinear(s.stackLinear(from, 'read'), s.size);
+  const value = s.loadLinear(s.stackLinear(from, 'read'), s.size, 'stack');
   s.setStackPointer(from.add(s.size));
   s.setReg(Register.RBP, value);
-  void f;
 };
 
 const enter: SemanticFunction = (s) => {
@@ -99,7 +94,7 @@ const enter: SemanticFunction = (s) => {
   const bp = f.variable('i64', s.reg(Register.RBP, 8));
   const pushAt = (value: Value): void => {
     sp.set(at(sp.get().sub(s.size)));
-    s.storeLinear(s.stackLinear(sp.get(), 'write'), s.size, value);
+    s.storeLinear(s.stackLinear(sp.get(), 'write'), s.size, value, 'stack');
   };
   pushAt(s.reg(Register.RBP));
   const frame = sp.get();
@@ -109,7 +104,7 @@ const enter: SemanticFunction = (s) => {
       f.loop((again) => {
         f.brIf(out, left.get().eqz());
         bp.set(bp.get().sub(s.size));
-        pushAt(s.loadLinear(s.stackLinear(at(bp.get()), 'read'), s.size));
+        pushAt(s.loadLinear(s.stackLinear(at(bp.get()), 'read'), s.size, 'stack'));
         left.set(left.get().sub(1));
         f.br(again);
       });
@@ -118,7 +113,7 @@ const enter: SemanticFunction = (s) => {
   });
   const end = at(sp.get().sub(bytes));
   // The new top must be writable, or the instruction faults as a whole.
-  s.probe(s.stackLinear(end, 'write'), s.size, 'write');
+  s.probe(s.stackLinear(end, 'write'), s.size, 'write', 'stack');
   s.setReg(Register.RBP, frame);
   s.setStackPointer(end);
 };

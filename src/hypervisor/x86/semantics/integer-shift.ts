@@ -151,8 +151,10 @@ function scan(forward: boolean): SemanticFunction {
   return (s) => {
     const source = s.read(1);
     const found = forward ? source.ctz() : s.f.i64(63).sub(source.clz());
-    // With a zero source the destination keeps its value.
-    s.write(0, s.f.select(source.eqz(), s.read(0), found));
+    // With a zero source the destination keeps its value, its upper half included.
+    s.f.if(source.ne(0), () => {
+      s.write(0, found);
+    });
     s.flagsResult(source, { CF: 0, OF: 0, AF: 0 });
   };
 }

@@ -567,7 +567,7 @@ export const rows: readonly Row[] = [
   ['IN', 'ED', 'eAX= DX', input(false), kernel],
   ['OUT', 'E6', 'Ib AL', output(true), ends],
   ['OUT', 'E7', 'Ib eAX', output(true), ends],
-  ['OUT', 'EE', 'DX AL', output(false), ends],
+  ['OUT', 'EE', 'DX AL', output(false), { ...ends, size: 1 }],
   ['OUT', 'EF', 'DX eAX', output(false), ends],
   ['INSB', '6C', '', ins, { repeat: 'rep', flavored: true, size: 1, privileged: true }],
   ['INS', '6D', '', ins, { repeat: 'rep', flavored: true, sizes: [2, 4], privileged: true }],
