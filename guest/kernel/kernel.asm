@@ -47,6 +47,7 @@ vector_names: db 'DE',0,0,'DB',0,0,'NMI',0,'BP',0,0,'OF',0,0,'BR',0,0,'UD',0,0,'
   db 'TS',0,0,'NP',0,0,'SS',0,0,'GP',0,0,'PF',0,0,'V15',0,'MF',0,0,'AC',0,0,'MC',0,0,'XM',0,0
 error_code_vectors: dd 0x27d00
 ok_text: db 'ok', 0
+far_text: db 'far', 0
 vector_text: db 'V', 0
 
 section .low

@@ -39,6 +39,13 @@ export type View<F extends Fields> = {
 /** A struct's contents as plain data: JSON-safe, so that a saved state is host-independent. */
 export type Saved = { readonly struct: string; readonly version: number; readonly fields: Record<string, unknown> };
 
+/** Whether a number is kept as it is by a field of a type. */
+function holds(scalar: Exclude<ScalarType, 'u64'>, value: number): boolean {
+  const cell = new ARRAY[scalar](1);
+  cell[0] = value;
+  return Object.is(cell[0], value);
+}
+
 export class Struct<F extends Fields> {
   readonly name: string;
   readonly version: number;
@@ -110,8 +117,8 @@ export class Struct<F extends Fields> {
       const value = saved.fields[key];
       const scalar = typeof type === 'string' ? type : type.of;
       const convert = (v: unknown): number | bigint => {
-        if (scalar === 'u64' && typeof v === 'string' && /^\d{1,20}$/.test(v)) return BigInt(v);
-        if (scalar !== 'u64' && typeof v === 'number') return v;
+        if (scalar === 'u64' && typeof v === 'string' && /^\d{1,20}$/.test(v) && BigInt(v) < 1n << 64n) return BigInt(v);
+        if (scalar !== 'u64' && typeof v === 'number' && holds(scalar, v)) return v;
         throw new RangeError(`${this.name}.${key}: saved value is not a ${scalar}`);
       };
       if (typeof type === 'string') values.push([key, convert(value)]);
@@ -119,7 +126,7 @@ export class Struct<F extends Fields> {
       else throw new RangeError(`${this.name}.${key}: saved value is not ${type.count} x ${scalar}`);
     }
     for (const key of Object.keys(saved.fields))
-      if (!(key in this.fields)) throw new RangeError(`${this.name}: saved state has an unknown field ${key}`);
+      if (!Object.hasOwn(this.fields, key)) throw new RangeError(`${this.name}: saved state has an unknown field ${key}`);
     const target = view as Record<string, unknown>;
     for (const [key, value] of values) {
       if (Array.isArray(value)) (target[key] as { set(v: unknown[]): void }).set(value);

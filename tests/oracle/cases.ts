@@ -205,7 +205,7 @@ export class CaseMaker {
   #memory(cell: Cell, first: boolean): { shape: MemoryShape; linear: bigint } {
     const random = this.#random;
     const long = cell.mode === 64;
-    const linear = this.#place(long);
+    let linear = this.#place(long);
     const kind = random.below(12);
     let override = 0;
     let base = 0n;
@@ -214,6 +214,8 @@ export class CaseMaker {
       base = override === 0x64 ? this.#fsBase : this.#gsBase;
     }
     const addressPrefix = random.oneIn(16);
+    // Whether an access may go round the end of a segment that is not flat is left open: SDM vol. 3, 5.3.
+    if (!long && base > 0n && linear < base && linear >= base - 0x400n) linear = base;
     const offset = linear - base;
     if (cell.form.operands.some((o) => o.kind === 'O')) return { linear, shape: this.#absolute(cell, offset, override) };
     if (!long && addressPrefix) return this.#memory16(linear);

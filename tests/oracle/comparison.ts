@@ -146,7 +146,11 @@ export class Comparison {
     const ip = BigInt((c.mode === 16 ? 0 : CODE_ADDRESS) + c.codeOffset + last.offset);
     const isDone = native.outcome === 'completed' || native.rip !== ip;
     const flags = isDone ? (this.#undefined.get(last.cell.form) ?? 0) : 0;
-    const differences = compare(c, native, ours, { undefinedFlags: flags });
+    const differences = compare(c, native, ours, {
+      undefinedFlags: flags,
+      mnemonics: c.pieces.map((piece) => piece.cell.form.mnemonic),
+      faultedInMmx: native.outcome === 'exception' && c.pieces.some(isMmx),
+    });
     return differences.length > 0 ? { case: c, native, ours, differences } : undefined;
   }
 
@@ -159,6 +163,10 @@ export class Comparison {
     const [native] = await this.#native.run([c]);
     return this.#judge(c, native as Result);
   }
+}
+
+function isMmx(piece: Piece): boolean {
+  return piece.cell.form.operands.some((o) => 'PQN'.includes(o.kind));
 }
 
 /** Initial selectors of each mode, from a case that does nothing. */

@@ -11,6 +11,8 @@ const FOLDER = new URL('./fixtures/', import.meta.url);
 export interface Fixture {
   readonly name: string;
   readonly undefinedFlags: number;
+  readonly mnemonics: readonly string[];
+  readonly faultedInMmx: boolean;
   readonly case: Case;
   readonly expected: Result;
 }
@@ -53,6 +55,8 @@ export function addFixture(d: Divergence): void {
   const fixture = {
     name: pieces.map((piece) => disassemble(d.case, piece)).join('; '),
     undefinedFlags: undefinedFlags(last?.cell.form.options.undefined),
+    mnemonics: pieces.map((piece) => piece.cell.form.mnemonic),
+    faultedInMmx: false,
     was: describeDivergence(d).split('\n').slice(-d.differences.length).map((line) => line.trim()),
     case: freeze(rest),
     expected: freeze(d.native),

@@ -11,9 +11,12 @@ import {
 } from '../../src/hypervisor/interpreter/interpreter.ts';
 import { PAGE, PAGE_MAP, PageFlag, ramBase, vpArea } from '../../src/hypervisor/memory/layout.ts';
 import { Attribute, Flag, Segment, Vector, VpState } from '../../src/hypervisor/vp/state.ts';
+import { ModuleBuilder } from '../../src/hypervisor/wasm/module.ts';
 import { raise, type SystemContext, type SystemOperation } from '../../src/hypervisor/x86/system/context.ts';
 import { Cr0, Cr4, Efer, updateMode } from '../../src/hypervisor/x86/system/mode.ts';
 import { operations as systemOperations } from '../../src/hypervisor/x86/system/operations.ts';
+import { operations as environmentOperations } from '../../src/hypervisor/x86/x87/environment.ts';
+import { operations as x87Operations } from '../../src/hypervisor/x86/x87/operations.ts';
 import {
   type Case,
   type Change,
@@ -39,6 +42,8 @@ const CODE_TABLE = 0x4000;
 const DATA_TABLE = 0x5000;
 const CODE_PAGES = 0x10000;
 const DATA_PAGES = 0x20000;
+/** Where the interpreter cannot come: a copy of the data area as the case found it. */
+const DATA_COPY = 0x30000;
 const RAM_SIZE = 0x100000;
 
 const PTE = { PRESENT: 1, WRITABLE: 2, USER: 4, ACCESSED: 0x20, DIRTY: 0x40, NX_HIGH: 0x80000000 } as const;
@@ -113,9 +118,10 @@ export class InterpretedProcessor {
   readonly #data: number;
   readonly #code: number;
   /** What the data area held when the case began, and the pattern that patches were laid over. */
-  readonly #before = new Int32Array(DATA_SIZE / 4);
+  readonly #before: Int32Array;
   readonly #pattern = new Int32Array(DATA_SIZE / 4);
-  readonly #beforeBytes = new Uint8Array(this.#before.buffer);
+  readonly #beforeBytes: Uint8Array;
+  readonly #firstDifference: (a: number, b: number, bytes: number) => number;
   readonly #modes = new Map<Mode, Int32Array>();
   readonly #selectors: Selectors;
   #mode: Mode | undefined;
@@ -133,6 +139,9 @@ export class InterpretedProcessor {
     this.#vp = vpArea(0) >> 2;
     this.#data = (base + DATA_PAGES) >> 2;
     this.#code = base + CODE_PAGES;
+    this.#before = new Int32Array(memory.buffer, base + DATA_COPY, DATA_SIZE / 4);
+    this.#beforeBytes = new Uint8Array(memory.buffer, base + DATA_COPY, DATA_SIZE);
+    this.#firstDifference = compileFirstDifference(memory);
     this.#selectors = options.selectors ?? {};
     for (let page = 0; page < RAM_SIZE / PAGE; page++) {
       this.#words[(PAGE_MAP >> 2) + page] = (base + page * PAGE) | PageFlag.PRESENT | PageFlag.WRITABLE;
@@ -369,7 +378,8 @@ export class InterpretedProcessor {
     const before = this.#before;
     const data = this.#data;
     let changes: Change[] | undefined;
-    for (let i = 0; i < DATA_SIZE / 4; i++) {
+    const first = this.#firstDifference(data * 4, this.#before.byteOffset, DATA_WRITABLE_SIZE);
+    for (let i = first >> 2; i < DATA_WRITABLE_SIZE / 4; i++) {
       if (words[data + i] === before[i]) continue;
       const at = i & ~1;
       const low = words[data + at] as number;
@@ -448,11 +458,38 @@ function breakpoint(context: SystemContext): never {
 
 function operationFor(name: string): SystemOperation {
   if (name === 'int3') return breakpoint;
+  const reals = x87Operations[name] ?? environmentOperations[name];
+  if (reals) return reals;
   const operation = (systemOperations as Readonly<Record<string, SystemOperation>>)[name];
   if (operation && COMPARABLE_OPERATIONS.has(name)) return operation;
   return () => {
     throw new OutsideError(name);
   };
+}
+
+/** (a, b, bytes) -> offset of the first 16 bytes that differ, or `bytes`: looking at all of the data area takes long. */
+function compileFirstDifference(memory: WebAssembly.Memory): (a: number, b: number, bytes: number) => number {
+  const module = new ModuleBuilder({ memory: { initial: 1, maximum: 65536 } });
+  module.function(
+    'first_difference',
+    { params: ['i32', 'i32', 'i32'], results: ['i32'] },
+    (f) => {
+      const [a, b, bytes] = [f.param(0), f.param(1), f.param(2)];
+      const i = f.variable('i32', 0);
+      f.loop((next) => {
+        const difference = f.op('v128.xor', f.load('v128.load', a.add(i.get())), f.load('v128.load', b.add(i.get())));
+        f.if(f.op('v128.any_true', difference), () => {
+          f.return(i.get());
+        });
+        i.set(i.get().add(16));
+        f.brIf(next, i.get().ltU(bytes));
+      });
+      f.return(bytes);
+    },
+    true,
+  );
+  const instance = new WebAssembly.Instance(new WebAssembly.Module(module.finish()), { env: { memory } });
+  return instance.exports.first_difference as (a: number, b: number, bytes: number) => number;
 }
 
 function asWords(array: BigUint64Array | Uint8Array): Uint32Array {

@@ -45,7 +45,6 @@ export const X86_64_V2: CpuProfile = {
   features: [
     // The x86-64 baseline.
     'fpu',
-    'vme',
     'de',
     'pse',
     'tsc',

@@ -165,13 +165,20 @@ export class BlockCache {
       tableEntry: cached ? tableEntry : -1,
       secondPage,
     };
-    (this.#pages.get(page >>> 0) as Block[]).push(block);
-    if (secondPage >= 0) this.#pages.get(secondPage >>> 0)?.push(block);
+    this.#remember(page >>> 0, block);
+    if (secondPage >= 0) this.#remember(secondPage >>> 0, block);
     if (!cached) return first | 1;
     this.#words[tableEntry] = gpa;
     this.#words[tableEntry + 1] = mode;
     this.#words[tableEntry + 2] = first;
     return first;
+  }
+
+  /** Protecting a page can let another processor's flush in, so the list may have gone since. */
+  #remember(page: number, block: Block): void {
+    const blocks = this.#pages.get(page);
+    if (blocks) blocks.push(block);
+    else this.#pages.set(page, [block]);
   }
 
   #special(record: number, handler: number, ip: number, vector: number, error: number): void {

@@ -45,6 +45,7 @@ export function buildInterpreter(
   const provide = (name: string, type: FunctionType): void => {
     library.provide(module.importFunction(name, type));
   };
+  provide('checked_access', { params: ['i64', 'i32', 'i32'], results: [] });
   provide('mmio_read', { params: ['i64', 'i32'], results: [] });
   provide('mmio_write', { params: ['i64', 'i32', 'i32'], results: [] });
   provide('code_written', { params: ['i32', 'i32'], results: [] });
@@ -326,6 +327,10 @@ const lookup: HelperDefinition = {
     // The decoder marks a block that must be looked up afresh each time by the lowest bit.
     f.if(record.get().and(1), () => {
       f.return(record.get().and(-2));
+    });
+    // Decoding may have let a TLB flush in, after which this translation must not be remembered.
+    f.if(f.load('i64.load', tlb, CODE_TLB).ne(tag), () => {
+      f.return(record.get());
     });
     const jump = jumpCacheEntry(vp, linear);
     f.store('i64.store', jump, linear, JUMP_CACHE);

@@ -5,12 +5,15 @@
 import {
   JUMP_CACHE, JUMP_CACHE_ENTRIES, PAGE, PAGE_MAP, PageFlag, VP_STATE, vpArea,
 } from '../memory/layout.ts';
+import { CHECKED_CONTEXT } from '../mmu/access.ts';
 import { Access as WalkAccess } from '../mmu/walk.ts';
-import { Flag, Mode, Segment, VpState, type VpView } from '../vp/state.ts';
+import { Flag, Mode, Segment, Vector, VpState, type VpView } from '../vp/state.ts';
 import { Decoder } from '../x86/decoder.ts';
 import {
   Access, type FlushKind, GUEST_FAULT, type SystemContext, type SystemOperation, type SystemPlatform,
 } from '../x86/system/context.ts';
+import { debugArmed, noteDataAccess } from '../x86/system/debug.ts';
+import { updateMode } from '../x86/system/mode.ts';
 import { forms, helperDefinitions } from '../x86/table.ts';
 import { BlockCache } from './block-cache.ts';
 import { buildInterpreter } from './build.ts';
@@ -18,6 +21,7 @@ import { HandlerTable } from './handlers.ts';
 
 export { RunResult } from './build.ts';
 
+const CR0_AM = 1n << 18n;
 const PLATFORM_PAGES = { initial: 1, maximum: 65536 };
 const handlers = new HandlerTable(forms);
 const decoder = new Decoder(forms);
@@ -115,6 +119,14 @@ export class Interpreter implements SystemContext {
     const env: Record<string, unknown> = {
       memory: options.memory,
       fault,
+      checked_access: (linear: bigint, size: number, write: number) => {
+        if (this.#alignmentChecked() && size <= 8 && (Number(linear & 7n) & (size - 1)) !== 0) {
+          vp.faultVector = Vector.AC;
+          vp.faultError = 0;
+          throw thrown;
+        }
+        if (debugArmed(vp)) noteDataAccess(vp, BigInt.asUintN(64, linear), size, write !== 0);
+      },
       mmio_read: (gpa: bigint, size: number) => {
         platform.mmioRead(BigInt.asUintN(64, gpa), size, bounce);
       },
@@ -204,10 +216,16 @@ export class Interpreter implements SystemContext {
         }
       }
     }
-    // While alignment is checked no access may hit the TLB.
-    if (vp.cpl === 3 && (vp.flags & Flag.AC) !== 0 && (vp.cr0 & (1n << 18n)) !== 0n) vp.tlbContext = 3;
+    // While alignment is checked or data breakpoints are set, no access may hit the TLB.
+    if (this.#alignmentChecked() || debugArmed(vp)) vp.tlbContext = CHECKED_CONTEXT;
+    else if (vp.tlbContext === CHECKED_CONTEXT) updateMode(vp);
     // Single steps, and the resume flag that lasts for one instruction, are the processor loop's.
     if (vp.flags & (Flag.TF | Flag.RF)) vp.attention = 1;
+  }
+
+  #alignmentChecked(): boolean {
+    const { vp } = this;
+    return vp.cpl === 3 && (vp.flags & Flag.AC) !== 0 && (vp.cr0 & CR0_AM) !== 0n;
   }
 
   #translateCode(linear: bigint): number {

@@ -9,7 +9,7 @@ import {
 } from '../memory/layout.ts';
 import { Vector, VpState } from '../vp/state.ts';
 import type { FunctionBuilder } from '../wasm/function.ts';
-import type { Value } from '../wasm/value.ts';
+import type { Operand, Value } from '../wasm/value.ts';
 import type { HelperContext, HelperDefinition } from '../x86/library.ts';
 import { Access, EFER_LMA } from './walk.ts';
 
@@ -17,8 +17,8 @@ const at = (name: Parameters<typeof VpState.offset>[0]): number => VpState.offse
 export const BOUNCE = at('bounce');
 /** Last argument of the slow paths: the access is through SS, so a non-canonical address is #SS. */
 export const STACK = 0x80;
-/** Context 3 is never filled: every access takes the slow path, which checks alignment (#AC). */
-const CHECKED_CONTEXT = 3;
+/** Context 3 is never filled: every access takes the slow path, which checks alignment (#AC) and data breakpoints. */
+export const CHECKED_CONTEXT = 3;
 
 /** Address of the read TLB entry for a linear address; the write TLB's is TLB_WRITE further. */
 export function tlbEntry(f: FunctionBuilder, vp: Value, linear: Value): Value {
@@ -53,17 +53,21 @@ function raise(f: FunctionBuilder, vp: Value, context: HelperContext, vector: nu
   f.throw(context.fault);
 }
 
-/** #GP(0) or #SS(0) for a non-canonical address, #AC(0) for an unaligned one while alignment is checked. */
-function checkAddress(f: FunctionBuilder, vp: Value, linear: Value, size: Value, stack: Value, context: HelperContext): void {
+/** #GP(0) or #SS(0) for a non-canonical address; then what the checked context looks for. */
+function checkAddress(
+  f: FunctionBuilder, vp: Value, linear: Value, size: Value, stack: Value, write: Operand, context: HelperContext,
+): void {
+  checkCanonical(f, vp, linear, size, stack, context);
+  f.if(f.load('i32.load', vp, at('tlbContext')).eq(CHECKED_CONTEXT), () => {
+    f.call(context.helper('checked_access'), linear, size, write);
+  });
+}
+
+function checkCanonical(f: FunctionBuilder, vp: Value, linear: Value, size: Value, stack: Value, context: HelperContext): void {
   const last = linear.add(size.extU()).sub(1);
   const bad = linear.shl(16).shrS(16).ne(linear).or(last.shl(16).shrS(16).ne(last));
   f.if(bad.and(f.load('i64.load', vp, at('efer')).and(EFER_LMA).ne(0)), () => {
     raise(f, vp, context, f.select(stack, Vector.SS, Vector.GP), 0);
-  });
-  f.if(f.load('i32.load', vp, at('tlbContext')).eq(CHECKED_CONTEXT), () => {
-    f.if(linear.wrap().and(size.sub(1)).ne(0).and(size.leU(8)), () => {
-      raise(f, vp, context, Vector.AC, 0);
-    });
   });
 }
 
@@ -87,7 +91,7 @@ const load: HelperDefinition = {
   type: { params: ['i32', 'i64', 'i32', 'i32'], results: ['i32'] },
   build(f, helper, context) {
     const [vp, linear, size, stack] = [f.param(0), f.param(1), f.param(2), f.param(3)];
-    checkAddress(f, vp, linear, size, stack, context);
+    checkAddress(f, vp, linear, size, stack, 0, context);
     f.store('i64.store', vp, f.load('i64.load', vp, at('tlbMisses')).add(1), at('tlbMisses'));
     f.return(f.call1(helper('load_at'), vp, linear, size, userBit(f, vp), 1));
   },
@@ -171,7 +175,7 @@ const store: HelperDefinition = {
   type: { params: ['i32', 'i64', 'i32', 'i32'], results: ['i32'] },
   build(f, helper, context) {
     const [vp, linear, size, stack] = [f.param(0), f.param(1), f.param(2), f.param(3)];
-    checkAddress(f, vp, linear, size, stack.and(STACK), context);
+    checkAddress(f, vp, linear, size, stack.and(STACK), 1, context);
     f.store('i64.store', vp, f.load('i64.load', vp, at('tlbMisses')).add(1), at('tlbMisses'));
     f.return(f.call1(helper('store_at'), vp, linear, size, userBit(f, vp).or(Access.WRITE), f.i32(1).or(stack.and(MODIFY))));
   },
@@ -413,12 +417,12 @@ const probe: HelperDefinition = {
     const [vp, linear, bytes, write, stack] = [f.param(0), f.param(1), f.param(2), f.param(3), f.param(4)];
     // What has the size of an operand is checked for alignment as one.
     const operand = bytes.leU(8).and(bytes.popcnt().eq(1));
-    checkAddress(f, vp, linear, f.select(operand, bytes, f.i32(1)), stack, context);
+    checkAddress(f, vp, linear, f.select(operand, bytes, f.i32(1)), stack, write, context);
     const access = userBit(f, vp).or(write);
     f.call(helper('walk'), vp, linear, access);
     f.if(linear.wrap().and(4095).add(bytes).gtU(4096), () => {
       const next = f.call1(helper('second_page'), vp, linear);
-      checkAddress(f, vp, next, f.i32(1), stack, context);
+      checkCanonical(f, vp, next, f.i32(1), stack, context);
       f.call(helper('walk'), vp, next, access);
     });
   },

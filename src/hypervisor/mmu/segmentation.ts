@@ -39,7 +39,9 @@ const linearize: HelperDefinition = {
         bad.set(bad.get().or(offset.leU(limit)).or(last.gtU(top)));
       },
       () => {
-        bad.set(bad.get().or(last.gtU(limit)));
+        // A flat segment has no limit that an access could cross: addresses wrap (SDM vol. 3, "Limit Checking").
+        const flat = base.eqz().and(limit.eq(0xffff_ffff));
+        bad.set(bad.get().or(last.gtU(limit).and(flat.eqz())));
       },
     );
     f.if(bad.get(), () => {

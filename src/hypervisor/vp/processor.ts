@@ -155,6 +155,7 @@ export class Processor {
     const vp = this.#vp;
     const trapFlag = (vp.flags & Flag.TF) !== 0;
     if (debugArmed(vp)) {
+      p.engine.modeRefreshed();
       const hit = codeBreakpoints(vp, (vp.rip + vp.codeBase) & vp.codeMask);
       if (hit) {
         vp.faultDr6 = hit;

@@ -14,7 +14,10 @@ const movsx = (bits: number): SemanticFunction => (s) => {
 };
 const movsx8 = movsx(8);
 const movsx16 = movsx(16);
-const movsx32 = movsx(32);
+/** With a 16-bit operand size the source is 16 bits too. */
+const movsxd: SemanticFunction = (s) => {
+  s.write(0, s.read(1).sext(Math.min(s.bits, 32)));
+};
 
 const xchg: SemanticFunction = (s) => {
   const b = s.read(1);
@@ -191,7 +194,7 @@ export const rows: readonly Row[] = [
   ['MOVZX', '0F B7 /r', 'Gv= Ew', mov, hot],
   ['MOVSX', '0F BE /r', 'Gv= Eb', movsx8, hot],
   ['MOVSX', '0F BF /r', 'Gv= Ew', movsx16, hot],
-  ['MOVSXD', '63 /r', 'Gv= Ed', movsx32, { mode: 'only64', hot: true }],
+  ['MOVSXD', '63 /r', 'Gv= Ez', movsxd, { mode: 'only64', hot: true }],
   ['XCHG', '86 /r', 'Eb+ Gb+', xchg, { lock: true, implicitLock: true }],
   ['XCHG', '87 /r', 'Ev+ Gv+', xchg, { lock: true, implicitLock: true, hot: true }],
   ['XCHG', '90+r', 'Zv+ rAX+', xchgAccumulator, hot],

@@ -128,9 +128,10 @@ const REGISTERS = new Map<number, Register>([
   [0xc000_0101, segmentBase(Segment.GS)],
   [0xc000_0102, word('kernelGsBase', canonical)],
   [0xc000_0103, word('tscAux', low32)],
-  // SYSCFG; HWCR with TscFreqSel: the TSC counts at the P0 frequency; INTPEND; MMIO configuration base.
+  // SYSCFG; HWCR with TscFreqSel: the TSC counts at the P0 frequency; NB_CFG; INTPEND; MMIO configuration base.
   [0xc001_0010, inert()],
   [0xc001_0015, inert(1n << 24n)],
+  [0xc001_001f, inert()],
   [0xc001_0055, inert()],
   [0xc001_0058, inert()],
   // LS_CFG, IC_CFG, DC_CFG; DE_CFG with LFENCE serializing; BU_CFG2.
