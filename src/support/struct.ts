@@ -53,8 +53,11 @@ export class Struct<F extends Fields> {
   /** Bytes, a multiple of 8. */
   readonly size: number;
   readonly #offsets: Record<string, number> = {};
+  /** Fields that hold nothing worth keeping: neither saved nor loaded. */
+  readonly #transient: ReadonlySet<string>;
 
-  constructor(name: string, version: number, fields: F) {
+  constructor(name: string, version: number, fields: F, transient: readonly (keyof F & string)[] = []) {
+    this.#transient = new Set(transient);
     this.name = name;
     this.version = version;
     this.fields = fields;
@@ -99,6 +102,7 @@ export class Struct<F extends Fields> {
   save(view: View<F>): Saved {
     const fields: Record<string, unknown> = {};
     for (const key of Object.keys(this.fields)) {
+      if (this.#transient.has(key)) continue;
       const value = (view as Record<string, unknown>)[key];
       if (typeof value === 'bigint') fields[key] = value.toString();
       else if (typeof value === 'number') fields[key] = value;
@@ -114,6 +118,7 @@ export class Struct<F extends Fields> {
       throw new RangeError(`${this.name}: saved state version ${saved.version}, this build reads version ${this.version}`);
     const values: [string, unknown][] = [];
     for (const [key, type] of Object.entries(this.fields)) {
+      if (this.#transient.has(key)) continue;
       const value = saved.fields[key];
       const scalar = typeof type === 'string' ? type : type.of;
       const convert = (v: unknown): number | bigint => {
@@ -126,7 +131,8 @@ export class Struct<F extends Fields> {
       else throw new RangeError(`${this.name}.${key}: saved value is not ${type.count} x ${scalar}`);
     }
     for (const key of Object.keys(saved.fields))
-      if (!Object.hasOwn(this.fields, key)) throw new RangeError(`${this.name}: saved state has an unknown field ${key}`);
+      if (!Object.hasOwn(this.fields, key) || this.#transient.has(key))
+        throw new RangeError(`${this.name}: saved state has an unknown field ${key}`);
     const target = view as Record<string, unknown>;
     for (const [key, value] of values) {
       if (Array.isArray(value)) (target[key] as { set(v: unknown[]): void }).set(value);
@@ -135,6 +141,11 @@ export class Struct<F extends Fields> {
   }
 }
 
-export function struct<const F extends Fields>(name: string, version: number, fields: F): Struct<F> {
-  return new Struct(name, version, fields);
+export function struct<const F extends Fields>(
+  name: string,
+  version: number,
+  fields: F,
+  transient: readonly (keyof F & string)[] = [],
+): Struct<F> {
+  return new Struct(name, version, fields, transient);
 }

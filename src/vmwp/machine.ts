@@ -101,7 +101,8 @@ export class Machine {
     this.memory = new GuestMemory(buffer, config.memory, (gpa, size) => {
       postCodeWritten(this.processorControls, this.doorbell, gpa, size);
     });
-    this.console = new ByteRing(arena.place('console', consoleRing), ports.consoleReady);
+    // Empty whenever the partition stands still, so not part of its state.
+    this.console = new ByteRing(consoleRing.view(buffer, arena.reserve(consoleRing.size)), ports.consoleReady);
 
     const { doorbell, clock, lock, router } = this;
     const external = config.testDevice
@@ -190,11 +191,16 @@ export class Machine {
     }
   }
 
+  /** Every region of RAM: guest-physical address, bytes, and where in the shared memory it is. */
+  ram(): readonly { readonly gpa: number; readonly size: number; readonly host: number }[] {
+    const host = ramBase(this.config.processors);
+    const main = { gpa: 0, size: this.config.memory, host };
+    return this.config.testDevice ? [main, { ...TEST_RAM, host: host + this.config.memory }] : [main];
+  }
+
   /** Maps RAM; once, by the thread that creates the partition. */
   mapMemory(): void {
-    const base = ramBase(this.config.processors);
-    this.memory.map(0, this.config.memory, base, true);
-    if (this.config.testDevice) this.memory.map(TEST_RAM.gpa, TEST_RAM.size, base + this.config.memory, true);
+    for (const { gpa, size, host } of this.ram()) this.memory.map(gpa, size, host, true);
   }
 
   /** Power-up of everything but RAM and the processors. No processor may be running. */

@@ -56,17 +56,16 @@ export function createVpPlatform(machine: Machine, index: number, ports: VpPlatf
   const platform: EnginePlatform & { context?: SystemContext } = {
     readMsr: (msr) => {
       const value = LocalApic.ownsMsr(msr) ? apic.readMsr(msr) : HypervVp.ownsMsr(msr) ? hyperv.readMsr(msr) : undefined;
-      trace?.('msr', `rdmsr ${syntheticMsrName(msr)} = ${value === undefined ? '#GP' : hex(value)}`);
       vp.attention = 1;
       return value;
     },
     writeMsr: (msr, value) => {
       const done = LocalApic.ownsMsr(msr) ? apic.writeMsr(msr, value) : HypervVp.ownsMsr(msr) && hyperv.writeMsr(msr, value);
-      trace?.('msr', `wrmsr ${syntheticMsrName(msr)} ${hex(value)}${done ? '' : ' #GP'}`);
       // A timer may have been set, an interrupt made deliverable.
       vp.attention = 1;
       return done;
     },
+    msrName: syntheticMsrName,
     cpuid: (leaf, subleaf): CpuidResult => {
       const result = cpuid.cpuid(leaf, subleaf, {
         osxsave: (Number(vp.cr4) & Cr4.OSXSAVE) !== 0,
@@ -83,7 +82,8 @@ export function createVpPlatform(machine: Machine, index: number, ports: VpPlatf
       lock.with(() => {
         machine.ports.write(port, size, value);
       });
-      if (Atomics.load(machine.control.powerEvent, 0) !== PowerEvent.NONE) vp.attention = 1;
+      // A device's timer may have been set, which is met exactly where time is a function of instructions.
+      if (machine.config.virtualTime || Atomics.load(machine.control.powerEvent, 0) !== PowerEvent.NONE) vp.attention = 1;
     },
     hypercall: () => {
       const context = platform.context!;

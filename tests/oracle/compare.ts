@@ -12,6 +12,7 @@
 // | bits 127:80 of x87 registers      | reserved in an FXSAVE image: SDM vol. 1, 10.5.1                                  |
 // | P in the error code of a #PF      | the kernel reports its own half of the address space as present                  |
 // |   in the kernel's half            |                                                                                  |
+// | bits 63:32 of general registers   | undefined outside 64-bit mode: SDM vol. 1, 3.4.1.1                               |
 // | ESP bits 31:16 in 16-bit mode     | not loaded by IRET to a 16-bit stack: see protocol.ts                            |
 // | lanes of RCPPS, RCPSS, RSQRTPS    | approximations with a relative error below 1.5 * 2^-12: SDM vol. 2, the          |
 // |   and RSQRTSS                     | instructions; exact where the manual has a table                                 |
@@ -118,9 +119,9 @@ function compareRegisters(c: Case, native: Result, ours: Result, add: Add): void
   const a = words(native.gprs);
   const b = words(ours.gprs);
   for (let i = 0; i < 32; i++) {
-    if (a[i] === b[i]) continue;
+    if (a[i] === b[i] || (c.mode !== 64 && i & 1)) continue;
     const register = i >> 1;
-    if (c.mode === 16 && register === RSP && (i & 1 || (((a[i] as number) ^ (b[i] as number)) & 0xffff) === 0)) continue;
+    if (c.mode === 16 && register === RSP && (((a[i] as number) ^ (b[i] as number)) & 0xffff) === 0) continue;
     add(GPR_NAMES[register] as string, native.gprs[register], ours.gprs[register]);
     i |= 1;
   }

@@ -182,7 +182,9 @@ export class Interpreter implements SystemContext {
     vp.budget = budget;
     vp.budgetStart = budget;
     const result = this.#exports.run(this.#area, budget);
-    vp.retired += BigInt(budget - vp.budget);
+    // How often a repeated instruction is left depends on when others ring: it counts once, when it is done.
+    vp.retired += BigInt(budget - vp.budget - vp.unfinished);
+    vp.unfinished = 0;
     vp.budgetStart = 0;
     vp.budget = 0;
     return result;

@@ -175,6 +175,7 @@ export class InterpreterPort implements Semantics {
   }
   again(): void {
     this.setState('rip', this.current());
+    this.setState('unfinished', 1);
     this.#frame.ending.lookup();
   }
 

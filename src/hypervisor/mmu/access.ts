@@ -4,7 +4,7 @@
  * access may be made: usually in guest RAM, else the processor's bounce buffer, which `store_commit` then carries out.
  */
 import {
-  INVALID_TAG, PageFlag, TLB, TLB_CONTEXT_SHIFT, TLB_CONTEXTS, TLB_ENTRIES, TLB_WRITE, PAGE_MAP,
+  PageFlag, TLB, TLB_CONTEXT_SHIFT, TLB_CONTEXTS, TLB_ENTRIES, TLB_ENTRY, TLB_WRITE, PAGE_MAP,
   CODE_TLB, CODE_TLB_CONTEXT, CODE_TLB_ENTRIES, JUMP_CACHE, JUMP_CACHE_ENTRIES,
 } from '../memory/layout.ts';
 import { Vector, VpState } from '../vp/state.ts';
@@ -365,6 +365,22 @@ const wide: HelperDefinition[] = [
   },
 ];
 
+/**
+ * What empty entries are filled with. The tag that these bytes make is within a page of the linear addresses that begin
+ * with them: those are not canonical, but a program can try them, and an access that hits is not checked. So the two
+ * entries that such addresses select get the tag of page 0, which selects another entry.
+ */
+const EMPTY = 0x80;
+const EMPTY_TAG = 0x8080_8080_8080_8080n;
+const SELECTED_BY_EMPTY_TAG = [0n, 4095n].map((n) => Number((EMPTY_TAG + n) >> 12n) & (TLB_ENTRIES - 1));
+
+/** Empties the TLBs of one or several contexts and kinds, which follow each other at `at`. */
+function empty(f: FunctionBuilder, vp: Value, at: number, count: number): void {
+  f.memoryFill(vp.add(at), EMPTY, count * TLB_WRITE);
+  for (let n = 0; n < count; n++)
+    for (const entry of SELECTED_BY_EMPTY_TAG) f.store('i64.store', vp, 0n, at + n * TLB_WRITE + entry * TLB_ENTRY);
+}
+
 const flushes: HelperDefinition[] = [
   {
     // Drops every translation of the processor.
@@ -373,9 +389,9 @@ const flushes: HelperDefinition[] = [
     type: { params: ['i32'], results: [] },
     build(f) {
       const vp = f.param(0);
-      f.memoryFill(vp.add(TLB), 0x80, TLB_CONTEXTS << TLB_CONTEXT_SHIFT);
-      f.memoryFill(vp.add(CODE_TLB), 0x80, 2 * CODE_TLB_CONTEXT);
-      f.memoryFill(vp.add(JUMP_CACHE), 0x80, JUMP_CACHE_ENTRIES * 16);
+      empty(f, vp, TLB, 2 * TLB_CONTEXTS);
+      f.memoryFill(vp.add(CODE_TLB), EMPTY, 2 * CODE_TLB_CONTEXT);
+      f.memoryFill(vp.add(JUMP_CACHE), EMPTY, JUMP_CACHE_ENTRIES * 16);
     },
   },
   {
@@ -385,7 +401,7 @@ const flushes: HelperDefinition[] = [
     type: { params: ['i32'], results: [] },
     build(f) {
       for (let context = 0; context < TLB_CONTEXTS; context++)
-        f.memoryFill(f.param(0).add(TLB + TLB_WRITE + (context << TLB_CONTEXT_SHIFT)), 0x80, TLB_WRITE);
+        empty(f, f.param(0), TLB + TLB_WRITE + (context << TLB_CONTEXT_SHIFT), 1);
     },
   },
   {
@@ -397,14 +413,14 @@ const flushes: HelperDefinition[] = [
       const vp = f.param(0);
       const linear = f.param(1);
       const entry = vp.add(linear.wrap().shrU(8).and((TLB_ENTRIES - 1) << 4));
+      // The tag of a page that selects another entry: no address hits.
+      const elsewhere = linear.not().and(-4096);
       for (let context = 0; context < TLB_CONTEXTS; context++) {
-        for (const kind of [0, TLB_WRITE])
-          f.store('i64.store', entry, INVALID_TAG, TLB + (context << TLB_CONTEXT_SHIFT) + kind);
+        for (const kind of [0, TLB_WRITE]) f.store('i64.store', entry, elsewhere, TLB + (context << TLB_CONTEXT_SHIFT) + kind);
       }
       const code = vp.add(linear.wrap().shrU(8).and((CODE_TLB_ENTRIES - 1) << 4));
-      f.store('i64.store', code, INVALID_TAG, CODE_TLB);
-      f.store('i64.store', code, INVALID_TAG, CODE_TLB + CODE_TLB_CONTEXT);
-      f.memoryFill(vp.add(JUMP_CACHE), 0x80, JUMP_CACHE_ENTRIES * 16);
+      for (const user of [0, CODE_TLB_CONTEXT]) f.store('i64.store', code, elsewhere, CODE_TLB + user);
+      f.memoryFill(vp.add(JUMP_CACHE), EMPTY, JUMP_CACHE_ENTRIES * 16);
     },
   },
 ];

@@ -26,6 +26,8 @@ const LARGE = 0x80n;
 const NX = 1n << 63n;
 /** Bits 51:40: beyond the 40 physical address bits that CPUID reports. */
 const BEYOND = 0x000f_ff00_0000_0000n;
+/** Bits 62:52, which 4-level paging leaves to software and PAE paging reserves. */
+const IGNORED_WHEN_LONG = 0x7ff0_0000_0000_0000n;
 const ADDRESS = 0x0000_00ff_ffff_f000n;
 
 export const CR0_PG = 1n << 31n;
@@ -63,6 +65,8 @@ const walk: HelperDefinition = {
     });
     const cr4 = f.load('i64.load', vp, at('cr4'));
     const efer = f.load('i64.load', vp, at('efer'));
+    const wide = efer.and(EFER_LMA).ne(0);
+    const pae = cr4.and(CR4_PAE).ne(0);
     const rights = f.variable('i64');
     const noExecute = f.variable('i64');
     const table = f.variable('i64');
@@ -75,12 +79,11 @@ const walk: HelperDefinition = {
       f.store('i64.store', vp, linear, at('cr2'));
       f.store('i32.store', vp, Vector.PF, at('faultVector'));
       const kind = access.and(Access.WRITE | Access.USER);
-      const fetch = f.select(efer.and(EFER_NXE).or(cr4.and(CR4_SMEP)).eqz(), 0, access.and(Access.FETCH));
+      const executeDisable = pae.and(efer.and(EFER_NXE).ne(0));
+      const fetch = f.select(executeDisable.or(cr4.and(CR4_SMEP).ne(0)), access.and(Access.FETCH), 0);
       f.store('i32.store', vp, error.get().or(kind).or(fetch), at('faultError'));
       f.throw(fault);
     };
-    const wide = efer.and(EFER_LMA).ne(0);
-    const pae = cr4.and(CR4_PAE).ne(0);
     f.loop((restart) => {
       rights.set(WRITABLE | USER);
       noExecute.set(0);
@@ -141,7 +144,7 @@ const walk: HelperDefinition = {
         });
         // Reserved bits.
         f.if(long, () => {
-          const reserved = f.variable('i64', BEYOND);
+          const reserved = f.variable('i64', f.select(wide, f.i64(BEYOND), f.i64(BEYOND | IGNORED_WHEN_LONG)));
           f.if(efer.and(EFER_NXE).eqz().or(pdpte.get()), () => {
             reserved.set(reserved.get().or(NX));
           });
@@ -206,7 +209,9 @@ const walk: HelperDefinition = {
         f.if(leaf.get().and(access.and(Access.WRITE).ne(0)), () => {
           wanted.set(wanted.get().or(DIRTY));
         });
-        f.if(wanted.get().ne(entry.get()).and(pdpte.get().eqz()), () => {
+        // Tables in read-only memory stay as they are.
+        const writable = map.get().and(PageFlag.WRITABLE).ne(0);
+        f.if(wanted.get().ne(entry.get()).and(pdpte.get().eqz()).and(writable), () => {
           f.if(
             long,
             () => {
@@ -216,6 +221,9 @@ const walk: HelperDefinition = {
               f.brIf(restart, f.atomic('i64.atomic.rmw32.cmpxchg_u', entryHost.get(), entry.get(), wanted.get()).ne(entry.get()));
             },
           );
+          f.if(map.get().and(PageFlag.DIRTY).eqz(), () => {
+            f.atomic('i32.atomic.rmw.or', gpa.get().wrap().shrU(12).shl(2).add(PAGE_MAP), PageFlag.DIRTY);
+          });
         });
         f.if(leaf.get(), () => {
           const offset = f.i64(1).shl(shift.get()).sub(1);

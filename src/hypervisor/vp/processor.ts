@@ -108,7 +108,8 @@ export class Processor {
     const shadowed = vp.interruptShadow !== 0;
     if (!shadowed && this.#inject()) return;
     vp.interruptWindow = p.apic.hasInterrupt() >= 0 ? Flag.IF : 0;
-    let budget = QUANTUM;
+    // Where a run is a function of its inputs, looking up at the same counts makes it independent of where it was saved.
+    let budget = p.virtualTime ? QUANTUM - Number(vp.retired % BigInt(QUANTUM)) : QUANTUM;
     if (p.instructionLimit !== undefined) {
       const left = p.instructionLimit - vp.retired;
       if (left <= 0n) {
@@ -146,7 +147,7 @@ export class Processor {
     p.control.busy[0] = (p.control.busy[0] as number) + (performance.now() - started) * 1000;
     Atomics.store(p.control.inGuest, 0, 0);
     Atomics.notify(p.control.inGuest, 0);
-    if (result === RunResult.SHUTDOWN) p.tripleFault();
+    if (result === RunResult.SHUTDOWN) this.#shutdown();
   }
 
   /** One instruction, with everything that a debugger can ask for. */
@@ -181,7 +182,12 @@ export class Processor {
   #deliver(vector: number, kind: 'external' | 'nmi' | 'exception'): void {
     const outcome = deliver(this.#p.engine, vector, kind);
     this.#p.engine.modeRefreshed();
-    if (outcome === 'shutdown') this.#p.tripleFault();
+    if (outcome === 'shutdown') this.#shutdown();
+  }
+
+  #shutdown(): void {
+    this.#vp.activity = Activity.SHUTDOWN;
+    this.#p.tripleFault();
   }
 
   #wakes(): boolean {

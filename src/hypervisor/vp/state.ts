@@ -105,6 +105,8 @@ export const VpState = struct('virtual-processor', 1, {
   /** Budget left when the interpreter last spilled it; see Interpreter. */
   budget: 'i32',
   activity: 'u32',
+  /** 1 where a repeated string instruction was left for an interrupt: it has been counted, but has not retired. */
+  unfinished: 'u32',
   /** Page-crossing and memory-mapped accesses go through this buffer. */
   bounce: array('u64', 8),
   bounceGpa: array('u64', 2),
@@ -116,7 +118,12 @@ export const VpState = struct('virtual-processor', 1, {
   tlbMisses: 'u64',
   faults: 'u64',
   blockLookups: 'u64',
-});
+}, [
+  // Derived from the rest, or meaningful within one run of the interpreter only.
+  'zero', 'blockIp', 'nextRip', 'mode', 'faultVector', 'faultError', 'faultDr6', 'tlbContext', 'attention', 'codeBase', 'codeMask',
+  'interruptWindow', 'budgetStart', 'budget', 'unfinished', 'bounce', 'bounceGpa', 'bounceSize', 'bounceFirst', 'decodes', 'tlbMisses',
+  'faults', 'blockLookups',
+]);
 export type VpView = View<typeof VpState.fields>;
 
 /** `activity`. */

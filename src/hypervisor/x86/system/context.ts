@@ -48,6 +48,8 @@ export interface SystemPlatform {
   readMsr(index: number): bigint | undefined;
   /** False: no such register, or a value it refuses; the guest sees #GP(0). */
   writeMsr(index: number, value: bigint): boolean;
+  /** For traces: the name of a register that `msr.ts` does not know. */
+  msrName(index: number): string | undefined;
   cpuid(leaf: number, subleaf: number): CpuidResult;
   portRead(port: number, size: 1 | 2 | 4): number;
   portWrite(port: number, size: 1 | 2 | 4, value: number): void;

@@ -88,6 +88,7 @@ export class FakeMachine {
       },
       loadPdptes: () => this.pdptesGood,
       tracing: false,
+      msrName: () => undefined,
       onTrace: () => {},
     };
     const check = (linear: bigint, size: number, access: Access, write: boolean): number => {

@@ -105,13 +105,19 @@ function enter(ctx: SystemContext, vector: number, kind: EventKind, error: numbe
   if (kind === 'nmi') vp.nmiBlocked = 1;
 }
 
+/** `#PF` for an exception, `external 0xec` for the rest. */
+function vectorName(vector: number, kind: EventKind): string {
+  const name = kind === 'exception' ? Object.entries(Vector).find(([, v]) => v === vector)?.[0] : undefined;
+  return name === undefined ? `${kind} 0x${vector.toString(16)}` : `#${name}`;
+}
+
 function trace(ctx: SystemContext, vector: number, kind: EventKind, error: number): void {
   const { vp, platform } = ctx;
   const suffix = error < 0 ? '' : ` error ${error.toString(16)}`;
   const address = vector === Vector.PF && kind === 'exception' ? ` at ${vp.cr2.toString(16)}` : '';
   platform.onTrace(
     kind === 'exception' ? 'exception' : 'interrupt',
-    `${kind} vector ${vector}${suffix}${address}, rip ${vp.rip.toString(16)}`,
+    `${vectorName(vector, kind)}${suffix}${address}, rip ${vp.rip.toString(16)}`,
   );
 }
 

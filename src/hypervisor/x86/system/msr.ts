@@ -154,8 +154,18 @@ export function writeMsr(ctx: SystemContext, index: number, value: bigint): bool
   return register ? (register.write?.(ctx, value) ?? false) : ctx.platform.writeMsr(index, value);
 }
 
+/** Names for traces, as the manuals spell them. */
+const NAMES: Readonly<Record<number, string>> = {
+  0x10: 'IA32_TIME_STAMP_COUNTER', 0x1b: 'IA32_APIC_BASE', 0x8b: 'IA32_BIOS_SIGN_ID', 0x174: 'IA32_SYSENTER_CS',
+  0x175: 'IA32_SYSENTER_ESP', 0x176: 'IA32_SYSENTER_EIP', 0x1a0: 'IA32_MISC_ENABLE', 0x1d9: 'IA32_DEBUGCTL', 0x277: 'IA32_PAT',
+  0xc0000080: 'IA32_EFER', 0xc0000081: 'IA32_STAR', 0xc0000082: 'IA32_LSTAR', 0xc0000083: 'IA32_CSTAR', 0xc0000084: 'IA32_FMASK',
+  0xc0000100: 'IA32_FS_BASE', 0xc0000101: 'IA32_GS_BASE', 0xc0000102: 'IA32_KERNEL_GS_BASE', 0xc0000103: 'IA32_TSC_AUX',
+  0xc0010010: 'SYSCFG', 0xc0010015: 'HWCR', 0xc001001f: 'NB_CFG', 0xc0011029: 'DE_CFG',
+};
+
 function trace(ctx: SystemContext, verb: string, index: number, text: string): void {
-  ctx.platform.onTrace('msr', `${verb} ${index.toString(16)} ${text}, rip ${ctx.vp.rip.toString(16)}`);
+  const name = NAMES[index] ?? ctx.platform.msrName(index) ?? `0x${index.toString(16)}`;
+  ctx.platform.onTrace('msr', `${verb} ${name} ${text}, rip ${ctx.vp.rip.toString(16)}`);
 }
 
 /** Operand A is ECX. */
@@ -163,7 +173,7 @@ function rdmsr(ctx: SystemContext, operand: bigint): bigint {
   if (ctx.vp.cpl !== 0) raise(ctx, Vector.GP, 0);
   const index = Number(operand & 0xffff_ffffn);
   const value = readMsr(ctx, index);
-  if (ctx.platform.tracing) trace(ctx, 'read', index, value === undefined ? '#GP' : `= ${value.toString(16)}`);
+  if (ctx.platform.tracing) trace(ctx, 'rdmsr', index, value === undefined ? '#GP' : `= ${value.toString(16)}`);
   return value ?? raise(ctx, Vector.GP, 0);
 }
 
@@ -172,7 +182,7 @@ function wrmsr(ctx: SystemContext, operand: bigint, value: bigint): void {
   if (ctx.vp.cpl !== 0) raise(ctx, Vector.GP, 0);
   const index = Number(operand & 0xffff_ffffn);
   const accepted = writeMsr(ctx, index, value);
-  if (ctx.platform.tracing) trace(ctx, 'write', index, `= ${value.toString(16)}${accepted ? '' : ' #GP'}`);
+  if (ctx.platform.tracing) trace(ctx, 'wrmsr', index, `= ${value.toString(16)}${accepted ? '' : ' #GP'}`);
   if (!accepted) raise(ctx, Vector.GP, 0);
 }
 
