@@ -13,6 +13,8 @@ section .low follows=.data vstart=LOW_ADDRESS align=16
 low_image equ LOAD_ADDRESS + section..low.start
 section .low
 low_start:
+%include "start-processor.inc" ; the start-up vector
+[section .text]
 
 section .text
 bits 32

@@ -11,6 +11,7 @@ export interface MachineFlags {
   readonly trace?: boolean;
   readonly stats?: boolean;
   readonly inspect?: boolean;
+  readonly hash?: boolean;
 }
 
 export interface RunFlags extends MachineFlags {

@@ -92,7 +92,8 @@ function machineOptions(command: Command): Command {
     .option('--save <file>', 'save the partition when the run is ended by a signal, a key, --timeout or --instructions')
     .option('--trace', 'name intercepts, MSRs and hypercalls on stderr as they happen')
     .option('--stats', 'show instructions, time and counters at the end')
-    .option('--inspect', "show the partition's state at the end");
+    .option('--inspect', "show the partition's state at the end")
+    .option('--hash', 'show digests of registers, memory and devices where the run is ended before the guest ends it');
 }
 
 function collect(value: string, all: readonly string[] = []): readonly string[] {

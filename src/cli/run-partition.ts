@@ -4,7 +4,14 @@
  */
 import { ERROR_EXIT_CODES } from '../contracts/errors.ts';
 import { EXIT } from '../contracts/exit-codes.ts';
-import type { CreatePartition, Partition, PartitionOptions, StopReason, TraceEvent } from '../contracts/partition.ts';
+import type {
+  CreatePartition,
+  Partition,
+  PartitionDigest,
+  PartitionOptions,
+  StopReason,
+  TraceEvent,
+} from '../contracts/partition.ts';
 import { writeOutput } from '../host/node/files.ts';
 import { RawTerminal } from '../host/node/terminal.ts';
 import { ConsoleKeys, KEYS_HELP } from './console-keys.ts';
@@ -20,6 +27,8 @@ export interface RunRequest {
   readonly stats?: boolean | undefined;
   /** Shows the state tree at the end. */
   readonly inspect?: boolean | undefined;
+  /** Shows digests of the state when the run ends before the guest does. */
+  readonly hash?: boolean | undefined;
 }
 
 /** What ended the run from outside: its exit code, and our word on it. */
@@ -45,11 +54,15 @@ export async function runPartition(request: RunRequest, create: CreatePartition)
 
   // Ended from outside: the partition is still running.
   let saved = false;
+  let digest: PartitionDigest | undefined;
   const limit = ending === undefined ? (await partition.stopped).kind === 'instructionLimit' : false;
-  if (request.save !== undefined && (ending !== undefined || limit)) {
+  if (ending !== undefined || limit) {
     if (ending !== undefined) await partition.pause();
-    await writeOutput('saved state', request.save, await partition.save());
-    saved = true;
+    if (request.hash) digest = await partition.digest();
+    if (request.save !== undefined) {
+      await writeOutput('saved state', request.save, await partition.save());
+      saved = true;
+    }
   }
   const tree = request.inspect ? await partition.inspect() : undefined;
   partition.turnOff();
@@ -60,6 +73,7 @@ export async function runPartition(request: RunRequest, create: CreatePartition)
 
   if (tree !== undefined) say(inspectText(tree));
   if (stats !== undefined) say(statsText(stats, seconds));
+  if (digest !== undefined) say(digestText(digest));
   if (saved) {
     say(`hv: saved to ${request.save}; go on with: hv run --restore ${request.save}`);
     return EXIT.ok;
@@ -96,6 +110,10 @@ function endOf(reason: StopReason): Ending {
 
 function traceLine(event: TraceEvent): void {
   process.stderr.write(`[${event.processor}] ${event.instructions} ${event.kind} ${event.text}\n`);
+}
+
+function digestText({ instructions, registers, memory, devices }: PartitionDigest): string {
+  return `hv: at ${instructions} instructions\n  registers ${registers}\n  memory    ${memory}\n  devices   ${devices}`;
 }
 
 function statsText(stats: ReturnType<Partition['stats']>, seconds: number): string {

@@ -26,10 +26,8 @@ async function optionsOf(flags: RunFlags): Promise<PartitionOptions> {
   return seen;
 }
 
-const bytes = (text: string): Uint8Array => Uint8Array.from(text, (letter) => letter.charCodeAt(0));
-
 describe('hv run', () => {
-  it('hands files over as bytes, values as they are, and leaves the rest to the library', async () => {
+  it('hands files over by name, values as they are, and leaves the rest to the library', async () => {
     const options = await optionsOf({
       kernel: join(folder, 'kernel'),
       initrd: join(folder, 'initrd'),
@@ -41,17 +39,17 @@ describe('hv run', () => {
       instructions: 5n,
     });
     expect(options).toMatchObject({
-      kernel: bytes('kernel'),
-      initrd: bytes('initrd'),
+      kernel: join(folder, 'kernel'),
+      initrd: join(folder, 'initrd'),
       append: 'quiet',
       memory: 2 ** 26,
       testDevice: true,
       onReboot: 'stop',
       instructionLimit: 5n,
       modules: [
-        { source: bytes('one'), commandLine: join(folder, 'one') },
-        { source: bytes('one'), commandLine: `${join(folder, 'one')} a b` },
-        { source: bytes('with space'), commandLine: join(folder, 'with space') },
+        { source: join(folder, 'one'), commandLine: join(folder, 'one') },
+        { source: join(folder, 'one'), commandLine: `${join(folder, 'one')} a b` },
+        { source: join(folder, 'with space'), commandLine: join(folder, 'with space') },
       ],
     });
     expect(options.processors).toBeUndefined();
@@ -61,6 +59,6 @@ describe('hv run', () => {
   it('restores without giving what the saved state fixes', async () => {
     const options = await optionsOf({ restore: join(folder, 'state'), reboot: true });
     const given = Object.entries(options).filter(([, value]) => value !== undefined);
-    expect(Object.fromEntries(given)).toEqual({ restore: bytes('state'), onReboot: 'restart' });
+    expect(Object.fromEntries(given)).toEqual({ restore: join(folder, 'state'), onReboot: 'restart' });
   });
 });

@@ -80,6 +80,20 @@ export interface PartitionStats {
   readonly counters: Readonly<Record<string, number | bigint>>;
 }
 
+/**
+ * SHA-256 of a partition's state, in hexadecimal. With `clock: 'instructions'` equal inputs give equal digests at equal
+ * instruction counts, saved and restored in between or not.
+ */
+export interface PartitionDigest {
+  readonly instructions: bigint;
+  /** Every register of every processor. */
+  readonly registers: string;
+  /** All of RAM. */
+  readonly memory: string;
+  /** Interrupt controllers, timers, Hyper-V's interface, devices. */
+  readonly devices: string;
+}
+
 /** Live state as a tree. Numbers are shown as given; bigints in hexadecimal. */
 export type InspectNode = { readonly [key: string]: string | number | bigint | boolean | InspectNode };
 
@@ -104,6 +118,8 @@ export interface Partition extends AsyncDisposable {
   resume(): void;
   /** The whole state, versioned, as bytes. Of a paused partition, or of one stopped by `instructionLimit`. */
   save(): Promise<Uint8Array>;
+  /** Digests of the whole state, to compare runs by. Of a partition that could be saved. */
+  digest(): Promise<PartitionDigest>;
   /** Registers, page walk of the instruction pointer, interrupt controllers, devices. In any state. */
   inspect(): Promise<InspectNode>;
   stats(): PartitionStats;

@@ -59,9 +59,11 @@ describe('Lock', () => {
   it('is released when the body throws, and gives back what it returns', () => {
     const words = newWords();
     const lock = new Lock(words, Word.LOCK);
-    expect(() => lock.with(() => {
-      throw new Error('inside');
-    })).toThrow('inside');
+    expect(() =>
+      lock.with(() => {
+        throw new Error('inside');
+      }),
+    ).toThrow('inside');
     expect(words[Word.LOCK]).toBe(0);
     expect(lock.with(() => words[Word.LOCK])).toBe(1);
   });

@@ -43,7 +43,13 @@ describe('a layout', () => {
     view.count = -1;
     view.signed = 0xffff_ffff;
     view.wide = -1n;
-    expect([view.flag, view.word, view.count, view.signed, view.wide]).toEqual([0xff, 0xffff, 0xffff_ffff, -1, 2n ** 64n - 1n]);
+    expect([view.flag, view.word, view.count, view.signed, view.wide]).toEqual([
+      0xff,
+      0xffff,
+      0xffff_ffff,
+      -1,
+      2n ** 64n - 1n,
+    ]);
   });
 
   it('refuses a base that is not aligned, and bytes that are not there', () => {
@@ -73,13 +79,18 @@ describe('saved state', () => {
         const to = Sample.view(target);
         Sample.load(to, saved);
         expect(Sample.save(to)).toEqual(Sample.save(from));
-        for (const field of Object.keys(Sample.fields) as (keyof typeof Sample.fields)[]) expect(to[field]).toEqual(from[field]);
+        for (const field of Object.keys(Sample.fields) as (keyof typeof Sample.fields)[])
+          expect(to[field]).toEqual(from[field]);
       }),
     );
   });
 
-  const whole = (): Saved => Sample.save(Sample.view(Uint8Array.from({ length: Sample.size }, (_, i) => (i === 31 ? 0x3f : i)).buffer));
-  const changed = (fields: Record<string, unknown>): Saved => ({ ...whole(), fields: { ...whole().fields, ...fields } });
+  const whole = (): Saved =>
+    Sample.save(Sample.view(Uint8Array.from({ length: Sample.size }, (_, i) => (i === 31 ? 0x3f : i)).buffer));
+  const changed = (fields: Record<string, unknown>): Saved => ({
+    ...whole(),
+    fields: { ...whole().fields, ...fields },
+  });
   const without = (name: string): Saved => {
     const { [name]: _, ...fields } = whole().fields;
     return { ...whole(), fields };
@@ -99,7 +110,11 @@ describe('saved state', () => {
     ['a field that every object has', changed({ toString: 1 }), 'sample: saved state has an unknown field toString'],
     ['a number that the field cannot hold', changed({ flag: 256 }), 'sample.flag: saved value is not a u8'],
     ['a fraction for an integer', changed({ count: 1.5 }), 'sample.count: saved value is not a u32'],
-    ['a 64-bit field that overflows', changed({ wide: '18446744073709551616' }), 'sample.wide: saved value is not a u64'],
+    [
+      'a 64-bit field that overflows',
+      changed({ wide: '18446744073709551616' }),
+      'sample.wide: saved value is not a u64',
+    ],
     ['an element that overflows', changed({ halves: [1, 65536, 3] }), 'sample.halves: saved value is not a u16'],
   ])('with %s is refused, and nothing is written', (_name, saved, message) => {
     const view = zeros();

@@ -8,6 +8,7 @@ import type { LoadPlan, PayloadCache } from '../firmware/load-plan.ts';
 import { nodeCodecs } from '../host/node/codecs.ts';
 import { readInput } from '../host/node/files.ts';
 import { payloadCache } from '../host/node/payload-cache.ts';
+import { nodeServices } from '../host/node/services.ts';
 import type { MachineConfig } from './machine.ts';
 import { VmWorker } from './worker.ts';
 
@@ -42,6 +43,7 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
     instructionLimit: resolved.instructionLimit,
     trace: resolved.trace,
     threadEntry: THREAD_ENTRY,
+    host: nodeServices,
   };
   let worker: VmWorker;
   if (resolved.restore !== undefined) {

@@ -1,19 +1,23 @@
 /**
- * A saved partition as bytes: `VIRIDIAN`, u32 format version, u32 header length, the header as JSON (configuration and
- * every struct of platform state, by name and version), then the pages of RAM that are not zero and the boot image, each
- * a list of {guest-physical address, length} in the header and its bytes, one after the other, at the end. All integers
- * are little-endian. The body is compressed as a whole by the host (Zstandard).
+ * A saved partition as bytes: `VIRIDIAN`, then u32 format version, u32 length of the header, u32 length of the body, u32
+ * CRC-32 of header and body; then those two, each compressed (Zstandard). The header is JSON: configuration, and every
+ * struct of platform state by name and version. The body is the pages of RAM that are not zero, then the segments of the
+ * boot image, whose addresses and lengths are in the header. Integers are little-endian.
  */
 import { ViridianError } from '../contracts/errors.ts';
-import { PAGE } from '../hypervisor/memory/layout.ts';
+import { resolvePartitionOptions } from '../contracts/partition-options.ts';
 import type { LoadPlan } from '../firmware/load-plan.ts';
+import type { Compression } from '../host/services.ts';
+import { PAGE } from '../hypervisor/memory/layout.ts';
+import { crc32 } from '../support/codec/crc32.ts';
 import type { Saved } from '../support/struct.ts';
 import type { MachineConfig } from './machine.ts';
 
 const MAGIC = 'VIRIDIAN';
 /** Raised whenever an older build could misread a state. */
 export const STATE_VERSION = 1;
-const PREFIX = 16;
+const PREFIX = 24;
+const LONGEST_HEADER = 2 ** 26;
 
 export interface SavedPartition {
   readonly config: MachineConfig;
@@ -24,11 +28,6 @@ export interface SavedPartition {
   readonly pages: readonly { readonly gpa: number; readonly bytes: Uint8Array }[];
   /** What a restart of the guest loads again. */
   readonly plan: LoadPlan;
-}
-
-export interface Compression {
-  compress(bytes: Uint8Array): Uint8Array;
-  decompress(bytes: Uint8Array): Uint8Array;
 }
 
 interface Header {
@@ -47,7 +46,7 @@ export function encodeSavedState(state: SavedPartition, compression: Compression
     time: state.time.toString(),
     structs: state.structs,
     pages: state.pages.map((p) => p.gpa),
-    plan: JSON.parse(JSON.stringify({ ...plan, segments: [] }, (_key, value: unknown) => (typeof value === 'bigint' ? `${value}n` : value))),
+    plan: plainPlan(plan),
     segments: plan.segments.map((s) => ({ gpa: s.gpa, length: s.bytes.length })),
   };
   const body = new Uint8Array(state.pages.length * PAGE + plan.segments.reduce((n, s) => n + s.bytes.length, 0));
@@ -56,50 +55,71 @@ export function encodeSavedState(state: SavedPartition, compression: Compression
     body.set(bytes, at);
     at += bytes.length;
   }
-  const text = new TextEncoder().encode(JSON.stringify(header));
+  const text = compression.compress(new TextEncoder().encode(JSON.stringify(header)));
   const packed = compression.compress(body);
   const out = new Uint8Array(PREFIX + text.length + packed.length);
   const view = new DataView(out.buffer);
   out.set(new TextEncoder().encode(MAGIC));
-  view.setUint32(8, STATE_VERSION, true);
-  view.setUint32(12, text.length, true);
   out.set(text, PREFIX);
   out.set(packed, PREFIX + text.length);
+  [STATE_VERSION, text.length, packed.length, crc32(out.subarray(PREFIX))].forEach((word, i) => {
+    view.setUint32(MAGIC.length + i * 4, word, true);
+  });
   return out;
 }
 
-function bad(problem: string): ViridianError {
-  return new ViridianError('badFile', `the saved state ${problem}`);
+function bad(problem: string, cause?: unknown): ViridianError {
+  return new ViridianError('badFile', `the saved state ${problem}`, { cause });
 }
 
 /** @throws ViridianError `badFile`; a file is taken whole or not at all. */
 export function decodeSavedState(bytes: Uint8Array, compression: Compression): SavedPartition {
-  if (bytes.length < PREFIX || new TextDecoder().decode(bytes.subarray(0, 8)) !== MAGIC) throw bad('is not one of Viridian');
+  if (bytes.length < PREFIX || new TextDecoder().decode(bytes.subarray(0, MAGIC.length)) !== MAGIC)
+    throw bad('is not one of Viridian');
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  const version = view.getUint32(8, true);
-  if (version !== STATE_VERSION)
-    throw bad(`has version ${version}, and this build reads version ${STATE_VERSION}: use the build that wrote it`);
-  const length = view.getUint32(12, true);
-  if (PREFIX + length > bytes.length) throw bad('is truncated');
-  let header: Header;
-  let body: Uint8Array;
+  const word = (i: number): number => view.getUint32(MAGIC.length + i * 4, true);
+  if (word(0) !== STATE_VERSION)
+    throw bad(`has version ${word(0)}, and this build reads version ${STATE_VERSION}: use the build that wrote it`);
+  const expected = PREFIX + word(1) + word(2);
+  if (bytes.length < expected) throw bad(`is truncated: ${bytes.length} bytes, its header says ${expected}`);
+  if (bytes.length > expected || crc32(bytes.subarray(PREFIX)) !== word(3))
+    throw bad('is damaged: its checksum does not match');
+  const bodyAt = PREFIX + word(1);
   try {
-    header = JSON.parse(new TextDecoder().decode(bytes.subarray(PREFIX, PREFIX + length))) as Header;
-    body = compression.decompress(bytes.subarray(PREFIX + length));
+    const text = compression.decompress(bytes.subarray(PREFIX, bodyAt), LONGEST_HEADER);
+    const header = JSON.parse(new TextDecoder().decode(text)) as Header;
+    const { memory, processors } = header.config;
+    resolvePartitionOptions({ kernel: MAGIC, memory, processors });
+    const total = header.pages.length * PAGE + header.segments.reduce((n, s) => n + s.length, 0);
+    const body = compression.decompress(bytes.subarray(bodyAt), total);
+    if (total !== body.length) throw new RangeError('its length does not fit its header');
+    let at = 0;
+    const take = (count: number): Uint8Array => {
+      at += count;
+      return body.subarray(at - count, at);
+    };
+    return {
+      config: header.config,
+      time: BigInt(header.time),
+      structs: header.structs,
+      pages: header.pages.map((gpa) => ({ gpa, bytes: take(PAGE) })),
+      plan: { ...parsePlan(header.plan), segments: header.segments.map((s) => ({ gpa: s.gpa, bytes: take(s.length) })) },
+    };
   } catch (error) {
-    throw new ViridianError('badFile', 'the saved state is damaged', { cause: error });
+    throw bad(`is damaged: ${error instanceof Error ? error.message : String(error)}`, error);
   }
-  const total = header.pages.length * PAGE + header.segments.reduce((n, s) => n + s.length, 0);
-  if (total !== body.length) throw bad('is damaged: its length does not fit its header');
-  let at = 0;
-  const take = (count: number): Uint8Array => {
-    at += count;
-    return body.subarray(at - count, at);
-  };
-  const pages = header.pages.map((gpa) => ({ gpa, bytes: take(PAGE) }));
-  const segments = header.segments.map((s) => ({ gpa: s.gpa, bytes: take(s.length) }));
-  const plan = JSON.parse(JSON.stringify(header.plan), (_key, value: unknown) =>
+}
+
+/** The plan as JSON-safe data, without its bytes: a bigint is its decimal digits and an `n`. */
+function plainPlan(plan: LoadPlan): unknown {
+  const text = JSON.stringify({ ...plan, segments: [] }, (_key, value: unknown) =>
+    typeof value === 'bigint' ? `${value}n` : value,
+  );
+  return JSON.parse(text);
+}
+
+function parsePlan(plain: unknown): LoadPlan {
+  return JSON.parse(JSON.stringify(plain), (_key, value: unknown) =>
     typeof value === 'string' && /^\d+n$/.test(value) ? BigInt(value.slice(0, -1)) : value,
   ) as LoadPlan;
-  return { config: header.config, time: BigInt(header.time), structs: header.structs, pages, plan: { ...plan, segments } };
 }

@@ -51,6 +51,7 @@ export function createVpPlatform(machine: Machine, index: number, ports: VpPlatf
     }
   };
   machine.flushProcessors = flushProcessors;
+  const stored: [gpa: number, size: number][] = [];
   const everyOther = processorControls.map((_, p) => p).filter((p) => p !== index);
 
   const platform: EnginePlatform & { context?: SystemContext } = {
@@ -152,7 +153,14 @@ export function createVpPlatform(machine: Machine, index: number, ports: VpPlatf
       trace?.('mmio', `write ${size} ${hex(gpa)} ${hex(word(0))}`);
     },
     codeWritten: (gpa, size) => {
-      if (everyOther.length > 0) postCodeWritten(processorControls, doorbell, gpa, size, index);
+      if (everyOther.length === 0) return;
+      postCodeWritten(processorControls, doorbell, gpa, size, index);
+      // The store itself comes after this call: a processor that decoded again in between is told once more.
+      stored.push([gpa, size]);
+      vp.attention = 1;
+    },
+    storesDone: () => {
+      for (const [gpa, size] of stored.splice(0)) postCodeWritten(processorControls, doorbell, gpa, size, index);
     },
     pageProtected: () => {
       if (everyOther.length > 0) flushProcessors(everyOther);

@@ -3,20 +3,21 @@
  * processors' threads, and carries out start, pause, save and power events.
  */
 import { ViridianError } from '../contracts/errors.ts';
-import type { InspectNode, Partition, PartitionStats, StopReason, TraceEvent } from '../contracts/partition.ts';
+import type { InspectNode, Partition, PartitionDigest, PartitionStats, StopReason, TraceEvent } from '../contracts/partition.ts';
 import type { LoadPlan } from '../firmware/load-plan.ts';
-import { zstandard } from '../host/node/compress.ts';
-import { hostTime, monotonicNow, startThread, type Thread } from '../host/node/threads.ts';
+import type { HostServices, Thread } from '../host/services.ts';
 import { compileInterpreter } from '../hypervisor/interpreter/interpreter.ts';
-import { PAGE, ramBase } from '../hypervisor/memory/layout.ts';
+import { PAGE } from '../hypervisor/memory/layout.ts';
 import { PowerEvent, Run } from '../hypervisor/vp/control.ts';
 import { resetPowerUp } from '../hypervisor/vp/reset.ts';
-import { Activity } from '../hypervisor/vp/state.ts';
+import { Activity, readFlags, VpState, writeFlags } from '../hypervisor/vp/state.ts';
+import { updateMode } from '../hypervisor/x86/system/mode.ts';
+import type { Saved } from '../support/struct.ts';
 import { applyInitialState } from './initial-state.ts';
 import { inspectMachine } from './inspect.ts';
 import { Machine, type MachineConfig, machineMemorySize } from './machine.ts';
 import type { FromVpThread, VpThreadData } from './protocol.ts';
-import { decodeSavedState, encodeSavedState } from './saved-state.ts';
+import { decodeSavedState, encodeSavedState, type SavedPartition } from './saved-state.ts';
 
 const WASM_PAGE = 65536;
 /** Seed of RDRAND in a run that is a function of its inputs. */
@@ -31,6 +32,7 @@ export interface WorkerOptions {
   readonly instructionLimit: bigint | undefined;
   readonly trace: ((event: TraceEvent) => void) | undefined;
   readonly threadEntry: URL;
+  readonly host: HostServices;
   readonly saved?: Uint8Array;
 }
 
@@ -42,7 +44,7 @@ export class VmWorker implements Partition {
   readonly #machine: Machine;
   readonly #memory: WebAssembly.Memory;
   readonly #threads: Thread<never, FromVpThread>[] = [];
-  readonly #origin = monotonicNow();
+  readonly #origin: bigint;
   #onData: ((bytes: Uint8Array) => void) | undefined;
   #resolveStopped!: (reason: StopReason) => void;
   #finished: StopReason | undefined;
@@ -53,14 +55,16 @@ export class VmWorker implements Partition {
   #keepAlive: ReturnType<typeof setInterval> | undefined;
 
   constructor(options: WorkerOptions) {
-    const saved = options.saved ? decodeSavedState(options.saved, zstandard) : undefined;
+    const { host } = options;
+    this.#origin = host.monotonicNow();
+    const saved = options.saved ? decodeSavedState(options.saved, host.compression) : undefined;
     const config = saved?.config ?? options.config;
     this.#plan = saved?.plan ?? options.plan;
     this.#options = { ...options, config };
     const pages = Math.ceil(machineMemorySize(config) / WASM_PAGE);
     this.#memory = new WebAssembly.Memory({ initial: pages, maximum: 65536, shared: true });
     this.#machine = new Machine(config, this.#memory.buffer as unknown as SharedArrayBuffer, {
-      time: hostTime(this.#origin),
+      time: host.hostTime(this.#origin),
       consoleReady: () => {
         this.#drain();
       },
@@ -78,17 +82,23 @@ export class VmWorker implements Partition {
     this.#machine.mapMemory();
     for (const vp of this.#machine.vps) resetPowerUp(vp);
     this.#machine.reset();
-    if (saved) {
-      try {
-        this.#machine.arena.load(saved.structs);
-        for (const page of saved.pages) this.#machine.memory.write(page.gpa, page.bytes);
-      } catch (error) {
-        throw new ViridianError('badFile', `the saved state does not fit: ${error instanceof Error ? error.message : String(error)}`, {
-          cause: error,
-        });
-      }
-      this.#machine.clock.set(saved.time);
-    } else this.#load();
+    if (saved) this.#restore(saved);
+    else this.#load();
+  }
+
+  #restore(saved: SavedPartition): void {
+    const { arena, memory, vps, clock, control } = this.#machine;
+    try {
+      arena.load(saved.structs);
+      for (const page of saved.pages) memory.write(page.gpa, page.bytes);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new ViridianError('badFile', `the saved state does not fit this build: ${reason}`, { cause: error });
+    }
+    for (const vp of vps) updateMode(vp);
+    clock.set(saved.time);
+    // What the engines derive from the state is made afresh.
+    Atomics.add(control.generation, 0, 1);
   }
 
   /** Puts the kernel in place and the boot processor at its entry. RAM is zero. */
@@ -116,7 +126,7 @@ export class VmWorker implements Partition {
         tracing: this.#options.trace !== undefined,
         randomSeed: config.virtualTime ? FIXED_SEED : undefined,
       };
-      const thread = startThread<never, FromVpThread>(this.#options.threadEntry, data);
+      const thread = this.#options.host.startThread<never, FromVpThread>(this.#options.threadEntry, data);
       this.#threads.push(thread);
       return new Promise<void>((resolve, reject) => {
         thread.onMessage((message) => {
@@ -224,8 +234,8 @@ export class VmWorker implements Partition {
   }
 
   #restart(): void {
-    const { memory, config, control } = this.#machine;
-    memory.fill(0, config.memory, 0);
+    const { memory, control } = this.#machine;
+    for (const { gpa, size } of this.#machine.ram()) memory.fill(gpa, size, 0);
     this.#machine.reset();
     this.#load();
     Atomics.add(control.generation, 0, 1);
@@ -249,10 +259,8 @@ export class VmWorker implements Partition {
     this.#ringAll();
     // Messages that threads have already sent (console bytes, traces) come first.
     setTimeout(() => {
-      this.#drain();
       this.#resolveStopped(reason);
     }, 5);
-    if (reason.kind === 'error') return;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -312,19 +320,57 @@ export class VmWorker implements Partition {
   // ---- state ------------------------------------------------------------------------------------------------------------------
 
   async save(): Promise<Uint8Array> {
-    const { config, arena, memory, clock, control } = this.#machine;
-    if (this.#finished && !this.#limitReached) throw new ViridianError('wrongState', 'the partition has stopped: there is nothing to save');
+    const structs = await this.#standingState('save');
+    const { config, clock } = this.#machine;
+    const state = { config, time: clock.now(), structs, pages: [...this.#pages()], plan: this.#plan };
+    return encodeSavedState(state, this.#options.host.compression);
+  }
+
+  async digest(): Promise<PartitionDigest> {
+    const structs = Object.values(await this.#standingState('digest'));
+    const { sha256 } = this.#options.host;
+    const encoder = new TextEncoder();
+    const processors = structs.filter((s) => s.struct === VpState.name);
+    const rest = structs.filter((s) => s.struct !== VpState.name);
+    const text = function* (of: readonly Saved[]): Iterable<Uint8Array> {
+      for (const s of of) yield encoder.encode(`${JSON.stringify(s)}\n`);
+    };
+    const pages = this.#pages();
+    const memory = function* (): Iterable<Uint8Array> {
+      for (const { gpa, bytes } of pages) {
+        yield encoder.encode(`${gpa}\n`);
+        yield bytes;
+      }
+    };
+    return {
+      instructions: this.stats().instructions,
+      registers: sha256(text(processors)),
+      memory: sha256(memory()),
+      devices: sha256(text(rest)),
+    };
+  }
+
+  /** Every struct of a partition that stands still. @throws ViridianError `wrongState` */
+  async #standingState(purpose: string): Promise<Record<string, Saved>> {
+    const { arena, control, vps } = this.#machine;
+    if (this.#finished && !this.#limitReached)
+      throw new ViridianError('wrongState', `the partition has stopped: there is nothing to ${purpose}`);
     if (!this.#limitReached && Atomics.load(control.wanted, 0) === Run.RUNNING)
-      throw new ViridianError('wrongState', 'the partition is running: pause it before saving it');
+      throw new ViridianError('wrongState', `the partition is running: pause it before you ${purpose} it`);
     await this.#allIn(Run.PAUSED);
-    const pages: { gpa: number; bytes: Uint8Array }[] = [];
-    const base = ramBase(config.processors);
-    const words = new BigUint64Array(this.#memory.buffer, base, config.memory / 8);
-    for (let gpa = 0; gpa < config.memory; gpa += PAGE) {
-      const page = words.subarray(gpa / 8, (gpa + PAGE) / 8);
-      if (page.some((w) => w !== 0n)) pages.push({ gpa, bytes: memory.read(gpa, PAGE) });
+    // The same flags have many lazy forms; which one stands there depends on how the code was cut into blocks.
+    for (const vp of vps) writeFlags(vp, readFlags(vp));
+    return arena.save();
+  }
+
+  /** The pages of RAM that are not all zero, copied. */
+  *#pages(): Generator<{ readonly gpa: number; readonly bytes: Uint8Array }> {
+    const { memory } = this.#machine;
+    for (const { gpa: first, size, host } of this.#machine.ram()) {
+      const words = new Int32Array(this.#memory.buffer, host, size / 4);
+      for (let at = 0; at < size; at += PAGE)
+        if (!allZero(words, at / 4, (at + PAGE) / 4)) yield { gpa: first + at, bytes: memory.read(first + at, PAGE) };
     }
-    return encodeSavedState({ config, time: clock.now(), structs: arena.save(), pages, plan: this.#plan }, zstandard);
   }
 
   async inspect(): Promise<InspectNode> {
@@ -344,4 +390,9 @@ export class VmWorker implements Partition {
       },
     };
   }
+}
+
+function allZero(words: Int32Array, from: number, to: number): boolean {
+  for (let i = from; i < to; i++) if (words[i] !== 0) return false;
+  return true;
 }

@@ -28,6 +28,7 @@ import {
   FS_BASE,
   FX_SIZE,
   GS_BASE,
+  type Mode,
   type Patch,
 } from './native/protocol.ts';
 
@@ -77,6 +78,7 @@ export class CaseMaker {
   #patches: Patch[] = [];
   #fsBase = 0n;
   #gsBase = 0n;
+  #mode: Mode = 64;
   #made = 0;
   #seed = 1;
 
@@ -95,6 +97,7 @@ export class CaseMaker {
   make(cells: readonly Cell[]): GeneratedCase {
     const random = this.#random;
     const { mode } = cells[0] as Cell;
+    this.#mode = mode;
     if (this.#made++ % SEED_RUN === 0) this.#seed = 1 + random.below(SEEDS);
     this.#gprs = new BigUint64Array(16);
     writeGprs(random, new Uint32Array(this.#gprs.buffer));
@@ -105,8 +108,8 @@ export class CaseMaker {
     const code: number[] = [];
     const pieces: Piece[] = [];
     cells.forEach((cell, i) => {
-      const ip = CODE_ADDRESS + codeOffset + code.length;
-      const bytes = this.#instruction(cell, ip, i === 0, CODE_ADDRESS + codeOffset);
+      const start = this.#codeBase() + codeOffset;
+      const bytes = this.#instruction(cell, start + code.length, i === 0, start);
       const room = CODE_SIZE - codeOffset - code.length;
       // An instruction that ends where nothing is mapped cannot be fetched.
       if (bytes.length > room) bytes.length = room;
@@ -163,14 +166,30 @@ export class CaseMaker {
     this.#fixed |= 1 << register;
     return true;
   }
-  #free(count: number): number {
+  /** A register number; in 16-bit cases not ESP, whose upper half is not known. */
+  #anyRegister(count: number): number {
     for (;;) {
       const register = this.#random.below(count);
+      if (this.#mode !== 16 || register !== RSP) return register;
+    }
+  }
+  #free(count: number): number {
+    for (;;) {
+      const register = this.#anyRegister(count);
       if (!this.#isFixed(register) || this.#random.oneIn(8)) return register;
     }
   }
 
   // ---- addresses ------------------------------------------------------------------------------------------------------
+
+  /** Base of CS, as instruction pointers are relative to it. */
+  #codeBase(): number {
+    return this.#mode === 16 ? 0 : CODE_ADDRESS;
+  }
+  /** The offset of a linear address in the data and stack segments, as a register holds it. */
+  #offset(linear: bigint): bigint {
+    return this.#mode === 16 ? BigInt.asUintN(16, linear - BigInt(DATA_ADDRESS)) : linear;
+  }
 
   /** A linear address for an access. */
   #place(long: boolean): bigint {
@@ -208,17 +227,20 @@ export class CaseMaker {
     let linear = this.#place(long);
     const kind = random.below(12);
     let override = 0;
-    let base = 0n;
-    if (random.oneIn(long ? 10 : 6)) {
+    let base = cell.mode === 16 ? BigInt(DATA_ADDRESS) : 0n;
+    const addressPrefix = random.oneIn(16);
+    // 16-bit addresses in 32-bit mode reach the data area through FS and GS only.
+    const isShort = !long && (cell.mode === 16) !== addressPrefix;
+    if (random.oneIn(long ? 10 : 6) || (isShort && cell.mode === 32 && !random.oneIn(4))) {
       override = random.pick([0x64, 0x65]);
       base = override === 0x64 ? this.#fsBase : this.#gsBase;
     }
-    const addressPrefix = random.oneIn(16);
     // Whether an access may go round the end of a segment that is not flat is left open: SDM vol. 3, 5.3.
-    if (!long && base > 0n && linear < base && linear >= base - 0x400n) linear = base;
+    if (!long && (override || cell.mode === 16) && linear < base && linear >= base - 0x400n) linear = base;
     const offset = linear - base;
-    if (cell.form.operands.some((o) => o.kind === 'O')) return { linear, shape: this.#absolute(cell, offset, override) };
-    if (!long && addressPrefix) return this.#memory16(linear);
+    if (cell.form.operands.some((o) => o.kind === 'O'))
+      return { linear, shape: this.#absolute(cell, offset, override) };
+    if (isShort) return this.#memory16(linear, Number(base), override, addressPrefix, first);
     const low = Number(BigInt.asUintN(32, offset));
     if (long && override === 0 && (kind === 0 || (!first && kind < 8)) && linear < 0x8000_0000n) {
       const modrm = { modrm: 5, rest: [0, 0, 0, 0], rex: 0, addressPrefix, override, ripRelativeTo: Number(linear) };
@@ -226,7 +248,10 @@ export class CaseMaker {
     }
     if (kind === 1 || !first) {
       const rest = long ? [random.pick([0x25, 0x65, 0xa5, 0xe5]), ...little(low, 4)] : little(low, 4);
-      return { linear, shape: { modrm: long ? 4 : 5, rest, rex: 0, addressPrefix, override, ripRelativeTo: undefined } };
+      return {
+        linear,
+        shape: { modrm: long ? 4 : 5, rest, rex: 0, addressPrefix, override, ripRelativeTo: undefined },
+      };
     }
     return { linear, shape: this.#based(kind, long, offset, addressPrefix, override) };
   }
@@ -240,15 +265,14 @@ export class CaseMaker {
       displacementKind === 0 ? 0 : displacementKind === 1 ? (random.u32() << 24) >> 24 : random.u32() | 0;
     let index = -1;
     let scale = 0;
-    let base: number;
     if (kind >= 6) {
-      do index = this.#random.below(count);
+      do index = this.#anyRegister(count);
       while (index === 4);
       scale = random.below(4);
       if (!random.oneIn(8)) this.#set(index, BigInt.asUintN(64, BigInt((random.u32() | 0) >> random.below(32))));
       this.#fixed |= 1 << index;
     }
-    base = this.#free(count);
+    const base = this.#free(count);
     const indexed = index < 0 ? 0n : (this.#gprs[index] as bigint) << BigInt(scale);
     let value = BigInt.asUintN(64, offset - BigInt(displacement) - indexed);
     const narrow = !long || addressPrefix;
@@ -269,19 +293,23 @@ export class CaseMaker {
     const random = this.#random;
     const long = cell.mode === 64;
     const addressPrefix = random.oneIn(8);
-    const bytes = long ? (addressPrefix ? 4 : 8) : addressPrefix ? 2 : 4;
+    const bytes = long ? (addressPrefix ? 4 : 8) : (cell.mode === 16) !== addressPrefix ? 2 : 4;
     const value = BigInt.asUintN(64, offset);
     const rest = [...little(Number(value & 0xffff_ffffn), 4), ...little(Number(value >> 32n), 4)].slice(0, bytes);
     return { modrm: 0, rest, rex: 0, addressPrefix, override, ripRelativeTo: undefined };
   }
 
-  /** 16-bit addressing in 32-bit mode: only FS and GS reach the data area. SDM vol. 2, table 2-1. */
-  #memory16(linear: bigint): { shape: MemoryShape; linear: bigint } {
+  /** 16-bit addressing: SDM vol. 2, table 2-1. */
+  #memory16(
+    linear: bigint,
+    base: number,
+    override: number,
+    addressPrefix: boolean,
+    first: boolean,
+  ): { shape: MemoryShape; linear: bigint } {
     const random = this.#random;
-    const override = random.oneIn(4) ? 0 : random.pick([0x64, 0x65]);
-    const rm = random.below(8);
-    let mod = random.below(3);
-    const base = override === 0x64 ? FS_BASE : GS_BASE;
+    const rm = first ? random.below(8) : 6;
+    let mod = first ? random.below(3) : 0;
     const offset = (Number(linear & 0xffff_ffffn) - base) & 0xffff;
     const displacement = mod === 0 ? 0 : mod === 1 ? (random.u32() << 24) >> 24 : random.u32() & 0xffff;
     const rest: number[] = [];
@@ -291,16 +319,16 @@ export class CaseMaker {
     } else {
       if (mod === 1) rest.push(displacement & 0xff);
       else if (mod === 2) rest.push(...little(displacement, 2));
-      const first = [3, 3, 5, 5, 6, 7, 5, 3][rm] as number;
+      const main = [3, 3, 5, 5, 6, 7, 5, 3][rm] as number;
       const second = [6, 7, 6, 7, -1, -1, -1, -1][rm] as number;
       const index = second < 0 ? 0 : Number((this.#gprs[second] as bigint) & 0xffffn);
       if (second >= 0) this.#fixed |= 1 << second;
-      const high = (this.#gprs[first] as bigint) & ~0xffffn;
-      this.#set(first, high | BigInt((offset - displacement - index) & 0xffff));
+      const high = (this.#gprs[main] as bigint) & ~0xffffn;
+      this.#set(main, high | BigInt((offset - displacement - index) & 0xffff));
     }
     return {
       linear: BigInt(base + offset),
-      shape: { modrm: (mod << 6) | rm, rest, rex: 0, addressPrefix: true, override, ripRelativeTo: undefined },
+      shape: { modrm: (mod << 6) | rm, rest, rex: 0, addressPrefix, override, ripRelativeTo: undefined },
     };
   }
 
@@ -312,8 +340,8 @@ export class CaseMaker {
     const hasMemory = cell.memory || form.operands.some((o) => o.kind === 'O');
     const memory = hasMemory ? this.#memory(cell, first) : undefined;
     const count = mode === 64 ? 16 : 8;
-    let reg = random.below(count);
-    const rm = random.below(count);
+    let reg = this.#anyRegister(count);
+    const rm = this.#anyRegister(count);
     if (form.operands.some((o) => o.kind === 'S')) reg = random.below(random.oneIn(16) ? 8 : 6);
     this.#prepare(cell, memory?.linear, rm);
     return encode({
@@ -331,12 +359,13 @@ export class CaseMaker {
   /** A target that is not inside the case's code, so that it cannot loop: filler, the data area, or nothing. */
   #target(start: number, end: number, bits: 8 | 16 | 32): number {
     const random = this.#random;
+    const code = this.#codeBase();
     for (;;) {
       let target: number;
       if (bits === 8) target = end + ((random.u32() << 24) >> 24);
-      else if (bits === 16) target = random.oneIn(2) ? CODE_ADDRESS + random.below(CODE_SIZE) : end + (random.u32() & 0xffff);
+      else if (bits === 16) target = random.oneIn(2) ? code + random.below(CODE_SIZE) : end + (random.u32() & 0xffff);
       else if (random.oneIn(16)) target = random.u32() & 0x7fffffff;
-      else target = (random.oneIn(16) ? DATA_ADDRESS : CODE_ADDRESS) + random.below(CODE_SIZE);
+      else target = (random.oneIn(16) ? DATA_ADDRESS : code) + random.below(CODE_SIZE);
       if (target < start || target >= end) return target;
     }
   }
@@ -361,14 +390,15 @@ export class CaseMaker {
     if (usesStack.test(mnemonic)) this.#prepareStack(cell);
     if (isString.test(mnemonic)) this.#prepareString(cell);
     else if (/^J[ER]?CXZ$|^LOOP/.test(mnemonic) && random.oneIn(2)) this.#set(RCX, random.below(3));
-    else if (mnemonic === 'XLAT') this.#set(RBX, BigInt.asUintN(64, this.#place(long) - BigInt(random.below(256))));
+    else if (mnemonic === 'XLAT')
+      this.#set(RBX, BigInt.asUintN(64, this.#offset(this.#place(long)) - BigInt(random.below(256))));
     else if (/^I?DIV$/.test(mnemonic) && random.oneIn(2)) this.#prepareDivision(cell);
     else if (/^(BT[SRC]?)$/.test(mnemonic) && cell.memory && form.operands[1]?.kind === 'G') {
       // The bit offset reaches beyond the operand, mostly not far beyond: in all registers, for one of them is it.
       for (let r = 0; r < 16; r++)
         if (!this.#isFixed(r) && !random.oneIn(6))
           this.#gprs[r] = BigInt.asUintN(64, BigInt((random.u32() << 17) >> (17 + random.below(10))));
-    } else if (/^MASKMOV/.test(mnemonic)) this.#set(RDI, this.#place(long));
+    } else if (/^MASKMOV/.test(mnemonic)) this.#set(RDI, this.#offset(this.#place(long)));
     else if ((mnemonic === 'JMP' || mnemonic === 'CALL') && form.operands[0]?.kind === 'E' && !cell.memory)
       this.#set(rm, this.#codeTarget(long));
     else if (mnemonic === 'CMPXCHG' && !cell.memory && random.oneIn(2)) {
@@ -381,9 +411,9 @@ export class CaseMaker {
   #codeTarget(long: boolean): bigint {
     const random = this.#random;
     const kind = random.below(16);
-    if (kind === 0) return this.#place(long);
+    if (kind === 0) return this.#offset(this.#place(long));
     if (kind === 1 && long) return (BigInt(random.u32()) << 32n) | BigInt(random.u32());
-    return BigInt(CODE_ADDRESS + (random.oneIn(2) ? random.below(0xf0) : 0xe00 + random.below(0x1200)));
+    return BigInt(this.#codeBase() + (random.oneIn(2) ? random.below(0xf0) : 0xe00 + random.below(0x1200)));
   }
 
   #prepareStack(cell: Cell): void {
@@ -393,9 +423,10 @@ export class CaseMaker {
     let top = random.oneIn(8) ? this.#place(long) : BigInt(this.#dataAddress());
     if (random.oneIn(6)) top = this.#place(long);
     else if (random.oneIn(4)) top = (top & ~0xfffn) | BigInt(random.below(40));
-    if (mnemonic === 'LEAVE') this.#set(RBP, top);
-    if (mnemonic === 'ENTER') this.#set(RBP, random.oneIn(8) ? this.#place(long) : BigInt(this.#dataAddress()));
-    if (!this.#set(RSP, top)) top = this.#gprs[RSP] as bigint;
+    if (mnemonic === 'LEAVE') this.#set(RBP, this.#offset(top));
+    const frame = random.oneIn(8) ? this.#place(long) : BigInt(this.#dataAddress());
+    if (mnemonic === 'ENTER') this.#set(RBP, this.#offset(frame));
+    if (!this.#set(RSP, this.#offset(top))) top = this.#gprs[RSP] as bigint;
     if (mnemonic === 'RET') this.#patch(top, bytesOf(this.#codeTarget(long), cell.size));
     if (mnemonic === 'POPF') this.#patch(top, bytesOf(BigInt(random.u32() & 0x244cd5), cell.size));
   }
@@ -404,10 +435,11 @@ export class CaseMaker {
     const random = this.#random;
     const long = cell.mode === 64;
     const from = this.#place(long);
-    this.#set(RSI, from);
+    this.#set(RSI, this.#offset(from));
     // Near the source at times, so that they overlap.
     const near = BigInt.asUintN(long ? 64 : 32, from + BigInt(random.below(64) - 32));
-    this.#set(RDI, random.oneIn(4) ? near : this.#place(long));
+    const to = random.oneIn(4) ? near : this.#place(long);
+    this.#set(RDI, this.#offset(to));
     if (cell.repeat === 'none') return;
     const far = BigInt(random.u32()) << BigInt(random.below(33));
     this.#set(RCX, random.oneIn(16) ? far : BigInt(random.below(random.oneIn(4) ? 2000 : 40)));
@@ -416,7 +448,7 @@ export class CaseMaker {
       // The same bytes everywhere, so that comparisons go on.
       const bytes = new Uint8Array(256).fill(random.below(4));
       this.#patch(from - 64n, bytes);
-      this.#patch((this.#gprs[RDI] as bigint) - 64n, bytes);
+      this.#patch(to - 64n, bytes);
       if (random.oneIn(2)) this.#set(RAX, BigInt(bytes[0] as number) * 0x0101010101010101n);
     }
   }

@@ -55,7 +55,7 @@ export class Comparison {
 
   private constructor(options: ComparisonOptions, selectors: Selectors) {
     const capabilities = options.native.capabilities();
-    const available: readonly Mode[] = capabilities.compatibilityMode ? [64, 32] : [64];
+    const available: readonly Mode[] = capabilities.compatibilityMode ? [64, 32, 16] : [64];
     const modes = (options.modes ?? available).filter((mode) => mode === 64 || capabilities.compatibilityMode);
     const excluded = new Map<Form, string>();
     const cells: Cell[] = [];

@@ -42,7 +42,12 @@ function thaw(value: Json): unknown {
 }
 
 function fileOf(d: Divergence): URL {
-  const name = d.case.pieces.length > 1 ? 'sequences' : mnemonicOf(d).toLowerCase().replace(/[^a-z0-9]/g, '-');
+  const name =
+    d.case.pieces.length > 1
+      ? 'sequences'
+      : mnemonicOf(d)
+          .toLowerCase()
+          .replace(/[^a-z0-9]/g, '-');
   return new URL(`${name}.json`, FOLDER);
 }
 
@@ -57,7 +62,10 @@ export function addFixture(d: Divergence): void {
     undefinedFlags: undefinedFlags(last?.cell.form.options.undefined),
     mnemonics: pieces.map((piece) => piece.cell.form.mnemonic),
     faultedInMmx: false,
-    was: describeDivergence(d).split('\n').slice(-d.differences.length).map((line) => line.trim()),
+    was: describeDivergence(d)
+      .split('\n')
+      .slice(-d.differences.length)
+      .map((line) => line.trim()),
     case: freeze(rest),
     expected: freeze(d.native),
   };

@@ -58,7 +58,12 @@ function isEncodable(form: Form, mode: Mode, size: number): boolean {
   if (form.w === 1) return false;
   if (mode === 64 && form.options.long === 'force') return false;
   if (mode === 64 && form.options.long === 'default' && size === 4) return false;
-  return !(size === 2 && form.prefix === '66');
+  return !(size === 2 && (form.prefix === '66' || form.prefix === 'none'));
+}
+
+/** In 16-bit cases the upper half of ESP is not known: see protocol.ts. */
+function readsEsp(form: Form, mode: Mode, size: number): boolean {
+  return mode === 16 && size === 4 && /^(PUSHA|ENTER)$/.test(form.mnemonic);
 }
 
 export function cellsOf(form: Form, modes: readonly Mode[]): Cell[] {
@@ -78,7 +83,8 @@ export function cellsOf(form: Form, modes: readonly Mode[]): Cell[] {
       if (!isEncodable(form, mode, size)) continue;
       for (const memory of memories)
         for (const locked of memory && lock && !implicitLock ? [false, true] : [false])
-          for (const r of repeats) cells.push({ form, mode, size, memory, locked, repeat: r });
+          for (const r of repeats)
+            if (!readsEsp(form, mode, size)) cells.push({ form, mode, size, memory, locked, repeat: r });
     }
   }
   return cells;
@@ -120,6 +126,9 @@ export interface EncodeOptions {
   immediate(n: number, bytes: number): readonly number[];
 }
 
+/** How often LOCK stands where it may not (which is #UD), or where it changes nothing. */
+const ILLEGAL_LOCK_ONE_IN = 300;
+
 const REPEAT_PREFIX = { none: 0, rep: 0xf3, repne: 0xf2 } as const;
 const SEGMENT_OVERRIDES = [0x26, 0x2e, 0x36, 0x3e] as const;
 
@@ -149,7 +158,7 @@ export function encode(o: EncodeOptions): number[] {
   if (operandPrefix) prefixes.push(0x66);
   if (shape?.addressPrefix) prefixes.push(0x67);
   if (shape?.override) prefixes.push(shape.override);
-  if (cell.locked) prefixes.push(0xf0);
+  if (cell.locked || random.oneIn(ILLEGAL_LOCK_ONE_IN)) prefixes.push(0xf0);
   if (cell.repeat !== 'none') prefixes.push(REPEAT_PREFIX[cell.repeat]);
   addMeaninglessPrefixes(cell, shape, random, prefixes, rex);
   if (prefixes.length > 1 && random.oneIn(2)) prefixes.reverse();
@@ -178,7 +187,7 @@ export function encode(o: EncodeOptions): number[] {
 }
 
 export function needsOperandPrefix({ form, mode, size }: Cell): boolean {
-  if (form.sizes.length === 1) return false;
+  if (form.sizes.length === 1 || form.prefix === 'none') return false;
   return mode === 16 ? size === 4 : size === 2;
 }
 

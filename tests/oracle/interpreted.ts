@@ -106,8 +106,15 @@ const SEGMENTS: Readonly<Record<Mode, readonly Attributes[]>> = {
   ],
 };
 
-/** Selectors ES CS SS DS FS GS by mode: learnt from the native processor, so that what stores them agrees. */
+/** Selectors ES CS SS DS FS GS by mode. */
 export type Selectors = Partial<Record<Mode, ArrayLike<number>>>;
+
+/** As Linux and the native processor's local descriptor table have them; another kernel's can be learnt by a case. */
+const LINUX_SELECTORS: Selectors = {
+  64: [0x2b, 0x33, 0x2b, 0x2b, 0, 0],
+  32: [0x2b, 0x23, 0x2b, 0x2b, 7, 15],
+  16: [31, 23, 31, 31, 7, 15],
+};
 
 export class InterpretedProcessor {
   readonly #interpreter: Interpreter;
@@ -142,7 +149,7 @@ export class InterpretedProcessor {
     this.#before = new Int32Array(memory.buffer, base + DATA_COPY, DATA_SIZE / 4);
     this.#beforeBytes = new Uint8Array(memory.buffer, base + DATA_COPY, DATA_SIZE);
     this.#firstDifference = compileFirstDifference(memory);
-    this.#selectors = options.selectors ?? {};
+    this.#selectors = options.selectors ?? LINUX_SELECTORS;
     for (let page = 0; page < RAM_SIZE / PAGE; page++) {
       this.#words[(PAGE_MAP >> 2) + page] = (base + page * PAGE) | PageFlag.PRESENT | PageFlag.WRITABLE;
     }
@@ -417,8 +424,7 @@ export class InterpretedProcessor {
       outcome,
       vector: exception ? vector : -1,
       errorCode: exception && error !== -1 ? error : 0,
-      cr2:
-        exception && vector === 14 ? quad(words[vp + W('cr2')] as number, words[vp + W('cr2') + 1] as number) : 0n,
+      cr2: exception && vector === 14 ? quad(words[vp + W('cr2')] as number, words[vp + W('cr2') + 1] as number) : 0n,
       signal: 0,
       rip: quad(low, high),
       rflags: this.#flags(),

@@ -23,7 +23,8 @@ const native = started as NativeProcessor;
 afterAll(() => started.available && started.close());
 
 /** Instructions with known divergences: `npm run oracle -- --form ...` shows them. */
-const UNSETTLED = 'MASKMOV.*|CLFLUSH(OPT)?|CLWB|RCP[PS]S|DPPD|FX(SAVE|RSTOR)(64)?|F(N?SAVE|RSTOR|LDENV|N?STENV|LD|STP?|ISTT?P?|BSTP|BLD)';
+const UNSETTLED =
+  'MASKMOV.*|CLFLUSH(OPT)?|CLWB|RCP[PS]S|DPPD|FX(SAVE|RSTOR)(64)?|F(N?SAVE|RSTOR|LDENV|N?STENV|LD|STP?|ISTT?P?|BSTP|BLD)';
 const SETTLED = new RegExp(`^(?!(${UNSETTLED})$).*$`);
 
 async function divergences(instructions: number, options: Omit<ComparisonOptions, 'native'>): Promise<string[]> {

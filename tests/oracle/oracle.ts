@@ -14,7 +14,7 @@ const HELP = `Compares Viridian's interpreter with this host's processor on rand
   --seed S         seed of the cases (default 1)
   --form PATTERN   only mnemonics that match: a name (ADDPD), several (ADDPD,SUBPD) or a pattern (PADD*)
   --length L       cases of 2 to L instructions instead of one
-  --mode M         64, 32 or 16 only (default 64 and 32)
+  --mode M         64, 32 or 16 only
   --show N         divergences to print for each mnemonic (default 2)
   --least R        report forms with fewer than R runs (default 1000 when every form could have them, else 1)
   --fixtures       add the first divergence of each mnemonic to tests/oracle/fixtures
@@ -87,7 +87,9 @@ async function runComparison(native: NativeProcessor): Promise<number> {
     if (now - told < 1000) return;
     told = now;
     const rate = Math.round(comparison.instructions / ((now - started) / 1000));
-    process.stderr.write(`\r${comparison.instructions} of ${count} instructions, ${rate}/s, ${total(tally)} divergences `);
+    process.stderr.write(
+      `\r${comparison.instructions} of ${count} instructions, ${rate}/s, ${total(tally)} divergences `,
+    );
   });
   if (told !== started) process.stderr.write('\n');
   summarize(comparison, tally);

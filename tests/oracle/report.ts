@@ -45,14 +45,17 @@ export function describeDivergence(d: Divergence): string {
   lines.push(`  ${registers.slice(0, 8).join(' ')}`);
   if (c.mode === 64) lines.push(`  ${registers.slice(8).join(' ')}`);
   if (c.mode === 64) lines.push(`  FS base ${c.fsBase.toString(16)}h, GS base ${c.gsBase.toString(16)}h`);
-  for (const { offset, bytes } of c.patches) lines.push(`  data+${offset.toString(16)}h: ${hex(bytes.subarray(0, 32))}`);
+  for (const { offset, bytes } of c.patches)
+    lines.push(`  data+${offset.toString(16)}h: ${hex(bytes.subarray(0, 32))}`);
   if (c.pieces.some((p) => p.cell.form.operands.some((o) => 'VWUPQN'.includes(o.kind)) || isX87(p))) {
     const fx = new DataView(c.fx.buffer, c.fx.byteOffset, c.fx.byteLength);
     lines.push(
       `  FCW ${fx.getUint16(0, true).toString(16)}h FSW ${fx.getUint16(2, true).toString(16)}h tags ${(c.fx[4] ?? 0).toString(16)}h MXCSR ${fx.getUint32(24, true).toString(16)}h`,
     );
     const registersOf = (from: number, n: number, size: number) =>
-      Array.from({ length: n }, (_, i) => hex(c.fx.slice(from + i * 16, from + i * 16 + size).reverse()).replaceAll(' ', ''));
+      Array.from({ length: n }, (_, i) =>
+        hex(c.fx.slice(from + i * 16, from + i * 16 + size).reverse()).replaceAll(' ', ''),
+      );
     if (c.pieces.some(isX87)) lines.push(`  ST0.. ${registersOf(32, 8, 10).join(' ')}`);
     else lines.push(`  XMM0.. ${registersOf(160, c.mode === 64 ? 16 : 8, 16).join(' ')}`);
   }

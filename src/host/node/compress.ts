@@ -1,7 +1,8 @@
 /** Zstandard of Node.js, for saved states. */
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import type { Compression } from '../services.ts';
 
-export const zstandard = {
-  compress: (bytes: Uint8Array): Uint8Array => zstdCompressSync(bytes),
-  decompress: (bytes: Uint8Array): Uint8Array => zstdDecompressSync(bytes, { maxOutputLength: 2 ** 32 - 1 }),
+export const zstandard: Compression = {
+  compress: (bytes) => zstdCompressSync(bytes),
+  decompress: (bytes, limit) => zstdDecompressSync(bytes, { maxOutputLength: Math.max(1, limit) }),
 };

@@ -3,15 +3,7 @@ import { hrtime } from 'node:process';
 import { randomFillSync } from 'node:crypto';
 import { parentPort, Worker, workerData } from 'node:worker_threads';
 import type { HostTime } from '../clock.ts';
-
-export interface Thread<ToThread, FromThread> {
-  post(message: ToThread): void;
-  onMessage(callback: (message: FromThread) => void): void;
-  onError(callback: (error: Error) => void): void;
-  /** Resolves when the thread has ended. */
-  readonly ended: Promise<void>;
-  terminate(): Promise<void>;
-}
+import type { Thread } from '../services.ts';
 
 export function startThread<ToThread, FromThread>(entry: URL, data: unknown): Thread<ToThread, FromThread> {
   const worker = new Worker(entry, { workerData: data, execArgv: process.execArgv });

@@ -4,6 +4,7 @@
  */
 import {
   BLOCK_TABLE, BLOCK_TABLE_ENTRIES, CODE_TLB, CODE_TLB_CONTEXT, CODE_TLB_ENTRIES, JUMP_CACHE, JUMP_CACHE_ENTRIES, PageFlag,
+  RECORD_COUNTS, RECORDS,
 } from '../memory/layout.ts';
 import { accessHelpers } from '../mmu/access.ts';
 import { segmentationHelpers } from '../mmu/segmentation.ts';
@@ -31,10 +32,16 @@ export interface InterpreterBuild {
   readonly systemOperations: readonly string[];
 }
 
+export interface BuildOptions {
+  /** Counts the executions of each record, for profiles; see RECORD_COUNTS. */
+  readonly counting?: boolean;
+}
+
 export function buildInterpreter(
   handlers: HandlerTable,
   definitions: readonly HelperDefinition[],
   memory: { initial: number; maximum: number },
+  options: BuildOptions = {},
 ): InterpreterBuild {
   const module = new ModuleBuilder({ memory });
   const fault = module.importTag('fault');
@@ -77,7 +84,7 @@ export function buildInterpreter(
     'run',
     { params: ['i32', 'i32'], results: ['i32'] },
     (f) => {
-      mainLoop(f, handlers, context);
+      mainLoop(f, handlers, context, options.counting === true);
     },
     true,
   );
@@ -114,7 +121,7 @@ function outlineHandler(f: FunctionBuilder, variant: Variant, context: HelperCon
 }
 
 /** run(vp, budget): interprets until the budget is used up or something wants attention. */
-function mainLoop(f: FunctionBuilder, handlers: HandlerTable, context: HelperContext): void {
+function mainLoop(f: FunctionBuilder, handlers: HandlerTable, context: HelperContext, counting: boolean): void {
   const vp = f.param(0);
   const budget = f.variable('i32', f.param(1));
   const record = f.variable('i32', 0);
@@ -166,6 +173,7 @@ function mainLoop(f: FunctionBuilder, handlers: HandlerTable, context: HelperCon
               false,
             );
             budget.set(budget.get().sub(1));
+            if (counting) countRecord(f, vp, record.get());
             dispatchTable(f, handlers, context, { vp, budget, record, dispatch, lookupAgain, spill, ipOfRecord });
           }, 'dispatch');
         }, 'lookup');
@@ -185,6 +193,12 @@ function mainLoop(f: FunctionBuilder, handlers: HandlerTable, context: HelperCon
     f.br(outer);
   }, 'outer');
   f.return(RunResult.SHUTDOWN);
+}
+
+function countRecord(f: FunctionBuilder, vp: Value, record: Value): void {
+  const records = vp.add(RECORDS);
+  const counter = records.add(record.sub(records).shrU(Math.log2(RECORD / 8)));
+  f.store('i64.store', counter, f.load('i64.load', counter, RECORD_COUNTS - RECORDS).add(1), RECORD_COUNTS - RECORDS);
 }
 
 interface Loop {

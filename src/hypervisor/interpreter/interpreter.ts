@@ -16,7 +16,7 @@ import { debugArmed, noteDataAccess } from '../x86/system/debug.ts';
 import { updateMode } from '../x86/system/mode.ts';
 import { forms, helperDefinitions } from '../x86/table.ts';
 import { BlockCache } from './block-cache.ts';
-import { buildInterpreter } from './build.ts';
+import { type BuildOptions, buildInterpreter } from './build.ts';
 import { HandlerTable } from './handlers.ts';
 
 export { RunResult } from './build.ts';
@@ -25,7 +25,7 @@ const CR0_AM = 1n << 18n;
 const PLATFORM_PAGES = { initial: 1, maximum: 65536 };
 const handlers = new HandlerTable(forms);
 const decoder = new Decoder(forms);
-let built: ReturnType<typeof buildInterpreter> | undefined;
+const built = new Map<boolean, ReturnType<typeof buildInterpreter>>();
 
 export interface InterpreterModule {
   readonly module: WebAssembly.Module;
@@ -33,9 +33,10 @@ export interface InterpreterModule {
 }
 
 /** Generates and compiles the interpreter; the result can be posted to other threads. */
-export function compileInterpreter(): InterpreterModule {
-  built ??= buildInterpreter(handlers, helperDefinitions, PLATFORM_PAGES);
-  return { module: new WebAssembly.Module(built.bytes), systemOperations: built.systemOperations };
+export function compileInterpreter({ counting = false }: BuildOptions = {}): InterpreterModule {
+  const build = built.get(counting) ?? buildInterpreter(handlers, helperDefinitions, PLATFORM_PAGES, { counting });
+  built.set(counting, build);
+  return { module: new WebAssembly.Module(build.bytes), systemOperations: build.systemOperations };
 }
 
 /** What the engine asks of the partition beyond the system platform. */
@@ -45,6 +46,8 @@ export interface EnginePlatform extends SystemPlatform {
   mmioWrite(gpa: bigint, size: number, from: DataView): void;
   /** Code was stored to: processors other than this one must drop their blocks too. */
   codeWritten(gpa: number, size: number): void;
+  /** The processor is between instructions: every store that codeWritten() announced has been made. */
+  storesDone(): void;
   /** A page now holds code: other processors must drop their write translations of it before this returns. */
   pageProtected(page: number): void;
   splitLock(): void;

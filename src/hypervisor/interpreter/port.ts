@@ -340,8 +340,13 @@ export class InterpreterPort implements Semantics {
     const known = this.#hosts.get(n);
     if (known) return known;
     const modifies = operand.access === 'readwrite';
+    if (operand.width === 'x') {
+      // Alignment comes before the segment's limit, which may be #SS.
+      const segment = this.#byteField(Field.SEGMENT);
+      const base = this.f.load('i64.load', this.#frame.vp.add(segment.shl(3)), at('segmentBase'));
+      this.raiseIf(this.address(n).add(base).wrap().and(15).ne(0), Vector.GP, 0);
+    }
     const linear = this.linear(n, 16, write || modifies ? 'write' : 'read');
-    if (operand.width === 'x') this.raiseIf(linear.wrap().and(15).ne(0), Vector.GP, 0);
     const stack = this.#stackMark();
     if (write || modifies) {
       const host = this.f.call1(this.#context.helper('modify_16'), this.#frame.vp, linear, stack);

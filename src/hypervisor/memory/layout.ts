@@ -48,12 +48,12 @@ export const BLOCK_TABLE_ENTRIES = 65536;
 /** Predecoded records. */
 export const RECORDS = BLOCK_TABLE + BLOCK_TABLE_ENTRIES * 16;
 export const RECORDS_SIZE = 0x180_0000;
+/** Executions of each record, u64, in an interpreter built with `counting`. */
+export const RECORD_COUNTS = RECORDS + RECORDS_SIZE;
+export const RECORD_COUNTS_SIZE = (RECORDS_SIZE / 32) * 8;
 export const VP_AREA = 0x200_0000;
 
-/** No canonical address is within a page of this tag. */
-export const INVALID_TAG = 0x8000_0000_0000_0000n;
-
-if (VpState.size > TLB || RECORDS + RECORDS_SIZE > VP_AREA) throw new Error('virtual processor area overflows');
+if (VpState.size > TLB || RECORD_COUNTS + RECORD_COUNTS_SIZE > VP_AREA) throw new Error('virtual processor area overflows');
 
 export function vpArea(index: number): number {
   return VP_AREAS + index * VP_AREA;

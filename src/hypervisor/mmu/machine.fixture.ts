@@ -55,10 +55,21 @@ export class Machine {
       pageProtected: () => {},
       deliverFault: () => false,
     };
-    const operations = Object.fromEntries(compiled.systemOperations.map((name) => [name, () => {
-      throw new Error(`${name} is not part of this test`);
-    }]));
-    this.engine = new Interpreter({ memory, module: compiled, index: 0, platform: platform as EnginePlatform, operations });
+    const operations = Object.fromEntries(
+      compiled.systemOperations.map((name) => [
+        name,
+        () => {
+          throw new Error(`${name} is not part of this test`);
+        },
+      ]),
+    );
+    this.engine = new Interpreter({
+      memory,
+      module: compiled,
+      index: 0,
+      platform: platform as EnginePlatform,
+      operations,
+    });
     this.vp = this.engine.vp;
   }
 
@@ -71,7 +82,11 @@ export class Machine {
   }
 
   /** Sets the mode, with flat segments, and forgets every translation. */
-  configure(paging: Paging, cpl: 0 | 3, bits: { cr0?: bigint; cr3?: bigint; cr4?: bigint; efer?: bigint; flags?: number } = {}): void {
+  configure(
+    paging: Paging,
+    cpl: 0 | 3,
+    bits: { cr0?: bigint; cr3?: bigint; cr4?: bigint; efer?: bigint; flags?: number } = {},
+  ): void {
     const { vp } = this;
     vp.cr0 = CR0.PE | (paging === 'none' ? 0n : CR0.PG) | (bits.cr0 ?? 0n);
     vp.cr3 = bits.cr3 ?? 0n;

@@ -58,6 +58,7 @@ export class Processor {
     const p = this.#p;
     const running = p.partition.wanted;
     for (;;) {
+      p.engine.platform.storesDone();
       this.serve();
       p.powerEvent();
       const wanted = Atomics.load(running, 0);

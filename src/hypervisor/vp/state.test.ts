@@ -9,13 +9,19 @@ const WRITABLE = 0x3f7fd5;
 describe('RFLAGS', () => {
   it('reads back as written, whatever the lazy flags were', () => {
     fc.assert(
-      fc.property(fc.nat(0x7fff_ffff), fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), fc.nat(), (value, result, carries, aux) => {
-        const vp = newVp();
-        Object.assign(vp, { flagResult: result, flagCarries: carries, flagAux: aux });
-        writeFlags(vp, value);
-        expect(readFlags(vp)).toBe((value & WRITABLE) | 2);
-        expect(vp.flags & ARITHMETIC_FLAGS).toBe(0);
-      }),
+      fc.property(
+        fc.nat(0x7fff_ffff),
+        fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
+        fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
+        fc.nat(),
+        (value, result, carries, aux) => {
+          const vp = newVp();
+          Object.assign(vp, { flagResult: result, flagCarries: carries, flagAux: aux });
+          writeFlags(vp, value);
+          expect(readFlags(vp)).toBe((value & WRITABLE) | 2);
+          expect(vp.flags & ARITHMETIC_FLAGS).toBe(0);
+        },
+      ),
     );
   });
 
@@ -39,28 +45,33 @@ describe('RFLAGS', () => {
 
   it('is what an addition leaves: result, carries and auxiliary bits', () => {
     fc.assert(
-      fc.property(fc.constantFrom(8n, 16n, 32n, 64n), fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), (bits, x, y) => {
-        const n = Number(bits);
-        const [a, b] = [BigInt.asUintN(n, x), BigInt.asUintN(n, y)];
-        const sum = BigInt.asUintN(n, a + b);
-        const vp = newVp();
-        writeFlags(vp, 0);
-        vp.flagResult = BigInt.asUintN(64, BigInt.asIntN(n, sum));
-        // Carry out of each bit, the top one's at bit 63.
-        const carries = (a & b) | ((a | b) & ~sum);
-        vp.flagCarries = BigInt.asUintN(64, carries << (64n - bits));
-        vp.flagAux = Number((a ^ b ^ sum) & 0x10n);
-        const signed = BigInt.asIntN(n, a) + BigInt.asIntN(n, b);
-        const parity = (sum & 0xffn).toString(2).replaceAll('0', '').length % 2 === 0;
-        const expected =
-          (a + b !== sum ? Flag.CF : 0) |
-          (parity ? Flag.PF : 0) |
-          ((a & 15n) + (b & 15n) > 15n ? Flag.AF : 0) |
-          (sum === 0n ? Flag.ZF : 0) |
-          (BigInt.asIntN(n, sum) < 0n ? Flag.SF : 0) |
-          (signed !== BigInt.asIntN(n, sum) ? Flag.OF : 0);
-        expect(readFlags(vp)).toBe(expected | 2);
-      }),
+      fc.property(
+        fc.constantFrom(8n, 16n, 32n, 64n),
+        fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
+        fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
+        (bits, x, y) => {
+          const n = Number(bits);
+          const [a, b] = [BigInt.asUintN(n, x), BigInt.asUintN(n, y)];
+          const sum = BigInt.asUintN(n, a + b);
+          const vp = newVp();
+          writeFlags(vp, 0);
+          vp.flagResult = BigInt.asUintN(64, BigInt.asIntN(n, sum));
+          // Carry out of each bit, the top one's at bit 63.
+          const carries = (a & b) | ((a | b) & ~sum);
+          vp.flagCarries = BigInt.asUintN(64, carries << (64n - bits));
+          vp.flagAux = Number((a ^ b ^ sum) & 0x10n);
+          const signed = BigInt.asIntN(n, a) + BigInt.asIntN(n, b);
+          const parity = (sum & 0xffn).toString(2).replaceAll('0', '').length % 2 === 0;
+          const expected =
+            (a + b !== sum ? Flag.CF : 0) |
+            (parity ? Flag.PF : 0) |
+            ((a & 15n) + (b & 15n) > 15n ? Flag.AF : 0) |
+            (sum === 0n ? Flag.ZF : 0) |
+            (BigInt.asIntN(n, sum) < 0n ? Flag.SF : 0) |
+            (signed !== BigInt.asIntN(n, sum) ? Flag.OF : 0);
+          expect(readFlags(vp)).toBe(expected | 2);
+        },
+      ),
     );
   });
 });

@@ -71,7 +71,12 @@ describe('ByteWriter', () => {
         expect(readLeb(bytes, true)).toBe(value);
         expect(bytes.length).toBe(lebLength(value, true));
         const narrow = BigInt.asIntN(32, value);
-        expect(readLeb(written((w) => w.signed32(Number(narrow))), true)).toBe(narrow);
+        expect(
+          readLeb(
+            written((w) => w.signed32(Number(narrow))),
+            true,
+          ),
+        ).toBe(narrow);
         const unsigned = BigInt.asUintN(32, value);
         const u = written((w) => w.unsigned(Number(unsigned)));
         expect(readLeb(u, false)).toBe(unsigned);

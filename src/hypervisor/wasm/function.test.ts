@@ -11,9 +11,9 @@ function run(module: ReturnType<typeof single>, ...args: (number | bigint)[]): n
 
 describe('placement of values', () => {
   it('computes a value used once where it is used', () => {
-    expect(code(functionType(['i32', 'i32'], 'i32'), (f) => f.return(f.param(0).add(f.param(1)).mul(f.param(1))))).toEqual([
-      'local.get 0', 'local.get 1', 'i32.add', 'local.get 1', 'i32.mul', 'return', 'unreachable',
-    ]);
+    expect(
+      code(functionType(['i32', 'i32'], 'i32'), (f) => f.return(f.param(0).add(f.param(1)).mul(f.param(1)))),
+    ).toEqual(['local.get 0', 'local.get 1', 'i32.add', 'local.get 1', 'i32.mul', 'return', 'unreachable']);
   });
 
   it('computes a value used twice once, and keeps it', () => {
@@ -22,7 +22,15 @@ describe('placement of values', () => {
       f.return(sum.mul(sum));
     });
     expect(lines).toEqual([
-      'local.get 0', 'local.get 1', 'i32.add', 'local.set 2', 'local.get 2', 'local.get 2', 'i32.mul', 'return', 'unreachable',
+      'local.get 0',
+      'local.get 1',
+      'i32.add',
+      'local.set 2',
+      'local.get 2',
+      'local.get 2',
+      'i32.mul',
+      'return',
+      'unreachable',
     ]);
   });
 
@@ -43,7 +51,15 @@ describe('placement of values', () => {
       f.return(f.call(two)[1] as never);
     });
     expect(instructionsOf(module.finish(), 'test')).toEqual([
-      'call 0', 'drop', 'drop', 'call 0', 'local.set 0', 'drop', 'local.get 0', 'return', 'unreachable',
+      'call 0',
+      'drop',
+      'drop',
+      'call 0',
+      'local.set 0',
+      'drop',
+      'local.get 0',
+      'return',
+      'unreachable',
     ]);
   });
 
@@ -80,7 +96,12 @@ describe('placement of values', () => {
 
   it('moves a load into its use where nothing stands between', () => {
     expect(code(functionType(['i32'], 'i32'), (f) => f.return(f.load('i32.load', f.param(0), 4).add(1)))).toEqual([
-      'local.get 0', 'i32.load offset=4 align=1', 'i32.const 1', 'i32.add', 'return', 'unreachable',
+      'local.get 0',
+      'i32.load offset=4 align=1',
+      'i32.const 1',
+      'i32.add',
+      'return',
+      'unreachable',
     ]);
   });
 
@@ -171,7 +192,11 @@ describe('control flow', () => {
   it('takes the branch that holds', () => {
     const module = single(functionType(['i32'], 'i32'), (f) => {
       const v = f.variable('i32');
-      f.if(f.param(0), () => v.set(1), () => v.set(2));
+      f.if(
+        f.param(0),
+        () => v.set(1),
+        () => v.set(2),
+      );
       f.return(v.get());
     });
     expect([run(module, 5), run(module, 0)]).toEqual([1, 2]);
@@ -185,7 +210,11 @@ describe('control flow', () => {
   ])('decides a constant condition of %i while building', (condition, taken) => {
     const built: string[] = [];
     const lines = code(functionType([], 'i32'), (f) => {
-      f.if(condition, () => built.push('then'), () => built.push('otherwise'));
+      f.if(
+        condition,
+        () => built.push('then'),
+        () => built.push('otherwise'),
+      );
       f.block((out) => f.brIf(out, condition));
       f.return(f.select(f.i32(condition), 3, 4));
     });
@@ -272,11 +301,15 @@ describe('misuse', () => {
     }, 'use a variable');
     fails((f) => {
       let inside = f.i32(0);
-      f.if(f.param(0), () => {
-        inside = f.load('i32.load', 0);
-      }, () => {
-        f.store('i32.store', 0, inside);
-      });
+      f.if(
+        f.param(0),
+        () => {
+          inside = f.load('i32.load', 0);
+        },
+        () => {
+          f.store('i32.store', 0, inside);
+        },
+      );
     }, 'use a variable');
     fails((f) => {
       let inside = f.i32(0);

@@ -47,9 +47,14 @@ describe('ModuleBuilder', () => {
       f.return(f.call1(even, f.param(0).sub(1)));
     });
     module.setTable([odd, even]);
-    module.function('which', functionType(['i32', 'i32'], 'i32'), (f) => {
-      f.return(f.callIndirect(functionType(['i32'], 'i32'), f.param(0), f.param(1))[0] as never);
-    }, true);
+    module.function(
+      'which',
+      functionType(['i32', 'i32'], 'i32'),
+      (f) => {
+        f.return(f.callIndirect(functionType(['i32'], 'i32'), f.param(0), f.param(1))[0] as never);
+      },
+      true,
+    );
     const logged: number[] = [];
     const { exports } = load(module, { log: (n: number) => logged.push(n) });
     expect(exports.even?.(4)).toBe(1);
@@ -64,9 +69,12 @@ describe('ModuleBuilder', () => {
     const { exports, memory } = load(module);
     new Int32Array(memory.buffer)[2] = 77;
     expect(exports.size?.()).toBe(77);
-    expect(() => new WebAssembly.Instance(new WebAssembly.Module(module.finish()), {
-      env: { memory: new WebAssembly.Memory({ initial: 1, maximum: 9, shared: true }) },
-    })).toThrow(WebAssembly.LinkError);
+    expect(
+      () =>
+        new WebAssembly.Instance(new WebAssembly.Module(module.finish()), {
+          env: { memory: new WebAssembly.Memory({ initial: 1, maximum: 9, shared: true }) },
+        }),
+    ).toThrow(WebAssembly.LinkError);
   });
 
   it('throws the imported tag through JavaScript', () => {
@@ -88,16 +96,21 @@ describe('ModuleBuilder', () => {
     const module = newModule();
     module.importFunction('spare', functionType([]));
     module.function('plain', functionType([]), () => {});
-    module.function('hinted', functionType(['i32'], 'i32'), (f) => {
-      // Enough locals of two types that their declarations shift the code.
-      const [a, b] = [f.variable('i32', 1), f.variable('i64', 2)];
-      f.if(f.param(0), () => a.set(9), undefined, true);
-      f.block((out) => {
-        f.brIf(out, b.get().eqz(), false);
-        f.brIf(out, a.get());
-      });
-      f.return(a.get());
-    }, true);
+    module.function(
+      'hinted',
+      functionType(['i32'], 'i32'),
+      (f) => {
+        // Enough locals of two types that their declarations shift the code.
+        const [a, b] = [f.variable('i32', 1), f.variable('i64', 2)];
+        f.if(f.param(0), () => a.set(9), undefined, true);
+        f.block((out) => {
+          f.brIf(out, b.get().eqz(), false);
+          f.brIf(out, a.get());
+        });
+        f.return(a.get());
+      },
+      true,
+    );
     const bytes = module.finish();
     const all = sections(bytes);
     expect(all.map((s) => s.id)).toEqual([1, 2, 3, 7, 0, 10, 0]);
@@ -125,6 +138,8 @@ describe('ModuleBuilder', () => {
     const module = newModule();
     module.declare('ghost', functionType([]));
     expect(() => module.finish()).toThrow('ghost is declared but not defined');
-    expect(() => newModule().define(module.declare('x', functionType([])), () => {})).toThrow('x is not a function of this module');
+    expect(() => newModule().define(module.declare('x', functionType([])), () => {})).toThrow(
+      'x is not a function of this module',
+    );
   });
 });

@@ -21,9 +21,14 @@ describe('the instruction table', () => {
     expect(WebAssembly.validate(bytes)).toBe(true);
     for (const name of names) {
       const op = operator(name);
-      const lanes = lanesOf(op.lanes).map((n) => ` ${n}`).join('');
+      const lanes = lanesOf(op.lanes)
+        .map((n) => ` ${n}`)
+        .join('');
       expect(instructionsOf(bytes, name)).toEqual([
-        ...op.params.map((_, i) => `local.get ${i}`), name + lanes, 'return', 'unreachable',
+        ...op.params.map((_, i) => `local.get ${i}`),
+        name + lanes,
+        'return',
+        'unreachable',
       ]);
     }
     expect(names.length).toBeGreaterThan(300);
@@ -36,7 +41,10 @@ describe('the instruction table', () => {
       names.push(op.name);
       const operands = op.name.includes('cmpxchg') ? 2 : op.name.includes('load') ? 0 : 1;
       const returns = op.name.includes('load') || op.name.includes('rmw');
-      const type = functionType(['i32', ...Array.from({ length: operands }, () => op.type)], ...(returns ? [op.type] : []));
+      const type = functionType(
+        ['i32', ...Array.from({ length: operands }, () => op.type)],
+        ...(returns ? [op.type] : []),
+      );
       module.function(op.name, type, (f) => {
         const values = Array.from({ length: operands }, (_, i) => f.param(i + 1));
         if (op.name.includes('rmw')) f.return(f.atomic(op.name, f.param(0), ...values));

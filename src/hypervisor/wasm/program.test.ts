@@ -85,7 +85,10 @@ function evaluateOp(name: string, args: bigint[]): bigint {
   const compare = COMPARE[rest];
   if (compare) return compare(a, b, prefix) ? 1n : 0n;
   const unary = UNARY[rest];
-  return unsigned(prefix, unary ? unary(a, prefix) : (BINARY[rest] as NonNullable<(typeof BINARY)[string]>)(a, b, prefix));
+  return unsigned(
+    prefix,
+    unary ? unary(a, prefix) : (BINARY[rest] as NonNullable<(typeof BINARY)[string]>)(a, b, prefix),
+  );
 }
 /** Result type, parameter types, name. */
 const OPERATIONS: [Type, Type[], string][] = (['i32', 'i64'] as const).flatMap((t): [Type, Type[], string][] => [
@@ -94,7 +97,11 @@ const OPERATIONS: [Type, Type[], string][] = (['i32', 'i64'] as const).flatMap((
   ...Object.keys(UNARY).map((n): [Type, Type[], string] => [t, [t], `${t}.${n}`]),
   ['i32', [t], `${t}.eqz`],
 ]);
-OPERATIONS.push(['i32', ['i64'], 'i32.wrap_i64'], ['i64', ['i32'], 'i64.extend_i32_u'], ['i64', ['i32'], 'i64.extend_i32_s']);
+OPERATIONS.push(
+  ['i32', ['i64'], 'i32.wrap_i64'],
+  ['i64', ['i32'], 'i64.extend_i32_u'],
+  ['i64', ['i32'], 'i64.extend_i32_s'],
+);
 
 // ---- making programs ----------------------------------------------------------------------------------------------------
 
@@ -115,7 +122,9 @@ class Maker {
   }
   word(): bigint {
     const bits = [1, 3, 8, 32, 64][this.pick(5)] as number;
-    return BigInt.asUintN(bits, (BigInt(this.pick(2 ** 32)) << 32n) | BigInt(this.pick(2 ** 32))) * (this.pick(3) ? 1n : -1n);
+    return (
+      BigInt.asUintN(bits, (BigInt(this.pick(2 ** 32)) << 32n) | BigInt(this.pick(2 ** 32))) * (this.pick(3) ? 1n : -1n)
+    );
   }
 
   program(): Node[] {
@@ -191,7 +200,12 @@ class Maker {
       } else if (choice < 18) {
         const condition = value('i32');
         const then = this.sequence(visible, depth + 1, blocks);
-        out.push({ kind: 'if', condition, then, otherwise: this.pick(2) ? this.sequence(visible, depth + 1, blocks) : undefined });
+        out.push({
+          kind: 'if',
+          condition,
+          then,
+          otherwise: this.pick(2) ? this.sequence(visible, depth + 1, blocks) : undefined,
+        });
       } else if (choice < 19) {
         out.push({ kind: 'block', body: this.sequence(visible, depth + 1, blocks + 1) });
       } else if (choice < 20) {
@@ -213,16 +227,36 @@ function build(f: FunctionBuilder, program: readonly Node[], host: Callee): void
   const sequence = (nodes: readonly Node[]): void => {
     for (const n of nodes) {
       switch (n.kind) {
-        case 'const': values[n.id] = f.constant(n.type, n.value); break;
-        case 'param': values[n.id] = f.param(Number(n.value)); break;
-        case 'op': values[n.id] = f.op(n.name, ...n.args.map(of)); break;
-        case 'select': values[n.id] = f.select(of(n.args[2] as number), of(n.args[0] as number), of(n.args[1] as number)); break;
-        case 'get': values[n.id] = (variables[n.variable] as Variable).get(); break;
-        case 'load': values[n.id] = f.load(n.name, of(n.args[0] as number), BASE); break;
-        case 'atomic': values[n.id] = f.atomic(n.name, of(n.args[0] as number).add(BASE), of(n.args[1] as number)); break;
-        case 'call': values[n.id] = f.call1(host, ...n.args.map(of)); break;
-        case 'set': (variables[n.variable] as Variable).set(of(n.value)); break;
-        case 'store': f.store(n.name, of(n.args[0] as number), of(n.args[1] as number), BASE); break;
+        case 'const':
+          values[n.id] = f.constant(n.type, n.value);
+          break;
+        case 'param':
+          values[n.id] = f.param(Number(n.value));
+          break;
+        case 'op':
+          values[n.id] = f.op(n.name, ...n.args.map(of));
+          break;
+        case 'select':
+          values[n.id] = f.select(of(n.args[2] as number), of(n.args[0] as number), of(n.args[1] as number));
+          break;
+        case 'get':
+          values[n.id] = (variables[n.variable] as Variable).get();
+          break;
+        case 'load':
+          values[n.id] = f.load(n.name, of(n.args[0] as number), BASE);
+          break;
+        case 'atomic':
+          values[n.id] = f.atomic(n.name, of(n.args[0] as number).add(BASE), of(n.args[1] as number));
+          break;
+        case 'call':
+          values[n.id] = f.call1(host, ...n.args.map(of));
+          break;
+        case 'set':
+          (variables[n.variable] as Variable).set(of(n.value));
+          break;
+        case 'store':
+          f.store(n.name, of(n.args[0] as number), of(n.args[1] as number), BASE);
+          break;
         case 'if': {
           const { otherwise } = n;
           f.if(of(n.condition), () => sequence(n.then), otherwise && (() => sequence(otherwise)));
@@ -235,7 +269,9 @@ function build(f: FunctionBuilder, program: readonly Node[], host: Callee): void
             blocks.pop();
           });
           break;
-        case 'break': f.brIf(blocks[n.out] as Label, of(n.condition)); break;
+        case 'break':
+          f.brIf(blocks[n.out] as Label, of(n.condition));
+          break;
         case 'loop':
           f.scope(() => {
             const left = f.variable('i32', n.times);
@@ -250,7 +286,9 @@ function build(f: FunctionBuilder, program: readonly Node[], host: Callee): void
     }
   };
   sequence(program);
-  variables.forEach((v, i) => f.store(`${v.type}.store`, 0, v.get(), BASE + 72 + 8 * i));
+  variables.forEach((v, i) => {
+    f.store(`${v.type}.store`, 0, v.get(), BASE + 72 + 8 * i);
+  });
 }
 
 class Break {
@@ -260,11 +298,17 @@ class Break {
   }
 }
 
-function evaluate(program: readonly Node[], params: readonly bigint[], memory: DataView, host: (a: bigint, b: bigint) => bigint): void {
+function evaluate(
+  program: readonly Node[],
+  params: readonly bigint[],
+  memory: DataView,
+  host: (a: bigint, b: bigint) => bigint,
+): void {
   const variables = VARIABLES.map((_, i) => BigInt(i + 1));
   const values: bigint[] = [];
   const of = (id: number | undefined): bigint => values[id as number] as bigint;
-  const read = (type: Type, at: number): bigint => (type === 'i64' ? memory.getBigUint64(at, true) : BigInt(memory.getUint32(at, true)));
+  const read = (type: Type, at: number): bigint =>
+    type === 'i64' ? memory.getBigUint64(at, true) : BigInt(memory.getUint32(at, true));
   const write = (type: Type, at: number, v: bigint): void => {
     if (type === 'i64') memory.setBigUint64(at, v, true);
     else memory.setUint32(at, Number(v), true);
@@ -273,22 +317,42 @@ function evaluate(program: readonly Node[], params: readonly bigint[], memory: D
   const sequence = (nodes: readonly Node[]): void => {
     for (const n of nodes) {
       switch (n.kind) {
-        case 'const': values[n.id] = n.value; break;
-        case 'param': values[n.id] = params[Number(n.value)] as bigint; break;
-        case 'op': values[n.id] = evaluateOp(n.name, n.args.map(of)); break;
-        case 'select': values[n.id] = of(n.args[2]) ? of(n.args[0]) : of(n.args[1]); break;
-        case 'get': values[n.id] = variables[n.variable] as bigint; break;
-        case 'load': values[n.id] = read(n.type, Number(of(n.args[0]))); break;
+        case 'const':
+          values[n.id] = n.value;
+          break;
+        case 'param':
+          values[n.id] = params[Number(n.value)] as bigint;
+          break;
+        case 'op':
+          values[n.id] = evaluateOp(n.name, n.args.map(of));
+          break;
+        case 'select':
+          values[n.id] = of(n.args[2]) ? of(n.args[0]) : of(n.args[1]);
+          break;
+        case 'get':
+          values[n.id] = variables[n.variable] as bigint;
+          break;
+        case 'load':
+          values[n.id] = read(n.type, Number(of(n.args[0])));
+          break;
         case 'atomic': {
           const old = read(n.type, Number(of(n.args[0])));
           write(n.type, Number(of(n.args[0])), of(n.args[1]));
           values[n.id] = old;
           break;
         }
-        case 'call': values[n.id] = host(of(n.args[0]), of(n.args[1])); break;
-        case 'set': variables[n.variable] = of(n.value); break;
-        case 'store': write(n.name.slice(0, 3) as Type, Number(of(n.args[0])), of(n.args[1])); break;
-        case 'if': sequence(of(n.condition) ? n.then : (n.otherwise ?? [])); break;
+        case 'call':
+          values[n.id] = host(of(n.args[0]), of(n.args[1]));
+          break;
+        case 'set':
+          variables[n.variable] = of(n.value);
+          break;
+        case 'store':
+          write(n.name.slice(0, 3) as Type, Number(of(n.args[0])), of(n.args[1]));
+          break;
+        case 'if':
+          sequence(of(n.condition) ? n.then : (n.otherwise ?? []));
+          break;
         case 'block': {
           const own = blocks++;
           try {
@@ -330,32 +394,43 @@ describe('a built program', () => {
   it('does what its statements say in their order', () => {
     let effects = 0;
     fc.assert(
-      fc.property(fc.integer(), fc.integer({ min: 1, max: 120 }), fc.array(fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), { minLength: 6, maxLength: 6 }), (seed, size, words) => {
-        const program = new Maker(seed, size).program();
-        const module = newModule();
-        const host = module.importFunction('host', functionType(['i32', 'i64'], 'i64'));
-        module.function('test', functionType(PARAMS), (f) => build(f, program, host), true);
-        const calls: string[] = [];
-        let view: DataView | undefined;
-        const call = hostFunction(() => view as DataView, calls);
-        const { exports, memory } = load(module, {
-          host: (a: number, b: bigint) => call(BigInt(a >>> 0), BigInt.asUintN(64, b)),
-        });
-        view = new DataView(memory.buffer, BASE, 128);
-        const expectedCalls: string[] = [];
-        const expectedView = new DataView(new ArrayBuffer(128));
-        for (let i = 0; i < 9; i++) {
-          const word = (words[i % 6] as bigint) ^ BigInt(i);
-          view.setBigUint64(8 * i, word, true);
-          expectedView.setBigUint64(8 * i, word, true);
-        }
-        const params = PARAMS.map((t, i) => unsigned(t, words[i] as bigint));
-        exports.test?.(...params.map((v, i) => (PARAMS[i] === 'i64' ? v : Number(v))));
-        evaluate(program, params, expectedView, hostFunction(() => expectedView, expectedCalls));
-        effects += calls.length;
-        expect(calls).toEqual(expectedCalls);
-        for (let i = 0; i < 16; i++) expect(view.getBigUint64(8 * i, true), `word ${i}`).toBe(expectedView.getBigUint64(8 * i, true));
-      }),
+      fc.property(
+        fc.integer(),
+        fc.integer({ min: 1, max: 120 }),
+        fc.array(fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), { minLength: 6, maxLength: 6 }),
+        (seed, size, words) => {
+          const program = new Maker(seed, size).program();
+          const module = newModule();
+          const host = module.importFunction('host', functionType(['i32', 'i64'], 'i64'));
+          module.function('test', functionType(PARAMS), (f) => build(f, program, host), true);
+          const calls: string[] = [];
+          let view: DataView | undefined;
+          const call = hostFunction(() => view as DataView, calls);
+          const { exports, memory } = load(module, {
+            host: (a: number, b: bigint) => call(BigInt(a >>> 0), BigInt.asUintN(64, b)),
+          });
+          view = new DataView(memory.buffer, BASE, 128);
+          const expectedCalls: string[] = [];
+          const expectedView = new DataView(new ArrayBuffer(128));
+          for (let i = 0; i < 9; i++) {
+            const word = (words[i % 6] as bigint) ^ BigInt(i);
+            view.setBigUint64(8 * i, word, true);
+            expectedView.setBigUint64(8 * i, word, true);
+          }
+          const params = PARAMS.map((t, i) => unsigned(t, words[i] as bigint));
+          exports.test?.(...params.map((v, i) => (PARAMS[i] === 'i64' ? v : Number(v))));
+          evaluate(
+            program,
+            params,
+            expectedView,
+            hostFunction(() => expectedView, expectedCalls),
+          );
+          effects += calls.length;
+          expect(calls).toEqual(expectedCalls);
+          for (let i = 0; i < 16; i++)
+            expect(view.getBigUint64(8 * i, true), `word ${i}`).toBe(expectedView.getBigUint64(8 * i, true));
+        },
+      ),
       { numRuns: Number(process.env.VIRIDIAN_PROGRAMS ?? 1500) },
     );
     expect(effects).toBeGreaterThan(100);

@@ -1,10 +1,17 @@
 /** What the emitter's tests share: modules made, run and disassembled. Only tests import this. */
 import wabt from 'wabt';
-import { type FunctionBuilder, type FunctionType } from './function.ts';
+import type { FunctionBuilder, FunctionType } from './function.ts';
 import { ModuleBuilder } from './module.ts';
 import type { ValueType } from './opcodes.ts';
 
-const FEATURES = { threads: true, simd: true, bulk_memory: true, exceptions: true, sat_float_to_int: true, sign_extension: true };
+const FEATURES = {
+  threads: true,
+  simd: true,
+  bulk_memory: true,
+  exceptions: true,
+  sat_float_to_int: true,
+  sign_extension: true,
+};
 const toolkit = await wabt();
 
 export function functionType(params: readonly ValueType[], ...results: ValueType[]): FunctionType {
@@ -48,7 +55,7 @@ export interface Loaded {
 export function load(module: ModuleBuilder, imports: WebAssembly.Imports[string] = {}): Loaded {
   const memory = new WebAssembly.Memory({ initial: 1, maximum: 2, shared: true });
   const instance = new WebAssembly.Instance(new WebAssembly.Module(module.finish()), { env: { memory, ...imports } });
-  return { exports: instance.exports as Record<string, Exported>, memory };
+  return { exports: instance.exports, memory };
 }
 
 /** A module of the one function `test`. */

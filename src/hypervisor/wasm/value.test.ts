@@ -6,8 +6,25 @@ import { functionType, load, newModule, single } from './testing.fixture.ts';
 
 const integer = (type: string): boolean => type === 'i32' || type === 'i64';
 const scalar: Operator[] = [...allOperators()].filter((o) => /^i(32|64)\./.test(o.name) && o.params.every(integer));
-const interesting = [0n, 1n, -1n, 31n, 32n, 63n, 64n, 0x7fff_ffffn, 0x8000_0000n, 0xffff_ffffn, 2n ** 63n, 2n ** 63n - 1n];
-const word = fc.oneof(fc.bigInt({ min: -(2n ** 63n), max: 2n ** 64n - 1n }), fc.constantFrom(...interesting), fc.bigInt({ min: -70n, max: 70n }));
+const interesting = [
+  0n,
+  1n,
+  -1n,
+  31n,
+  32n,
+  63n,
+  64n,
+  0x7fff_ffffn,
+  0x8000_0000n,
+  0xffff_ffffn,
+  2n ** 63n,
+  2n ** 63n - 1n,
+];
+const word = fc.oneof(
+  fc.bigInt({ min: -(2n ** 63n), max: 2n ** 64n - 1n }),
+  fc.constantFrom(...interesting),
+  fc.bigInt({ min: -70n, max: 70n }),
+);
 
 /** A word as an argument of a type: unsigned words of 32 bits too, since semantics write both. */
 function as(type: string, value: bigint): number | bigint {
@@ -25,7 +42,12 @@ const NOT_FOLDED = /\.(div|rem|rot|clz|ctz|popcnt)/;
 describe('constant folding', () => {
   const module = newModule();
   for (const op of scalar) {
-    module.function(op.name, functionType(op.params, op.result), (f) => f.return(f.op(op.name, ...op.params.map((_, i) => f.param(i)))), true);
+    module.function(
+      op.name,
+      functionType(op.params, op.result),
+      (f) => f.return(f.op(op.name, ...op.params.map((_, i) => f.param(i)))),
+      true,
+    );
   }
   const { exports } = load(module);
 
@@ -55,13 +77,29 @@ describe('constant folding', () => {
   });
 
   it('gives back the operand that an operation leaves unchanged', () => {
-    for (const [index, type] of [[0, 'i32'], [1, 'i64']] as const) {
+    for (const [index, type] of [
+      [0, 'i32'],
+      [1, 'i64'],
+    ] as const) {
       const f = builder();
       const p = f.param(index);
-      for (const same of [p.add(0), p.sub(0), p.or(0), p.xor(0), p.shl(0), p.shrS(0), p.shrU(0), p.rotl(0), p.rotr(0), p.and(-1), p.mul(1)])
+      for (const same of [
+        p.add(0),
+        p.sub(0),
+        p.or(0),
+        p.xor(0),
+        p.shl(0),
+        p.shrS(0),
+        p.shrU(0),
+        p.rotl(0),
+        p.rotr(0),
+        p.and(-1),
+        p.mul(1),
+      ])
         expect(same).toBe(p);
       expect(p.and(type === 'i32' ? 0xffff_ffff : 0xffff_ffff_ffff_ffffn)).toBe(p);
-      for (const other of [p.and(0), p.mul(0), p.eq(0), p.divU(1), p.ltU(0), f.constant(type, 0).sub(p)]) expect(other).not.toBe(p);
+      for (const other of [p.and(0), p.mul(0), p.eq(0), p.divU(1), p.ltU(0), f.constant(type, 0).sub(p)])
+        expect(other).not.toBe(p);
     }
   });
 

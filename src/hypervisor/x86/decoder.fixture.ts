@@ -1,7 +1,14 @@
 /** Our decodings and iced-x86's, brought to one shape so that they can be compared. Only tests import this. */
 import {
-  Code, CpuidFeature, Decoder as IcedDecoder, DecoderOptions, type Instruction as IcedInstruction, MemorySizeExt, Mnemonic, OpKind,
+  Code,
+  CpuidFeature,
+  DecoderOptions,
+  Decoder as IcedDecoder,
+  type Instruction as IcedInstruction,
   Register as IcedRegister,
+  MemorySizeExt,
+  Mnemonic,
+  OpKind,
 } from 'iced-x86';
 import { Mode, Segment } from '../vp/state.ts';
 import type { Instruction } from './decoder.ts';
@@ -45,32 +52,56 @@ export const MODES: Readonly<Record<Bitness, number>> = {
 
 function widthBytes(o: OperandForm, i: Instruction): number {
   switch (o.width) {
-    case 'b': return 1;
-    case 'w': return 2;
-    case 'd': return 4;
-    case 'q': return 8;
-    case 'v': return i.size;
-    case 'z': return Math.min(i.size, 4);
-    case 'y': return i.size === 8 ? 8 : 4;
-    default: return 0;
+    case 'b':
+      return 1;
+    case 'w':
+      return 2;
+    case 'd':
+      return 4;
+    case 'q':
+      return 8;
+    case 'v':
+      return i.size;
+    case 'z':
+      return Math.min(i.size, 4);
+    case 'y':
+      return i.size === 8 ? 8 : 4;
+    default:
+      return 0;
   }
 }
 
 function ourRegister(o: OperandForm, i: Instruction): string {
   const general = (number: number): string => generalRegister(number, widthBytes(o, i), i.rex !== 0);
   switch (o.kind) {
-    case 'G': case 'Z': return general(i.reg);
-    case 'E': case 'R': return general(i.rm);
-    case 'fixed': return generalRegister(o.register, widthBytes(o, i), false);
-    case 'S': return SEGMENTS[i.reg & 7] ?? `S${i.reg & 7}`;
-    case 'C': return `CR${i.reg}`;
-    case 'D': return `DR${i.reg}`;
-    case 'V': return `XMM${i.reg}`;
-    case 'W': case 'U': return `XMM${i.rm}`;
-    case 'P': return `MM${i.reg & 7}`;
-    case 'Q': case 'N': return `MM${i.rm & 7}`;
-    case 'ST': return `ST${i.rm & 7}`;
-    default: return '';
+    case 'G':
+    case 'Z':
+      return general(i.reg);
+    case 'E':
+    case 'R':
+      return general(i.rm);
+    case 'fixed':
+      return generalRegister(o.register, widthBytes(o, i), false);
+    case 'S':
+      return SEGMENTS[i.reg & 7] ?? `S${i.reg & 7}`;
+    case 'C':
+      return `CR${i.reg}`;
+    case 'D':
+      return `DR${i.reg}`;
+    case 'V':
+      return `XMM${i.reg}`;
+    case 'W':
+    case 'U':
+      return `XMM${i.rm}`;
+    case 'P':
+      return `MM${i.reg & 7}`;
+    case 'Q':
+    case 'N':
+      return `MM${i.rm & 7}`;
+    case 'ST':
+      return `ST${i.rm & 7}`;
+    default:
+      return '';
   }
 }
 
@@ -79,9 +110,10 @@ const MEMORY_KINDS = 'EMWQ';
 function ourMemory(i: Instruction, moffs: boolean): string {
   const bytes = 1 << i.addressSize;
   const name = (r: number): string => (r < 0 ? '' : r === 16 ? 'RIP' : generalRegister(r, bytes, true));
-  const displacement = moffs && bytes === 8
-    ? (BigInt(i.displacementHigh >>> 0) << 32n) | BigInt(i.displacement >>> 0)
-    : BigInt.asUintN(8 * bytes, BigInt(i.displacement));
+  const displacement =
+    moffs && bytes === 8
+      ? (BigInt(i.displacementHigh >>> 0) << 32n) | BigInt(i.displacement >>> 0)
+      : BigInt.asUintN(8 * bytes, BigInt(i.displacement));
   const segment = i.segment === Segment.FLAT ? 'flat' : SEGMENTS[i.segment];
   return `${segment}:${name(i.base)}+${name(i.index)}*${i.index < 0 ? 1 : 1 << i.scale}+${displacement.toString(16)}`;
 }
@@ -103,19 +135,22 @@ const RENAMED: Record<string, string> = { XLAT: 'XLATB', FWAIT: 'WAIT', JMPF: 'J
 function ourMnemonic(i: Instruction): string {
   const { mnemonic, encoding, operands } = i.form;
   const step = i.size === 2 ? 0 : i.size === 4 ? 1 : 2;
-  if (REPEATED.test(mnemonic) && !operands.length)
-    return mnemonic.endsWith('B') ? mnemonic : mnemonic + 'WDQ'[step];
+  if (REPEATED.test(mnemonic) && !operands.length) return mnemonic.endsWith('B') ? mnemonic : mnemonic + 'WDQ'[step];
   if (mnemonic === 'JRCXZ') return ['', 'JCXZ', 'JECXZ', 'JRCXZ'][i.addressSize] as string;
   if (encoding === '90+r' && i.reg === 0) return 'NOP';
   const sized = BY_SIZE[mnemonic];
-  if (sized) return sized[step] as string;
-  return RENAMED[mnemonic] ?? mnemonic.split(' ')[0] as string;
+  if (sized) return sized[step];
+  return RENAMED[mnemonic] ?? (mnemonic.split(' ')[0] as string);
 }
 
 /** Where strings, MASKMOVQ and XLAT find their memory: the segment and the width of the address register. */
 function ourImplicitMemory(i: Instruction): string {
   const { mnemonic } = i.form;
-  if (!/^(MOVS|CMPS|LODS|OUTS)B?$|^MASKMOV|^XLAT$/.test(mnemonic) || (REPEATED.test(mnemonic) && i.form.operands.length)) return '';
+  if (
+    !/^(MOVS|CMPS|LODS|OUTS)B?$|^MASKMOV|^XLAT$/.test(mnemonic) ||
+    (REPEATED.test(mnemonic) && i.form.operands.length)
+  )
+    return '';
   return `${i.segment === Segment.FLAT ? 'flat' : SEGMENTS[i.segment]}:${8 << i.addressSize}`;
 }
 
@@ -133,7 +168,14 @@ export function describeOurs(i: Instruction, bitness: Bitness): Description {
       memoryBytes = widthBytes(o, i);
     } else if (o.kind === 'I') {
       const count = immediates.length;
-      const bits = o.width === 'b' ? 8 : o.width === 'w' ? 16 : o.width === 'bs' || o.width === 'z' ? 8 * i.size : 8 * widthBytes(o, i);
+      const bits =
+        o.width === 'b'
+          ? 8
+          : o.width === 'w'
+            ? 16
+            : o.width === 'bs' || o.width === 'z'
+              ? 8 * i.size
+              : 8 * widthBytes(o, i);
       immediates.push(count === 0 ? BigInt.asUintN(bits, whole()) : BigInt(i.immediate2));
     } else if (o.kind === 'one') immediates.push(1n);
     else if (o.kind === 'J') {
@@ -151,7 +193,8 @@ export function describeOurs(i: Instruction, bitness: Bitness): Description {
 // ---- iced-x86 ------------------------------------------------------------------------------------------------------------
 
 const mnemonicNames = new Map<number, string>();
-for (const [name, value] of Object.entries(Mnemonic)) if (typeof value === 'number') mnemonicNames.set(value, name.toUpperCase());
+for (const [name, value] of Object.entries(Mnemonic))
+  if (typeof value === 'number') mnemonicNames.set(value, name.toUpperCase());
 const registerNames = new Map<number, string>();
 for (const [name, value] of Object.entries(IcedRegister)) if (typeof value === 'number') registerNames.set(value, name);
 const featureNames = new Map<number, string>();
@@ -188,12 +231,20 @@ export function describeIced(i: IcedInstruction, bitness: Bitness): Description 
   for (let n = 0; n < i.opCount; n++) {
     const kind = i.opKind(n);
     switch (kind) {
-      case OpKind.Register: registers.push(registerNames.get(i.opRegister(n)) as string); break;
-      case OpKind.NearBranch16: case OpKind.NearBranch32: case OpKind.NearBranch64:
+      case OpKind.Register:
+        registers.push(registerNames.get(i.opRegister(n)) as string);
+        break;
+      case OpKind.NearBranch16:
+      case OpKind.NearBranch32:
+      case OpKind.NearBranch64:
         immediates.push(i.nearBranchTarget);
         break;
-      case OpKind.FarBranch16: immediates.push(BigInt(i.farBranch16), BigInt(i.farBranchSelector)); break;
-      case OpKind.FarBranch32: immediates.push(BigInt(i.farBranch32), BigInt(i.farBranchSelector)); break;
+      case OpKind.FarBranch16:
+        immediates.push(BigInt(i.farBranch16), BigInt(i.farBranchSelector));
+        break;
+      case OpKind.FarBranch32:
+        immediates.push(BigInt(i.farBranch32), BigInt(i.farBranchSelector));
+        break;
       case OpKind.Memory: {
         const name = (r: number): string => (r === IcedRegister.None ? '' : (registerNames.get(r) as string));
         const base = name(i.memoryBase);
@@ -210,9 +261,18 @@ export function describeIced(i: IcedInstruction, bitness: Bitness): Description 
         memoryBytes = sizeOfMemory(i.memorySize);
         break;
       }
-      case OpKind.MemorySegSI: case OpKind.MemorySegDI: memory = icedImplicit(i, bitness, 16); break;
-      case OpKind.MemorySegESI: case OpKind.MemorySegEDI: memory = icedImplicit(i, bitness, 32); break;
-      case OpKind.MemorySegRSI: case OpKind.MemorySegRDI: memory = icedImplicit(i, bitness, 64); break;
+      case OpKind.MemorySegSI:
+      case OpKind.MemorySegDI:
+        memory = icedImplicit(i, bitness, 16);
+        break;
+      case OpKind.MemorySegESI:
+      case OpKind.MemorySegEDI:
+        memory = icedImplicit(i, bitness, 32);
+        break;
+      case OpKind.MemorySegRSI:
+      case OpKind.MemorySegRDI:
+        memory = icedImplicit(i, bitness, 64);
+        break;
       default:
         if (kind >= OpKind.Immediate8 && kind <= OpKind.Immediate32to64) immediates.push(immediateOf(i, n, kind));
     }
@@ -255,8 +315,12 @@ export function sameRegisters(ours: readonly string[], iced: readonly string[], 
 
 function immediateOf(i: IcedInstruction, n: number, kind: number): bigint {
   const bits: Record<number, number> = {
-    [OpKind.Immediate8]: 8, [OpKind.Immediate8_2nd]: 8, [OpKind.Immediate16]: 16, [OpKind.Immediate32]: 32,
-    [OpKind.Immediate8to16]: 16, [OpKind.Immediate8to32]: 32,
+    [OpKind.Immediate8]: 8,
+    [OpKind.Immediate8_2nd]: 8,
+    [OpKind.Immediate16]: 16,
+    [OpKind.Immediate32]: 32,
+    [OpKind.Immediate8to16]: 16,
+    [OpKind.Immediate8to32]: 32,
   };
   return BigInt.asUintN(bits[kind] ?? 64, i.immediate(n));
 }

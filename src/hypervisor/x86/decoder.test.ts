@@ -5,7 +5,15 @@
 import { describe, expect, it } from 'vitest';
 import { Mode } from '../vp/state.ts';
 import {
-  type Bitness, describeIced, describeOurs, icedCodeSize, icedFeatures, icedMnemonic, MODES, sameRegisters, withIced,
+  type Bitness,
+  describeIced,
+  describeOurs,
+  icedCodeSize,
+  icedFeatures,
+  icedMnemonic,
+  MODES,
+  sameRegisters,
+  withIced,
 } from './decoder.fixture.ts';
 import { Decoder, Instruction } from './decoder.ts';
 import { type Form, makeForms } from './form.ts';
@@ -50,13 +58,7 @@ const OLDER_MEANING: Readonly<Record<string, string>> = {
 };
 
 /** Rows that are to be changed, by what is then no longer different. Exact, as KNOWN_ABSENT is. */
-const KNOWN_DIFFERENT: Readonly<Record<string, string>> = {
-  'RDRAND 0F C7 /6 is no instruction': 'F3 and F2 are refused: NFx 0F C7 /6',
-  'RDRAND 0F C7 /6 is SENDUIPI': 'F3 and F2 are refused: NFx 0F C7 /6',
-  'RDSEED 0F C7 /7 is no instruction': 'F3 and F2 are refused: NFx 0F C7 /7',
-  'RDSEED 0F C7 /7 is RDPID': 'F3 and F2 are refused: NFx 0F C7 /7',
-  'MOVSXD 63 /r: memory bytes': 'with an operand size of 16 bits it reads two bytes: Gv= Ez',
-};
+const KNOWN_DIFFERENT: Readonly<Record<string, string>> = {};
 
 /** Other names for our instructions. */
 const SYNONYMS: Readonly<Record<string, readonly string[]>> = {
@@ -86,10 +88,19 @@ function registersAgree(form: Form, ours: readonly string[], iced: readonly stri
   // Without operands in our table: accumulators, DX and the like are what the instruction is.
   if (ours.length === 0 && form.operands.every((o) => o.kind !== 'E' && o.kind !== 'G')) return true;
   if (form.operands.length === 1 && /^C[BWDQ][WDOQ]E?$/.test(name)) return true;
-  if (name === 'NOP') return iced.length === 0 || sameRegisters(ours.slice(0, iced.length), iced, true) || form.operands.some((o) => o.width === '');
+  if (name === 'NOP')
+    return (
+      iced.length === 0 ||
+      sameRegisters(ours.slice(0, iced.length), iced, true) ||
+      form.operands.some((o) => o.width === '')
+    );
   // XMM0 of the variable blends is not an operand of ours.
   const explicit = iced.length === ours.length + 1 && iced.at(-1) === 'XMM0' ? iced.slice(0, -1) : iced;
-  return sameRegisters(ours, explicit, form.operands.some((o) => /^[ERG][wd]$/.test(o.text)));
+  return sameRegisters(
+    ours,
+    explicit,
+    form.operands.some((o) => /^[ERG][wd]$/.test(o.text)),
+  );
 }
 
 /** Memory whose bytes we do not count: far pointers, and states of a size that the operand size decides. */
@@ -127,7 +138,8 @@ function compare(bytes: Uint8Array, bitness: Bitness): void {
   const outcome = decoder.decode(bytes, 0, bytes.length, MODES[bitness], instruction);
   withIced(bytes, bitness, (iced) => {
     const { form } = instruction;
-    const differ = (kind: string, detail = ''): void => differences.add(kind, bytes, bitness, `${detail} ${iced.toString()}`);
+    const differ = (kind: string, detail = ''): void =>
+      differences.add(kind, bytes, bitness, `${detail} ${iced.toString()}`);
     if (iced.isInvalid) {
       if (outcome === 'ok' && !refusedWhenExecuted(form)) differ(`${form.mnemonic} ${form.encoding} is no instruction`);
       return;
@@ -151,13 +163,15 @@ function compare(bytes: Uint8Array, bitness: Bitness): void {
     const ours = describeOurs(instruction, bitness);
     const theirs = describeIced(iced, bitness);
     if (ours.length !== theirs.length) differ(`${what}: length`, `${ours.length} for ${theirs.length}`);
-    if (ours.mnemonic !== theirs.mnemonic && !SYNONYMS[ours.mnemonic]?.includes(theirs.mnemonic)) differ(`${what} is ${theirs.mnemonic}`);
+    if (ours.mnemonic !== theirs.mnemonic && !SYNONYMS[ours.mnemonic]?.includes(theirs.mnemonic))
+      differ(`${what} is ${theirs.mnemonic}`);
     if (!registersAgree(form, ours.registers, theirs.registers, ours.mnemonic))
       differ(`${what}: registers`, `${ours.registers} for ${theirs.registers}`);
     if (ours.memory !== theirs.memory) differ(`${what}: memory operand`, `${ours.memory} for ${theirs.memory}`);
     if (ours.memoryBytes && ours.memoryBytes !== theirs.memoryBytes && !UNCOUNTED.test(form.mnemonic))
       differ(`${what}: memory bytes`, `${ours.memoryBytes} for ${theirs.memoryBytes}`);
-    if (ours.immediates.join() !== theirs.immediates.join()) differ(`${what}: immediates`, `${ours.immediates} for ${theirs.immediates}`);
+    if (ours.immediates.join() !== theirs.immediates.join())
+      differ(`${what}: immediates`, `${ours.immediates} for ${theirs.immediates}`);
     const size = icedCodeSize(iced);
     if (size && size !== instruction.size) differ(`${what}: operand size`, `${instruction.size} for ${size}`);
     if (instruction.lock !== iced.hasLockPrefix) differ(`${what}: LOCK`);
@@ -230,7 +244,9 @@ describe('the decoder', () => {
   });
 
   it('reaches every form of the table', () => {
-    const unreached = forms.filter((f) => !reached.has(f)).map((f) => `${f.mnemonic} ${f.encoding} ${f.operands.map((o) => o.text).join(' ')}`);
+    const unreached = forms
+      .filter((f) => !reached.has(f))
+      .map((f) => `${f.mnemonic} ${f.encoding} ${f.operands.map((o) => o.text).join(' ')}`);
     expect(unreached).toEqual([]);
   });
 });

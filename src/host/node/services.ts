@@ -1,0 +1,17 @@
+/** The host's services in Node.js. */
+import { createHash } from 'node:crypto';
+import type { HostServices } from '../services.ts';
+import { zstandard } from './compress.ts';
+import { hostTime, monotonicNow, startThread } from './threads.ts';
+
+export const nodeServices: HostServices = {
+  startThread,
+  monotonicNow,
+  hostTime,
+  compression: zstandard,
+  sha256: (pieces) => {
+    const hash = createHash('sha256');
+    for (const piece of pieces) hash.update(piece);
+    return hash.digest('hex');
+  },
+};

@@ -1,0 +1,28 @@
+/** What a partition's worker needs of the host: threads, time, compression, digests. */
+import type { HostTime } from './clock.ts';
+
+export interface Thread<ToThread, FromThread> {
+  post(message: ToThread): void;
+  onMessage(callback: (message: FromThread) => void): void;
+  onError(callback: (error: Error) => void): void;
+  /** Resolves when the thread has ended. */
+  readonly ended: Promise<void>;
+  terminate(): Promise<void>;
+}
+
+export interface Compression {
+  compress(bytes: Uint8Array): Uint8Array;
+  /** @throws when the bytes are damaged, or would unpack to more than `limit`. */
+  decompress(bytes: Uint8Array, limit: number): Uint8Array;
+}
+
+export interface HostServices {
+  startThread<ToThread, FromThread>(entry: URL, data: unknown): Thread<ToThread, FromThread>;
+  /** Monotonic nanoseconds. */
+  monotonicNow(): bigint;
+  /** Clocks whose monotonic time counts from `origin`. */
+  hostTime(origin: bigint): HostTime;
+  readonly compression: Compression;
+  /** SHA-256 of all pieces one after the other, in hexadecimal. */
+  sha256(pieces: Iterable<Uint8Array>): string;
+}

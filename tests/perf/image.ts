@@ -1,0 +1,133 @@
+/**
+ * The benchmark's initial RAM disks. `boot`: the quickstart's busybox, with a console script that says it is there and
+ * powers off. `workloads`: Debian programs beside busybox, and an /init that runs the workloads between markers.
+ */
+import { lstatSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { buildInitramfs } from '../../src/cli/quickstart/initramfs.ts';
+import { findCommand, runCommand } from '../../src/host/node/command.ts';
+import { type CpioEntry, writeCpio } from '../../src/support/cpio.ts';
+import { BEGIN, END, FAILED, SHELL } from './markers.ts';
+import { type DebianRoot, Unavailable } from './packages.ts';
+import { PREPARATIONS, type Workload } from './workloads.ts';
+
+const encoder = new TextEncoder();
+
+export function bootImage(busybox: Uint8Array): Uint8Array<ArrayBuffer> {
+  return buildInitramfs({ busybox, files: { 'etc/console': `#!/bin/sh\necho ${SHELL}\nexec poweroff -f\n` } });
+}
+
+const PROGRAMS = new URL('programs/', import.meta.url);
+
+/** Our own programs, assembled. */
+export async function assemblePrograms(names: readonly string[]): Promise<ReadonlyMap<string, Uint8Array>> {
+  const programs = new Map<string, Uint8Array>();
+  if (names.length === 0) return programs;
+  if (findCommand('nasm') === undefined) throw new Unavailable('nasm not found: none of our own programs');
+  const folder = mkdtempSync(join(tmpdir(), 'viridian-bench-'));
+  try {
+    for (const name of names) {
+      const output = join(folder, name);
+      const source = new URL(`${name}.asm`, PROGRAMS).pathname;
+      const { code, stderr } = await runCommand('nasm', ['-f', 'bin', '-I', PROGRAMS.pathname, '-o', output, source]);
+      if (code !== 0) throw new Error(`nasm ${name}.asm: ${stderr.trim()}`);
+      programs.set(name, readFileSync(output));
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+  return programs;
+}
+
+/** Folders of a package that no workload reads. */
+const SKIPPED =
+  /^(etc|var|usr\/share|usr\/sbin|sbin|usr\/libexec|usr\/lib\/(x86_64-linux-gnu\/(gconv|engines-3|ossl-modules)|systemd|python3))(\/|$)/;
+/** The folders that Debian merged into /usr. */
+const MERGED = ['bin', 'sbin', 'lib', 'lib64'] as const;
+
+function merged(path: string): string {
+  return MERGED.some((folder) => path === folder || path.startsWith(`${folder}/`)) ? `usr/${path}` : path;
+}
+
+function layPackages(root: DebianRoot): CpioEntry[] {
+  const entries = new Map<string, CpioEntry>();
+  const visit = (base: string, path: string): void => {
+    for (const name of readdirSync(join(base, path)).sort()) {
+      const inner = path === '' ? name : `${path}/${name}`;
+      if (SKIPPED.test(inner)) continue;
+      const file = join(base, inner);
+      const status = lstatSync(file);
+      const target = merged(inner);
+      if (status.isDirectory()) {
+        entries.set(target, { kind: 'directory', path: target });
+        visit(base, inner);
+      } else if (status.isSymbolicLink()) entries.set(target, { kind: 'symlink', path: target, target: readlinkSync(file) });
+      else if (status.isFile()) {
+        entries.set(target, { kind: 'file', path: target, data: readFileSync(file), mode: status.mode & 0o755 });
+      }
+    }
+  };
+  for (const folder of root.folders) visit(folder, '');
+  return [...entries.values()];
+}
+
+/** Process 1: no output of workloads reaches the console but in case of failure. */
+function initScript(workloads: readonly Workload[]): string {
+  const lines = [
+    '#!/bin/busybox sh',
+    'export PATH=/usr/bin:/bin HOME=/tmp LC_ALL=C',
+    'bb=/bench/busybox',
+    '$bb mount -t proc proc /proc',
+    '$bb mount -t devtmpfs devtmpfs /dev 2>/dev/null',
+    '$bb mount -t tmpfs tmpfs /tmp',
+    'run() {',
+    `  echo "${BEGIN} $1"`,
+    '  $bb sh /bench/$1.sh > /tmp/output 2>&1; status=$?',
+    '  sum=$($bb md5sum < /tmp/output); sum=$' + '{sum%% *}',
+    // An empty output is no result.
+    `  if [ $status = 0 ] && [ -s /tmp/output ]; then echo "${END} $1 $sum"; else`,
+    `    $bb tail -n 5 /tmp/output; echo "${FAILED} $1 status $status"; fi`,
+    '}',
+  ];
+  const prepared = new Set<string>();
+  for (const { name, needs } of workloads) {
+    if (needs !== undefined && !prepared.has(needs)) {
+      prepared.add(needs);
+      lines.push(`$bb sh /bench/prepare-${needs}.sh`);
+    }
+    lines.push(`run ${name}`);
+  }
+  lines.push('exec $bb poweroff -f', '');
+  return lines.join('\n');
+}
+
+export interface WorkloadImage {
+  readonly busybox: Uint8Array;
+  readonly workloads: readonly Workload[];
+  readonly programs: ReadonlyMap<string, Uint8Array>;
+  /** Not needed where every workload is ours. */
+  readonly root: DebianRoot | undefined;
+}
+
+export function workloadImage({ busybox, workloads, programs, root }: WorkloadImage): Uint8Array<ArrayBuffer> {
+  const text = (path: string, content: string, mode: number): CpioEntry => ({
+    kind: 'file', path, data: encoder.encode(content), mode,
+  });
+  const debian = root === undefined ? [] : layPackages(root);
+  const folders = ['dev', 'proc', 'tmp', 'bench', 'bench/bin', 'usr', ...MERGED.map((name) => `usr/${name}`)];
+  return writeCpio([
+    ...folders.map((path): CpioEntry => ({ kind: 'directory', path })),
+    ...MERGED.map((path): CpioEntry => ({ kind: 'symlink', path, target: `usr/${path}` })),
+    { kind: 'character', path: 'dev/console', major: 5, minor: 1 },
+    { kind: 'file', path: 'bench/busybox', data: busybox, mode: 0o755 },
+    { kind: 'symlink', path: 'usr/bin/busybox', target: '/bench/busybox' },
+    ...debian.filter((entry) => !folders.includes(entry.path)),
+    // Whoever starts a shell gets Debian's, where it is.
+    ...(root === undefined ? [{ kind: 'symlink', path: 'usr/bin/sh', target: '/bench/busybox' } as const] : []),
+    ...[...programs].map(([name, data]): CpioEntry => ({ kind: 'file', path: `bench/bin/${name}`, data, mode: 0o755 })),
+    ...workloads.map(({ name, script }) => text(`bench/${name}.sh`, `set -e\n${script}\n`, 0o644)),
+    ...Object.entries(PREPARATIONS).map(([name, script]) => text(`bench/prepare-${name}.sh`, `${script}\n`, 0o644)),
+    text('init', initScript(workloads), 0o755),
+  ]);
+}
