@@ -10,6 +10,7 @@ import { ResetPorts, resetState } from '../chipset/reset/device.ts';
 import { Rtc, rtcState } from '../chipset/rtc/device.ts';
 import { TestDevice, testDeviceState } from '../chipset/test-device/device.ts';
 import { Uart, uartState } from '../chipset/uart/device.ts';
+import type { HostTime } from '../host/clock.ts';
 import { InterruptRouter } from '../hypervisor/apic/interrupt-router.ts';
 import { LocalApic } from '../hypervisor/apic/local-apic.ts';
 import { LocalApicState } from '../hypervisor/apic/state.ts';
@@ -21,10 +22,15 @@ import type { GuestCrash } from '../hypervisor/tlfs/ports.ts';
 import { HypervPartitionState, HypervVpState } from '../hypervisor/tlfs/state.ts';
 import { HypervTest, HypervTestState } from '../hypervisor/tlfs/test-port.ts';
 import {
-  Doorbell, PartitionControl, type PartitionControlView, postCodeWritten, PowerEvent, VpControl, type VpControlView,
+  Doorbell,
+  PartitionControl,
+  type PartitionControlView,
+  PowerEvent,
+  postCodeWritten,
+  VpControl,
+  type VpControlView,
 } from '../hypervisor/vp/control.ts';
 import { VpState, type VpView } from '../hypervisor/vp/state.ts';
-import type { HostTime } from '../host/clock.ts';
 import { Lock } from '../support/lock.ts';
 import { MmioBus, PortBus } from '../vid/bus.ts';
 import { PartitionClock, TSC_FREQUENCY } from '../vid/clock.ts';
@@ -115,21 +121,51 @@ export class Machine {
       const base = arena.reserve(LocalApicState.size);
       arena.register(`apic${vp}`, LocalApicState, base);
       return new LocalApic({
-        buffer, base, vp, apicId: vp, bootstrap: vp === 0, clock, doorbell, router, directedEoi: true,
-        ioApic: { ioApicEoi: (vector) => { lock.with(() => { this.ioApic.endOfInterrupt(vector); }); } },
+        buffer,
+        base,
+        vp,
+        apicId: vp,
+        bootstrap: vp === 0,
+        clock,
+        doorbell,
+        router,
+        directedEoi: true,
+        ioApic: {
+          ioApicEoi: (vector) => {
+            lock.with(() => {
+              this.ioApic.endOfInterrupt(vector);
+            });
+          },
+        },
         ...(external ? { external } : {}),
       });
     });
 
     const hypervBase = arena.reserve(hypervStateSize(config.processors));
     arena.register('hyperv', HypervPartitionState, hypervBase);
-    for (const i of indices) arena.register(`hyperv-vp${i}`, HypervVpState, hypervBase + HypervPartitionState.size + i * HypervVpState.size);
+    for (const i of indices)
+      arena.register(`hyperv-vp${i}`, HypervVpState, hypervBase + HypervPartitionState.size + i * HypervVpState.size);
     this.hyperv = new HypervPartition({
-      buffer, base: hypervBase, apics: this.apics, memory: this.memory, lock, clock,
+      buffer,
+      base: hypervBase,
+      apics: this.apics,
+      memory: this.memory,
+      lock,
+      clock,
       tsc: { tsc: () => clock.now(), tscFrequency: TSC_FREQUENCY },
-      tlb: { flush: (request) => { this.flushProcessors(request.processors); } },
-      crash: { guestCrashed: (crash) => { ports.crashed(crash); } },
-      reset: () => { this.powerEvent(PowerEvent.RESET); },
+      tlb: {
+        flush: (request) => {
+          this.flushProcessors(request.processors);
+        },
+      },
+      crash: {
+        guestCrashed: (crash) => {
+          ports.crashed(crash);
+        },
+      },
+      reset: () => {
+        this.powerEvent(PowerEvent.RESET);
+      },
     });
 
     // ---- the chipset
@@ -137,37 +173,73 @@ export class Machine {
       this.#devices.push({ name, device });
       return device;
     };
-    this.ioApic = add('ioapic', new IoApic(arena.place('ioapic', ioApicState), {
-      deliver: (destination, logical, deliveryMode, vector, level) => {
-        router.requestInterrupt({ vector, deliveryMode, destination, logical, trigger: level ? 'level' : 'edge' });
-      },
-    }));
+    this.ioApic = add(
+      'ioapic',
+      new IoApic(arena.place('ioapic', ioApicState), {
+        deliver: (destination, logical, deliveryMode, vector, level) => {
+          router.requestInterrupt({ vector, deliveryMode, destination, logical, trigger: level ? 'level' : 'edge' });
+        },
+      }),
+    );
     this.mmio.register('ioapic', this.ioApic);
     const bootApic = this.apics[0] as LocalApic;
     this.pic = config.testDevice
-      ? add('pic', new Pic(arena.place('pic', picState), { set: (level) => { if (level) bootApic.pulseLint(0); doorbell.ring(0); } }))
+      ? add(
+          'pic',
+          new Pic(arena.place('pic', picState), {
+            set: (level) => {
+              if (level) bootApic.pulseLint(0);
+              doorbell.ring(0);
+            },
+          }),
+        )
       : undefined;
     if (this.pic) this.ports.register('pic', this.pic);
     const line = (irq: number): InterruptLine => {
       const toIoApic = this.ioApic.line(irq === 0 ? 2 : irq);
       const toPic = irq < 16 && irq !== 2 ? this.pic?.line(irq) : undefined;
-      return { set: (level) => { toIoApic.set(level); toPic?.set(level); } };
+      return {
+        set: (level) => {
+          toIoApic.set(level);
+          toPic?.set(level);
+        },
+      };
     };
     const power = {
-      powerOff: () => { this.powerEvent(PowerEvent.POWER_OFF); },
-      reset: () => { this.powerEvent(PowerEvent.RESET); },
-      exit: (code: number) => { this.control.exitCode[0] = code; this.powerEvent(PowerEvent.EXIT); },
+      powerOff: () => {
+        this.powerEvent(PowerEvent.POWER_OFF);
+      },
+      reset: () => {
+        this.powerEvent(PowerEvent.RESET);
+      },
+      exit: (code: number) => {
+        this.control.exitCode[0] = code;
+        this.powerEvent(PowerEvent.EXIT);
+      },
     };
     // Kernels that drive the port by polling never raise RTS.
     const flowControl = config.testDevice ? 'none' : 'rts';
-    this.com1 = add('com1', new Uart(arena.place('com1', uartState), { firstPort: COM1.port, flowControl }, line(COM1.irq), {
-      transmit: (byte) => { this.console.push(byte); },
-      receiverReady: () => { ports.consoleReady(); },
-    }));
+    this.com1 = add(
+      'com1',
+      new Uart(arena.place('com1', uartState), { firstPort: COM1.port, flowControl }, line(COM1.irq), {
+        transmit: (byte) => {
+          this.console.push(byte);
+        },
+        receiverReady: () => {
+          ports.consoleReady();
+        },
+      }),
+    );
     this.ports.register('com1', this.com1);
-    this.ports.register('com2', add('com2', new Uart(arena.place('com2', uartState), { firstPort: COM2.port }, line(COM2.irq), {
-      transmit: () => undefined,
-    })));
+    this.ports.register(
+      'com2',
+      add(
+        'com2',
+        new Uart(arena.place('com2', uartState), { firstPort: COM2.port }, line(COM2.irq), {
+          transmit: () => undefined,
+        }),
+      ),
+    );
     const rtc = add('rtc', new Rtc(arena.place('rtc', rtcState), clock, line(RTC_IRQ)));
     this.ports.register('rtc', rtc);
     this.pm = add('pm', new PowerManagement(arena.place('pm', pmState), clock, line(SCI), power));
@@ -183,11 +255,17 @@ export class Machine {
       const test = new HypervTest(this.hyperv, buffer, hypervTestBase);
       this.#test = test;
       const lines = Array.from({ length: 24 }, (_, i) => (i === 2 ? undefined : line(i)));
-      this.ports.register('test-device', add('test-device', new TestDevice(
-        arena.place('test-device', testDeviceState),
-        { memoryBytes: config.memory, processors: config.processors },
-        { power, lines, hyperv: { ...testPort(test) } },
-      )));
+      this.ports.register(
+        'test-device',
+        add(
+          'test-device',
+          new TestDevice(
+            arena.place('test-device', testDeviceState),
+            { memoryBytes: config.memory, processors: config.processors },
+            { power, lines, hyperv: { ...testPort(test) } },
+          ),
+        ),
+      );
     }
   }
 
@@ -245,13 +323,26 @@ export class Machine {
 /** The test device speaks of (connection, processor, SINT), the SynIC of (processor, SINT, connection). */
 function testPort(test: HypervTest): ConstructorParameters<typeof TestDevice>[2]['hyperv'] {
   return {
-    makeRoute: (processor, sint) => { test.makeRoute(processor, sint); },
-    removeRoute: (processor, sint) => { test.removeRoute(processor, sint); },
-    raise: (processor, sint) => { test.raise(processor, sint); },
-    makeMessageConnection: (connection, processor, sint) => { test.makeMessageConnection(processor, sint, connection); },
-    removeMessageConnection: (connection) => { test.removeMessageConnection(0, 0, connection); },
-    makeEventConnection: (connection, processor, sint) => { test.makeEventConnection(processor, sint, connection); },
-    removeEventConnection: (connection) => { test.removeEventConnection(0, 0, connection); },
+    makeRoute: (processor, sint) => {
+      test.makeRoute(processor, sint);
+    },
+    removeRoute: (processor, sint) => {
+      test.removeRoute(processor, sint);
+    },
+    raise: (processor, sint) => {
+      test.raise(processor, sint);
+    },
+    makeMessageConnection: (connection, processor, sint) => {
+      test.makeMessageConnection(processor, sint, connection);
+    },
+    removeMessageConnection: (connection) => {
+      test.removeMessageConnection(0, 0, connection);
+    },
+    makeEventConnection: (connection, processor, sint) => {
+      test.makeEventConnection(processor, sint, connection);
+    },
+    removeEventConnection: (connection) => {
+      test.removeEventConnection(0, 0, connection);
+    },
   };
 }
-

@@ -1,14 +1,15 @@
 /** What the engine of one virtual processor meets outside itself: buses, MSRs, hypercalls, time, other processors. */
+
+import { LocalApic } from '../hypervisor/apic/local-apic.ts';
 import { Cpuid } from '../hypervisor/cpuid/cpuid.ts';
 import { X86_64_V2 } from '../hypervisor/cpuid/profiles.ts';
-import { LocalApic } from '../hypervisor/apic/local-apic.ts';
 import type { EnginePlatform } from '../hypervisor/interpreter/interpreter.ts';
-import { HypervVp } from '../hypervisor/tlfs/partition.ts';
 import { hypercallName } from '../hypervisor/tlfs/constants.ts';
 import { syntheticMsrName } from '../hypervisor/tlfs/msrs.ts';
+import { HypervVp } from '../hypervisor/tlfs/partition.ts';
 import { PowerEvent, postCodeWritten } from '../hypervisor/vp/control.ts';
 import { Mode, Vector } from '../hypervisor/vp/state.ts';
-import { raise, type CpuidResult, type SystemContext } from '../hypervisor/x86/system/context.ts';
+import { type CpuidResult, raise, type SystemContext } from '../hypervisor/x86/system/context.ts';
 import { deliver } from '../hypervisor/x86/system/interrupts.ts';
 import { Cr4 } from '../hypervisor/x86/system/mode.ts';
 import type { Machine } from './machine.ts';
@@ -24,7 +25,11 @@ export interface VpPlatformPorts {
   serve(): void;
 }
 
-export function createVpPlatform(machine: Machine, index: number, ports: VpPlatformPorts): EnginePlatform & { context?: SystemContext } {
+export function createVpPlatform(
+  machine: Machine,
+  index: number,
+  ports: VpPlatformPorts,
+): EnginePlatform & { context?: SystemContext } {
   const apic = machine.apics[index] as LocalApic;
   const hyperv = machine.hyperv.vps[index] as HypervVp;
   const vp = machine.vps[index]!;
@@ -56,12 +61,18 @@ export function createVpPlatform(machine: Machine, index: number, ports: VpPlatf
 
   const platform: EnginePlatform & { context?: SystemContext } = {
     readMsr: (msr) => {
-      const value = LocalApic.ownsMsr(msr) ? apic.readMsr(msr) : HypervVp.ownsMsr(msr) ? hyperv.readMsr(msr) : undefined;
+      const value = LocalApic.ownsMsr(msr)
+        ? apic.readMsr(msr)
+        : HypervVp.ownsMsr(msr)
+          ? hyperv.readMsr(msr)
+          : undefined;
       vp.attention = 1;
       return value;
     },
     writeMsr: (msr, value) => {
-      const done = LocalApic.ownsMsr(msr) ? apic.writeMsr(msr, value) : HypervVp.ownsMsr(msr) && hyperv.writeMsr(msr, value);
+      const done = LocalApic.ownsMsr(msr)
+        ? apic.writeMsr(msr, value)
+        : HypervVp.ownsMsr(msr) && hyperv.writeMsr(msr, value);
       // A timer may have been set, an interrupt made deliverable.
       vp.attention = 1;
       return done;
@@ -84,7 +95,8 @@ export function createVpPlatform(machine: Machine, index: number, ports: VpPlatf
         machine.ports.write(port, size, value);
       });
       // A device's timer may have been set, which is met exactly where time is a function of instructions.
-      if (machine.config.virtualTime || Atomics.load(machine.control.powerEvent, 0) !== PowerEvent.NONE) vp.attention = 1;
+      if (machine.config.virtualTime || Atomics.load(machine.control.powerEvent, 0) !== PowerEvent.NONE)
+        vp.attention = 1;
     },
     hypercall: () => {
       const context = platform.context!;
@@ -97,7 +109,10 @@ export function createVpPlatform(machine: Machine, index: number, ports: VpPlatf
       const input = long ? gpr[2]! : pair(3, 1);
       const output = long ? gpr[8]! : pair(7, 6);
       const { result } = hyperv.hypercall(control, input, output);
-      trace?.('hypercall', `${hypercallName(Number(control & 0xffffn))} control ${hex(control)} input ${hex(input)} = ${hex(result)}`);
+      trace?.(
+        'hypercall',
+        `${hypercallName(Number(control & 0xffffn))} control ${hex(control)} input ${hex(input)} = ${hex(result)}`,
+      );
       if (long) gpr[0] = result;
       else {
         gpr[0] = result & 0xffff_ffffn;
@@ -125,13 +140,24 @@ export function createVpPlatform(machine: Machine, index: number, ports: VpPlatf
     mmioRead: (gpa, size, into) => {
       const base = apic.mmioBase;
       if (base !== undefined && gpa >= BigInt(base) && gpa < BigInt(base) + APIC_PAGE) {
-        for (let at = 0; at < size; at += 4) into.setUint32(at, apic.readMmio(Number(gpa) - base + at, Math.min(size, 4)), true);
+        for (let at = 0; at < size; at += 4)
+          into.setUint32(at, apic.readMmio(Number(gpa) - base + at, Math.min(size, 4)), true);
         return;
       }
       const address = Number(gpa);
-      if (size <= 4) into.setUint32(0, lock.with(() => machine.mmio.read(address, size)), true);
+      if (size <= 4)
+        into.setUint32(
+          0,
+          lock.with(() => machine.mmio.read(address, size)),
+          true,
+        );
       else {
-        for (let at = 0; at < size; at += 4) into.setUint32(at, lock.with(() => machine.mmio.read(address + at, 4)), true);
+        for (let at = 0; at < size; at += 4)
+          into.setUint32(
+            at,
+            lock.with(() => machine.mmio.read(address + at, 4)),
+            true,
+          );
       }
       trace?.('mmio', `read ${size} ${hex(gpa)}`);
     },

@@ -6,7 +6,8 @@
  *   --kernel FILE, --busybox FILE   instead of Debian's, which are fetched as the quickstart does
  *   --json         results as JSON on stdout
  *   --list         names the workloads
- *   --profile      of a boot of ours: distinct instructions and blocks, the hot share, handlers, exits
+ *   --profile      of our boot, or of the workload that --only names: distinct instructions and blocks, the hot share,
+ *                  handlers, exits
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,10 +16,10 @@ import { cachedFiles, DebianPackages, rememberFiles, type Wanted } from '../../s
 import { cacheFolder } from '../../src/host/node/folders.ts';
 import { assemblePrograms, bootImage, workloadImage } from './image.ts';
 import { type Guest, type Machine, type Outcome, ours, qemu, qemuVersion } from './machines.ts';
-import { debianRoot, Unavailable } from './packages.ts';
-import { profileBoot } from './profile.ts';
+import { type DebianRoot, debianRoot, Unavailable } from './packages.ts';
+import { profileOf, profileText } from './profile.ts';
 import { checksumTrouble, geometricMean, type Result, type Sample, summarize, table } from './results.ts';
-import { PACKAGES, WORKLOADS } from './workloads.ts';
+import { PACKAGES, type Workload, WORKLOADS } from './workloads.ts';
 
 const BOOT = [
   { name: 'boot', about: 'start to shell' },
@@ -165,6 +166,35 @@ class Bench {
   }
 }
 
+interface WorkloadGuest {
+  /** Undefined when nothing is left to run. */
+  readonly guest: Guest | undefined;
+  readonly chosen: readonly Workload[];
+  readonly packages: readonly string[];
+}
+
+async function workloadGuest(
+  cache: string,
+  busybox: Uint8Array,
+  image: (name: string, bytes: Uint8Array) => Guest,
+  wanted: (name: string) => boolean,
+): Promise<WorkloadGuest> {
+  let chosen = WORKLOADS.filter((w) => wanted(w.name));
+  const programs = await orSkip(() => assemblePrograms(chosen.filter((w) => !w.package).map((w) => w.name)));
+  if (programs === undefined) chosen = chosen.filter((w) => w.package);
+  let root: DebianRoot | undefined;
+  if (chosen.some((w) => w.package)) {
+    root = await orSkip(() => debianRoot(cache, PACKAGES));
+    if (root === undefined) chosen = chosen.filter((w) => !w.package);
+  }
+  const bytes = workloadImage({ busybox, workloads: chosen, programs: programs ?? new Map(), root });
+  return {
+    guest: chosen.length > 0 ? image('workloads', bytes) : undefined,
+    chosen,
+    packages: root?.packages ?? [],
+  };
+}
+
 async function main(): Promise<number> {
   const flags = flagsOf(process.argv.slice(2));
   if (flags.list) {
@@ -183,36 +213,30 @@ async function main(): Promise<number> {
     return { kernel: files.kernel, initrd, append: APPEND };
   };
 
+  const wanted = (name: string): boolean => flags.only?.includes(name) ?? true;
   if (flags.profile) {
-    const report = await profileBoot(image('boot', bootImage(busybox)));
-    process.stdout.write(flags.json ? `${JSON.stringify(report.json, undefined, 2)}\n` : report.text);
+    const name = flags.only?.find((n) => n !== 'boot');
+    const guest = name
+      ? (await workloadGuest(cache, busybox, image, (n) => n === name)).guest
+      : image('boot', bootImage(busybox));
+    if (!guest) return 1;
+    const profile = await profileOf(guest, name);
+    process.stdout.write(flags.json ? `${JSON.stringify(profile, undefined, 2)}\n` : profileText(profile));
     return 0;
   }
 
   const version = await qemuVersion();
   say(version ? `bench: beside QEMU ${version} TCG` : 'bench: qemu-system-x86_64 not found (Debian: qemu-system-x86): ours alone');
   const bench = new Bench(flags, version ? [ours, qemu] : [ours]);
-  const wanted = (name: string): boolean => flags.only?.includes(name) ?? true;
   if (wanted('boot')) await bench.boot(image('boot', bootImage(busybox)));
 
-  let chosen = WORKLOADS.filter((w) => wanted(w.name));
-  const programs = await orSkip(() => assemblePrograms(chosen.filter((w) => !w.package).map((w) => w.name)));
-  if (programs === undefined) chosen = chosen.filter((w) => w.package);
-  // Generated input needs a program of Debian's too.
-  let root: Awaited<ReturnType<typeof debianRoot>> | undefined;
-  if (chosen.some((w) => w.package)) {
-    root = await orSkip(() => debianRoot(cache, PACKAGES));
-    if (root === undefined) chosen = chosen.filter((w) => !w.package);
-  }
-  if (chosen.length > 0) {
-    const guest = image('workloads', workloadImage({ busybox, workloads: chosen, programs: programs ?? new Map(), root }));
-    await bench.workloads(guest, chosen.map((w) => w.name));
-  }
+  const { guest, chosen, packages } = await workloadGuest(cache, busybox, image, wanted);
+  if (guest) await bench.workloads(guest, chosen.map((w) => w.name));
 
   const { results, trouble } = bench.results();
   const ratios = results.flatMap((r) => (r.ratio === undefined || r.name.startsWith('boot') ? [] : [r.ratio]));
   if (flags.json) {
-    const versions = { node: process.version, qemu: version ?? null, packages: root?.packages ?? [] };
+    const versions = { node: process.version, qemu: version ?? null, packages };
     process.stdout.write(`${JSON.stringify({ versions, rounds: flags.rounds, results, trouble }, undefined, 2)}\n`);
   } else {
     process.stdout.write(`${table(results)}\n`);

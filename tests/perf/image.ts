@@ -73,7 +73,7 @@ function layPackages(root: DebianRoot): CpioEntry[] {
 }
 
 /** Process 1: no output of workloads reaches the console but in case of failure. */
-function initScript(workloads: readonly Workload[]): string {
+function initScript(workloads: readonly Workload[], shell: string): string {
   const lines = [
     '#!/bin/busybox sh',
     'export PATH=/usr/bin:/bin HOME=/tmp LC_ALL=C',
@@ -83,7 +83,7 @@ function initScript(workloads: readonly Workload[]): string {
     '$bb mount -t tmpfs tmpfs /tmp',
     'run() {',
     `  echo "${BEGIN} $1"`,
-    '  $bb sh /bench/$1.sh > /tmp/output 2>&1; status=$?',
+    `  ${shell} /bench/$1.sh > /tmp/output 2>&1; status=$?`,
     '  sum=$($bb md5sum < /tmp/output); sum=$' + '{sum%% *}',
     // An empty output is no result.
     `  if [ $status = 0 ] && [ -s /tmp/output ]; then echo "${END} $1 $sum"; else`,
@@ -94,7 +94,7 @@ function initScript(workloads: readonly Workload[]): string {
   for (const { name, needs } of workloads) {
     if (needs !== undefined && !prepared.has(needs)) {
       prepared.add(needs);
-      lines.push(`$bb sh /bench/prepare-${needs}.sh`);
+      lines.push(`${shell} /bench/prepare-${needs}.sh`);
     }
     lines.push(`run ${name}`);
   }
@@ -121,13 +121,11 @@ export function workloadImage({ busybox, workloads, programs, root }: WorkloadIm
     ...MERGED.map((path): CpioEntry => ({ kind: 'symlink', path, target: `usr/${path}` })),
     { kind: 'character', path: 'dev/console', major: 5, minor: 1 },
     { kind: 'file', path: 'bench/busybox', data: busybox, mode: 0o755 },
-    { kind: 'symlink', path: 'usr/bin/busybox', target: '/bench/busybox' },
     ...debian.filter((entry) => !folders.includes(entry.path)),
-    // Whoever starts a shell gets Debian's, where it is.
-    ...(root === undefined ? [{ kind: 'symlink', path: 'usr/bin/sh', target: '/bench/busybox' } as const] : []),
     ...[...programs].map(([name, data]): CpioEntry => ({ kind: 'file', path: `bench/bin/${name}`, data, mode: 0o755 })),
     ...workloads.map(({ name, script }) => text(`bench/${name}.sh`, `set -e\n${script}\n`, 0o644)),
     ...Object.entries(PREPARATIONS).map(([name, script]) => text(`bench/prepare-${name}.sh`, `${script}\n`, 0o644)),
-    text('init', initScript(workloads), 0o755),
+    // busybox's own shell would run its applets instead of Debian's programs.
+    text('init', initScript(workloads, root === undefined ? '/bench/busybox sh' : '/usr/bin/dash'), 0o755),
   ]);
 }

@@ -31,6 +31,11 @@ export class MarkerReader {
   #text = '';
   #begun: { readonly name: string; readonly mark: Mark } | undefined;
 
+  /** The workload that runs, or ran last. */
+  get begun(): string | undefined {
+    return this.#begun?.name;
+  }
+
   feed(text: string, mark: Mark): void {
     this.#text += text;
     for (let end = this.#text.indexOf('\n'); end >= 0; end = this.#text.indexOf('\n')) {

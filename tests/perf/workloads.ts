@@ -40,7 +40,7 @@ const debian: readonly Workload[] = [
     about: 'compression',
     package: 'xz-utils',
     needs: 'words',
-    script: 'head -c 300000 /tmp/words | xz -2 -c | xz -d -c | cksum',
+    script: 'head -c 700000 /tmp/words | xz -2 -c | xz -d -c | cksum',
   },
   {
     name: 'sha256sum',
@@ -69,7 +69,7 @@ openssl enc -chacha20 -in /tmp/words -K 00010203040506070809 -iv 0102030405 2>/d
     about: 'branches, memory',
     package: 'grep',
     needs: 'words',
-    script: `for i in 1 2 3 4; do grep -c -E '([a-m][0-9]+ ){3}.*77' /tmp/words; grep -c -F zz99 /tmp/words; done`,
+    script: `for i in 1 2 3 4; do grep -c -E '([a-m][0-9]+ ){3}.*77' /tmp/words; grep -F 99 /tmp/words | cksum; done`,
   },
   {
     name: 'mawk',
@@ -153,7 +153,7 @@ select count(*), sum(b), min(c), max(c) from t; select c, count(*), sum(a) from 
     name: 'fork-exec',
     about: 'fork+exec',
     package: 'dash',
-    script: `dash -c 'i=0; while [ $i -lt 120 ]; do /usr/bin/true; x=$(/usr/bin/basename /a/$i); i=$((i+1)); done; echo $x'`,
+    script: `dash -c 'i=0; while [ $i -lt 60 ]; do /usr/bin/true; x=$(/usr/bin/basename /a/$i); i=$((i+1)); done; echo $x'`,
   },
   {
     name: 'tar',

@@ -2,9 +2,7 @@
  * The predecoded blocks of one virtual processor: decodes code from guest RAM into records, finds the blocks that a store
  * touches, and drops them.
  */
-import {
-  BLOCK_TABLE, BLOCK_TABLE_ENTRIES, PAGE, PAGE_MAP, PageFlag, RECORDS, RECORDS_SIZE,
-} from '../memory/layout.ts';
+import { BLOCK_TABLE, BLOCK_TABLE_ENTRIES, PAGE, PAGE_MAP, PageFlag, RECORDS, RECORDS_SIZE } from '../memory/layout.ts';
 import { Mode, Segment, Vector, type VpView } from '../vp/state.ts';
 import { type Decoder, Instruction } from '../x86/decoder.ts';
 import type { Form, OperandForm } from '../x86/form.ts';
@@ -100,7 +98,8 @@ export class BlockCache {
     let secondPage = -1;
     const instruction = this.#instruction;
     // Bytes of code within the limit of CS; 64-bit mode has none.
-    const room = mode & Mode.LONG64 ? Number.POSITIVE_INFINITY : (vp.segmentLimit[Segment.CS] as number) - Number(vp.rip) + 1;
+    const room =
+      mode & Mode.LONG64 ? Number.POSITIVE_INFINITY : (vp.segmentLimit[Segment.CS] as number) - Number(vp.rip) + 1;
     for (;;) {
       const done = at - start;
       if (done > 0 && (done >= MAX_BLOCK - 15 || at >= pageEnd)) {
@@ -198,8 +197,14 @@ export class BlockCache {
     const form = i.form;
     const memory = i.isMemory;
     const flat = i.long64 && i.addressSize === 3;
-    const repeat = form.options.repeat === undefined || i.repeat === 0 ? 'none'
-      : i.repeat === 0xf3 ? 'rep' : form.options.repeat === 'rep' ? 'rep' : 'repne';
+    const repeat =
+      form.options.repeat === undefined || i.repeat === 0
+        ? 'none'
+        : i.repeat === 0xf3
+          ? 'rep'
+          : form.options.repeat === 'rep'
+            ? 'rep'
+            : 'repne';
     const locked = memory && (i.lock || form.options.implicitLock === true);
     const handler = this.#handlers.find(form, i.size, memory, flat, locked, repeat);
     const registers = operandFields(form, i);

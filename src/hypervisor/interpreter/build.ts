@@ -3,8 +3,16 @@
  * records and switches on their handler, with the hot handlers inside it and the rest as functions that it calls.
  */
 import {
-  BLOCK_TABLE, BLOCK_TABLE_ENTRIES, CODE_TLB, CODE_TLB_CONTEXT, CODE_TLB_ENTRIES, JUMP_CACHE, JUMP_CACHE_ENTRIES, PageFlag,
-  RECORD_COUNTS, RECORDS,
+  BLOCK_TABLE,
+  BLOCK_TABLE_ENTRIES,
+  CODE_TLB,
+  CODE_TLB_CONTEXT,
+  CODE_TLB_ENTRIES,
+  JUMP_CACHE,
+  JUMP_CACHE_ENTRIES,
+  PageFlag,
+  RECORD_COUNTS,
+  RECORDS,
 } from '../memory/layout.ts';
 import { accessHelpers } from '../mmu/access.ts';
 import { segmentationHelpers } from '../mmu/segmentation.ts';
@@ -47,7 +55,11 @@ export function buildInterpreter(
   const fault = module.importTag('fault');
   const imported = new Map<string, ReturnType<ModuleBuilder['importFunction']>>();
   const library = new Library(module, fault, [
-    ...walkHelpers, ...accessHelpers, ...segmentationHelpers, ...definitions, lookup,
+    ...walkHelpers,
+    ...accessHelpers,
+    ...segmentationHelpers,
+    ...definitions,
+    lookup,
   ]);
   const provide = (name: string, type: FunctionType): void => {
     library.provide(module.importFunction(name, type));
@@ -235,7 +247,18 @@ function dispatchTable(f: FunctionBuilder, handlers: HandlerTable, context: Help
   handlers.inline.forEach((variant, i) => {
     bodies[Handler.FIRST + i] = () => {
       const port = new InterpreterPort(
-        { f, vp, record: () => record.get(), inline: true, spill: loop.spill, ending: { lookup: () => { f.br(lookupAgain); } } },
+        {
+          f,
+          vp,
+          record: () => record.get(),
+          inline: true,
+          spill: loop.spill,
+          ending: {
+            lookup: () => {
+              f.br(lookupAgain);
+            },
+          },
+        },
         variant,
         context,
       );
@@ -269,23 +292,38 @@ function dispatchTable(f: FunctionBuilder, handlers: HandlerTable, context: Help
 
 /** Linear address of RIP. */
 function codeLinear(f: FunctionBuilder, vp: Value): Value {
-  return f.load('i64.load', vp, at('rip')).add(f.load('i64.load', vp, at('codeBase'))).and(f.load('i64.load', vp, at('codeMask')));
+  return f
+    .load('i64.load', vp, at('rip'))
+    .add(f.load('i64.load', vp, at('codeBase')))
+    .and(f.load('i64.load', vp, at('codeMask')));
 }
 function jumpCacheEntry(vp: Value, linear: Value): Value {
   const low = linear.wrap();
-  return vp.add(low.xor(low.shrU(12)).and(JUMP_CACHE_ENTRIES - 1).shl(4));
+  return vp.add(
+    low
+      .xor(low.shrU(12))
+      .and(JUMP_CACHE_ENTRIES - 1)
+      .shl(4),
+  );
 }
 /** Record address of the block at RIP, or 0. */
 function probeJumpCache(f: FunctionBuilder, vp: Value): Value {
   const linear = codeLinear(f, vp);
   const entry = jumpCacheEntry(vp, linear);
-  const same = f.load('i64.load', entry, JUMP_CACHE).eq(linear)
+  const same = f
+    .load('i64.load', entry, JUMP_CACHE)
+    .eq(linear)
     .and(f.load('i32.load', entry, JUMP_CACHE + 8).eq(f.load('i32.load', vp, at('mode'))));
   const target = f.load('i32.load', entry, JUMP_CACHE + 12);
   const found = f.variable('i32', 0);
-  f.if(same, () => {
-    found.set(f.select(f.load('i32.load16_u', target, Field.HANDLER).eq(Handler.REFETCH), 0, target));
-  }, undefined, true);
+  f.if(
+    same,
+    () => {
+      found.set(f.select(f.load('i32.load16_u', target, Field.HANDLER).eq(Handler.REFETCH), 0, target));
+    },
+    undefined,
+    true,
+  );
   return found.get();
 }
 
@@ -304,7 +342,12 @@ const lookup: HelperDefinition = {
       f.throw(context.fault);
     };
     const user = f.select(mode.and(Mode.USER), CODE_TLB_CONTEXT, 0);
-    const tlb = vp.add(user).add(linear.wrap().shrU(8).and((CODE_TLB_ENTRIES - 1) << 4));
+    const tlb = vp.add(user).add(
+      linear
+        .wrap()
+        .shrU(8)
+        .and((CODE_TLB_ENTRIES - 1) << 4),
+    );
     const page = f.variable('i32');
     const tag = linear.and(-4096);
     f.if(
@@ -330,11 +373,22 @@ const lookup: HelperDefinition = {
       },
     );
     const gpa = page.get().or(linear.wrap().and(4095));
-    const entry = vp.add(gpa.xor(gpa.shrU(16)).and(BLOCK_TABLE_ENTRIES - 1).shl(4));
+    const entry = vp.add(
+      gpa
+        .xor(gpa.shrU(16))
+        .and(BLOCK_TABLE_ENTRIES - 1)
+        .shl(4),
+    );
     const record = f.variable('i32', 0);
-    f.if(f.load('i32.load', entry, BLOCK_TABLE).eq(gpa).and(f.load('i32.load', entry, BLOCK_TABLE + 4).eq(mode)), () => {
-      record.set(f.load('i32.load', entry, BLOCK_TABLE + 8));
-    });
+    f.if(
+      f
+        .load('i32.load', entry, BLOCK_TABLE)
+        .eq(gpa)
+        .and(f.load('i32.load', entry, BLOCK_TABLE + 4).eq(mode)),
+      () => {
+        record.set(f.load('i32.load', entry, BLOCK_TABLE + 8));
+      },
+    );
     f.if(record.get().eqz(), () => {
       record.set(f.call1(helper('decode'), linear, gpa));
     });
@@ -353,4 +407,3 @@ const lookup: HelperDefinition = {
     f.return(record.get());
   },
 };
-

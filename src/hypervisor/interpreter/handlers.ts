@@ -11,14 +11,23 @@ export interface NumberedVariant {
 /** Key of a product within its form; see `variantKey`. */
 function packed(size: number, memory: boolean, flat: boolean, lock: boolean, repeat: 'none' | 'rep' | 'repne'): number {
   return (
-    Math.log2(size) | (memory ? 4 : 0) | (flat ? 8 : 0) | (lock ? 16 : 0) | (repeat === 'rep' ? 32 : repeat === 'repne' ? 64 : 0)
+    Math.log2(size) |
+    (memory ? 4 : 0) |
+    (flat ? 8 : 0) |
+    (lock ? 16 : 0) |
+    (repeat === 'rep' ? 32 : repeat === 'repne' ? 64 : 0)
   );
 }
 
 function variantsOf(form: Form): Variant[] {
   const memories = !form.hasModrm || form.rm === 'register' ? [false] : form.rm === 'memory' ? [true] : [false, true];
   const { mode, lock, implicitLock, repeat } = form.options;
-  const repeats = repeat === undefined ? (['none'] as const) : repeat === 'rep' ? (['none', 'rep'] as const) : (['none', 'rep', 'repne'] as const);
+  const repeats =
+    repeat === undefined
+      ? (['none'] as const)
+      : repeat === 'rep'
+        ? (['none', 'rep'] as const)
+        : (['none', 'rep', 'repne'] as const);
   const result: Variant[] = [];
   for (const size of form.sizes)
     for (const memory of memories)
@@ -30,7 +39,9 @@ function variantsOf(form: Form): Variant[] {
 
 /** Products of different forms that are the same code share a handler. */
 function signature(v: Variant, identity: (f: SemanticFunction) => number): string {
-  const operands = v.form.operands.map((o) => `${o.kind}${o.kind === 'I' || o.kind === 'J' ? '' : o.width}${o.access}${o.register}`);
+  const operands = v.form.operands.map(
+    (o) => `${o.kind}${o.kind === 'I' || o.kind === 'J' ? '' : o.width}${o.access}${o.register}`,
+  );
   const keyed = packed(v.size, v.memory, v.flat, v.lock, v.repeat);
   return `${identity(v.form.semantics)}:${operands.join()}:${keyed}:${v.form.flavored ? 1 : 0}`;
 }
@@ -80,7 +91,14 @@ export class HandlerTable {
     });
   }
 
-  find(form: Form, size: number, memory: boolean, flat: boolean, lock: boolean, repeat: 'none' | 'rep' | 'repne'): number {
+  find(
+    form: Form,
+    size: number,
+    memory: boolean,
+    flat: boolean,
+    lock: boolean,
+    repeat: 'none' | 'rep' | 'repne',
+  ): number {
     const number = this.#numbers.get((form.id << 7) | packed(size, memory, form.flavored && flat, lock, repeat));
     if (number === undefined) throw new Error(`no handler for ${form.mnemonic} (${form.encoding}) size ${size}`);
     return number;

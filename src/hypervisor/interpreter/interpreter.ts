@@ -2,15 +2,18 @@
  * The interpreter engine of one virtual processor: instantiates the module over the partition's memory and joins it to
  * the system operations, the block cache and the platform.
  */
-import {
-  JUMP_CACHE, JUMP_CACHE_ENTRIES, PAGE, PAGE_MAP, PageFlag, VP_STATE, vpArea,
-} from '../memory/layout.ts';
+import { JUMP_CACHE, JUMP_CACHE_ENTRIES, PAGE, PAGE_MAP, PageFlag, VP_STATE, vpArea } from '../memory/layout.ts';
 import { CHECKED_CONTEXT } from '../mmu/access.ts';
 import { Access as WalkAccess } from '../mmu/walk.ts';
 import { Flag, Mode, Segment, Vector, VpState, type VpView } from '../vp/state.ts';
 import { Decoder } from '../x86/decoder.ts';
 import {
-  Access, type FlushKind, GUEST_FAULT, type SystemContext, type SystemOperation, type SystemPlatform,
+  Access,
+  type FlushKind,
+  GUEST_FAULT,
+  type SystemContext,
+  type SystemOperation,
+  type SystemPlatform,
 } from '../x86/system/context.ts';
 import { debugArmed, noteDataAccess } from '../x86/system/debug.ts';
 import { updateMode } from '../x86/system/mode.ts';
@@ -268,9 +271,10 @@ export class Interpreter implements SystemContext {
   }
 
   writeLinear(linear: bigint, size: 1 | 2 | 4 | 8, value: bigint, access: Access): void {
-    const host = this.#guarded(() =>
-      this.#exports.store_at(this.#area, linear, size, WALK_ACCESS[access] | WalkAccess.WRITE, 0),
-    ) >>> 0;
+    const host =
+      this.#guarded(() =>
+        this.#exports.store_at(this.#area, linear, size, WALK_ACCESS[access] | WalkAccess.WRITE, 0),
+      ) >>> 0;
     switch (size) {
       case 1:
         this.#view.setUint8(host, Number(BigInt.asUintN(8, value)));

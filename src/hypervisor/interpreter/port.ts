@@ -4,10 +4,11 @@
  * own (memory accesses through helpers); they differ only in how they end, see `Ending`.
  */
 import { BOUNCE, commitIfBounced, hostAddress, MODIFY, STACK } from '../mmu/access.ts';
-import { ARITHMETIC_FLAGS, Flag, Mode, Segment, Vector, VpState } from '../vp/state.ts';
+import { Mode, Segment, Vector, VpState } from '../vp/state.ts';
 import type { FunctionBuilder } from '../wasm/function.ts';
 import type { Operand as Term, Value } from '../wasm/value.ts';
 import type { Form, OperandForm } from '../x86/form.ts';
+import { LazyFlags } from '../x86/lazy-flags.ts';
 import type { HelperContext } from '../x86/library.ts';
 import type { FlagName, FlagValues, Semantics } from '../x86/semantics.ts';
 import { Field } from './record.ts';
@@ -58,6 +59,7 @@ export class InterpreterPort implements Semantics {
   readonly #context: HelperContext;
   readonly #hosts = new Map<number, Value>();
   readonly #linears = new Map<number, Value>();
+  readonly #flags: LazyFlags;
   readonly #displaced = new Map<number, Value>();
   /** Set when the handler has given control away on every path. */
   ended = false;
@@ -71,6 +73,7 @@ export class InterpreterPort implements Semantics {
     this.bits = variant.size * 8;
     this.flat = variant.flat;
     this.repeat = variant.repeat;
+    this.#flags = new LazyFlags(this.f, this.bits, this);
   }
 
   vp(): Value {
@@ -307,7 +310,13 @@ export class InterpreterPort implements Semantics {
     const result = f.variable('i64');
     const width = bytes === 8 ? '' : String(bytes * 8);
     const sign = bytes === 8 ? '' : '_u';
-    const plain = bytes === 1 ? host.eq(vp.add(BOUNCE)) : host.and(bytes - 1).ne(0).or(host.eq(vp.add(BOUNCE)));
+    const plain =
+      bytes === 1
+        ? host.eq(vp.add(BOUNCE))
+        : host
+            .and(bytes - 1)
+            .ne(0)
+            .or(host.eq(vp.add(BOUNCE)));
     f.if(
       plain,
       () => {
@@ -323,7 +332,12 @@ export class InterpreterPort implements Semantics {
         f.loop((again) => {
           const old = expected.get();
           const wanted = next(old);
-          const seen = f.atomic(`i64.atomic.rmw${width}.cmpxchg${sign}`, host, old, bytes === 8 ? wanted : wanted.zext(bytes * 8));
+          const seen = f.atomic(
+            `i64.atomic.rmw${width}.cmpxchg${sign}`,
+            host,
+            old,
+            bytes === 8 ? wanted : wanted.zext(bytes * 8),
+          );
           expected.set(seen);
           f.brIf(again, seen.ne(old), false);
         });
@@ -479,116 +493,32 @@ export class InterpreterPort implements Semantics {
 
   // ---- flags -------------------------------------------------------------------------------------------------------------------
 
-  #setLazy(result: Value, carries: Term, aux: Term): void {
-    this.setState('flagResult', result);
-    this.setState('flagCarries', carries);
-    this.setState('flagAux', aux);
-  }
   flagsAdd(a: Value, b: Value, result: Value): void {
-    const carries = a.and(b).or(a.or(b).and(result.not()));
-    this.#setLazy(result.sext(this.bits), carries.shl(64 - this.bits), a.xor(b).xor(result).wrap().and(0x10));
+    this.#flags.add(a, b, result);
   }
   flagsSub(a: Value, b: Value, result: Value): void {
-    const borrows = a.not().and(b).or(a.xor(b).not().and(result));
-    this.#setLazy(result.sext(this.bits), borrows.shl(64 - this.bits), a.xor(b).xor(result).wrap().and(0x10));
+    this.#flags.sub(a, b, result);
   }
   flagsLogic(result: Value): void {
-    this.#setLazy(result.sext(this.bits), 0, 0);
-  }
-  #carries(cf: Value, of: Value): Value {
-    return cf.extU().shl(63).or(cf.xor(of).extU().shl(62));
+    this.#flags.logic(result);
   }
   flagsResult(result: Value, values: FlagValues): void {
-    const { f } = this;
-    const value = (name: FlagName): Value => {
-      const given = values[name];
-      return given === undefined ? this.flag(name) : f.coerce(given, 'i32');
-    };
-    const carries = this.#carries(value('CF'), value('OF'));
-    const aux = value('AF').shl(4);
-    this.#setLazy(result.sext(this.bits), carries, aux);
+    this.#flags.result(result, values);
   }
   setFlags(values: FlagValues): void {
-    const { f } = this;
-    const value = (name: FlagName): Value => {
-      const given = values[name];
-      return given === undefined ? this.flag(name) : f.coerce(given, 'i32');
-    };
-    if (values.CF !== undefined || values.OF !== undefined) this.setState('flagCarries', this.#carries(value('CF'), value('OF')));
-    const shape = values.ZF !== undefined || values.SF !== undefined || values.PF !== undefined;
-    if (shape) {
-      const zf = value('ZF');
-      const aux = value('AF').shl(4).or(value('PF').xor(zf).shl(8)).or(value('SF').shl(31));
-      this.setState('flagAux', aux);
-      this.setState('flagResult', zf.xor(1).extU());
-    } else if (values.AF !== undefined) {
-      this.setState('flagAux', this.state('flagAux').and(~0x10).or(value('AF').shl(4)));
-    }
+    this.#flags.assign(values);
   }
   flag(name: FlagName): Value {
-    switch (name) {
-      case 'CF':
-        return this.state('flagCarries').shrU(63).wrap();
-      case 'OF': {
-        const carries = this.state('flagCarries');
-        return carries.xor(carries.shl(1)).shrU(63).wrap();
-      }
-      case 'ZF':
-        return this.state('flagResult').eqz();
-      case 'SF':
-        return this.state('flagResult').shrU(63).wrap().xor(this.state('flagAux').shrU(31));
-      case 'AF':
-        return this.state('flagAux').shrU(4).and(1);
-      case 'PF': {
-        const low = this.state('flagResult').wrap().xor(this.state('flagAux').shrU(8)).and(0xff);
-        return low.popcnt().and(1).xor(1);
-      }
-    }
+    return this.#flags.read(name);
   }
   condition(code: number): Value {
-    const positive = (): Value => {
-      switch (code >> 1) {
-        case 0:
-          return this.flag('OF');
-        case 1:
-          return this.state('flagCarries').ltS(0);
-        case 2:
-          return this.flag('ZF');
-        case 3:
-          return this.flag('CF').or(this.flag('ZF'));
-        case 4:
-          return this.flag('SF');
-        case 5:
-          return this.flag('PF');
-        case 6:
-          return this.flag('SF').xor(this.flag('OF'));
-        default:
-          return this.flag('SF').xor(this.flag('OF')).or(this.flag('ZF'));
-      }
-    };
-    return code & 1 ? positive().eqz() : positive();
+    return this.#flags.condition(code);
   }
   rflags(): Value {
-    const bit = (name: FlagName, shift: number): Value => this.flag(name).shl(shift);
-    return this.state('flags')
-      .or(bit('CF', 0)).or(bit('PF', 2)).or(bit('AF', 4)).or(bit('ZF', 6)).or(bit('SF', 7)).or(bit('OF', 11))
-      .extU();
+    return this.#flags.all();
   }
   setRflags(value: Value, mask: Term): void {
-    const { f } = this;
-    const m = f.coerce(mask, 'i64').wrap();
-    const old = this.rflags().wrap();
-    const next = old.and(m.not()).or(value.wrap().and(m));
-    const bit = (shift: number): Value => next.shrU(shift).and(1);
-    this.setState('flags', next.and(~ARITHMETIC_FLAGS).or(2));
-    const zf = bit(6);
-    this.setState('flagResult', zf.xor(1).extU());
-    this.setState('flagCarries', this.#carries(bit(0), bit(11)));
-    this.setState('flagAux', next.and(0x10).or(bit(2).xor(zf).shl(8)).or(bit(7).shl(31)));
-    // A trap flag that is now set must be seen after the next instruction.
-    f.if(next.and(Flag.TF), () => {
-      this.setState('attention', 1);
-    }, undefined, false);
+    this.#flags.assignAll(value, mask);
   }
 
   // ---- stack -------------------------------------------------------------------------------------------------------------------
@@ -597,7 +527,12 @@ export class InterpreterPort implements Semantics {
   stackLinear(offset: Value, access: 'read' | 'write'): Value {
     if (this.flat) return offset;
     return this.f.call1(
-      this.#context.helper('linearize'), this.#frame.vp, Segment.SS, offset, this.size, access === 'write' ? 1 : 0,
+      this.#context.helper('linearize'),
+      this.#frame.vp,
+      Segment.SS,
+      offset,
+      this.size,
+      access === 'write' ? 1 : 0,
     );
   }
   /** The stack pointer truncated to the stack's address size. */
@@ -672,9 +607,14 @@ export class InterpreterPort implements Semantics {
     this.f.throw(this.#context.fault);
   }
   raiseIf(condition: Value, vector: number, error?: Term): void {
-    this.f.if(condition, () => {
-      this.raise(vector, error);
-    }, undefined, false);
+    this.f.if(
+      condition,
+      () => {
+        this.raise(vector, error);
+      },
+      undefined,
+      false,
+    );
   }
   requireCpl0(): void {
     this.raiseIf(this.state('cpl').ne(0), Vector.GP, 0);

@@ -38,7 +38,13 @@ export class GuestMemory {
 
   /** Runs `body` for each page's part of the range: (host offset, offset in the range, length). */
   #each(gpa: number, length: number, body: (host: number, at: number, count: number, entry: number) => void): void {
-    if (!Number.isSafeInteger(gpa) || !Number.isSafeInteger(length) || gpa < 0 || length < 0 || gpa + length > ADDRESS_SPACE)
+    if (
+      !Number.isSafeInteger(gpa) ||
+      !Number.isSafeInteger(length) ||
+      gpa < 0 ||
+      length < 0 ||
+      gpa + length > ADDRESS_SPACE
+    )
       throw new RangeError(`no guest memory at 0x${gpa.toString(16)}`);
     const parts: [number, number, number, number][] = [];
     for (let at = 0; at < length; ) {

@@ -53,7 +53,8 @@ export const RECORD_COUNTS = RECORDS + RECORDS_SIZE;
 export const RECORD_COUNTS_SIZE = (RECORDS_SIZE / 32) * 8;
 export const VP_AREA = 0x200_0000;
 
-if (VpState.size > TLB || RECORD_COUNTS + RECORD_COUNTS_SIZE > VP_AREA) throw new Error('virtual processor area overflows');
+if (VpState.size > TLB || RECORD_COUNTS + RECORD_COUNTS_SIZE > VP_AREA)
+  throw new Error('virtual processor area overflows');
 
 export function vpArea(index: number): number {
   return VP_AREAS + index * VP_AREA;

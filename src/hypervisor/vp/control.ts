@@ -70,7 +70,13 @@ export class Doorbell {
 }
 
 /** Tells the processors (all but `except`) that code at [gpa, gpa + size) changes. */
-export function postCodeWritten(controls: readonly VpControlView[], bell: Doorbell, gpa: number, size: number, except = -1): void {
+export function postCodeWritten(
+  controls: readonly VpControlView[],
+  bell: Doorbell,
+  gpa: number,
+  size: number,
+  except = -1,
+): void {
   controls.forEach((control, vp) => {
     if (vp === except) return;
     while (Atomics.compareExchange(control.codeLock, 0, 0, 1) !== 0);
@@ -89,7 +95,11 @@ export function postCodeWritten(controls: readonly VpControlView[], bell: Doorbe
 
 /** Takes what was posted: ranges, or `lost` when everything must go. */
 export function takeCodeWritten(control: VpControlView, each: (gpa: number, size: number) => void): boolean {
-  if (Atomics.load(control.codeHead, 0) === Atomics.load(control.codeTail, 0) && Atomics.load(control.codeLost, 0) === 0) return false;
+  if (
+    Atomics.load(control.codeHead, 0) === Atomics.load(control.codeTail, 0) &&
+    Atomics.load(control.codeLost, 0) === 0
+  )
+    return false;
   while (Atomics.compareExchange(control.codeLock, 0, 0, 1) !== 0);
   let head = Atomics.load(control.codeHead, 0);
   while (head !== Atomics.load(control.codeTail, 0)) {

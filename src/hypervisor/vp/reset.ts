@@ -33,7 +33,8 @@ export function resetInit(vp: VpView): void {
   vp.cr3 = 0n;
   vp.cr4 = 0n;
   vp.efer = 0n;
-  for (const index of [Segment.ES, Segment.SS, Segment.DS, Segment.FS, Segment.GS]) setSegment(vp, index, 0, 0n, 0xffff, DATA);
+  for (const index of [Segment.ES, Segment.SS, Segment.DS, Segment.FS, Segment.GS])
+    setSegment(vp, index, 0, 0n, 0xffff, DATA);
   setSegment(vp, Segment.CS, 0xf000, 0xffff_0000n, 0xffff, DATA | 8);
   setSegment(vp, Segment.LDTR, 0, 0n, 0xffff, LDT);
   setSegment(vp, Segment.TR, 0, 0n, 0xffff, TSS_BUSY);

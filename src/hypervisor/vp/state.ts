@@ -12,118 +12,163 @@
 import { array, struct, type View } from '../../support/struct.ts';
 
 /** Indices into the segment arrays. */
-export const Segment = { ES: 0, CS: 1, SS: 2, DS: 3, FS: 4, GS: 5, LDTR: 6, TR: 7, GDTR: 8, IDTR: 9, FLAT: 10 } as const;
+export const Segment = {
+  ES: 0,
+  CS: 1,
+  SS: 2,
+  DS: 3,
+  FS: 4,
+  GS: 5,
+  LDTR: 6,
+  TR: 7,
+  GDTR: 8,
+  IDTR: 9,
+  FLAT: 10,
+} as const;
 
 /** `segmentAttributes`: as the VMX access-rights format (Intel SDM vol. 3, table "Format of Access Rights"). */
 export const Attribute = {
-  TYPE: 0x000f, S: 0x0010, DPL_SHIFT: 5, DPL: 0x0060, PRESENT: 0x0080, AVL: 0x1000, L: 0x2000, DB: 0x4000, G: 0x8000,
+  TYPE: 0x000f,
+  S: 0x0010,
+  DPL_SHIFT: 5,
+  DPL: 0x0060,
+  PRESENT: 0x0080,
+  AVL: 0x1000,
+  L: 0x2000,
+  DB: 0x4000,
+  G: 0x8000,
   UNUSABLE: 0x10000,
 } as const;
 
-export const VpState = struct('virtual-processor', 1, {
-  /** RAX RCX RDX RBX RSP RBP RSI RDI R8..R15. */
-  gpr: array('u64', 16),
-  /** Always zero: the base or index register of an address that has none. */
-  zero: 'u64',
-  /** The RIP at which the running block began; a RIP-relative address is relative to it. */
-  blockIp: 'u64',
-  rip: 'u64',
-  /** RIP of the instruction after the current one, set for instructions that TypeScript executes. */
-  nextRip: 'u64',
-  flagResult: 'u64',
-  flagCarries: 'u64',
-  flagAux: 'u32',
-  flags: 'u32',
-  /** ES CS SS DS FS GS LDTR TR GDTR IDTR, and an eleventh that is flat for ever. See `Segment`. */
-  segmentBase: array('u64', 11),
-  segmentLimit: array('u32', 11),
-  segmentSelector: array('u32', 11),
-  segmentAttributes: array('u32', 11),
-  cr0: 'u64',
-  cr2: 'u64',
-  cr3: 'u64',
-  cr4: 'u64',
-  cr8: 'u64',
-  efer: 'u64',
-  xcr0: 'u64',
-  dr: array('u64', 8),
-  /** Two words per register, low first. */
-  xmm: array('u64', 32),
-  /** Physical registers R0..R7, 16 bytes each: 64-bit significand, then 16 bits of sign and exponent. MMi is Ri's significand. */
-  x87: array('u64', 16),
-  fcw: 'u32',
-  /** Status word without TOP (bits 13:11 are zero here). */
-  fsw: 'u32',
-  ftop: 'u32',
-  /** One bit per physical register, set when it is not empty (the FXSAVE form of the tag word). */
-  ftw: 'u32',
-  fop: 'u32',
-  fcs: 'u32',
-  fds: 'u32',
-  mxcsr: 'u32',
-  fip: 'u64',
-  fdp: 'u64',
-  star: 'u64',
-  lstar: 'u64',
-  cstar: 'u64',
-  sfmask: 'u64',
-  kernelGsBase: 'u64',
-  tscAux: 'u64',
-  sysenterCs: 'u64',
-  sysenterEsp: 'u64',
-  sysenterEip: 'u64',
-  pat: 'u64',
-  miscEnable: 'u64',
-  /** Added to the retired-instruction count, or to the host's time, to give the TSC. */
-  tscOffset: 'u64',
-  /** See `Mode`. Recomputed by updateMode() whenever CR0, CR4, EFER, CS, SS, CPL or RFLAGS.AC/VM change. */
-  mode: 'u32',
-  cpl: 'u32',
-  /** 1 after STI or a load of SS: the next instruction boundary takes no interrupt. */
-  interruptShadow: 'u32',
-  /** 1 from the delivery of an NMI to the next IRET: no NMI is taken. */
-  nmiBlocked: 'u32',
-  /** What the next instruction boundary reports as #DB; see x86/system/debug.ts. */
-  pendingDebug: 'u32',
-  /** The exception in delivery when the `fault` tag is thrown: vector, error code or -1, and for #DB the DR6 bits. */
-  faultVector: 'u32',
-  faultError: 'i32',
-  faultDr6: 'u32',
-  /** Byte offset, from the processor's TLB area, of the TLB in use: user, supervisor, or supervisor with SMAP in force. */
-  tlbContext: 'u32',
-  /** Nonzero: a code page was stored to, or another thread asked for attention; leave the running block. */
-  attention: 'u32',
-  /** Linear address of an instruction = (RIP + codeBase) & codeMask. */
-  codeBase: 'u64',
-  codeMask: 'u64',
-  /** Flag.IF while an interrupt waits for RFLAGS.IF: the running code is left as soon as both are set. */
-  interruptWindow: 'u32',
-  /** Budget at the start of the run in progress; zero outside runs. See Interpreter.run. */
-  budgetStart: 'i32',
-  /** Instructions retired since the partition was created, as of the last return from the interpreter. */
-  retired: 'u64',
-  /** Budget left when the interpreter last spilled it; see Interpreter. */
-  budget: 'i32',
-  activity: 'u32',
-  /** 1 where a repeated string instruction was left for an interrupt: it has been counted, but has not retired. */
-  unfinished: 'u32',
-  /** Page-crossing and memory-mapped accesses go through this buffer. */
-  bounce: array('u64', 8),
-  bounceGpa: array('u64', 2),
-  bounceSize: 'u32',
-  /** Bytes of the bounce buffer that belong to bounceGpa[0]; the rest to bounceGpa[1]. */
-  bounceFirst: 'u32',
-  /** Counters. */
-  decodes: 'u64',
-  tlbMisses: 'u64',
-  faults: 'u64',
-  blockLookups: 'u64',
-}, [
-  // Derived from the rest, or meaningful within one run of the interpreter only.
-  'zero', 'blockIp', 'nextRip', 'mode', 'faultVector', 'faultError', 'faultDr6', 'tlbContext', 'attention', 'codeBase', 'codeMask',
-  'interruptWindow', 'budgetStart', 'budget', 'unfinished', 'bounce', 'bounceGpa', 'bounceSize', 'bounceFirst', 'decodes', 'tlbMisses',
-  'faults', 'blockLookups',
-]);
+export const VpState = struct(
+  'virtual-processor',
+  1,
+  {
+    /** RAX RCX RDX RBX RSP RBP RSI RDI R8..R15. */
+    gpr: array('u64', 16),
+    /** Always zero: the base or index register of an address that has none. */
+    zero: 'u64',
+    /** The RIP at which the running block began; a RIP-relative address is relative to it. */
+    blockIp: 'u64',
+    rip: 'u64',
+    /** RIP of the instruction after the current one, set for instructions that TypeScript executes. */
+    nextRip: 'u64',
+    flagResult: 'u64',
+    flagCarries: 'u64',
+    flagAux: 'u32',
+    flags: 'u32',
+    /** ES CS SS DS FS GS LDTR TR GDTR IDTR, and an eleventh that is flat for ever. See `Segment`. */
+    segmentBase: array('u64', 11),
+    segmentLimit: array('u32', 11),
+    segmentSelector: array('u32', 11),
+    segmentAttributes: array('u32', 11),
+    cr0: 'u64',
+    cr2: 'u64',
+    cr3: 'u64',
+    cr4: 'u64',
+    cr8: 'u64',
+    efer: 'u64',
+    xcr0: 'u64',
+    dr: array('u64', 8),
+    /** Two words per register, low first. */
+    xmm: array('u64', 32),
+    /** Physical registers R0..R7, 16 bytes each: 64-bit significand, then 16 bits of sign and exponent. MMi is Ri's significand. */
+    x87: array('u64', 16),
+    fcw: 'u32',
+    /** Status word without TOP (bits 13:11 are zero here). */
+    fsw: 'u32',
+    ftop: 'u32',
+    /** One bit per physical register, set when it is not empty (the FXSAVE form of the tag word). */
+    ftw: 'u32',
+    fop: 'u32',
+    fcs: 'u32',
+    fds: 'u32',
+    mxcsr: 'u32',
+    fip: 'u64',
+    fdp: 'u64',
+    star: 'u64',
+    lstar: 'u64',
+    cstar: 'u64',
+    sfmask: 'u64',
+    kernelGsBase: 'u64',
+    tscAux: 'u64',
+    sysenterCs: 'u64',
+    sysenterEsp: 'u64',
+    sysenterEip: 'u64',
+    pat: 'u64',
+    miscEnable: 'u64',
+    /** Added to the retired-instruction count, or to the host's time, to give the TSC. */
+    tscOffset: 'u64',
+    /** See `Mode`. Recomputed by updateMode() whenever CR0, CR4, EFER, CS, SS, CPL or RFLAGS.AC/VM change. */
+    mode: 'u32',
+    cpl: 'u32',
+    /** 1 after STI or a load of SS: the next instruction boundary takes no interrupt. */
+    interruptShadow: 'u32',
+    /** 1 from the delivery of an NMI to the next IRET: no NMI is taken. */
+    nmiBlocked: 'u32',
+    /** What the next instruction boundary reports as #DB; see x86/system/debug.ts. */
+    pendingDebug: 'u32',
+    /** The exception in delivery when the `fault` tag is thrown: vector, error code or -1, and for #DB the DR6 bits. */
+    faultVector: 'u32',
+    faultError: 'i32',
+    faultDr6: 'u32',
+    /** Byte offset, from the processor's TLB area, of the TLB in use: user, supervisor, or supervisor with SMAP in force. */
+    tlbContext: 'u32',
+    /** Nonzero: a code page was stored to, or another thread asked for attention; leave the running block. */
+    attention: 'u32',
+    /** Linear address of an instruction = (RIP + codeBase) & codeMask. */
+    codeBase: 'u64',
+    codeMask: 'u64',
+    /** Flag.IF while an interrupt waits for RFLAGS.IF: the running code is left as soon as both are set. */
+    interruptWindow: 'u32',
+    /** Budget at the start of the run in progress; zero outside runs. See Interpreter.run. */
+    budgetStart: 'i32',
+    /** Instructions retired since the partition was created, as of the last return from the interpreter. */
+    retired: 'u64',
+    /** Budget left when the interpreter last spilled it; see Interpreter. */
+    budget: 'i32',
+    activity: 'u32',
+    /** 1 where a repeated string instruction was left for an interrupt: it has been counted, but has not retired. */
+    unfinished: 'u32',
+    /** Page-crossing and memory-mapped accesses go through this buffer. */
+    bounce: array('u64', 8),
+    bounceGpa: array('u64', 2),
+    bounceSize: 'u32',
+    /** Bytes of the bounce buffer that belong to bounceGpa[0]; the rest to bounceGpa[1]. */
+    bounceFirst: 'u32',
+    /** Counters. */
+    decodes: 'u64',
+    tlbMisses: 'u64',
+    faults: 'u64',
+    blockLookups: 'u64',
+  },
+  [
+    // Derived from the rest, or meaningful within one run of the interpreter only.
+    'zero',
+    'blockIp',
+    'nextRip',
+    'mode',
+    'faultVector',
+    'faultError',
+    'faultDr6',
+    'tlbContext',
+    'attention',
+    'codeBase',
+    'codeMask',
+    'interruptWindow',
+    'budgetStart',
+    'budget',
+    'unfinished',
+    'bounce',
+    'bounceGpa',
+    'bounceSize',
+    'bounceFirst',
+    'decodes',
+    'tlbMisses',
+    'faults',
+    'blockLookups',
+  ],
+);
 export type VpView = View<typeof VpState.fields>;
 
 /** `activity`. */
@@ -150,15 +195,46 @@ export const Mode = {
 } as const;
 
 export const Flag = {
-  CF: 1 << 0, PF: 1 << 2, AF: 1 << 4, ZF: 1 << 6, SF: 1 << 7, TF: 1 << 8, IF: 1 << 9, DF: 1 << 10, OF: 1 << 11,
-  IOPL: 3 << 12, NT: 1 << 14, RF: 1 << 16, VM: 1 << 17, AC: 1 << 18, VIF: 1 << 19, VIP: 1 << 20, ID: 1 << 21,
+  CF: 1 << 0,
+  PF: 1 << 2,
+  AF: 1 << 4,
+  ZF: 1 << 6,
+  SF: 1 << 7,
+  TF: 1 << 8,
+  IF: 1 << 9,
+  DF: 1 << 10,
+  OF: 1 << 11,
+  IOPL: 3 << 12,
+  NT: 1 << 14,
+  RF: 1 << 16,
+  VM: 1 << 17,
+  AC: 1 << 18,
+  VIF: 1 << 19,
+  VIP: 1 << 20,
+  ID: 1 << 21,
 } as const;
 export const ARITHMETIC_FLAGS = Flag.CF | Flag.PF | Flag.AF | Flag.ZF | Flag.SF | Flag.OF;
 
 /** Exception vectors by their mnemonics, Intel SDM vol. 3, "Exception and Interrupt Vectors". */
 export const Vector = {
-  DE: 0, DB: 1, NMI: 2, BP: 3, OF: 4, BR: 5, UD: 6, NM: 7, DF: 8, TS: 10, NP: 11, SS: 12, GP: 13, PF: 14, MF: 16, AC: 17,
-  MC: 18, XM: 19,
+  DE: 0,
+  DB: 1,
+  NMI: 2,
+  BP: 3,
+  OF: 4,
+  BR: 5,
+  UD: 6,
+  NM: 7,
+  DF: 8,
+  TS: 10,
+  NP: 11,
+  SS: 12,
+  GP: 13,
+  PF: 14,
+  MF: 16,
+  AC: 17,
+  MC: 18,
+  XM: 19,
 } as const;
 
 function parityEven(byte: number): boolean {

@@ -7,7 +7,7 @@ main:   mov edi, bss
         mov rax, SEED
         mov ecx, SIZE / 8
         rep stosq
-        mov ebp, 400
+        mov ebp, 40
 .long:  mov esi, bss
         mov edi, bss + SIZE
         mov ecx, SIZE / 8
@@ -18,7 +18,7 @@ main:   mov edi, bss
         rep movsb
         dec ebp
         jnz .long
-        mov ebp, 1_000_000
+        mov ebp, 500_000
 .short: mov esi, ebp
         and esi, 0xFFFF
         mov edi, ebp
@@ -31,7 +31,7 @@ main:   mov edi, bss
         rep movsb
         dec ebp
         jnz .short
-        mov ebp, 500_000
+        mov ebp, 250_000
 .fill:  mov edi, ebp
         and edi, 0xFFFF
         mov ecx, ebp

@@ -1,0 +1,136 @@
+/**
+ * A guest for tests: `hv run` in a process of its own, with its console on pipes, driven like a person would: wait for a
+ * text, type, wait. Debian's kernel and busybox come from the user's cache, or are fetched as `npm start` does it.
+ */
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { cachedFiles, DebianPackages, rememberFiles } from '../../src/cli/quickstart/debian.ts';
+import { buildInitramfs } from '../../src/cli/quickstart/initramfs.ts';
+import { cacheFolder } from '../../src/host/node/folders.ts';
+
+const HV = fileURLToPath(new URL('../../bin/hv', import.meta.url));
+/** What ends each command's output; typed in two pieces, so that its echo is not mistaken for it. */
+const END = '<END>';
+
+export interface DebianGuest {
+  /** Arguments of `hv run`. */
+  readonly arguments: readonly string[];
+  readonly kernel: string;
+  readonly initrd: string;
+  readonly folder: string;
+}
+
+/** Debian's kernel with the quickstart's initramfs, or the reason why there is none here. */
+export async function debianGuest(append = 'console=ttyS0 quiet'): Promise<DebianGuest | string> {
+  const cache = cacheFolder();
+  let files = cachedFiles(cache);
+  if (files === undefined) {
+    try {
+      const packages = new DebianPackages(cache);
+      files = { kernel: await packages.fetch('kernel'), busybox: await packages.fetch('busybox') };
+      rememberFiles(cache, files);
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
+  }
+  const folder = mkdtempSync(join(tmpdir(), 'viridian-boot-'));
+  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+  const kernel = files.kernel.path;
+  const initrd = join(folder, 'initrd');
+  writeFileSync(initrd, buildInitramfs({ busybox: readFileSync(files.busybox.path) }));
+  return { arguments: ['--kernel', kernel, '--initrd', initrd, '--append', append], kernel, initrd, folder };
+}
+
+export interface Outcome {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** `hv run`; texts are Latin-1, a character per byte. */
+export class Guest {
+  readonly #child: ChildProcessWithoutNullStreams;
+  readonly exit: Promise<Outcome>;
+  #stdout = '';
+  #stderr = '';
+  #seen = 0;
+  #ended = false;
+  #changed = (): void => undefined;
+
+  constructor(...args: readonly string[]) {
+    const child = spawn(HV, ['run', ...args]);
+    this.#child = child;
+    child.stdin.on('error', () => undefined);
+    child.stdout.setEncoding('latin1').on('data', (text: string) => {
+      this.#stdout += text;
+      this.#changed();
+    });
+    child.stderr.setEncoding('latin1').on('data', (text: string) => {
+      this.#stderr += text;
+      this.#changed();
+    });
+    this.exit = new Promise((resolve) => {
+      child.on('close', (code) => {
+        this.#ended = true;
+        this.#changed();
+        resolve({ code, stdout: this.#stdout, stderr: this.#stderr });
+      });
+    });
+  }
+
+  type(text: string): void {
+    this.#child.stdin.write(text, 'latin1');
+  }
+  endInput(): void {
+    this.#child.stdin.end();
+  }
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+  kill(): void {
+    this.#child.kill('SIGKILL');
+  }
+
+  /** What the console shows from here up to and with `text`. */
+  async until(text: string): Promise<string> {
+    for (;;) {
+      const at = this.#stdout.indexOf(text, this.#seen);
+      if (at >= 0) return this.#take(at + text.length);
+      await this.#more(`'${text}'`);
+    }
+  }
+  async take(count: number): Promise<string> {
+    while (this.#stdout.length < this.#seen + count) await this.#more(`${count} bytes`);
+    return this.#take(this.#seen + count);
+  }
+  #take(end: number): string {
+    const shown = this.#stdout.slice(this.#seen, end);
+    this.#seen = end;
+    return shown;
+  }
+  async #more(wanted: string): Promise<void> {
+    if (this.#ended) throw new Error(`waiting for ${wanted}, but the guest has ended: ${this.#tail()}`);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#changed = resolve;
+    await promise;
+  }
+  #tail(): string {
+    return `${this.#stdout.slice(-1000)}\n${this.#stderr}`;
+  }
+
+  /** Waits for the shell's prompt. */
+  async shell(): Promise<void> {
+    await this.until('root@viridian:/root# ');
+  }
+  /** Runs a shell command; what it shows. */
+  async command(line: string): Promise<string> {
+    this.type(`${line}; echo "<""END>"\n`);
+    const shown = await this.until(END);
+    // The echo of the line may be folded by the shell's line editing: it ends where the typed marker does.
+    const text = shown.slice(shown.indexOf('""END>"') + '""END>"'.length, -END.length).replaceAll('\r\n', '\n');
+    return text.replace(/^\n/, '');
+  }
+}

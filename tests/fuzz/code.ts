@@ -1,0 +1,339 @@
+// Guest code that means harm, on one virtual processor without a machine around it. What must hold whatever a guest does:
+// the processor comes back, within its budget; nothing is thrown but the guest's own exceptions; nothing changes in the
+// shared memory but the processor's own area and guest RAM. `node tests/fuzz/code.ts --help`.
+
+import { parseArgs } from 'node:util';
+import { Worker } from 'node:worker_threads';
+import type { LocalApic } from '../../src/hypervisor/apic/local-apic.ts';
+import { compileInterpreter, type EnginePlatform, Interpreter, type InterpreterModule } from '../../src/hypervisor/interpreter/interpreter.ts';
+import {
+  PAGE, PAGE_MAP, PageFlag, RECORDS, RECORDS_SIZE, ramBase, TLB, TLB_CONTEXT_SHIFT, TLB_CONTEXTS, TLB_ENTRIES, VP_AREA, vpArea,
+} from '../../src/hypervisor/memory/layout.ts';
+import type { HypervVp } from '../../src/hypervisor/tlfs/partition.ts';
+import { Doorbell, PartitionControl, Run, VpControl } from '../../src/hypervisor/vp/control.ts';
+import { Processor } from '../../src/hypervisor/vp/processor.ts';
+import { Activity, Mode, Vector, VpState } from '../../src/hypervisor/vp/state.ts';
+import { operations } from '../../src/hypervisor/x86/operations.ts';
+import { raise, type SystemContext } from '../../src/hypervisor/x86/system/context.ts';
+import { deliver } from '../../src/hypervisor/x86/system/interrupts.ts';
+import { updateMode } from '../../src/hypervisor/x86/system/mode.ts';
+import { Random } from '../oracle/generate.ts';
+import { makeGuest, RAM_SIZE, TOP_PAGE, u64 } from './guest.ts';
+import { fillWithCode } from './instructions.ts';
+
+/** The processor under test, and one that must not notice: its area lies above, the page map below. */
+const PROCESSORS = 2;
+/** Rounds of the processor's loop in a case; each is at most a quantum of instructions. */
+const ROUNDS = 12;
+/** Faults in one stay in the interpreter: more of them means that a fault loop does not come back. */
+const FAULTS = 100_000;
+/** Calls of the platform in one stay. */
+const CALLS = 2_000_000;
+const CANARY = 0x5a;
+const NOISE_CASES = 256;
+
+export class Escape extends Error {}
+
+/** One virtual processor in its part of a shared memory, with canaries around it. */
+export class Prisoner {
+  readonly engine: Interpreter;
+  readonly memory: WebAssembly.Memory;
+  readonly #bytes: Uint8Array;
+  readonly #ram: Uint8Array;
+  readonly #top: Uint8Array;
+  readonly #map: Uint8Array;
+  readonly #noise = new Uint8Array(RAM_SIZE);
+  readonly #processor: Processor;
+  readonly #partition = PartitionControl.view(new SharedArrayBuffer(PartitionControl.size));
+  #random = new Random(0);
+  #rounds = 0;
+  #calls = 0;
+  #faults = 0;
+  #locks = 0;
+  #time = 0n;
+  /** Of all cases: how far they came. */
+  readonly counts = { cases: 0, instructions: 0n, faults: 0, tripleFaults: 0 };
+
+  constructor(module: InterpreterModule = compileInterpreter()) {
+    const base = ramBase(PROCESSORS);
+    const pages = (base + RAM_SIZE + PAGE + 0xffff) >>> 16;
+    this.memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+    const buffer = this.memory.buffer as unknown as SharedArrayBuffer;
+    this.#bytes = new Uint8Array(buffer);
+    this.#ram = this.#bytes.subarray(base, base + RAM_SIZE);
+    this.#top = this.#bytes.subarray(base + RAM_SIZE, base + RAM_SIZE + PAGE);
+    const map = new Int32Array(buffer, PAGE_MAP);
+    for (let at = 0; at < RAM_SIZE; at += PAGE) map[at / PAGE] = (base + at) | PageFlag.PRESENT | PageFlag.WRITABLE;
+    map[TOP_PAGE / PAGE] = (base + RAM_SIZE) | PageFlag.PRESENT | PageFlag.WRITABLE;
+    this.#map = this.#bytes.slice(PAGE_MAP, vpArea(0));
+    for (const [from, to] of this.#canaries()) this.#bytes.fill(CANARY, from, to);
+    const platform = this.#platform();
+    this.engine = new Interpreter({ memory: this.memory, module, index: 0, platform, operations });
+    this.#processor = this.#makeProcessor(new Doorbell(buffer));
+  }
+
+  /** Ranges that nobody writes. */
+  #canaries(): readonly (readonly [number, number])[] {
+    const area = vpArea(0);
+    return [
+      [0, PAGE_MAP],
+      [area + VpState.size, area + TLB],
+      [area + RECORDS + RECORDS_SIZE, area + VP_AREA],
+      [vpArea(1), vpArea(1) + VP_AREA],
+      [ramBase(PROCESSORS) + RAM_SIZE + PAGE, this.#bytes.length],
+    ];
+  }
+
+  #count(): void {
+    if (++this.#calls > CALLS) throw new Escape('the platform is called without end');
+  }
+
+  #platform(): EnginePlatform {
+    const random = (): Random => {
+      this.#count();
+      return this.#random;
+    };
+    const port = (): number => (random().oneIn(2) ? 0xffff_ffff : random().u32());
+    return {
+      readMsr: () => (random().oneIn(3) ? undefined : u64(random())),
+      writeMsr: () => random().oneIn(2),
+      cpuid: (leaf) => (leaf === 0x8000_0008 ? [40, 0, 0, 0] : [0, 0xffff_ffff, 0xffff_ffff, 0xffff_ffff]),
+      portRead: port,
+      portWrite: () => { this.#count(); },
+      hypercall: () => {
+        if (random().oneIn(2)) raise(this.engine, Vector.UD);
+        this.engine.vp.gpr[0] = u64(random());
+      },
+      readTsc: () => u64(random()),
+      random64: () => u64(random()),
+      readCr8: () => BigInt(random().below(16)),
+      writeCr8: () => { this.#count(); },
+      halt: () => { this.engine.vp.attention = 1; },
+      modeChanged: () => { this.#count(); },
+      loadPdptes: () => !random().oneIn(8),
+      tracing: true,
+      msrName: () => undefined,
+      onTrace: () => { this.#count(); },
+      mmioRead: (_gpa, size, into) => {
+        for (let at = 0; at < size; at++) into.setUint8(at, random().below(256));
+      },
+      mmioWrite: (_gpa, size, from) => {
+        this.#count();
+        for (let at = 0; at < size; at++) from.getUint8(at);
+      },
+      codeWritten: () => { this.#count(); },
+      storesDone: () => undefined,
+      pageProtected: () => { this.#count(); },
+      splitLock: () => {
+        if (++this.#locks !== 1) throw new Escape('the split lock is taken twice');
+      },
+      splitUnlock: () => { this.#locks--; },
+      deliverFault: (context: SystemContext) => {
+        if (++this.#faults > FAULTS) throw new Escape('a loop of faults does not end');
+        const { vp } = context;
+        return deliver(context, vp.faultVector, 'exception', vp.faultError) === 'delivered';
+      },
+    } as EnginePlatform;
+  }
+
+  #makeProcessor(doorbell: Doorbell): Processor {
+    const random = (): Random => this.#random;
+    const apic = {
+      get nmiPending() { return random().oneIn(6); },
+      get initPending() { return random().oneIn(40); },
+      get sipiPending() { return random().oneIn(10); },
+      get eventPending() { return random().oneIn(10); },
+      anyPending: true,
+      waitingForSipi: false,
+      poll: () => undefined,
+      takeNmi: () => true,
+      takeInit: () => random().oneIn(2),
+      takeSipi: () => (random().oneIn(2) ? -1 : random().below(256)),
+      hasInterrupt: () => (random().oneIn(2) ? -1 : 0x20),
+      acknowledge: () => 16 + random().below(240),
+      nextDeadline: () => this.#time,
+    } as unknown as LocalApic;
+    return new Processor({
+      index: 0,
+      engine: this.engine,
+      apic,
+      hyperv: { poll: () => undefined, takeIdle: () => random().oneIn(20), nextDeadline: () => undefined } as unknown as HypervVp,
+      control: VpControl.view(new SharedArrayBuffer(VpControl.size)),
+      partition: this.#partition,
+      doorbell,
+      now: () => this.#time++,
+      virtualTime: true,
+      skipTo: () => undefined,
+      devices: undefined,
+      instructionLimit: undefined,
+      tripleFault: () => {
+        this.counts.tripleFaults++;
+        this.#partition.wanted[0] = Run.STOPPED;
+      },
+      limitReached: () => undefined,
+      powerEvent: () => {
+        this.#calls = 0;
+        this.#faults = 0;
+        if (this.#locks !== 0) throw new Escape('the split lock was not given back');
+        if (++this.#rounds > ROUNDS) this.#partition.wanted[0] = Run.STOPPED;
+        return false;
+      },
+      flush: () => undefined,
+    });
+  }
+
+  /** One case. @throws whatever came out of the processor, or Escape. */
+  run(seed: number): void {
+    const { engine } = this;
+    const { vp } = engine;
+    if (this.counts.cases++ % NOISE_CASES === 0) this.#makeNoise(this.counts.cases);
+    const random = new Random(seed);
+    this.#random = random;
+    this.#ram.set(this.#noise);
+    makeGuest(random, vp, this.#ram, this.#top);
+    engine.restart();
+    this.#rounds = 0;
+    this.#locks = 0;
+    this.#partition.wanted[0] = Run.RUNNING;
+    const faults = vp.faults;
+    this.#processor.loop();
+    this.counts.instructions += vp.retired;
+    this.counts.faults += Number(vp.faults - faults);
+    this.#checkState();
+  }
+
+  /** What is in RAM where a case puts nothing: code of all kinds. */
+  #makeNoise(seed: number): void {
+    const random = new Random(seed);
+    for (let at = 0; at < RAM_SIZE; at += 0x1000) {
+      const shape = { long64: random.oneIn(2), code32: random.oneIn(2) };
+      if (random.oneIn(3)) fillWithCode(this.#noise.subarray(at, at + 0x1000), random, shape);
+      else this.#noise.copyWithin(at, Math.max(0, at - 0x3000), Math.max(0x1000, at - 0x2000));
+    }
+  }
+
+  /** The mode is what the registers say, and every translation leads into RAM. */
+  #checkState(): void {
+    const { vp } = this.engine;
+    const mode = vp.mode & ~Mode.LIMITED;
+    const { cpl } = vp;
+    updateMode(vp);
+    if (vp.mode !== mode || vp.cpl !== cpl) throw new Escape(`mode ${mode.toString(16)} and CPL ${cpl} where the registers say ${vp.mode.toString(16)} and ${vp.cpl}`);
+    if (vp.ftop > 7 || vp.ftw > 255 || vp.activity > Activity.SHUTDOWN) throw new Escape('a register is out of its range');
+    this.#checkTlb();
+  }
+
+  #checkTlb(): void {
+    const from = vpArea(0) + TLB;
+    const entries = new DataView(this.#bytes.buffer, from, TLB_CONTEXTS << TLB_CONTEXT_SHIFT);
+    const low = ramBase(PROCESSORS);
+    const high = low + RAM_SIZE + PAGE;
+    for (let at = 0; at < entries.byteLength; at += 16) {
+      const tag = entries.getUint32(at, true);
+      const upper = entries.getUint32(at + 4, true);
+      // What no linear address of this entry's index matches is empty.
+      const index = (at >>> 4) % TLB_ENTRIES;
+      const reach = [tag, tag + 4095].some((linear) => ((linear >>> 12) & (TLB_ENTRIES - 1)) === index);
+      if (!reach) continue;
+      const host = (tag + entries.getUint32(at + 8, true)) >>> 0;
+      if (tag % PAGE !== 0 || host < low || host >= high)
+        throw new Escape(`TLB entry ${index}: linear address ${upper.toString(16)}:${tag.toString(16)} leads to 0x${host.toString(16)}`);
+    }
+  }
+
+  /** Compares everything that nobody may write; slow. */
+  checkCanaries(): void {
+    for (const [from, to] of this.#canaries()) {
+      const at = this.#bytes.subarray(from, to).findIndex((byte) => byte !== CANARY);
+      if (at >= 0) throw new Escape(`the byte at 0x${(from + at).toString(16)} changed`);
+    }
+    const flags = PageFlag.CODE | PageFlag.DIRTY;
+    const now = new Int32Array(this.#bytes.buffer, PAGE_MAP, this.#map.length / 4);
+    const before = new Int32Array(this.#map.buffer);
+    const at = now.findIndex((entry, i) => (entry & ~flags) !== before[i]! || (before[i] === 0 && entry !== 0));
+    if (at >= 0) throw new Escape(`the page map's entry ${at.toString(16)} changed`);
+  }
+}
+
+/** Seeds of cases that once failed. */
+export const REGRESSIONS: readonly number[] = [];
+
+export function describe(seed: number, error: unknown): string {
+  return `seed ${seed}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
+}
+
+// ---------------------------------------------------------------------------------------------------- as a command
+
+/** Rings the processor's doorbell when a case takes too long, and says so. */
+const WATCHDOG = `
+const { workerData } = require('node:worker_threads');
+const words = new Int32Array(workerData.buffer);
+let last = -1, since = 0;
+setInterval(() => {
+  const now = Atomics.load(workerData.beat, 0);
+  if (now !== last) { last = now; since = Date.now(); return; }
+  if (Date.now() - since > 3000) {
+    process.stderr.write('seed ' + now + ': takes too long\\n');
+    Atomics.store(words, workerData.attention, 1);
+    since = Date.now();
+  }
+}, 200);`;
+
+function main(): number {
+  const { values } = parseArgs({
+    options: {
+      count: { type: 'string', default: '20000' },
+      seed: { type: 'string', default: '1' },
+      show: { type: 'string', default: '10' },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) {
+    process.stdout.write('Runs hostile guest code.\n\n  --count N  cases (default 20000)\n  --seed S   of the first case\n  --show N   failures to show\n');
+    return 0;
+  }
+  const module = compileInterpreter();
+  let prisoner = new Prisoner(module);
+  const beat = new Int32Array(new SharedArrayBuffer(4));
+  const watch = (): Worker =>
+    new Worker(WATCHDOG, { eval: true, workerData: { beat, buffer: prisoner.memory.buffer, attention: Doorbell.index(0) } });
+  let watchdog = watch();
+  watchdog.unref();
+  const first = Number(values.seed);
+  const count = Number(values.count);
+  let failures = 0;
+  const kinds = new Map<string, number>();
+  let slowest = 0;
+  let total = 0n;
+  for (let seed = first; seed < first + count; seed++) {
+    Atomics.store(beat, 0, seed);
+    const started = performance.now();
+    try {
+      prisoner.run(seed);
+      if (seed % 256 === 0 || seed === first + count - 1) prisoner.checkCanaries();
+    } catch (error) {
+      failures++;
+      const text = describe(seed, error);
+      const kind = text.replace(/^seed \d+: /, '').replace(/0x[0-9a-f]+|\d+/g, '#').slice(0, 300);
+      const seen = kinds.get(kind) ?? 0;
+      kinds.set(kind, seen + 1);
+      if (seen === 0 && kinds.size <= Number(values.show)) process.stderr.write(`${text}\n`);
+      total += prisoner.counts.instructions;
+      prisoner = new Prisoner(module);
+      void watchdog.terminate();
+      watchdog = watch();
+      watchdog.unref();
+    }
+    const took = performance.now() - started;
+    if (took > slowest) {
+      slowest = took;
+      if (took > 200) process.stderr.write(`seed ${seed}: ${took.toFixed(0)} ms\n`);
+    }
+  }
+  const { faults, tripleFaults } = prisoner.counts;
+  process.stdout.write(`${count} cases, ${failures} failures, ${total + prisoner.counts.instructions} instructions, ${faults} faults, ${tripleFaults} triple faults (of the last prisoner), slowest ${slowest.toFixed(0)} ms\n`);
+  for (const [kind, n] of kinds) process.stdout.write(`${n} x ${kind.split('\n')[0]}\n`);
+  return failures === 0 ? 0 : 1;
+}
+
+if (import.meta.main) process.exit(main());
