@@ -1,9 +1,12 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type CommandResult, runCommand } from '../src/host/node/command.ts';
+import { debianGuest } from '../tests/boot/guest.fixture.ts';
+
+const debian = await debianGuest();
 
 /** What `npm pack` makes, installed by hand into an empty folder: a test must not need the registry. */
 const root = fileURLToPath(new URL('../', import.meta.url));
@@ -46,9 +49,40 @@ describe('the package', () => {
     });
   });
 
-  it('is a library', async () => {
-    const program = join(folder, 'use.mjs');
-    writeFileSync(program, "import { createPartition } from 'viridian';\nconsole.log(typeof createPartition);\n");
-    expect(await runCommand(process.execPath, [program])).toEqual({ code: 0, stdout: 'function\n', stderr: '' });
+  it('runs a guest', async () => {
+    const state = join(root, 'tests/fixtures/state-v1.bin');
+    expect(await hv('run', '--restore', state)).toEqual({ code: 43, stdout: 'counted\n', stderr: '' });
+  });
+
+  it('has types', async () => {
+    const program = join(folder, 'use.mts');
+    writeFileSync(
+      program,
+      "import { createPartition, type Partition } from 'viridian';\n" +
+        "const partition: Partition = await createPartition({ kernel: 'vmlinuz' });\n" +
+        '// @ts-expect-error: a number of bytes\n' +
+        "await createPartition({ kernel: 'vmlinuz', memory: '1G' });\n" +
+        'partition.start();\n',
+    );
+    const tsc = join(root, 'node_modules/typescript/bin/tsc');
+    const options = ['--noEmit', '--strict', '--target', 'es2024', '--module', 'nodenext', '--types', 'node'];
+    const lib = ['--lib', 'es2024,esnext.disposable'];
+    const { code, stdout } = await runCommand(process.execPath, [tsc, '--ignoreConfig', ...options, ...lib, program], {
+      cwd: folder,
+    });
+    expect(stdout).toBe('');
+    expect(code).toBe(0);
+  });
+
+  it.skipIf(typeof debian === 'string')('is a library: docs/example.mjs boots and powers off', async () => {
+    if (typeof debian === 'string') return;
+    const example = join(folder, 'example.mjs');
+    copyFileSync(join(root, 'docs/example.mjs'), example);
+    const args = [debian.kernel, debian.initrd, 'uname -a; poweroff'];
+    const { code, stdout, stderr } = await runCommand(process.execPath, [example, ...args], { cwd: folder });
+    expect(stderr).toBe('');
+    expect(stdout).toMatch(/\nLinux viridian \d/);
+    expect(stdout).toMatch(/\nstopped: powerOff\n$/);
+    expect(code).toBe(0);
   });
 });

@@ -30,7 +30,10 @@ async function bytesOf(what: string, source: FileSource): Promise<Uint8Array> {
 export async function createPartition(options: PartitionOptions): Promise<Partition> {
   const resolved = resolvePartitionOptions(options);
   if (resolved.clock === 'instructions' && resolved.processors > 1)
-    throw new ViridianError('invalid', 'clock: instructions needs one processor: the order in which several run is the host’s');
+    throw new ViridianError(
+      'invalid',
+      'clock: instructions needs one processor: the order in which several run is the host’s',
+    );
   const config: MachineConfig = {
     memory: resolved.memory,
     processors: resolved.processors,
@@ -81,7 +84,10 @@ async function plan(o: ReturnType<typeof resolvePartitionOptions>, config: Machi
       modules,
       rsdp: acpi.rsdp,
       ...(config.testDevice
-        ? { commandLineWithoutFileName: true, testEnvironment: { processors: config.processors, memoryMiB: Math.floor(config.memory / MIB) } }
+        ? {
+            commandLineWithoutFileName: true,
+            testEnvironment: { processors: config.processors, memoryMiB: Math.floor(config.memory / MIB) },
+          }
         : {}),
       ...(typeof kernel === 'string' ? { fileName: kernel } : {}),
       codecs: nodeCodecs,
@@ -89,7 +95,8 @@ async function plan(o: ReturnType<typeof resolvePartitionOptions>, config: Machi
     });
     return { ...boot, segments: [acpi.segment, ...boot.segments] };
   } catch (error) {
-    if (isViridianError(error) || !(error instanceof Error) || !/^(KernelImageError|CodecError)$/.test(error.name)) throw error;
+    if (isViridianError(error) || !(error instanceof Error) || !/^(KernelImageError|CodecError)$/.test(error.name))
+      throw error;
     const name = typeof kernel === 'string' ? `${kernel}: ` : '';
     throw new ViridianError('badFile', `${name}${error.message}`, { cause: error });
   }

@@ -4,7 +4,24 @@ import { readFlags, type VpView } from '../hypervisor/vp/state.ts';
 import type { Machine } from './machine.ts';
 import { pageWalk } from './page-walk.ts';
 
-const GPR = ['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15'];
+const GPR = [
+  'rax',
+  'rcx',
+  'rdx',
+  'rbx',
+  'rsp',
+  'rbp',
+  'rsi',
+  'rdi',
+  'r8',
+  'r9',
+  'r10',
+  'r11',
+  'r12',
+  'r13',
+  'r14',
+  'r15',
+];
 const SEGMENTS = ['es', 'cs', 'ss', 'ds', 'fs', 'gs', 'ldtr', 'tr', 'gdtr', 'idtr'];
 const ACTIVITIES = ['running', 'halted', 'wait-for-SIPI', 'shutdown'];
 
@@ -12,7 +29,10 @@ export function inspectMachine(machine: Machine): InspectNode {
   return {
     time: machine.clock.now(),
     processors: Object.fromEntries(
-      machine.vps.map((vp, i) => [i, { ...inspectProcessor(vp, machine), apic: machine.apics[i]!.inspect() as InspectNode }]),
+      machine.vps.map((vp, i) => [
+        i,
+        { ...inspectProcessor(vp, machine), apic: machine.apics[i]!.inspect() as InspectNode },
+      ]),
     ),
     hyperv: machine.hyperv.inspect() as InspectNode,
     devices: machine.inspectDevices(),

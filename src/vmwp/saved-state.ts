@@ -103,7 +103,10 @@ export function decodeSavedState(bytes: Uint8Array, compression: Compression): S
       time: BigInt(header.time),
       structs: header.structs,
       pages: header.pages.map((gpa) => ({ gpa, bytes: take(PAGE) })),
-      plan: { ...parsePlan(header.plan), segments: header.segments.map((s) => ({ gpa: s.gpa, bytes: take(s.length) })) },
+      plan: {
+        ...parsePlan(header.plan),
+        segments: header.segments.map((s) => ({ gpa: s.gpa, bytes: take(s.length) })),
+      },
     };
   } catch (error) {
     throw bad(`is damaged: ${error instanceof Error ? error.message : String(error)}`, error);

@@ -3,7 +3,14 @@
  * processors' threads, and carries out start, pause, save and power events.
  */
 import { ViridianError } from '../contracts/errors.ts';
-import type { InspectNode, Partition, PartitionDigest, PartitionStats, StopReason, TraceEvent } from '../contracts/partition.ts';
+import type {
+  InspectNode,
+  Partition,
+  PartitionDigest,
+  PartitionStats,
+  StopReason,
+  TraceEvent,
+} from '../contracts/partition.ts';
 import type { LoadPlan } from '../firmware/load-plan.ts';
 import type { HostServices, Thread } from '../host/services.ts';
 import { compileInterpreter } from '../hypervisor/interpreter/interpreter.ts';
@@ -120,7 +127,10 @@ export class VmWorker implements Partition {
     const interpreter = compileInterpreter();
     const ready = Array.from({ length: config.processors }, (_, index) => {
       const data: VpThreadData = {
-        index, config, memory: this.#memory, interpreter,
+        index,
+        config,
+        memory: this.#memory,
+        interpreter,
         timeOrigin: this.#origin,
         instructionLimit: this.#options.instructionLimit,
         tracing: this.#options.trace !== undefined,
@@ -216,7 +226,10 @@ export class VmWorker implements Partition {
         this.#finish({ kind: 'exit', code: control.exitCode[0] as number });
         break;
       case PowerEvent.TRIPLE_FAULT: {
-        const processor = Math.max(0, this.#machine.vps.findIndex((vp) => vp.activity === Activity.SHUTDOWN));
+        const processor = Math.max(
+          0,
+          this.#machine.vps.findIndex((vp) => vp.activity === Activity.SHUTDOWN),
+        );
         this.#finish({ kind: 'tripleFault', processor, state: inspectMachine(this.#machine) });
         break;
       }

@@ -53,7 +53,9 @@ describe.skipIf(typeof debian === 'string')(`Debian's kernel${reason}`, () => {
 
   it('takes and gives 100 kB of any bytes', async () => {
     const bytes = randomBytes(100_000);
-    first.type(`stty raw -echo; echo RE""ADY; head -c ${bytes.length} > /tmp/p; md5sum /tmp/p; cat /tmp/p; stty sane\n`);
+    first.type(
+      `stty raw -echo; echo RE""ADY; head -c ${bytes.length} > /tmp/p; md5sum /tmp/p; cat /tmp/p; stty sane\n`,
+    );
     await first.until('READY\n');
     first.type(bytes.toString('latin1'));
     const sum = await first.until('  /tmp/p\n');

@@ -34,6 +34,12 @@ const EVIL = [
 export function u64(random: Random): bigint {
   return (BigInt(random.u32()) << 32n) | BigInt(random.u32());
 }
+/** How wrong a guest is: most are sound enough to get somewhere before something goes wrong. */
+let soundness = 1;
+function odd(random: Random, n: number): boolean {
+  return random.oneIn(n * soundness);
+}
+
 /** A number that addresses memory, or nearly so. */
 function word(random: Random): bigint {
   switch (random.below(6)) {
@@ -82,13 +88,20 @@ const Good = { code32: 1, data: 2, userCode64: 3, userCode32: 4, userData: 5, co
 
 function descriptorTables(random: Random, ram: DataView, long: boolean): void {
   for (const table of [GDT, LDT]) for (let i = 0; i < DESCRIPTORS; i++) descriptor(random, ram, table + i * 8);
-  if (!random.oneIn(8)) GOOD.forEach((value, i) => { ram.setBigUint64(GDT + 8 + i * 8, value, true); });
+  if (!odd(random, 4)) GOOD.forEach((value, i) => { ram.setBigUint64(GDT + 8 + i * 8, value, true); });
   // Task-state segments: random, with a few of their fields sound.
   for (let at = TSS; at < TSS + 0x2000; at += 4) ram.setUint32(at, random.oneIn(2) ? random.u32() : STACK + random.below(0x1000), true);
+  if (!odd(random, 3)) {
+    // Stacks for inner levels: 32-bit or 64-bit.
+    for (let at = 4; at < 0x67; at += long ? 8 : 4) {
+      if (long) ram.setBigUint64(TSS + at, BigInt(STACK + 0x800), true);
+      else if (at < 28) ram.setUint32(TSS + at, at % 8 === 4 ? STACK + 0x800 : Good.data * 8, true);
+    }
+  }
   for (let vector = 0; vector < 256; vector++) {
     const at = IDT + vector * (long ? 16 : 8);
     if (at + 16 > IDT + 0x1000) break;
-    if (random.oneIn(4)) {
+    if (odd(random, 3)) {
       descriptor(random, ram, at);
       continue;
     }
@@ -98,7 +111,7 @@ function descriptorTables(random: Random, ram: DataView, long: boolean): void {
     const access = 0x80 | (random.below(4) << 5) | kind;
     ram.setUint32(at, (offset & 0xffff) | (selector << 16), true);
     ram.setUint32(at + 4, (offset & 0xffff_0000) | (access << 8) | (long && random.oneIn(4) ? random.below(8) : 0), true);
-    if (long) ram.setBigUint64(at + 8, random.oneIn(8) ? u64(random) : 0n, true);
+    if (long) ram.setBigUint64(at + 8, odd(random, 4) ? u64(random) : 0n, true);
   }
 }
 
@@ -110,7 +123,7 @@ function entry(random: Random, wide: boolean): bigint {
 }
 
 /** Tables of 32-bit, PAE or 4-level paging at TABLES: RAM where it is in most entries, anything in the others. */
-function pageTables(random: Random, ram: DataView, levels: 2 | 3 | 4): void {
+function pageTables(random: Random, ram: DataView, levels: 2 | 3 | 4, user: boolean): void {
   const wide = levels !== 2;
   const put = (table: number, index: number, value: bigint): void => {
     const at = TABLES + table * 0x1000 + index * (wide ? 8 : 4);
@@ -118,22 +131,23 @@ function pageTables(random: Random, ram: DataView, levels: 2 | 3 | 4): void {
     else ram.setUint32(at, Number(value & 0xffff_ffffn), true);
   };
   const count = wide ? 512 : 1024;
-  const wild = random.oneIn(4);
+  const wild = odd(random, 3);
   for (let table = 0; table < levels; table++)
-    for (let i = 0; i < 8; i++) put(table, random.below(count), entry(random, wide));
+    for (let i = 0; i < (wild ? 8 : 1); i++) put(table, random.below(count), entry(random, wide));
   const link = (table: number): bigint => BigInt(TABLES + (table + 1) * 0x1000) | 7n;
   for (let table = 0; table < levels - 1; table++) {
     const pdpt = levels === 3 && table === 0;
     for (const i of pdpt ? [0, 1, 2, 3] : [0, count - 1, count / 2]) {
       const value = pdpt ? link(table) & ~6n : link(table);
-      put(table, i, random.oneIn(wild ? 3 : 20) ? entry(random, wide) : value);
+      put(table, i, random.oneIn(wild ? 6 : 200) ? entry(random, wide) : value);
     }
   }
   for (let i = 0; i < 512; i++) {
-    const user = random.oneIn(8) ? 0n : 4n;
-    const writable = random.oneIn(8) ? 0n : 2n;
-    const identity = BigInt(i * 0x1000) | 1n | user | writable;
-    put(levels - 1, i, random.oneIn(wild ? 3 : 24) ? entry(random, wide) : identity);
+    // Tables are the supervisor's; code and data the running level's, mostly.
+    const shared = (user && i * 0x1000 >= CODE) !== odd(random, 10);
+    const writable = odd(random, 8) ? 0n : 2n;
+    const identity = BigInt(i * 0x1000) | 1n | (shared ? 4n : 0n) | writable;
+    put(levels - 1, i, random.oneIn(wild ? 6 : 200) ? entry(random, wide) : identity);
   }
 }
 
@@ -144,15 +158,15 @@ function controlRegisters(random: Random, vp: VpView, mode: GuestMode): 0 | 2 | 
   const any = (bits: readonly number[]): number => bits.reduce((sum, bit) => sum + (random.oneIn(3) ? bit : 0), 0);
   const levels = long ? 4 : mode === 'real' || random.oneIn(3) ? 0 : random.oneIn(2) ? 2 : 3;
   let cr0 = Cr0.ET | any([Cr0.MP, Cr0.NE, Cr0.WP, Cr0.AM]);
-  if (random.oneIn(12)) cr0 |= any([Cr0.EM, Cr0.TS]);
+  if (odd(random, 6)) cr0 |= any([Cr0.EM, Cr0.TS]);
   if (mode !== 'real') cr0 |= Cr0.PE;
   vp.cr0 = BigInt(cr0 >>> 0) | (levels > 0 ? 1n << 31n : 0n);
   let cr4 = any([Cr4.PSE, Cr4.PGE, Cr4.DE, Cr4.TSD, Cr4.SMEP, Cr4.SMAP, Cr4.FSGSBASE]);
-  if (!random.oneIn(8)) cr4 |= Cr4.OSFXSR | Cr4.OSXMMEXCPT;
+  if (!odd(random, 4)) cr4 |= Cr4.OSFXSR | Cr4.OSXMMEXCPT;
   if (levels >= 3) cr4 |= Cr4.PAE;
   vp.cr4 = BigInt(cr4);
   vp.efer = BigInt((random.oneIn(4) ? 0 : Efer.SCE | Efer.NXE) | (long ? Efer.LME | Efer.LMA : 0));
-  vp.cr3 = random.oneIn(30) ? word(random) & 0xff_ffff_ffffn : BigInt(TABLES | (random.oneIn(8) ? random.below(0x1000) : 0));
+  vp.cr3 = odd(random, 16) ? word(random) & 0xff_ffff_ffffn : BigInt(TABLES | (odd(random, 16) ? random.below(0x1000) : 0));
   vp.cr2 = u64(random);
   vp.xcr0 = 1n;
   for (let i = 0; i < 4; i++) vp.dr[i] = word(random);
@@ -179,26 +193,26 @@ function segments(random: Random, vp: VpView, mode: GuestMode, user: boolean): v
     const codeAttributes = 0x9b | dpl | Attribute.G | (long ? Attribute.L : wide);
     setSegment(vp, Segment.CS, code, 0n, long || random.oneIn(2) ? 0xffff_ffff : CODE + CODE_SIZE + random.below(4096), codeAttributes);
     for (const index of data) {
-      const odd = random.oneIn(6);
-      const attributes = odd ? (random.u32() & 0xf0ff & ~Attribute.DPL) | Attribute.S | dpl : 0x93 | dpl | Attribute.DB | Attribute.G;
-      const limit = odd ? limitOf() : 0xffff_ffff;
-      const base = random.oneIn(6) ? word(random) : 0n;
+      const strange = odd(random, 3);
+      const attributes = strange ? (random.u32() & 0xf0ff & ~Attribute.DPL) | Attribute.S | dpl : 0x93 | dpl | Attribute.DB | Attribute.G;
+      const limit = strange ? limitOf() : 0xffff_ffff;
+      const base = odd(random, 3) ? word(random) : 0n;
       const dead = index !== Segment.SS && random.oneIn(10) ? Attribute.UNUSABLE : 0;
       setSegment(vp, index, (user ? Good.userData : Good.data) * 8 + level, long ? base : base & 0xffff_ffffn, limit, attributes | dead);
     }
   }
   const long = mode === 'long' || mode === 'compatibility';
   const tableBase = (home: number): bigint => {
-    if (random.oneIn(20)) return long ? word(random) : word(random) & 0xffff_ffffn;
+    if (odd(random, 10)) return long ? word(random) : word(random) & 0xffff_ffffn;
     return BigInt(home) + (long && random.oneIn(20) ? 0xffff_8000_0000_0000n : 0n);
   };
-  const tableLimit = (limit: number): number => (random.oneIn(10) ? random.below(0x1_0000) : limit);
+  const tableLimit = (limit: number): number => (odd(random, 5) ? random.below(0x1_0000) : limit);
   setSegment(vp, Segment.GDTR, 0, tableBase(GDT), tableLimit(DESCRIPTORS * 8 - 1), 0);
   setSegment(vp, Segment.IDTR, 0, mode === 'real' ? tableBase(0) : tableBase(IDT), tableLimit(0xfff), 0);
   setSegment(vp, Segment.LDTR, random.u32() & 0xffff, tableBase(LDT), tableLimit(DESCRIPTORS * 8 - 1), random.oneIn(6) ? Attribute.UNUSABLE : 0x82);
-  const tssType = !long && random.oneIn(3) ? 0x83 : 0x8b;
-  const tssLimit = random.oneIn(4) ? random.below(0x200) : 0x2067;
-  setSegment(vp, Segment.TR, random.below(DESCRIPTORS) * 8, tableBase(TSS), tssLimit, random.oneIn(10) ? Attribute.UNUSABLE | tssType : tssType);
+  const tssType = !long && odd(random, 3) ? 0x83 : 0x8b;
+  const tssLimit = odd(random, 3) ? random.below(0x200) : 0x2067;
+  setSegment(vp, Segment.TR, random.below(DESCRIPTORS) * 8, tableBase(TSS), tssLimit, odd(random, 6) ? Attribute.UNUSABLE | tssType : tssType);
   setSegment(vp, Segment.FLAT, 0, 0n, 0xffff_ffff, 0x93);
 }
 
@@ -207,12 +221,12 @@ const FLAGS = Flag.DF | Flag.OF | Flag.CF | Flag.AF | Flag.ZF | Flag.ID;
 function registers(random: Random, vp: VpView, mode: GuestMode): void {
   for (let i = 0; i < 16; i++) vp.gpr[i] = word(random);
   const real = mode === 'real' || mode === 'v86';
-  if (!random.oneIn(6)) vp.gpr[4] = BigInt((real ? 0 : STACK) + random.below(0x1000));
+  if (!odd(random, 4)) vp.gpr[4] = BigInt((real ? 0 : STACK) + random.below(0x1000));
   if (random.oneIn(3)) vp.gpr[1] = BigInt(random.below(64));
   let flags = random.u32() & FLAGS;
   for (const [flag, chance] of [[Flag.TF, 12], [Flag.AC, 4], [Flag.NT, 8], [Flag.RF, 20], [Flag.IF, 2]] as const)
     if (random.oneIn(chance)) flags |= flag;
-  flags |= random.below(4) << 12;
+  flags |= (random.oneIn(2) ? 3 : random.below(4)) << 12;
   if (mode === 'v86') flags |= Flag.VM;
   writeFlags(vp, flags);
   for (let i = 0; i < 32; i++) vp.xmm[i] = random.oneIn(3) ? u64(random) : random.pick(EVIL);
@@ -237,6 +251,7 @@ function registers(random: Random, vp: VpView, mode: GuestMode): void {
 /** Fills guest RAM (1 MiB and the top page) and the processor's state from `random`. */
 export function makeGuest(random: Random, vp: VpView, ram: Uint8Array, top: Uint8Array): GuestMode {
   const mode = random.pick(MODES);
+  soundness = random.oneIn(4) ? 1 : random.oneIn(2) ? 8 : 40;
   const user = mode === 'v86' || (mode !== 'real' && random.oneIn(3));
   const shape: CodeShape = { long64: mode === 'long', code32: mode === 'protected32' || mode === 'compatibility' };
   const view = new DataView(ram.buffer, ram.byteOffset, ram.byteLength);
@@ -244,7 +259,7 @@ export function makeGuest(random: Random, vp: VpView, ram: Uint8Array, top: Uint
   new Uint8Array(gpr.buffer, gpr.byteOffset - VpState.offset('gpr'), VpState.size).fill(0);
   if (mode === 'real') for (let i = 0; i < 256; i++) view.setUint32(i * 4, ((CODE >> 4) << 16) | random.below(0x1_0000), true);
   const levels = controlRegisters(random, vp, mode);
-  if (levels > 0) pageTables(random, view, levels as 2 | 3 | 4);
+  if (levels > 0) pageTables(random, view, levels as 2 | 3 | 4, user);
   descriptorTables(random, view, mode === 'long' || mode === 'compatibility');
   segments(random, vp, mode, user);
   registers(random, vp, mode);
@@ -253,7 +268,7 @@ export function makeGuest(random: Random, vp: VpView, ram: Uint8Array, top: Uint
   fillWithCode(top, random, shape);
   const real = mode === 'real' || mode === 'v86';
   vp.rip = BigInt(real ? start - CODE : start);
-  if (random.oneIn(20)) vp.rip = real ? BigInt(random.u32()) : word(random);
+  if (odd(random, 10)) vp.rip = real ? BigInt(random.u32()) : word(random);
   if (mode === 'long' && random.oneIn(10)) vp.rip |= 0xffff_8000_0000_0000n;
   if (mode !== 'long') vp.rip &= 0xffff_ffffn;
   vp.nmiBlocked = random.below(2);

@@ -107,17 +107,18 @@ export class CaseMaker {
     const codeOffset = this.#codeOffset(cells);
     const code: number[] = [];
     const pieces: Piece[] = [];
-    cells.forEach((cell, i) => {
+    for (const cell of cells) {
       const start = this.#codeBase() + codeOffset;
-      const bytes = this.#instruction(cell, start + code.length, i === 0, start);
-      const room = CODE_SIZE - codeOffset - code.length;
+      const bytes = this.#instruction(cell, start + code.length, code.length === 0, start);
       // An instruction that ends where nothing is mapped cannot be fetched.
+      const room = CODE_SIZE - codeOffset - code.length;
       if (bytes.length > room) bytes.length = room;
-      if (room === 0) return;
       pieces.push({ cell, offset: code.length, length: bytes.length });
       code.push(...bytes);
-      if (i < cells.length - 1 && cell.form.options.undefined && room > 20) code.push(...REDEFINE_FLAGS);
-    });
+      const isLast = cell === cells.at(-1);
+      if (isLast || codeOffset + code.length + REDEFINE_FLAGS.length >= CODE_SIZE) break;
+      if (cell.form.options.undefined) code.push(...REDEFINE_FLAGS);
+    }
     // A return to compatibility mode loads ESP alone.
     if (mode !== 64) this.#gprs[RSP] = BigInt.asUintN(32, this.#gprs[RSP] as bigint);
     const fx = cells.some(usesFx) ? this.#newFx() : (this.#fxPool[random.below(FX_POOL)] as Uint8Array);

@@ -62,6 +62,11 @@ const APPROXIMATE = /^(RCP|RSQRT)[PS]S$/;
 const TRANSCENDENTAL = /^(FSIN|FCOS|FSINCOS|FPTAN|FPATAN|F2XM1|FYL2X|FYL2XP1)$/;
 const C1 = 0x200;
 
+/** Whether results may differ a little: what is computed from them may then differ much. */
+export function isInexact(mnemonic: string): boolean {
+  return APPROXIMATE.test(mnemonic) || TRANSCENDENTAL.test(mnemonic);
+}
+
 /** Whether a result says nothing: what the kernel or the native processor's own workings came into. */
 export function isInconclusive(native: Result): boolean {
   return (

@@ -4,7 +4,7 @@ import type { InterpreterModule } from '../../src/hypervisor/interpreter/interpr
 import type { Form } from '../../src/hypervisor/x86/form.ts';
 import { forms } from '../../src/hypervisor/x86/table.ts';
 import { CaseMaker, type GeneratedCase, isTransfer, type Piece } from './cases.ts';
-import { compare, isInconclusive, undefinedFlags } from './compare.ts';
+import { compare, isInconclusive, isInexact, undefinedFlags } from './compare.ts';
 import { type Cell, cellsOf, exclusion } from './forms.ts';
 import { Random } from './generate.ts';
 import { InterpretedProcessor, type Selectors } from './interpreted.ts';
@@ -75,7 +75,7 @@ export class Comparison {
     for (const mode of modes)
       this.#middle.set(
         mode,
-        cells.filter((cell) => cell.mode === mode && !isTransfer(cell)),
+        cells.filter((cell) => cell.mode === mode && !isTransfer(cell) && !isInexact(cell.form.mnemonic)),
       );
     this.#random = new Random(options.seed);
     this.#maker = new CaseMaker(this.#random);

@@ -75,7 +75,7 @@ function layPackages(root: DebianRoot): CpioEntry[] {
 /** Process 1: no output of workloads reaches the console but in case of failure. */
 function initScript(workloads: readonly Workload[], shell: string): string {
   const lines = [
-    '#!/bin/busybox sh',
+    '#!/bench/busybox sh',
     'export PATH=/usr/bin:/bin HOME=/tmp LC_ALL=C',
     'bb=/bench/busybox',
     '$bb mount -t proc proc /proc',

@@ -37,8 +37,10 @@ export class CountingMachine {
   readonly vp: VpView;
   readonly buffer: SharedArrayBuffer;
   readonly exits = new Map<string, Exit>();
-  /** In the order they were made; those of before a flush are gone. */
+  /** Those whose records stand; see `beforeFlush`. */
   blocks: DecodedBlock[] = [];
+  /** All records are about to be dropped, and their counts with them. */
+  beforeFlush: () => void = () => undefined;
   decodes = 0;
   readonly #machine: Machine;
   readonly #processor: Processor;
@@ -71,7 +73,7 @@ export class CountingMachine {
         if (bytes) onConsole(Buffer.from(bytes).toString('latin1'), this);
       },
       crashed: (crash) => {
-        throw new Error(`the guest crashed: ${crash.message}`);
+        throw new Error(`the guest crashed: ${crash.message?.split("\n").find((line) => line.includes("panic")) ?? "no message"}`);
       },
     });
     this.#machine = machine;
@@ -184,6 +186,7 @@ export class CountingMachine {
       return record;
     });
     blocks.flush = () => {
+      this.beforeFlush();
       this.blocks = [];
       flush();
     };

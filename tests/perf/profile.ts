@@ -7,7 +7,7 @@ import { HandlerTable } from '../../src/hypervisor/interpreter/handlers.ts';
 import type { Variant } from '../../src/hypervisor/interpreter/port.ts';
 import { Field, Handler, RECORD } from '../../src/hypervisor/interpreter/record.ts';
 import { forms } from '../../src/hypervisor/x86/table.ts';
-import { type Mark, MarkerReader } from './markers.ts';
+import { MarkerReader } from './markers.ts';
 import type { Guest } from './machines.ts';
 import { CountingMachine, type Exit } from './one-thread.ts';
 
@@ -30,7 +30,7 @@ export interface Profile {
   /** Calls of the decoder: what exceeds the distinct blocks was dropped and made again. */
   readonly decodes: number;
   readonly invalidatedBlocks: number;
-  /** Times that all records were dropped; what was counted before the last one is lost. */
+  /** Times that all records were dropped. */
   readonly flushes: number;
   /** [n, share of all instructions that the n hottest blocks execute]. */
   readonly hotShare: readonly (readonly [number, number])[];
@@ -43,18 +43,24 @@ export interface Profile {
 /** @param workload Its name, in an image that runs it; undefined: all of the run, start to power-off. */
 export async function profileOf(guest: Guest, workload?: string): Promise<Profile> {
   const reader = new MarkerReader();
+  let harvest = new Harvest();
   let before: Snapshot | undefined;
   let profile: Profile | undefined;
   const machine = await CountingMachine.create(guest, (text, running) => {
-    const mark: Mark = { seconds: 0, instructions: running.instructions };
-    reader.feed(text, mark);
+    reader.feed(text, { seconds: 0, instructions: running.instructions });
     if (workload === undefined) return;
-    if (before === undefined && reader.begun === workload) before = snapshot(running, true);
-    if (profile === undefined && before && reader.measurements.has(workload)) profile = report(running, before);
+    if (before === undefined && reader.begun === workload) {
+      // What was executed up to here goes elsewhere.
+      harvest.gather(running);
+      harvest = new Harvest();
+      before = snapshot(running);
+    }
+    if (profile === undefined && before && reader.measurements.has(workload)) profile = report(running, before, harvest);
   });
-  const start = snapshot(machine, true);
+  machine.beforeFlush = () => harvest.gather(machine);
+  const start = snapshot(machine);
   machine.run();
-  if (workload === undefined) return report(machine, start);
+  if (workload === undefined) return report(machine, start, harvest);
   if (profile === undefined) throw new Error(`${workload} did not end: ${reader.failures.join('; ')}`);
   return profile;
 }
@@ -69,8 +75,7 @@ interface Snapshot {
   readonly counters: Readonly<Record<string, number>>;
 }
 
-function snapshot(machine: CountingMachine, clear: boolean): Snapshot {
-  if (clear) new Uint8Array(machine.buffer, vpArea(0) + RECORD_COUNTS, RECORD_COUNTS_SIZE).fill(0);
+function snapshot(machine: CountingMachine): Snapshot {
   const { blockLookups, tlbMisses, faults } = machine.vp;
   return {
     instructions: machine.instructions,
@@ -89,67 +94,77 @@ export function variantName(v: Variant): string {
   return `${v.form.mnemonic} ${operands} ${v.size * 8} ${marks.filter((m) => m !== '').join(' ')}`.replace(/ +/g, ' ').trim();
 }
 
-function report(machine: CountingMachine, before: Snapshot): Profile {
-  const after = snapshot(machine, false);
-  const area = vpArea(0);
-  const records = new DataView(machine.buffer, area + RECORDS);
-  const counts = new BigUint64Array(machine.buffer, area + RECORD_COUNTS, RECORD_COUNTS_SIZE / 8);
-  const table = new HandlerTable(forms);
-  const variants = [...table.inline, ...table.outline];
+/** Executions, gathered from the records' counts. */
+class Harvest {
+  readonly handlers = new Map<string, { inline: boolean; count: number }>();
+  readonly instructions = new Set<number>();
+  /** Instructions executed by blocks, by the address of their first. */
+  readonly blocks = new Map<number, number>();
+  blockExecutions = 0;
+  total = 0;
+  inline = 0;
+  readonly #table = new HandlerTable(forms);
+  readonly #variants = [...this.#table.inline, ...this.#table.outline];
 
-  const executions = new Map<string, { inline: boolean; count: number }>();
-  const addresses = new Set<number>();
-  const blockAddresses = new Set<number>();
-  const heat: number[] = [];
-  let blockExecutions = 0;
-  let total = 0;
-  let inline = 0;
-  for (const { record: first, gpa } of machine.blocks) {
+  /** Takes the counts and clears them. */
+  gather(machine: CountingMachine): void {
+    const base = vpArea(0) + RECORDS;
+    const counts = new BigUint64Array(machine.buffer, vpArea(0) + RECORD_COUNTS, RECORD_COUNTS_SIZE / 8);
+    const records = new DataView(machine.buffer, base);
+    for (const { record, gpa } of machine.blocks) this.#block(records, counts, record - base, gpa);
+    counts.fill(0n);
+  }
+
+  #block(records: DataView, counts: BigUint64Array, first: number, gpa: number): void {
     let instructions = 0;
-    for (let at = first - area - RECORDS; ; at += RECORD) {
+    this.blockExecutions += Number(counts[first / RECORD]);
+    for (let at = first; ; at += RECORD) {
       const ip = records.getUint8(at + Field.IP);
-      const length = records.getUint8(at + Field.LENGTH);
+      // Another block, or a record that is no instruction: the end.
+      if ((ip === 0 && at !== first) || records.getUint8(at + Field.LENGTH) === 0) break;
       const count = Number(counts[at / RECORD]);
-      const start = at === first - area - RECORDS;
-      // Another block, the end of the records, or a record that is no instruction.
-      if (!start && ip === 0) break;
-      if (start && count > 0) {
-        blockExecutions += count;
-        blockAddresses.add(gpa);
-      }
-      if (length === 0) break;
       if (count === 0) continue;
       instructions += count;
-      addresses.add(gpa + ip);
-      const handler = records.getUint16(at + Field.HANDLER, true);
-      const variant = handler < Handler.FIRST ? undefined : variants[handler - Handler.FIRST];
-      const form = forms[records.getUint16(at + Field.FORM, true)]!;
-      const name = variant ? variantName(variant) : `${form.mnemonic} ${form.encoding} (in a block dropped since)`;
-      const isInline = handler < table.firstOutline;
-      const entry = executions.get(name) ?? { inline: isInline, count: 0 };
-      entry.count += count;
-      executions.set(name, entry);
-      if (isInline) inline += count;
+      this.instructions.add(gpa + ip);
+      this.#execution(records, at, count);
     }
-    if (instructions > 0) heat.push(instructions);
-    total += instructions;
+    if (instructions > 0) this.blocks.set(gpa, (this.blocks.get(gpa) ?? 0) + instructions);
+    this.total += instructions;
   }
+
+  #execution(records: DataView, at: number, count: number): void {
+    const handler = records.getUint16(at + Field.HANDLER, true);
+    const variant = handler < Handler.FIRST ? undefined : this.#variants[handler - Handler.FIRST];
+    const form = forms[records.getUint16(at + Field.FORM, true)]!;
+    const name = variant ? variantName(variant) : `${form.mnemonic} ${form.encoding} (in a block dropped since)`;
+    const inline = handler < this.#table.firstOutline;
+    const entry = this.handlers.get(name) ?? { inline, count: 0 };
+    entry.count += count;
+    this.handlers.set(name, entry);
+    if (inline) this.inline += count;
+  }
+}
+
+function report(machine: CountingMachine, before: Snapshot, harvest: Harvest): Profile {
+  const after = snapshot(machine);
+  harvest.gather(machine);
+  const heat = [...harvest.blocks.values()];
   heat.sort((a, b) => b - a);
-  const handlers = [...executions]
-    .map(([name, e]) => ({ name, inline: e.inline, executions: e.count, share: e.count / total }))
+  const handlers = [...harvest.handlers]
+    .map(([name, e]) => ({ name, inline: e.inline, executions: e.count, share: e.count / harvest.total }))
     .sort((a, b) => b.executions - a.executions);
   return {
     instructions: after.instructions - before.instructions,
     seconds: after.seconds - before.seconds,
-    distinctInstructions: addresses.size,
-    distinctBlocks: blockAddresses.size,
-    blockExecutions,
+    distinctInstructions: harvest.instructions.size,
+    distinctBlocks: harvest.blocks.size,
+    blockExecutions: harvest.blockExecutions,
     decodes: after.decodes - before.decodes,
     invalidatedBlocks: after.invalidated - before.invalidated,
     flushes: after.flushes - before.flushes,
-    hotShare: TOP.map((n) => [n, heat.slice(0, n).reduce((sum, x) => sum + x, 0) / total] as const),
+    hotShare: TOP.map((n) => [n, heat.slice(0, n).reduce((sum, x) => sum + x, 0) / harvest.total] as const),
     handlers,
-    inlineShare: inline / total,
+    inlineShare: harvest.inline / harvest.total,
     exits: Object.fromEntries(
       [...after.exits].map(([name, exit]): [string, Exit] => {
         const then = before.exits.get(name) ?? { calls: 0, milliseconds: 0 };

@@ -50,8 +50,9 @@ export function cachedFiles(cache: string): CachedFiles | undefined {
 
 export function rememberFiles(cache: string, files: CachedFiles): void {
   const path = join(cache, 'debian', 'current.json');
-  writeFileSync(`${path}.new`, `${JSON.stringify(files, undefined, 2)}\n`);
-  renameSync(`${path}.new`, path);
+  const own = `${path}.${process.pid}`;
+  writeFileSync(own, `${JSON.stringify(files, undefined, 2)}\n`);
+  renameSync(own, path);
 }
 
 /**
@@ -138,8 +139,9 @@ export class DebianPackages {
       const file = await unpack(archive, join(scratch, 'root'), WANTED[wanted].file);
       // Copied beside its place and renamed, so that a file with the final name is always whole.
       mkdirSync(folder, { recursive: true });
-      copyFileSync(file, `${path}.new`);
-      renameSync(`${path}.new`, path);
+      const own = `${path}.${process.pid}`;
+      copyFileSync(file, own);
+      renameSync(own, path);
     } finally {
       rmSync(scratch, { recursive: true, force: true });
     }

@@ -3,7 +3,10 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cacheFolder } from './folders.ts';
 
-export function payloadCache(): { get(key: string): Promise<Uint8Array | undefined>; put(key: string, bytes: Uint8Array): Promise<void> } {
+export function payloadCache(): {
+  get(key: string): Promise<Uint8Array | undefined>;
+  put(key: string, bytes: Uint8Array): Promise<void>;
+} {
   const folder = join(cacheFolder(), 'kernels');
   const file = (key: string): string => join(folder, key.replaceAll(/[^0-9A-Za-z.-]/g, '_'));
   return {

@@ -1,6 +1,7 @@
 /** Worker threads of Node.js behind the few operations the parent and the processors use. */
-import { hrtime } from 'node:process';
+
 import { randomFillSync } from 'node:crypto';
+import { hrtime } from 'node:process';
 import { parentPort, Worker, workerData } from 'node:worker_threads';
 import type { HostTime } from '../clock.ts';
 import type { Thread } from '../services.ts';

@@ -25,6 +25,8 @@ import { HandlerTable } from './handlers.ts';
 export { RunResult } from './build.ts';
 
 const CR0_AM = 1n << 18n;
+/** Faults delivered in one run before it ends: a loop of faults retires nothing, so the budget does not end it. */
+const MOST_FAULTS = 1000;
 const PLATFORM_PAGES = { initial: 1, maximum: 65536 };
 const handlers = new HandlerTable(forms);
 const decoder = new Decoder(forms);
@@ -95,6 +97,8 @@ export class Interpreter implements SystemContext {
   readonly #words: Int32Array;
   readonly #exports: Exports;
   #codeKey = '';
+  /** Delivered in the run in progress. */
+  #faults = 0;
 
   constructor(options: InterpreterOptions) {
     const buffer = options.memory.buffer as unknown as SharedArrayBuffer;
@@ -154,7 +158,7 @@ export class Interpreter implements SystemContext {
         vp.faults++;
         const alive = platform.deliverFault(this);
         this.modeRefreshed();
-        if (this.stepping) vp.attention = 1;
+        if (this.stepping || ++this.#faults >= MOST_FAULTS) vp.attention = 1;
         return alive ? 0 : 1;
       },
       split_lock: () => {
@@ -187,6 +191,7 @@ export class Interpreter implements SystemContext {
     const { vp } = this;
     vp.budget = budget;
     vp.budgetStart = budget;
+    this.#faults = 0;
     const result = this.#exports.run(this.#area, budget);
     // How often a repeated instruction is left depends on when others ring: it counts once, when it is done.
     vp.retired += BigInt(budget - vp.budget - vp.unfinished);

@@ -79,7 +79,8 @@ export class Decoder {
     const long64 = (mode & Mode.LONG64) !== 0;
     const code32 = (mode & Mode.CODE32) !== 0;
     const limit = Math.min(end, at + 15);
-    const short = (): Decoding => (limit === at + 15 ? 'tooLong' : 'truncated');
+    // A sixteenth byte that cannot be fetched is a fault of its own, which comes first.
+    const short = (): Decoding => (end > at + 15 ? 'tooLong' : 'truncated');
     let p = at;
     let operandPrefix = false;
     let addressPrefix = false;

@@ -28,6 +28,24 @@ function advance(s: Semantics, register: number): void {
 }
 
 /**
+ * Elements, or runs of them, after which a repeated instruction is left for a look around: the count is the guest's, and
+ * timers are to be met while it goes on.
+ */
+const LONGEST_REPEAT = 0x1_0000;
+const MOST_RUNS = 1024;
+
+/** Counts repetitions; asks for attention after `most` of them. */
+export function repetitionLimit(f: FunctionBuilder, vp: Value, most: number = LONGEST_REPEAT): () => void {
+  const left = f.variable('i32', most);
+  return () => {
+    left.set(left.get().sub(1));
+    f.if(left.get().eqz(), () => {
+      f.store('i32.store', vp, 1, VpState.offset('attention'));
+    }, undefined, false);
+  };
+}
+
+/**
  * Runs `element` RCX times where a repeat prefix stands, looking for interrupts between elements. Each element is complete before the next begins, so the instruction can be taken up again anywhere.
  */
 function repeated(s: Semantics, element: () => void): void {
@@ -36,12 +54,14 @@ function repeated(s: Semantics, element: () => void): void {
     element();
     return;
   }
+  const limit = repetitionLimit(f, s.vp());
   f.block((done) => {
     f.loop((next) => {
       f.brIf(done, s.addressReg(RCX).eqz());
       element();
       s.setAddressReg(RCX, s.truncateAddress(s.addressReg(RCX).sub(1)));
       f.brIf(done, s.addressReg(RCX).eqz());
+      limit();
       f.if(s.state('attention'), () => {
         s.again();
       });
@@ -102,6 +122,7 @@ function comparing(operands: (s: Semantics) => readonly [Value, Value], register
       f.brIf(nothing, s.addressReg(RCX).eqz());
       const a = f.variable('i64', 0);
       const b = f.variable('i64', 0);
+      const limit = repetitionLimit(f, s.vp());
       f.block((done) => {
         f.loop((next) => {
           const [left, right] = element();
@@ -111,6 +132,7 @@ function comparing(operands: (s: Semantics) => readonly [Value, Value], register
           const equal = a.get().eq(b.get());
           f.brIf(done, s.repeat === 'rep' ? equal.eqz() : equal);
           f.brIf(done, s.addressReg(RCX).eqz());
+          limit();
           f.if(s.state('attention'), () => {
             compare(a.get(), b.get());
             s.again();
@@ -165,6 +187,7 @@ function bulkHelper(name: string, copies: boolean): HelperDefinition {
     build(f, helper) {
       const [vp, sourceBase, size] = [f.param(0), f.param(1), f.param(2)];
       const load = (index: number): Value => f.load('i64.load', vp, gpr(index));
+      const limit = repetitionLimit(f, vp, MOST_RUNS);
       f.block((done) => {
         f.loop((next) => {
           const count = load(RCX);
@@ -246,6 +269,7 @@ function bulkHelper(name: string, copies: boolean): HelperDefinition {
           f.store('i64.store', vp, destination.add(moved), gpr(RDI));
           if (copies) f.store('i64.store', vp, load(RSI).add(moved), gpr(RSI));
           f.store('i64.store', vp, count.sub(n.get()), gpr(RCX));
+          limit();
           f.if(f.load('i32.load', vp, at('attention')), () => {
             f.brIf(done, load(RCX).eqz());
             f.return(1);

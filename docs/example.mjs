@@ -1,0 +1,16 @@
+// Boots a kernel with an initial RAM disk, types a command at its shell, and says how it ended:
+//   node example.mjs vmlinuz initrd 'uname -a; poweroff'
+import { createPartition } from 'viridian';
+
+const [kernel, initrd, command] = process.argv.slice(2);
+await using partition = await createPartition({ kernel, initrd, append: 'console=ttyS0 quiet', memory: 512 * 2 ** 20 });
+let shown = '';
+partition.console.onData((bytes) => {
+  process.stdout.write(bytes);
+  const before = shown.includes('# ');
+  shown += new TextDecoder().decode(bytes);
+  if (!before && shown.includes('# ')) partition.console.write(new TextEncoder().encode(`${command}\n`));
+});
+partition.start();
+const { kind } = await partition.stopped;
+console.log(`\nstopped: ${kind}`);
