@@ -1,7 +1,7 @@
 /** The library: `createPartition`. */
 import { isViridianError, ViridianError } from '../contracts/errors.ts';
 import type { FileSource, Partition, PartitionOptions } from '../contracts/partition.ts';
-import { resolvePartitionOptions } from '../contracts/partition-options.ts';
+import { resolvePartitionOptions, sizeText } from '../contracts/partition-options.ts';
 import { buildAcpiTables } from '../firmware/acpi/tables.ts';
 import { planBoot } from '../firmware/detect.ts';
 import type { LoadPlan, PayloadCache } from '../firmware/load-plan.ts';
@@ -9,7 +9,7 @@ import { nodeCodecs } from '../host/node/codecs.ts';
 import { readInput } from '../host/node/files.ts';
 import { payloadCache } from '../host/node/payload-cache.ts';
 import { nodeServices } from '../host/node/services.ts';
-import type { MachineConfig } from './machine.ts';
+import { type MachineConfig, machineMemorySize } from './machine.ts';
 import { VmWorker } from './worker.ts';
 
 export { isViridianError, ViridianError } from '../contracts/errors.ts';
@@ -18,6 +18,8 @@ export type * from '../contracts/partition.ts';
 /** The thread of a virtual processor: a source file in a checkout, a bundle in a package. */
 const THREAD_ENTRY = new URL(import.meta.url.endsWith('.ts') ? './vp-thread.ts' : './vp-thread.js', import.meta.url);
 const MIB = 2 ** 20;
+/** A 32-bit WebAssembly memory holds the engine's state and the guest's RAM. */
+const ADDRESSABLE = 65535 * 65536;
 
 async function bytesOf(what: string, source: FileSource): Promise<Uint8Array> {
   return typeof source === 'string' ? readInput(what, source) : source;
@@ -40,6 +42,11 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
     virtualTime: resolved.clock === 'instructions',
     testDevice: resolved.testDevice,
   };
+  if (machineMemorySize(config) > ADDRESSABLE)
+    throw new ViridianError(
+      'invalid',
+      `${sizeText(config.memory)} of memory with ${config.processors} processors do not fit in the engine's 4 GiB: give less of one`,
+    );
   const common = {
     config,
     onReboot: resolved.onReboot,

@@ -31,10 +31,10 @@ export function inspectMachine(machine: Machine): InspectNode {
     processors: Object.fromEntries(
       machine.vps.map((vp, i) => [
         i,
-        { ...inspectProcessor(vp, machine), apic: machine.apics[i]!.inspect() as InspectNode },
+        { ...inspectProcessor(vp, machine), apic: machine.apics[i]!.inspect() },
       ]),
     ),
-    hyperv: machine.hyperv.inspect() as InspectNode,
+    hyperv: machine.hyperv.inspect(),
     devices: machine.inspectDevices(),
   };
 }

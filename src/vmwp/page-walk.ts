@@ -38,5 +38,5 @@ export function pageWalk(vp: VpView, memory: GuestMemory, linear: bigint): Inspe
     table = entry & ADDRESS;
     shift -= step;
   }
-  return result as InspectNode;
+  return result;
 }

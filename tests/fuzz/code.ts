@@ -49,6 +49,7 @@ export class Prisoner {
   readonly #partition = PartitionControl.view(new SharedArrayBuffer(PartitionControl.size));
   #random = new Random(0);
   #rounds = 0;
+  #group = -1;
   #calls = 0;
   #faults = 0;
   #allFaults = 0;
@@ -197,12 +198,16 @@ export class Prisoner {
   run(seed: number): void {
     const { engine } = this;
     const { vp } = engine;
-    if (this.counts.cases++ % NOISE_CASES === 0) this.#makeNoise(this.counts.cases);
+    this.counts.cases++;
+    const group = Math.floor(seed / NOISE_CASES);
+    if (group !== this.#group) this.#makeNoise(group);
+    this.#group = group;
     const random = new Random(seed);
     this.#random = random;
     this.#ram.set(this.#noise);
     makeGuest(random, vp, this.#ram, this.#top);
     engine.restart();
+    this.#time = 0n;
     this.#rounds = 0;
     this.#allFaults = 0;
     this.#locks = 0;
@@ -218,6 +223,7 @@ export class Prisoner {
   /** What is in RAM where a case puts nothing: code of all kinds. */
   #makeNoise(seed: number): void {
     const random = new Random(seed);
+    this.#noise.fill(0);
     for (let at = 0; at < RAM_SIZE; at += 0x1000) {
       const shape = { long64: random.oneIn(2), code32: random.oneIn(2) };
       if (random.oneIn(3)) fillWithCode(this.#noise.subarray(at, at + 0x1000), random, shape);

@@ -29,6 +29,10 @@ export interface Profile {
   readonly blockExecutions: number;
   /** Calls of the decoder: what exceeds the distinct blocks was dropped and made again. */
   readonly decodes: number;
+  /** Of these, the ones that are made again at each execution: an instruction crosses pages. */
+  readonly uncachedDecodes: number;
+  /** And those of blocks whose place in the block table another block had taken, or that had been invalidated. */
+  readonly repeatedDecodes: number;
   readonly invalidatedBlocks: number;
   /** Times that all records were dropped. */
   readonly flushes: number;
@@ -69,6 +73,8 @@ interface Snapshot {
   readonly instructions: number;
   readonly seconds: number;
   readonly decodes: number;
+  readonly uncached: number;
+  readonly repeated: number;
   readonly invalidated: number;
   readonly flushes: number;
   readonly exits: ReadonlyMap<string, Exit>;
@@ -81,6 +87,8 @@ function snapshot(machine: CountingMachine): Snapshot {
     instructions: machine.instructions,
     seconds: performance.now() / 1000,
     decodes: machine.decodes,
+    uncached: machine.uncached,
+    repeated: machine.repeated,
     invalidated: machine.invalidatedBlocks,
     flushes: machine.flushes,
     exits: new Map([...machine.exits].map(([name, exit]) => [name, { ...exit }])),
@@ -160,6 +168,8 @@ function report(machine: CountingMachine, before: Snapshot, harvest: Harvest): P
     distinctBlocks: harvest.blocks.size,
     blockExecutions: harvest.blockExecutions,
     decodes: after.decodes - before.decodes,
+    repeatedDecodes: after.repeated - before.repeated,
+    uncachedDecodes: after.uncached - before.uncached,
     invalidatedBlocks: after.invalidated - before.invalidated,
     flushes: after.flushes - before.flushes,
     hotShare: TOP.map((n) => [n, heat.slice(0, n).reduce((sum, x) => sum + x, 0) / harvest.total] as const),
@@ -184,7 +194,7 @@ export function profileText(p: Profile): string {
     `  distinct            ${p.distinctInstructions}`,
     `blocks executed       ${p.blockExecutions}  (${(p.instructions / p.blockExecutions).toFixed(1)} instructions each)`,
     `  distinct            ${p.distinctBlocks}`,
-    `  decoded             ${p.decodes}  (${p.invalidatedBlocks} invalidated, ${p.flushes} flushes of all)`,
+    `  decoded             ${p.decodes}  (${p.uncachedDecodes} across pages, not kept; ${p.repeatedDecodes} again; ${p.invalidatedBlocks} invalidated; ${p.flushes} flushes of all)`,
     `not in the jump cache ${p.counters.blockLookups}`,
     `TLB misses            ${p.counters.tlbMisses}`,
     `exceptions            ${p.counters.faults}`,

@@ -214,7 +214,7 @@ export class Pit implements BytePortDevice, TimedDevice, Inspectable {
 
   #begin(i: number, now: number): void {
     const s = this.#state;
-    if (s.nextReload[i]) s.reload[i] = s.nextReload[i] as number;
+    if (s.nextReload[i]) s.reload[i] = s.nextReload[i];
     s.nextReload[i] = 0;
     s.began[i] = now - (s.held[i] as number);
     s.held[i] = 0;

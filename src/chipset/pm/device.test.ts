@@ -8,7 +8,7 @@ function setUp() {
   const line = new RecordingLine();
   const events: string[] = [];
   const power = { powerOff: () => events.push('off'), reset: () => events.push('reset') };
-  const pm = new PowerManagement(fresh(pmState), clock, line, power as never);
+  const pm = new PowerManagement(fresh(pmState), clock, line, power);
   pm.reset();
   const read = (offset: number, size: number) => pm.readPort(PM_BASE + offset, size);
   const write = (offset: number, size: number, value: number) => pm.writePort(PM_BASE + offset, size, value);

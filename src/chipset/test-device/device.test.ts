@@ -15,7 +15,7 @@ function setUp() {
   });
   const power = { exit: (code: number) => exits.push(code) };
   const config = { memoryBytes: 5 * 2 ** 30 + 4096, processors: 300 };
-  const device = new TestDevice(fresh(testDeviceState), config, { power: power as never, lines, hyperv });
+  const device = new TestDevice(fresh(testDeviceState), config, { power: power, lines, hyperv });
   device.reset();
   const bus = new PortBus();
   bus.register('test device', device);

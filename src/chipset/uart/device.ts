@@ -275,7 +275,7 @@ export class Uart implements BytePortDevice, Inspectable {
 
   #updateModemLines(): void {
     const s = this.#state;
-    let lines = CONNECTED as number;
+    let lines = CONNECTED;
     if (s.mcr & MCR.LOOP) {
       lines = 0;
       for (const [output, input] of LOOPBACK) if (s.mcr & output) lines |= input;

@@ -191,6 +191,7 @@ export class Interpreter implements SystemContext {
     const { vp } = this;
     vp.budget = budget;
     vp.budgetStart = budget;
+    vp.repetitions = 0;
     this.#faults = 0;
     const result = this.#exports.run(this.#area, budget);
     // How often a repeated instruction is left depends on when others ring: it counts once, when it is done.

@@ -130,6 +130,8 @@ export const VpState = struct(
     activity: 'u32',
     /** 1 where a repeated string instruction was left for an interrupt: it has been counted, but has not retired. */
     unfinished: 'u32',
+    /** What repeated string instructions have done in this run of the interpreter; see countRepetition(). */
+    repetitions: 'u32',
     /** Page-crossing and memory-mapped accesses go through this buffer. */
     bounce: array('u64', 8),
     bounceGpa: array('u64', 2),
@@ -159,6 +161,7 @@ export const VpState = struct(
     'budgetStart',
     'budget',
     'unfinished',
+    'repetitions',
     'bounce',
     'bounceGpa',
     'bounceSize',

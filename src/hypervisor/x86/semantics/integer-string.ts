@@ -6,7 +6,7 @@ import { TLB, TLB_WRITE } from '../../memory/layout.ts';
 import { BOUNCE, hostAddress, MODIFY, tlbEntry } from '../../mmu/access.ts';
 import { Flag, Segment, VpState } from '../../vp/state.ts';
 import type { FunctionBuilder, Callee } from '../../wasm/function.ts';
-import type { Value } from '../../wasm/value.ts';
+import type { Operand, Value } from '../../wasm/value.ts';
 import type { Row, SemanticFunction } from '../form.ts';
 import type { HelperDefinition } from '../library.ts';
 import { Register, type Semantics } from '../semantics.ts';
@@ -28,21 +28,25 @@ function advance(s: Semantics, register: number): void {
 }
 
 /**
- * Elements, or runs of them, after which a repeated instruction is left for a look around: the count is the guest's, and
- * timers are to be met while it goes on.
+ * Work after which repeated instructions leave the interpreter: their counts are the guest's, and the budget counts
+ * instructions. An element is one; moved at once, 128 bytes are; access to a port is many.
  */
 const LONGEST_REPEAT = 0x1_0000;
-const MOST_RUNS = 1024;
+const RUN_SHIFT = 7;
+export const PORT_WORK = 16;
 
-/** Counts repetitions; asks for attention after `most` of them. */
-export function repetitionLimit(f: FunctionBuilder, vp: Value, most: number = LONGEST_REPEAT): () => void {
-  const left = f.variable('i32', most);
-  return () => {
-    left.set(left.get().sub(1));
-    f.if(left.get().eqz(), () => {
-      f.store('i32.store', vp, 1, VpState.offset('attention'));
-    }, undefined, false);
-  };
+/** Adds to what the repeated instructions of this run have done, and asks for attention when it is much. */
+export function countRepetition(f: FunctionBuilder, vp: Value, work: Operand): void {
+  const done = f.load('i32.load', vp, at('repetitions')).add(work);
+  f.store('i32.store', vp, done, at('repetitions'));
+  f.if(
+    done.gtU(LONGEST_REPEAT),
+    () => {
+      f.store('i32.store', vp, 1, at('attention'));
+    },
+    undefined,
+    false,
+  );
 }
 
 /**
@@ -54,14 +58,13 @@ function repeated(s: Semantics, element: () => void): void {
     element();
     return;
   }
-  const limit = repetitionLimit(f, s.vp());
   f.block((done) => {
     f.loop((next) => {
       f.brIf(done, s.addressReg(RCX).eqz());
       element();
       s.setAddressReg(RCX, s.truncateAddress(s.addressReg(RCX).sub(1)));
+      countRepetition(f, s.vp(), 1);
       f.brIf(done, s.addressReg(RCX).eqz());
-      limit();
       f.if(s.state('attention'), () => {
         s.again();
       });
@@ -122,17 +125,16 @@ function comparing(operands: (s: Semantics) => readonly [Value, Value], register
       f.brIf(nothing, s.addressReg(RCX).eqz());
       const a = f.variable('i64', 0);
       const b = f.variable('i64', 0);
-      const limit = repetitionLimit(f, s.vp());
       f.block((done) => {
         f.loop((next) => {
           const [left, right] = element();
           a.set(left);
           b.set(right);
           s.setAddressReg(RCX, s.truncateAddress(s.addressReg(RCX).sub(1)));
+          countRepetition(f, s.vp(), 1);
           const equal = a.get().eq(b.get());
           f.brIf(done, s.repeat === 'rep' ? equal.eqz() : equal);
           f.brIf(done, s.addressReg(RCX).eqz());
-          limit();
           f.if(s.state('attention'), () => {
             compare(a.get(), b.get());
             s.again();
@@ -187,7 +189,6 @@ function bulkHelper(name: string, copies: boolean): HelperDefinition {
     build(f, helper) {
       const [vp, sourceBase, size] = [f.param(0), f.param(1), f.param(2)];
       const load = (index: number): Value => f.load('i64.load', vp, gpr(index));
-      const limit = repetitionLimit(f, vp, MOST_RUNS);
       f.block((done) => {
         f.loop((next) => {
           const count = load(RCX);
@@ -269,7 +270,7 @@ function bulkHelper(name: string, copies: boolean): HelperDefinition {
           f.store('i64.store', vp, destination.add(moved), gpr(RDI));
           if (copies) f.store('i64.store', vp, load(RSI).add(moved), gpr(RSI));
           f.store('i64.store', vp, count.sub(n.get()), gpr(RCX));
-          limit();
+          countRepetition(f, vp, bytes.get().shrU(RUN_SHIFT).add(1));
           f.if(f.load('i32.load', vp, at('attention')), () => {
             f.brIf(done, load(RCX).eqz());
             f.return(1);

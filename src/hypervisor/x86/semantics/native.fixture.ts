@@ -112,8 +112,8 @@ export class HandlerBench {
     const memory = new WebAssembly.Memory({ ...PAGES, shared: true });
     this.#fault = new WebAssembly.Tag({ parameters: [] });
     const env = { memory, fault: this.#fault };
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(module.finish()), { env } as WebAssembly.Imports);
-    this.#exports = instance.exports as unknown as Record<string, (vp: number, record: number) => number>;
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(module.finish()), { env });
+    this.#exports = instance.exports;
     const buffer = memory.buffer as unknown as SharedArrayBuffer;
     this.vp = VpState.view(buffer, VP_AT);
     this.data = new Uint8Array(buffer, DATA_AT, DATA_SIZE);

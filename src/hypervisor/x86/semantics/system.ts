@@ -7,10 +7,10 @@ import { ARITHMETIC_FLAGS, Flag, Mode, Segment, Vector } from '../../vp/state.ts
 import type { Value } from '../../wasm/value.ts';
 import type { Row, SemanticFunction } from '../form.ts';
 import { Register, type Semantics } from '../semantics.ts';
-import { repetitionLimit } from './integer-string.ts';
 import { FLAT } from '../system/entry.ts';
 import { Cr0, Cr4, Efer, Shadow } from '../system/mode.ts';
 import type { SystemOperationName } from '../system/operations.ts';
+import { countRepetition, PORT_WORK } from './integer-string.ts';
 
 const { RAX, RCX, RDX, RSI, RDI } = Register;
 const R11 = Register.R11;
@@ -415,14 +415,13 @@ function portString(element: (s: Semantics, dx: Value, bytes: PortBytes) => void
       one();
       return;
     }
-    const limit = repetitionLimit(f, s.vp());
     f.block((done) => {
       f.loop((next) => {
         f.brIf(done, s.addressReg(RCX).eqz());
         one();
         s.setAddressReg(RCX, s.truncateAddress(s.addressReg(RCX).sub(1)));
+        countRepetition(f, s.vp(), PORT_WORK);
         f.brIf(done, s.addressReg(RCX).eqz());
-        limit();
         f.if(s.state('attention'), () => {
           s.again();
         });

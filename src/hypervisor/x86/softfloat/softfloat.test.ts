@@ -25,7 +25,7 @@ function instantiate(): Record<string, Call> {
   const memory = new WebAssembly.Memory({ ...pages, shared: true });
   const env = { memory, fault: new WebAssembly.Tag({ parameters: [] }) };
   const compiled = new WebAssembly.Module(module.finish());
-  return new WebAssembly.Instance(compiled, { env } as WebAssembly.Imports).exports as unknown as Record<string, Call>;
+  return new WebAssembly.Instance(compiled, { env }).exports;
 }
 const calls = instantiate();
 

@@ -91,7 +91,7 @@ function select(ctx: SystemContext, operand: bigint): number {
 
 export const debugOperations = {
   /** Operand A is the register's number. */
-  readDr: (ctx, index) => ctx.vp.dr[select(ctx, index)] as bigint,
+  readDr: (ctx, index) => ctx.vp.dr[select(ctx, index)],
   writeDr: (ctx, operand, value) => {
     const index = select(ctx, operand);
     if (index >= 6 && value > 0xffff_ffffn) raise(ctx, Vector.GP, 0);

@@ -141,7 +141,7 @@ export class Bench {
       env[`system:${name}`] = (a: bigint, b: bigint) =>
         operation(context, BigInt.asUintN(64, a), BigInt.asUintN(64, b)) ?? 0n;
     const instance = new WebAssembly.Instance(new WebAssembly.Module(module.finish()), { env });
-    this.#handlers = instance.exports as unknown as Handlers;
+    this.#handlers = instance.exports;
   }
 
   #context(base: number): SystemContext {
