@@ -6,7 +6,7 @@
  */
 import { ViridianError } from '../contracts/errors.ts';
 import { resolvePartitionOptions } from '../contracts/partition-options.ts';
-import type { LoadPlan } from '../firmware/load-plan.ts';
+import type { LoadPlan, VpInitialState } from '../firmware/load-plan.ts';
 import type { Compression } from '../host/services.ts';
 import { PAGE } from '../hypervisor/memory/layout.ts';
 import { crc32 } from '../support/codec/crc32.ts';
@@ -88,8 +88,7 @@ export function decodeSavedState(bytes: Uint8Array, compression: Compression): S
   try {
     const text = compression.decompress(bytes.subarray(PREFIX, bodyAt), LONGEST_HEADER);
     const header = JSON.parse(new TextDecoder().decode(text)) as Header;
-    const { memory, processors } = header.config;
-    resolvePartitionOptions({ kernel: MAGIC, memory, processors });
+    const config = parseConfig(header.config);
     const total = header.pages.length * PAGE + header.segments.reduce((n, s) => n + s.length, 0);
     const body = compression.decompress(bytes.subarray(bodyAt), total);
     if (total !== body.length) throw new RangeError('its length does not fit its header');
@@ -99,13 +98,13 @@ export function decodeSavedState(bytes: Uint8Array, compression: Compression): S
       return body.subarray(at - count, at);
     };
     return {
-      config: header.config,
-      time: BigInt(header.time),
+      config,
+      time: parseTime(header.time),
       structs: header.structs,
       pages: header.pages.map((gpa) => ({ gpa, bytes: take(PAGE) })),
       plan: {
         ...parsePlan(header.plan),
-        segments: header.segments.map((s) => ({ gpa: s.gpa, bytes: take(s.length) })),
+        segments: header.segments.map((s) => ({ gpa: parseAddress(s.gpa, s.length, config), bytes: take(s.length) })),
       },
     };
   } catch (error) {
@@ -121,8 +120,49 @@ function plainPlan(plan: LoadPlan): unknown {
   return JSON.parse(text);
 }
 
+/** The header is a file's word: what is not of its type and range is refused here, and nowhere later. */
+function demand(holds: boolean, what: string): asserts holds {
+  if (!holds) throw new RangeError(`its ${what} makes no sense`);
+}
+
+function parseConfig({ memory, processors, virtualTime, testDevice }: MachineConfig): MachineConfig {
+  demand(typeof memory === 'number' && typeof processors === 'number', 'configuration');
+  demand(typeof virtualTime === 'boolean' && typeof testDevice === 'boolean', 'configuration');
+  resolvePartitionOptions({ kernel: MAGIC, memory, processors });
+  return { memory, processors, virtualTime, testDevice };
+}
+
+function parseTime(text: unknown): bigint {
+  demand(typeof text === 'string' && /^\d{1,19}$/.test(text), 'time');
+  return BigInt(text);
+}
+
+function parseAddress(gpa: unknown, length: unknown, { memory }: MachineConfig): number {
+  const whole = (n: unknown): n is number => typeof n === 'number' && Number.isSafeInteger(n) && n >= 0;
+  demand(whole(gpa) && whole(length) && gpa + length <= memory, 'boot image');
+  return gpa;
+}
+
+const ENTRY_WORDS = ['rip', 'rsp', 'rflags', 'rax', 'rbx', 'rsi', 'cr0', 'cr3', 'cr4', 'efer'] as const;
+const ENTRY_TABLES = ['gdtr', 'idtr'] as const;
+const ENTRY_SEGMENTS = ['cs', 'ds', 'es', 'fs', 'gs', 'ss', 'tr', 'ldtr'] as const;
+
+function demandEntry(entry: VpInitialState): void {
+  for (const name of ENTRY_WORDS) demand(typeof entry[name] === 'bigint', name);
+  for (const name of [...ENTRY_TABLES, ...ENTRY_SEGMENTS]) {
+    const { base, limit } = entry[name];
+    demand(typeof base === 'bigint' && typeof limit === 'number', name);
+  }
+  for (const name of ENTRY_SEGMENTS) {
+    const { selector, attributes } = entry[name];
+    demand(typeof selector === 'number' && typeof attributes === 'number', name);
+  }
+}
+
 function parsePlan(plain: unknown): LoadPlan {
-  return JSON.parse(JSON.stringify(plain), (_key, value: unknown) =>
-    typeof value === 'string' && /^\d+n$/.test(value) ? BigInt(value.slice(0, -1)) : value,
+  const plan = JSON.parse(JSON.stringify(plain), (_key, value: unknown) =>
+    typeof value === 'string' && /^\d{1,20}n$/.test(value) ? BigInt(value.slice(0, -1)) : value,
   ) as LoadPlan;
+  demandEntry(plan.entry);
+  return plan;
 }

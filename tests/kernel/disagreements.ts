@@ -244,7 +244,7 @@ export const QEMU_DISAGREEMENTS: Readonly<Record<string, Disagreement>> = {
   },
   'debug.icebp': {
     qemu: 'UD+0 0',
-    decidedBy: 'SDM vol. 2, INT1: #DB. TCG raises #UD... for want of an in-circuit emulator.',
+    decidedBy: 'SDM vol. 2, INT1: #DB. TCG raises #UD.',
   },
   'debug.four': {
     qemu: 'DB+a 1',

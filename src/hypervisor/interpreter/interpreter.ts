@@ -2,6 +2,7 @@
  * The interpreter engine of one virtual processor: instantiates the module over the partition's memory and joins it to
  * the system operations, the block cache and the platform.
  */
+import { LONGEST_REPEAT } from '../x86/semantics/integer-string.ts';
 import { JUMP_CACHE, JUMP_CACHE_ENTRIES, PAGE, PAGE_MAP, PageFlag, VP_STATE, vpArea } from '../memory/layout.ts';
 import { CHECKED_CONTEXT } from '../mmu/access.ts';
 import { Access as WalkAccess } from '../mmu/walk.ts';
@@ -92,6 +93,8 @@ export class Interpreter implements SystemContext {
   readonly blocks: BlockCache;
   /** Set while one instruction is to be executed: a fault's delivery then ends the run. */
   stepping = false;
+  /** The last run ended between two elements of a repeated instruction. */
+  repeating = false;
   readonly #area: number;
   readonly #view: DataView;
   readonly #words: Int32Array;
@@ -191,11 +194,13 @@ export class Interpreter implements SystemContext {
     const { vp } = this;
     vp.budget = budget;
     vp.budgetStart = budget;
-    vp.repetitions = 0;
+    // In a single step a repeated instruction is left after one element.
+    vp.repetitions = this.stepping ? LONGEST_REPEAT + 1 : 0;
     this.#faults = 0;
     const result = this.#exports.run(this.#area, budget);
     // How often a repeated instruction is left depends on when others ring: it counts once, when it is done.
     vp.retired += BigInt(budget - vp.budget - vp.unfinished);
+    this.repeating = vp.unfinished !== 0;
     vp.unfinished = 0;
     vp.budgetStart = 0;
     vp.budget = 0;
@@ -234,7 +239,7 @@ export class Interpreter implements SystemContext {
     if (this.#alignmentChecked() || debugArmed(vp)) vp.tlbContext = CHECKED_CONTEXT;
     else if (vp.tlbContext === CHECKED_CONTEXT) updateMode(vp);
     // Single steps, and the resume flag that lasts for one instruction, are the processor loop's.
-    if (vp.flags & (Flag.TF | Flag.RF)) vp.attention = 1;
+    if (vp.flags & (Flag.TF | Flag.RF) || vp.pendingDebug !== 0 || debugArmed(vp)) vp.attention = 1;
   }
 
   #alignmentChecked(): boolean {

@@ -486,8 +486,8 @@ export class InterpreterPort implements Semantics {
     this.f.store('v128.store', host, value);
     commitIfBounced(this.f, this.#frame.vp, host, this.#context.helper);
   }
-  probe(linear: Value, bytes: Term, access: 'read' | 'write', through?: 'stack'): void {
-    const stack = through ? STACK : 0;
+  probe(linear: Value, bytes: Term, access: 'read' | 'write', through?: 'stack' | 'operand'): void {
+    const stack = through === 'operand' ? this.#stackMark() : through ? STACK : 0;
     this.f.call(this.#context.helper('probe'), this.#frame.vp, linear, bytes, access === 'write' ? 2 : 0, stack);
   }
 

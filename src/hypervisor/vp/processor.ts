@@ -167,13 +167,20 @@ export class Processor {
     }
     vp.interruptShadow = 0;
     const before = vp.retired;
+    // For this instruction only; what an IRET loads is for the next.
+    vp.flags &= ~Flag.RF;
+    // What asked for attention is dealt with: this instruction is not to be put off.
+    vp.attention = 0;
+    vp.interruptWindow = 0;
     p.engine.stepping = true;
     this.#run(1);
     p.engine.stepping = false;
-    if (vp.retired === before) return;
-    vp.flags &= ~Flag.RF;
+    const { repeating } = p.engine;
+    if (vp.retired === before && !repeating) return;
     const trap = debugTrapAfter(vp, trapFlag);
     if (trap) {
+      // Between two elements of a repeated instruction RF is set in what is pushed.
+      if (repeating) vp.flags |= Flag.RF;
       vp.faultDr6 = trap;
       vp.activity = Activity.RUNNING;
       this.#deliver(Vector.DB, 'exception');

@@ -109,8 +109,11 @@ export interface Semantics {
   storeLinear(linear: Value, bytes: number, value: Term, through?: 'stack'): void;
   loadLinearV(linear: Value): Value;
   storeLinearV(linear: Value, value: Value): void;
-  /** Checks `bytes` (<= 4096) at a linear address for reading or writing, without access. */
-  probe(linear: Value, bytes: Term, access: 'read' | 'write', through?: 'stack'): void;
+  /**
+   * Checks `bytes` (<= 4096) at a linear address for reading or writing, without access: for alignment too where that is
+   * the size of an operand. `operand`: the address is that of the memory operand, through SS where its segment is.
+   */
+  probe(linear: Value, bytes: Term, access: 'read' | 'write', through?: 'stack' | 'operand'): void;
 
   // ---- flags ---------------------------------------------------------------------------------------------------------------
   /** Flags of r = a + b (+ carry); all six. Size is the operand size. */

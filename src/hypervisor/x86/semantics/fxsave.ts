@@ -6,16 +6,15 @@
  * initial configuration; the x87 pointers are saved and restored whether an exception is pending or not (AMD's
  * CPUID.80000008:EBX[2]); EFER.FFXSR does not exist.
  */
-import { Mode } from '../../vp/state.ts';
+import { Flag, Mode, Vector } from '../../vp/state.ts';
 import type { Operand, Value } from '../../wasm/value.ts';
 import type { Row, SemanticFunction } from '../form.ts';
 import { Register, type Semantics } from '../semantics.ts';
+import { linearAfter } from './image.ts';
 import { requireFpu } from './x87.ts';
 
-const UD = 6;
-const NM = 7;
-const GP = 13;
 const CR0_TS = 1 << 3;
+const CR0_AM = 1 << 18;
 const CR4_OSXSAVE = 1 << 18;
 const XCR0_X87 = 1n;
 const XCR0_SSE = 2n;
@@ -47,11 +46,19 @@ function stackRegister(s: Semantics, i: Value): Value {
   return s.stateAddress('x87').add(s.state('ftop').add(i).and(7).shl(4));
 }
 
-/** The linear address of the image, aligned and accessible. */
+/**
+ * The linear address of the image, aligned and accessible. What the manual leaves open is as in Intel's processors: where
+ * alignment is checked, #AC takes the place of #GP for what is not a multiple of 4, and the last byte is looked at first.
+ */
 function image(s: Semantics, bytes: number, alignment: number, access: 'read' | 'write'): Value {
   const linear = s.linear(0, bytes, access);
-  s.raiseIf(linear.and(alignment - 1).ne(0), GP, 0);
-  s.probe(linear, bytes, access);
+  const misaligned = linear.wrap();
+  const checked = s.state('cr0').wrap().and(CR0_AM).ne(0).and(s.state('flags').and(Flag.AC).ne(0));
+  const isChecked = checked.and(s.state('cpl').eq(3));
+  s.raiseIf(misaligned.and(3).ne(0).and(isChecked), Vector.AC, 0);
+  s.raiseIf(misaligned.and(alignment - 1).ne(0), Vector.GP, 0);
+  s.probe(linearAfter(s, linear, bytes - 1), 1, access, 'operand');
+  s.probe(linear, bytes, access, 'operand');
   return linear;
 }
 
@@ -140,7 +147,7 @@ function restoreXmm(s: Semantics, linear: Value): void {
 /** MXCSR as the image has it: #GP(0) where it sets reserved bits. */
 function checkedMxcsr(s: Semantics, linear: Value): Value {
   const mxcsr = s.loadLinear(linear.add(Image.MXCSR), 4).wrap();
-  s.raiseIf(mxcsr.and(~MXCSR_MASK).ne(0), GP, 0);
+  s.raiseIf(mxcsr.and(~MXCSR_MASK).ne(0), Vector.GP, 0);
   return mxcsr;
 }
 
@@ -169,13 +176,13 @@ function fxrstor(wide: boolean): SemanticFunction {
 // ---- XSAVE, XRSTOR --------------------------------------------------------------------------------------------------------------
 
 function requireXsave(s: Semantics): void {
-  s.raiseIf(s.state('cr4').wrap().and(CR4_OSXSAVE).eqz(), UD);
+  s.raiseIf(s.state('cr4').wrap().and(CR4_OSXSAVE).eqz(), Vector.UD);
 }
 
 /** What XSAVE and XRSTOR begin with: the requested components that XCR0 enables. */
 function requested(s: Semantics): Value {
   requireXsave(s);
-  s.raiseIf(s.state('cr0').wrap().and(CR0_TS).ne(0), NM);
+  s.raiseIf(s.state('cr0').wrap().and(CR0_TS).ne(0), Vector.NM);
   const mask = s.reg(Register.RAX, 4).or(s.reg(Register.RDX, 4).shl(32));
   return mask.and(s.state('xcr0'));
 }
@@ -206,7 +213,7 @@ function xrstor(wide: boolean): SemanticFunction {
     const present = header(0);
     const unknown = present.and(s.state('xcr0').not());
     // The standard format has zeros in bytes 23:8 of the header, XCOMP_BV among them.
-    s.raiseIf(unknown.or(header(8)).or(header(16)).ne(0), GP, 0);
+    s.raiseIf(unknown.or(header(8)).or(header(16)).ne(0), Vector.GP, 0);
     const { f } = s;
     const sse = includes(components, XCR0_SSE);
     f.if(sse, () => {
@@ -230,7 +237,7 @@ function xrstor(wide: boolean): SemanticFunction {
 
 const xgetbv: SemanticFunction = (s) => {
   requireXsave(s);
-  s.raiseIf(s.reg(Register.RCX, 4).ne(0), GP, 0);
+  s.raiseIf(s.reg(Register.RCX, 4).ne(0), Vector.GP, 0);
   const xcr0 = s.state('xcr0');
   s.setReg(Register.RAX, xcr0, 4);
   s.setReg(Register.RDX, xcr0.shrU(32), 4);
@@ -241,7 +248,7 @@ const xsetbv: SemanticFunction = (s) => {
   s.requireCpl0();
   const value = s.reg(Register.RAX, 4).or(s.reg(Register.RDX, 4).shl(32));
   const wrong = value.and(~XCR0_SUPPORTED).ne(0).or(value.and(XCR0_X87).eqz());
-  s.raiseIf(s.reg(Register.RCX, 4).ne(0).or(wrong), GP, 0);
+  s.raiseIf(s.reg(Register.RCX, 4).ne(0).or(wrong), Vector.GP, 0);
   s.setState('xcr0', value);
   s.endBlock();
 };

@@ -31,7 +31,7 @@ function advance(s: Semantics, register: number): void {
  * Work after which repeated instructions leave the interpreter: their counts are the guest's, and the budget counts
  * instructions. An element is one; moved at once, 128 bytes are; access to a port is many.
  */
-const LONGEST_REPEAT = 0x1_0000;
+export const LONGEST_REPEAT = 0x1_0000;
 const RUN_SHIFT = 7;
 export const PORT_WORK = 16;
 
@@ -198,7 +198,9 @@ function bulkHelper(name: string, copies: boolean): HelperDefinition {
           const from = load(RSI).add(sourceBase);
           const wanted = f.variable('i64', run(f, destination, size, count));
           if (copies) wanted.set(minimum(f, wanted.get(), run(f, from, size, count)));
-          f.if(down, () => {
+          // A single step is one element.
+          const stepped = f.load('i32.load', vp, at('repetitions')).gtU(LONGEST_REPEAT);
+          f.if(down.or(stepped), () => {
             wanted.set(1);
           });
           const n = f.variable('i64', wanted.get());

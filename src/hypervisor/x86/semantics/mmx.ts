@@ -57,16 +57,15 @@ const fromXmm: SemanticFunction = (s) => {
   s.writeM(0, value);
 };
 
-/** MASKMOVQ: bytes whose mask has its top bit set go to DS:rDI. */
+/** MASKMOVQ: bytes whose mask has its top bit set go to DS:rDI; all eight must be accessible, see MASKMOVDQU. */
 const maskedStore: SemanticFunction = (s: Semantics) => {
   requireMmx(s);
   const { f } = s;
   const source = s.readM(0);
   const mask = f.op('i8x16.bitmask', fromLow(f, s.readM(1)));
+  const start = s.segmentLinear('override', s.addressReg(7), 8, 'write');
+  s.probe(start, 8, 'write');
   f.if(mask.ne(0), () => {
-    const start = s.segmentLinear('override', s.addressReg(7), 8, 'write');
-    const first = mask.ctz();
-    s.probe(start.add(first.extU()), f.i32(32).sub(mask.clz()).sub(first), 'write');
     const rest = f.variable('i32', mask);
     f.loop((again) => {
       const at = rest.get().ctz().extU();

@@ -6,6 +6,7 @@ import { Vector } from '../../vp/state.ts';
 import type { FunctionBuilder } from '../../wasm/function.ts';
 import type { Value } from '../../wasm/value.ts';
 import type { Row, SemanticFunction } from '../form.ts';
+import { linearAfter } from './image.ts';
 import { fromLow, high64, laneBytes, requireSse, shuffle } from './sse-common.ts';
 import { onXmm } from './sse-integer.ts';
 
@@ -99,16 +100,19 @@ const storeMxcsr: SemanticFunction = (s) => {
   s.write(0, s.state('mxcsr').extU());
 };
 
-/** MASKMOVDQU: bytes whose mask has its top bit set go to DS:rDI. */
+/**
+ * MASKMOVDQU: bytes whose mask has its top bit set go to DS:rDI. Whether the others' addresses can fault is left to the
+ * processor; in Intel's they do, the upper half first.
+ */
 const maskedStore: SemanticFunction = (s) => {
   requireSse(s);
   const { f } = s;
   const source = s.readV(0);
   const mask = f.op('i8x16.bitmask', s.readV(1));
+  const start = s.segmentLinear('override', s.addressReg(7), 16, 'write');
+  s.probe(linearAfter(s, start, 8), 8, 'write');
+  s.probe(start, 8, 'write');
   f.if(mask.ne(0), () => {
-    const start = s.segmentLinear('override', s.addressReg(7), 16, 'write');
-    const first = mask.ctz();
-    s.probe(start.add(first.extU()), f.i32(32).sub(mask.clz()).sub(first), 'write');
     const rest = f.variable('i32', mask);
     f.loop((again) => {
       const at = rest.get().ctz();

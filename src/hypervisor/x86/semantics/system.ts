@@ -443,7 +443,7 @@ const outs = portString((s, dx, bytes) => {
 // ---- the rest -----------------------------------------------------------------------------------------------------------------
 
 const flush: SemanticFunction = (s) => {
-  s.probe(s.linear(0, 1, 'read'), 1, 'read');
+  s.probe(s.linear(0, 1, 'read'), 1, 'read', 'operand');
 };
 const fence: SemanticFunction = (s) => {
   s.f.atomicFence();

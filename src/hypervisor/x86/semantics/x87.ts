@@ -6,11 +6,13 @@
  * A pending unmasked exception is #MF at the next waiting instruction where CR0.NE is set. Where it is clear, a PC would
  * raise FERR#: nothing is connected there, and the instruction goes on as if IGNNE# were asserted.
  */
+import type { Variable } from '../../wasm/function.ts';
 import type { Operand, Value } from '../../wasm/value.ts';
 import type { Row, SemanticFunction } from '../form.ts';
 import type { Semantics } from '../semantics.ts';
 import { Status } from '../x87/extended.ts';
 import { ARITHMETIC } from '../x87/helpers.ts';
+import { linearAfter } from './image.ts';
 
 const NM = 7;
 const MF = 16;
@@ -83,15 +85,25 @@ function rare(name: string): SemanticFunction {
     s.system(name);
   };
 }
-/** The same with the linear address of the memory operand, which is checked here, and its offset for FDP. */
-function rareMemory(name: string, bytes: number, access: 'read' | 'write'): SemanticFunction {
-  return (s) => {
-    wait(s);
-    const linear = s.linear(0, bytes, access);
-    s.probe(linear, bytes, access);
-    s.system(name, linear, s.address(0));
-  };
+/** A memory operand of 80 bits is accessed as its significand, then its sign and exponent. */
+function check80(s: Semantics, access: 'read' | 'write'): Value {
+  const linear = s.linear(0, 10, access);
+  s.probe(linear, 8, access, 'operand');
+  s.probe(linearAfter(s, linear, 8), 2, access, 'operand');
+  return linear;
 }
+/** The same with the linear address of the memory operand and its offset for FDP. */
+const fbld: SemanticFunction = (s) => {
+  wait(s);
+  s.system('fbld', check80(s, 'read'), s.address(0));
+};
+/** As all stores, FBSTP leaves its operand alone where an unmasked exception keeps it from storing. */
+const fbstp: SemanticFunction = (s) => {
+  wait(s);
+  const linear = s.f.variable('i64', 0n);
+  s.f.if(s.systemValue('fbstpStores').ne(0), () => linear.set(check80(s, 'write')));
+  s.system('fbstp', linear.get(), s.address(0));
+};
 
 // ---- memory operands, converted --------------------------------------------------------------------------------------------
 
@@ -125,30 +137,67 @@ function load(kind: Kind): SemanticFunction {
   });
 }
 
+const CHANGED_BY_STORES = ['fsw', 'ftop', 'ftw'] as const;
+
+/**
+ * Runs a helper that tells whether to store. An unmasked exception ends a store before it looks at its operand; where
+ * the operand faults, on the other hand, nothing has happened: the state is put back while it is checked.
+ */
+function storing(s: Semantics, helper: () => Value, check: () => void, store: () => void): void {
+  wait(s);
+  const status = (): Variable[] => CHANGED_BY_STORES.map((field) => s.f.variable('i32', s.state(field)));
+  const set = (values: readonly Variable[]): void => {
+    for (const [i, field] of CHANGED_BY_STORES.entries()) s.setState(field, (values[i] as Variable).get());
+  };
+  const before = status();
+  const stores = helper();
+  s.f.if(stores, () => {
+    const after = status();
+    set(before);
+    check();
+    set(after);
+    store();
+  });
+  record(s, true);
+}
+
 function storeReal(format: '32' | '64', pops: number): SemanticFunction {
   return (s) => {
-    wait(s);
-    s.check(0);
-    record(s, true);
-    const [bits, stores] = s.helper(`x87.store${format}`, s.vp(), pops) as [Value, Value];
-    s.f.if(stores, () => s.write(0, bits.extU()));
+    let bits: Value;
+    const helper = (): Value => {
+      const results = s.helper(`x87.store${format}`, s.vp(), pops) as [Value, Value];
+      bits = results[0];
+      return results[1];
+    };
+    storing(
+      s,
+      helper,
+      () => s.check(0),
+      () => s.write(0, bits.extU()),
+    );
   };
 }
 
 function storeInteger(width: number, truncates: number, pops: number): SemanticFunction {
   return (s) => {
-    wait(s);
-    s.check(0);
-    record(s, true);
-    const [integer, stores] = s.helper('x87.storeInteger', s.vp(), width, truncates, pops) as [Value, Value];
-    s.f.if(stores, () => s.write(0, integer));
+    let integer: Value;
+    const helper = (): Value => {
+      const results = s.helper('x87.storeInteger', s.vp(), width, truncates, pops) as [Value, Value];
+      integer = results[0];
+      return results[1];
+    };
+    storing(
+      s,
+      helper,
+      () => s.check(0),
+      () => s.write(0, integer),
+    );
   };
 }
 
 const load80: SemanticFunction = (s) => {
   wait(s);
-  const linear = s.linear(0, 10, 'read');
-  s.probe(linear, 10, 'read');
+  const linear = check80(s, 'read');
   const significand = s.loadLinear(linear, 8);
   const head = s.loadLinear(linear.add(8), 2);
   record(s, true);
@@ -156,12 +205,17 @@ const load80: SemanticFunction = (s) => {
 };
 
 const store80: SemanticFunction = (s) => {
-  wait(s);
-  const linear = s.linear(0, 10, 'write');
-  s.probe(linear, 10, 'write');
-  record(s, true);
-  const [significand, head, stores] = s.helper('x87.store80', s.vp()) as [Value, Value, Value];
-  s.f.if(stores, () => {
+  let results: Value[] = [];
+  let linear: Value;
+  const helper = (): Value => {
+    results = s.helper('x87.store80', s.vp());
+    return results[2] as Value;
+  };
+  const check = (): void => {
+    linear = check80(s, 'write');
+  };
+  storing(s, helper, check, () => {
+    const [significand, head] = results as [Value, Value, Value];
     s.storeLinear(linear, 8, significand);
     s.storeLinear(linear.add(8), 2, head.extU());
   });
@@ -313,14 +367,18 @@ const fwait: SemanticFunction = (s) => {
   requireNoPending(s);
 };
 
-/** FNSTENV, FNSAVE, FLDENV, FRSTOR: an image whose layout the operand size and the mode choose. */
+/**
+ * FNSTENV, FNSAVE, FLDENV, FRSTOR: an image whose layout the operand size and the mode choose. As processors do, its first
+ * word is looked at, for alignment too, and then its last byte.
+ */
 function environment(name: string, bytes16: number, bytes32: number, access: 'read' | 'write'): SemanticFunction {
   return (s) => {
     if (access === 'read') wait(s);
     else requireFpu(s);
     const bytes = s.size === 2 ? bytes16 : bytes32;
     const linear = s.linear(0, bytes, access);
-    s.probe(linear, bytes, access);
+    s.probe(linear, s.size === 2 ? 2 : 4, access, 'operand');
+    s.probe(linearAfter(s, linear, bytes - 1), 1, access, 'operand');
     s.system(name, linear, s.size === 2 ? 0 : 1);
   };
 }
@@ -403,8 +461,8 @@ export const rows: readonly Row[] = [
   ['FISTTP', 'DB /1', 'Md=', storeInteger(32, 1, 1), { feature: 'pni' }],
   ['FISTP', 'DF /7', 'Mq=', storeInteger(64, 0, 1)],
   ['FISTTP', 'DD /1', 'Mq=', storeInteger(64, 1, 1), { feature: 'pni' }],
-  ['FBLD', 'DF /4', 'M', rareMemory('fbld', 10, 'read')],
-  ['FBSTP', 'DF /6', 'M', rareMemory('fbstp', 10, 'write')],
+  ['FBLD', 'DF /4', 'M', fbld],
+  ['FBSTP', 'DF /6', 'M', fbstp],
 
   ['FXCH', 'D9 C8+i', 'STi', fxch],
   ['FXCH', 'DD C8+i', 'STi', fxch],

@@ -89,7 +89,7 @@ function pushedFlags(vp: VpView, vector: number, kind: EventKind): number {
   const flags = readFlags(vp);
   if (kind !== 'exception') return flags;
   const fault = vector === Vector.DB ? (vp.faultDr6 & Dr6.BD) !== 0 : ((FAULTS >> vector) & 1) !== 0;
-  return fault ? flags | Flag.RF : flags & ~Flag.RF;
+  return fault ? flags | Flag.RF : flags;
 }
 
 /** One attempt: raises what goes wrong. Leaves the handler's address in `nextRip`. */

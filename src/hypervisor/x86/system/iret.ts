@@ -33,6 +33,8 @@ function writableFlags(vp: VpView, size: number): number {
 export function iret(ctx: SystemContext, operandSize: bigint): void {
   const { vp } = ctx;
   const size = Number(operandSize) as 2 | 4 | 8;
+  // An NMI that waited is due now.
+  if (vp.nmiBlocked !== 0) vp.attention = 1;
   vp.nmiBlocked = 0;
   if ((vp.mode & Mode.LONG64) !== 0 && size === 8) iretLong(ctx);
   else if ((vp.mode & (Mode.PROTECTED | Mode.V86)) !== Mode.PROTECTED) iretReal(ctx, size as 2 | 4);

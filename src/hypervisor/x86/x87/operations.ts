@@ -434,27 +434,45 @@ function fbld(ctx: SystemContext, linear: bigint, offset: bigint): void {
 
 const DECIMAL_INDEFINITE = { low: 0xc000000000000000n, high: 0xffffn };
 
+interface Decimal {
+  readonly low: bigint;
+  readonly high: bigint;
+  readonly inexact: boolean;
+  readonly up: boolean;
+}
+
+/** ST(0) as 18 decimal digits; undefined where it is none. */
+function decimal(vp: VpView): Decimal | undefined {
+  const x = getRegister(vp, 0);
+  const kind = classify(x);
+  if (kind !== 'normal' && kind !== 'denormal' && kind !== 'zero') return undefined;
+  const { integer, inexact, up } = roundToInteger((vp.fcw >> 10) & 3, exact(x));
+  const magnitude = integer < 0n ? -integer : integer;
+  if (magnitude > 999999999999999999n) return undefined;
+  const digits = BigInt(`0x${magnitude}`);
+  const sign = isNegative(x) ? 0x8000n : 0n;
+  return { low: digits & ((1n << 64n) - 1n), high: (digits >> 64n) | sign, inexact, up };
+}
+
+/** Whether FBSTP is going to store: not where it finds an unmasked invalid operation. */
+function fbstpStores({ vp }: SystemContext): bigint {
+  const masked = (vp.fcw & Status.IE) !== 0;
+  return masked || (!isEmpty(vp, 0) && decimal(vp) !== undefined) ? 1n : 0n;
+}
+
 function fbstp(ctx: SystemContext, linear: bigint, offset: bigint): void {
   const { vp } = ctx;
-  ctx.probeWrite(linear, 10, accessOf(ctx));
   begin(vp);
   vp.fdp = offset;
-  let stored = DECIMAL_INDEFINITE;
+  let stored: Pick<Decimal, 'low' | 'high'> = DECIMAL_INDEFINITE;
   if (isEmpty(vp, 0)) {
     if (!underflow(vp)) return;
   } else {
-    const x = getRegister(vp, 0);
-    const kind = classify(x);
-    const number = kind === 'normal' || kind === 'denormal' || kind === 'zero';
-    const rounded = number ? roundToInteger((vp.fcw >> 10) & 3, exact(x)) : undefined;
-    const magnitude = rounded ? (rounded.integer < 0n ? -rounded.integer : rounded.integer) : -1n;
-    if (!rounded || magnitude > 999999999999999999n) {
-      if (signal(vp, Status.IE)) return;
-    } else {
-      signal(vp, (rounded.inexact ? Status.PE : 0) | (rounded.up ? Status.C1 : 0));
-      const digits = BigInt(`0x${magnitude}`);
-      stored = { low: digits & ((1n << 64n) - 1n), high: (digits >> 64n) | (isNegative(x) ? 0x8000n : 0n) };
-    }
+    const value = decimal(vp);
+    if (value) {
+      signal(vp, (value.inexact ? Status.PE : 0) | (value.up ? Status.C1 : 0));
+      stored = value;
+    } else if (signal(vp, Status.IE)) return;
   }
   ctx.writeLinear(linear, 8, stored.low, accessOf(ctx));
   ctx.writeLinear(linear + 8n, 2, stored.high, accessOf(ctx));
@@ -479,6 +497,7 @@ export const operations: Record<string, SystemOperation> = {
   fscale: onState(fscale),
   fxtract: onState(fxtract),
   fbld,
+  fbstpStores,
   fbstp,
   ...environment,
 };
