@@ -3,10 +3,11 @@
  * each thread would load a hundred small modules), and the library's type declarations. Run: `npm run build`.
  */
 import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'rolldown';
+import { generateInterpreter } from '../src/hypervisor/interpreter/interpreter.ts';
 
 const root = fileURLToPath(new URL('../', import.meta.url));
 const dist = join(root, 'dist');
@@ -38,6 +39,7 @@ for (const input of bundles) {
     },
   });
 }
+writeFileSync(join(dist, 'interpreter.wasm'), generateInterpreter());
 emitTypes(join(root, 'src/vmwp/index.ts'));
 
 /** Declarations of the library entry, and of the modules those mention. */

@@ -110,6 +110,16 @@ describe('runPartition', () => {
     expect(readFileSync(save, 'latin1')).toBe('state 1');
   });
 
+  it('shows digests where the partition stands still', async () => {
+    const text = 'hv: at 1 instructions\n  registers r\n  memory    m\n  devices   d\n';
+    expect((await runFake({ hash: true }, [{ after: READY, type: 'I' }])).stderr).toBe(text);
+    const outcome = await runFake({ hash: true }, [
+      { after: READY, type: 'a' },
+      { after: '61 ', signal: 'SIGTERM' },
+    ]);
+    expect(outcome).toMatchObject({ code: 143, stderr: `${text}hv: terminated\n` });
+  });
+
   it('says so when there is nothing left to save', async () => {
     const outcome = await runFake({ save: join(folder, 'none') }, [{ after: READY, type: 'O' }]);
     expect(outcome.stderr).toBe('hv: nothing saved: the guest had ended\n');

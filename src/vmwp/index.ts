@@ -17,6 +17,8 @@ export type * from '../contracts/partition.ts';
 
 /** The thread of a virtual processor: a source file in a checkout, a bundle in a package. */
 const THREAD_ENTRY = new URL(import.meta.url.endsWith('.ts') ? './vp-thread.ts' : './vp-thread.js', import.meta.url);
+/** Made by the build beside the bundles. */
+const INTERPRETER = import.meta.url.endsWith('.ts') ? undefined : new URL('./interpreter.wasm', import.meta.url);
 const MIB = 2 ** 20;
 /** A 32-bit WebAssembly memory holds the engine's state and the guest's RAM. */
 const ADDRESSABLE = 65535 * 65536;
@@ -54,6 +56,7 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
     trace: resolved.trace,
     threadEntry: THREAD_ENTRY,
     host: nodeServices,
+    interpreterImage: INTERPRETER && (await readInput('interpreter', INTERPRETER)),
   };
   let worker: VmWorker;
   if (resolved.restore !== undefined) {

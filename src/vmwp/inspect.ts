@@ -29,10 +29,7 @@ export function inspectMachine(machine: Machine): InspectNode {
   return {
     time: machine.clock.now(),
     processors: Object.fromEntries(
-      machine.vps.map((vp, i) => [
-        i,
-        { ...inspectProcessor(vp, machine), apic: machine.apics[i]!.inspect() },
-      ]),
+      machine.vps.map((vp, i) => [i, { ...inspectProcessor(vp, machine), apic: machine.apics[i]!.inspect() }]),
     ),
     hyperv: machine.hyperv.inspect(),
     devices: machine.inspectDevices(),

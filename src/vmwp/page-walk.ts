@@ -8,7 +8,14 @@ const PG = 1n << 31n;
 const PAE = 1n << 5n;
 const LMA = 1n << 10n;
 const BITS: readonly (readonly [bigint, string])[] = [
-  [1n, 'P'], [2n, 'W'], [4n, 'U'], [0x20n, 'A'], [0x40n, 'D'], [0x80n, 'PS'], [0x100n, 'G'], [1n << 63n, 'NX'],
+  [1n, 'P'],
+  [2n, 'W'],
+  [4n, 'U'],
+  [0x20n, 'A'],
+  [0x40n, 'D'],
+  [0x80n, 'PS'],
+  [0x100n, 'G'],
+  [1n << 63n, 'NX'],
 ];
 
 export function pageWalk(vp: VpView, memory: GuestMemory, linear: bigint): InspectNode {
@@ -31,10 +38,17 @@ export function pageWalk(vp: VpView, memory: GuestMemory, linear: bigint): Inspe
     } catch {
       return { ...result, [name]: 'not in guest memory' };
     }
-    result[name] = { at, entry, flags: BITS.filter(([bit]) => (entry & bit) !== 0n).map(([, n]) => n).join(' ') };
+    result[name] = {
+      at,
+      entry,
+      flags: BITS.filter(([bit]) => (entry & bit) !== 0n)
+        .map(([, n]) => n)
+        .join(' '),
+    };
     if ((entry & 1n) === 0n) return { ...result, physical: 'not mapped' };
     const leaf = shift === 12n || ((entry & 0x80n) !== 0n && name !== 'pml4e');
-    if (leaf) return { ...result, physical: (entry & ADDRESS & ~((1n << shift) - 1n)) | (linear & ((1n << shift) - 1n)) };
+    if (leaf)
+      return { ...result, physical: (entry & ADDRESS & ~((1n << shift) - 1n)) | (linear & ((1n << shift) - 1n)) };
     table = entry & ADDRESS;
     shift -= step;
   }

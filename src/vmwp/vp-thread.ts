@@ -38,7 +38,10 @@ function main(): void {
   };
   let processor: Processor | undefined;
   const platform = createVpPlatform(machine, index, {
-    random64: data.randomSeed === undefined ? random64 : seededRandom(data.randomSeed, () => vp.retired + BigInt(vp.budgetStart - vp.budget)),
+    random64:
+      data.randomSeed === undefined
+        ? random64
+        : seededRandom(data.randomSeed, () => vp.retired + BigInt(vp.budgetStart - vp.budget)),
     trace: data.tracing ? trace : undefined,
     serve: () => processor?.serve(),
   });

@@ -40,6 +40,8 @@ export interface WorkerOptions {
   readonly trace: ((event: TraceEvent) => void) | undefined;
   readonly threadEntry: URL;
   readonly host: HostServices;
+  /** The interpreter's module, ready-made; generated where it is not given. */
+  readonly interpreterImage?: Uint8Array<ArrayBuffer> | undefined;
   readonly saved?: Uint8Array;
 }
 
@@ -124,7 +126,7 @@ export class VmWorker implements Partition {
   /** Starts the processors' threads; they wait. Resolves when all are ready. */
   async prepare(): Promise<void> {
     const { config } = this.#options;
-    const interpreter = compileInterpreter();
+    const interpreter = compileInterpreter(this.#options.interpreterImage);
     const ready = Array.from({ length: config.processors }, (_, index) => {
       const data: VpThreadData = {
         index,

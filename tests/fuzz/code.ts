@@ -5,16 +5,32 @@
 import { parseArgs } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import type { LocalApic } from '../../src/hypervisor/apic/local-apic.ts';
-import { compileInterpreter, type EnginePlatform, Interpreter, type InterpreterModule } from '../../src/hypervisor/interpreter/interpreter.ts';
 import {
-  PAGE, PAGE_MAP, PageFlag, RECORDS, RECORDS_SIZE, ramBase, TLB, TLB_CONTEXT_SHIFT, TLB_CONTEXTS, TLB_ENTRIES, VP_AREA, vpArea,
+  compileInterpreter,
+  type EnginePlatform,
+  Interpreter,
+  type InterpreterModule,
+} from '../../src/hypervisor/interpreter/interpreter.ts';
+import {
+  PAGE,
+  PAGE_MAP,
+  PageFlag,
+  RECORDS,
+  RECORDS_SIZE,
+  ramBase,
+  TLB,
+  TLB_CONTEXT_SHIFT,
+  TLB_CONTEXTS,
+  TLB_ENTRIES,
+  VP_AREA,
+  vpArea,
 } from '../../src/hypervisor/memory/layout.ts';
 import type { HypervVp } from '../../src/hypervisor/tlfs/partition.ts';
 import { Doorbell, PartitionControl, Run, VpControl } from '../../src/hypervisor/vp/control.ts';
 import { Processor } from '../../src/hypervisor/vp/processor.ts';
 import { Activity, Mode, Vector, VpState } from '../../src/hypervisor/vp/state.ts';
 import { operations } from '../../src/hypervisor/x86/operations.ts';
-import { raise, type SystemContext } from '../../src/hypervisor/x86/system/context.ts';
+import { GUEST_FAULT, raise, type SystemContext } from '../../src/hypervisor/x86/system/context.ts';
 import { deliver } from '../../src/hypervisor/x86/system/interrupts.ts';
 import { updateMode } from '../../src/hypervisor/x86/system/mode.ts';
 import { Random } from '../oracle/generate.ts';
@@ -105,7 +121,9 @@ export class Prisoner {
       writeMsr: () => random().oneIn(2),
       cpuid: (leaf) => (leaf === 0x8000_0008 ? [40, 0, 0, 0] : [0, 0xffff_ffff, 0xffff_ffff, 0xffff_ffff]),
       portRead: port,
-      portWrite: () => { this.#count(); },
+      portWrite: () => {
+        this.#count();
+      },
       hypercall: () => {
         if (random().oneIn(2)) raise(this.engine, Vector.UD);
         this.engine.vp.gpr[0] = u64(random());
@@ -113,13 +131,21 @@ export class Prisoner {
       readTsc: () => u64(random()),
       random64: () => u64(random()),
       readCr8: () => BigInt(random().below(16)),
-      writeCr8: () => { this.#count(); },
-      halt: () => { this.engine.vp.attention = 1; },
-      modeChanged: () => { this.#count(); },
+      writeCr8: () => {
+        this.#count();
+      },
+      halt: () => {
+        this.engine.vp.attention = 1;
+      },
+      modeChanged: () => {
+        this.#count();
+      },
       loadPdptes: () => !random().oneIn(8),
       tracing: true,
       msrName: () => undefined,
-      onTrace: () => { this.#count(); },
+      onTrace: () => {
+        this.#count();
+      },
       mmioRead: (_gpa, size, into) => {
         for (let at = 0; at < size; at++) into.setUint8(at, random().below(256));
       },
@@ -127,13 +153,19 @@ export class Prisoner {
         this.#count();
         for (let at = 0; at < size; at++) from.getUint8(at);
       },
-      codeWritten: () => { this.#count(); },
+      codeWritten: () => {
+        this.#count();
+      },
       storesDone: () => undefined,
-      pageProtected: () => { this.#count(); },
+      pageProtected: () => {
+        this.#count();
+      },
       splitLock: () => {
         if (++this.#locks !== 1) throw new Escape('the split lock is taken twice');
       },
-      splitUnlock: () => { this.#locks--; },
+      splitUnlock: () => {
+        this.#locks--;
+      },
       deliverFault: (context: SystemContext) => {
         if (++this.#faults > FAULTS) throw new Escape('a loop of faults does not end');
         const { vp } = context;
@@ -151,10 +183,18 @@ export class Prisoner {
   #makeProcessor(doorbell: Doorbell): Processor {
     const random = (): Random => this.#random;
     const apic = {
-      get nmiPending() { return random().oneIn(6); },
-      get initPending() { return random().oneIn(40); },
-      get sipiPending() { return random().oneIn(10); },
-      get eventPending() { return random().oneIn(10); },
+      get nmiPending() {
+        return random().oneIn(6);
+      },
+      get initPending() {
+        return random().oneIn(40);
+      },
+      get sipiPending() {
+        return random().oneIn(10);
+      },
+      get eventPending() {
+        return random().oneIn(10);
+      },
       anyPending: true,
       waitingForSipi: false,
       poll: () => undefined,
@@ -169,7 +209,11 @@ export class Prisoner {
       index: 0,
       engine: this.engine,
       apic,
-      hyperv: { poll: () => undefined, takeIdle: () => random().oneIn(20), nextDeadline: () => undefined } as unknown as HypervVp,
+      hyperv: {
+        poll: () => undefined,
+        takeIdle: () => random().oneIn(20),
+        nextDeadline: () => undefined,
+      } as unknown as HypervVp,
       control: VpControl.view(new SharedArrayBuffer(VpControl.size)),
       partition: this.#partition,
       doorbell,
@@ -221,6 +265,27 @@ export class Prisoner {
     this.#checkState();
   }
 
+  /** Every system operation with operands that no instruction would give it. */
+  runOperations(seed: number): void {
+    const { engine } = this;
+    const random = new Random(seed);
+    this.#random = random;
+    for (const [name, operation] of Object.entries(operations)) {
+      this.#ram.set(this.#noise);
+      makeGuest(random, engine.vp, this.#ram, this.#top);
+      engine.restart();
+      engine.vp.nextRip = engine.vp.rip + 2n;
+      this.#calls = 0;
+      const operands = operandsOf(name, random);
+      try {
+        operation(engine, ...operands);
+      } catch (error) {
+        if (error !== GUEST_FAULT) throw new Escape(`${name}(${operands.join(', ')})`, { cause: error });
+      }
+      if (engine.vp.faultVector > Vector.XM) throw new Escape(`${name} raises vector ${engine.vp.faultVector}`);
+    }
+  }
+
   /** What is in RAM where a case puts nothing: code of all kinds. */
   #makeNoise(seed: number): void {
     const random = new Random(seed);
@@ -238,8 +303,12 @@ export class Prisoner {
     const mode = vp.mode & ~Mode.LIMITED;
     const { cpl } = vp;
     updateMode(vp);
-    if (vp.mode !== mode || vp.cpl !== cpl) throw new Escape(`mode ${mode.toString(16)} and CPL ${cpl} where the registers say ${vp.mode.toString(16)} and ${vp.cpl}`);
-    if (vp.ftop > 7 || vp.ftw > 255 || vp.activity > Activity.SHUTDOWN) throw new Escape('a register is out of its range');
+    if (vp.mode !== mode || vp.cpl !== cpl)
+      throw new Escape(
+        `mode ${mode.toString(16)} and CPL ${cpl} where the registers say ${vp.mode.toString(16)} and ${vp.cpl}`,
+      );
+    if (vp.ftop > 7 || vp.ftw > 255 || vp.activity > Activity.SHUTDOWN)
+      throw new Escape('a register is out of its range');
     this.#checkTlb();
   }
 
@@ -257,7 +326,9 @@ export class Prisoner {
       if (!reach) continue;
       const host = (tag + entries.getUint32(at + 8, true)) >>> 0;
       if (tag % PAGE !== 0 || host < low || host >= high)
-        throw new Escape(`TLB entry ${index}: linear address ${upper.toString(16)}:${tag.toString(16)} leads to 0x${host.toString(16)}`);
+        throw new Escape(
+          `TLB entry ${index}: linear address ${upper.toString(16)}:${tag.toString(16)} leads to 0x${host.toString(16)}`,
+        );
     }
   }
 
@@ -276,6 +347,28 @@ export class Prisoner {
     const at = now.findIndex((entry, i) => (entry & ~flags) !== before[i]! || (before[i] === 0 && entry !== 0));
     if (at >= 0) throw new Escape(`the page map's entry ${at.toString(16)} changed`);
   }
+}
+
+/** 64 bits, as the engine hands them over. */
+function absurd(random: Random): bigint {
+  const choices = [
+    u64(random),
+    BigInt(random.below(16)),
+    BigInt(random.u32()),
+    -1n,
+    1n << 63n,
+    1n << 47n,
+    -(1n << 47n),
+  ];
+  return BigInt.asUintN(64, random.pick(choices));
+}
+
+/** Operand sizes are not the guest's: the code that calls an operation has them as constants. */
+function operandsOf(name: string, random: Random): readonly [bigint, bigint] {
+  const size = BigInt(random.pick([2, 4, 8]));
+  if (['iret', 'farReturn', 'sysret', 'sysexit'].includes(name)) return [size, BigInt(random.below(0x1_0000))];
+  if (name === 'farJump' || name === 'farCall') return [absurd(random), BigInt(random.below(0x1_0000)) | (size << 16n)];
+  return [absurd(random), absurd(random)];
 }
 
 /** Seeds of cases that once failed. */
@@ -312,14 +405,19 @@ function main(): number {
     },
   });
   if (values.help) {
-    process.stdout.write('Runs hostile guest code.\n\n  --count N  cases (default 20000)\n  --seed S   of the first case\n  --show N   failures to show\n');
+    process.stdout.write(
+      'Runs hostile guest code.\n\n  --count N  cases (default 20000)\n  --seed S   of the first case\n  --show N   failures to show\n',
+    );
     return 0;
   }
   const module = compileInterpreter();
   let prisoner = new Prisoner(module);
   const beat = new Int32Array(new SharedArrayBuffer(4));
   const watch = (): Worker =>
-    new Worker(WATCHDOG, { eval: true, workerData: { beat, buffer: prisoner.memory.buffer, attention: Doorbell.index(0) } });
+    new Worker(WATCHDOG, {
+      eval: true,
+      workerData: { beat, buffer: prisoner.memory.buffer, attention: Doorbell.index(0) },
+    });
   let watchdog = watch();
   watchdog.unref();
   const first = Number(values.seed);
@@ -333,11 +431,15 @@ function main(): number {
     const started = performance.now();
     try {
       prisoner.run(seed);
+      if (seed % 8 === 0) prisoner.runOperations(seed);
       if (seed % 256 === 0 || seed === first + count - 1) prisoner.checkCanaries();
     } catch (error) {
       failures++;
       const text = describe(seed, error);
-      const kind = text.replace(/^seed \d+: /, '').replace(/0x[0-9a-f]+|\d+/g, '#').slice(0, 300);
+      const kind = text
+        .replace(/^seed \d+: /, '')
+        .replace(/0x[0-9a-f]+|\d+/g, '#')
+        .slice(0, 300);
       const seen = kinds.get(kind) ?? 0;
       kinds.set(kind, seen + 1);
       if (seen === 0 && kinds.size <= Number(values.show)) process.stderr.write(`${text}\n`);
@@ -354,7 +456,9 @@ function main(): number {
     }
   }
   const { faults, tripleFaults } = prisoner.counts;
-  process.stdout.write(`${count} cases, ${failures} failures, ${total + prisoner.counts.instructions} instructions, ${faults} faults, ${tripleFaults} triple faults (of the last prisoner), slowest ${slowest.toFixed(0)} ms\n`);
+  process.stdout.write(
+    `${count} cases, ${failures} failures, ${total + prisoner.counts.instructions} instructions, ${faults} faults, ${tripleFaults} triple faults (of the last prisoner), slowest ${slowest.toFixed(0)} ms\n`,
+  );
   for (const [kind, n] of kinds) process.stdout.write(`${n} x ${kind.split('\n')[0]}\n`);
   return failures === 0 ? 0 : 1;
 }

@@ -3,19 +3,27 @@
 
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { isViridianError } from '../../src/contracts/errors.ts';
 import { planBoot } from '../../src/firmware/detect.ts';
-import { bzImage, concat, elf, multibootElf, multibootHeader, tinyVmlinux, u32 } from '../../src/firmware/images.fixture.ts';
+import {
+  bzImage,
+  concat,
+  elf,
+  multibootElf,
+  multibootHeader,
+  tinyVmlinux,
+  u32,
+} from '../../src/firmware/images.fixture.ts';
+import type { LoadPlan } from '../../src/firmware/load-plan.ts';
 import { KernelImageError } from '../../src/firmware/load-plan.ts';
 import { nodeCodecs } from '../../src/host/node/codecs.ts';
 import { nodeServices } from '../../src/host/node/services.ts';
-import { isViridianError } from '../../src/contracts/errors.ts';
-import type { LoadPlan } from '../../src/firmware/load-plan.ts';
+import { resetPowerUp } from '../../src/hypervisor/vp/reset.ts';
+import { VpState } from '../../src/hypervisor/vp/state.ts';
 import { crc32 } from '../../src/support/codec/crc32.ts';
 import { applyInitialState } from '../../src/vmwp/initial-state.ts';
 import { decodeSavedState } from '../../src/vmwp/saved-state.ts';
 import { VmWorker } from '../../src/vmwp/worker.ts';
-import { resetPowerUp } from '../../src/hypervisor/vp/reset.ts';
-import { VpState } from '../../src/hypervisor/vp/state.ts';
 import { Random } from '../oracle/generate.ts';
 
 const MIB = 2 ** 20;
@@ -30,11 +38,15 @@ const IMAGES: readonly Uint8Array[] = [
   elf({
     bits: 64,
     entry: 0x100_0000n,
-    segments: [{ virtual: 0xffff_ffff_8100_0000n, physical: 0x100_0000, bytes: new Uint8Array(64), memorySize: 0x3000 }],
+    segments: [
+      { virtual: 0xffff_ffff_8100_0000n, physical: 0x100_0000, bytes: new Uint8Array(64), memorySize: 0x3000 },
+    ],
     note: { name: 'Xen', type: 18, description: u32(0x100_0000) },
   }),
 ];
-const NUMBERS = [0, 1, 0x7f, 0xff, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, 0xffff_fff0, 0x10_0000, 0x400, 0xa_0000] as const;
+const NUMBERS = [
+  0, 1, 0x7f, 0xff, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, 0xffff_fff0, 0x10_0000, 0x400, 0xa_0000,
+] as const;
 
 /** The image with a few of its first bytes, or a few of its words, changed; or with its end missing. */
 function mutatedImage(random: Random): Uint8Array {
@@ -43,7 +55,12 @@ function mutatedImage(random: Random): Uint8Array {
   const header = Math.min(image.length, random.oneIn(2) ? 0x280 : image.length);
   for (let n = 1 + random.below(6); n > 0; n--) {
     if (random.oneIn(2)) image[random.below(header)] = random.below(256);
-    else view.setUint32(random.below(header / 4 - 1) * 4 + (random.oneIn(4) ? 1 : 0), random.oneIn(3) ? random.u32() : random.pick(NUMBERS), true);
+    else
+      view.setUint32(
+        random.below(header / 4 - 1) * 4 + (random.oneIn(4) ? 1 : 0),
+        random.oneIn(3) ? random.u32() : random.pick(NUMBERS),
+        true,
+      );
   }
   return random.oneIn(6) ? image.subarray(0, random.below(image.length)) : image;
 }
@@ -81,8 +98,40 @@ const { compression } = nodeServices;
 type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
 const VALUES: readonly Json[] = [
-  null, true, false, 0, 1, -1, 0.5, 1e9, 4096, 2 ** 31, 2 ** 32, 2 ** 40, 2 ** 53, 1e308, -0, '', 'x', '0', '-1', '1e9', '18446744073709551615',
-  '18446744073709551616', '99999999999999999999999999', '0n', '5n', [], {}, [1], [null], ['x'], { length: 1e9 }, { length: -1 }, { length: 'x' }, '__proto__',
+  null,
+  true,
+  false,
+  0,
+  1,
+  -1,
+  0.5,
+  1e9,
+  4096,
+  2 ** 31,
+  2 ** 32,
+  2 ** 40,
+  2 ** 53,
+  1e308,
+  -0,
+  '',
+  'x',
+  '0',
+  '-1',
+  '1e9',
+  '18446744073709551615',
+  '18446744073709551616',
+  '99999999999999999999999999',
+  '0n',
+  '5n',
+  [],
+  {},
+  [1],
+  [null],
+  ['x'],
+  { length: 1e9 },
+  { length: -1 },
+  { length: 'x' },
+  '__proto__',
 ];
 
 /** Every place in a JSON value, as the object and the key. */
@@ -124,7 +173,9 @@ function mutatedState(random: Random): Uint8Array {
   for (let n = random.oneIn(2) ? 1 : 1 + random.below(3); n > 0; n--) {
     // The rooms of the header are as likely as each other, whatever their size.
     const room = random.pick(Object.keys(value));
-    const [holder, key] = random.oneIn(8) ? ([value, room] as const) : random.pick([[value, room] as const, ...places(value[room]!)]);
+    const [holder, key] = random.oneIn(8)
+      ? ([value, room] as const)
+      : random.pick([[value, room] as const, ...places(value[room]!)]);
     const at = holder as { [key: string]: Json };
     if (random.oneIn(8)) delete at[key];
     else if (random.oneIn(12) && !Array.isArray(holder)) at[`${key}x`] = 1;
@@ -177,11 +228,16 @@ async function main(): Promise<number> {
     },
   });
   if (values.help) {
-    process.stdout.write('Reads damaged files.\n\n  --count N  files of each kind (default 2000)\n  --seed S   of the first\n  --what W   images, states or all\n');
+    process.stdout.write(
+      'Reads damaged files.\n\n  --count N  files of each kind (default 2000)\n  --seed S   of the first\n  --what W   images, states or all\n',
+    );
     return 0;
   }
   let failures = 0;
-  for (const [name, run] of [['images', fuzzImage], ['states', fuzzState]] as const) {
+  for (const [name, run] of [
+    ['images', fuzzImage],
+    ['states', fuzzState],
+  ] as const) {
     if (values.what !== 'all' && values.what !== name) continue;
     const outcomes = { taken: 0, refused: 0 };
     const kinds = new Map<string, number>();
@@ -196,7 +252,9 @@ async function main(): Promise<number> {
         kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
       }
     }
-    process.stdout.write(`${name}: ${outcomes.taken} taken, ${outcomes.refused} refused, ${[...kinds.values()].reduce((a, b) => a + b, 0)} failed\n`);
+    process.stdout.write(
+      `${name}: ${outcomes.taken} taken, ${outcomes.refused} refused, ${[...kinds.values()].reduce((a, b) => a + b, 0)} failed\n`,
+    );
   }
   return failures === 0 ? 0 : 1;
 }

@@ -2,7 +2,15 @@
 // wrong in every place that a guest controls.
 
 import { Attribute, Flag, Segment, VpState, type VpView, writeFlags } from '../../src/hypervisor/vp/state.ts';
-import { Cr0, Cr4, Efer, REAL_ATTRIBUTES, setSegment, updateMode, V86_ATTRIBUTES } from '../../src/hypervisor/x86/system/mode.ts';
+import {
+  Cr0,
+  Cr4,
+  Efer,
+  REAL_ATTRIBUTES,
+  setSegment,
+  updateMode,
+  V86_ATTRIBUTES,
+} from '../../src/hypervisor/x86/system/mode.ts';
 import type { Random } from '../oracle/generate.ts';
 import { type CodeShape, fillWithCode } from './instructions.ts';
 
@@ -24,11 +32,38 @@ export const MODES = ['real', 'v86', 'protected16', 'protected32', 'compatibilit
 export type GuestMode = (typeof MODES)[number];
 
 const EVIL = [
-  0n, 1n, 0xfffn, 0xff8n, 0x1000n, 0xffffn, 0x1_0000n, 0xf_ffffn, 0x10_0000n, 0x7fff_ffffn, 0x8000_0000n, 0xfee0_0000n,
-  0xfec0_0010n, 0xffff_f000n, 0xffff_fffcn, 0xffff_ffffn, 0x1_0000_0000n, 0x7fff_ffff_f000n, 0x7fff_ffff_ffffn,
-  0x8000_0000_0000n, 0xffff_7fff_ffff_ffffn, 0xffff_8000_0000_0000n, 0xffff_ffff_ffff_f000n, 0xffff_ffff_ffff_fff8n,
-  0xffff_ffff_ffff_ffffn, 0x8000_0000_0000_0000n, 0x8000_0000_0000_0ff8n, 0x8080_8080_8080_8080n, 0x8080_8080_8080_9000n,
-  0x7fff_ffff_ffff_ffffn, 0x100_0000_0000n, 0x200_0000_0000n,
+  0n,
+  1n,
+  0xfffn,
+  0xff8n,
+  0x1000n,
+  0xffffn,
+  0x1_0000n,
+  0xf_ffffn,
+  0x10_0000n,
+  0x7fff_ffffn,
+  0x8000_0000n,
+  0xfee0_0000n,
+  0xfec0_0010n,
+  0xffff_f000n,
+  0xffff_fffcn,
+  0xffff_ffffn,
+  0x1_0000_0000n,
+  0x7fff_ffff_f000n,
+  0x7fff_ffff_ffffn,
+  0x8000_0000_0000n,
+  0xffff_7fff_ffff_ffffn,
+  0xffff_8000_0000_0000n,
+  0xffff_ffff_ffff_f000n,
+  0xffff_ffff_ffff_fff8n,
+  0xffff_ffff_ffff_ffffn,
+  0x8000_0000_0000_0000n,
+  0x8000_0000_0000_0ff8n,
+  0x8080_8080_8080_8080n,
+  0x8080_8080_8080_9000n,
+  0x7fff_ffff_ffff_ffffn,
+  0x100_0000_0000n,
+  0x200_0000_0000n,
 ] as const;
 
 export function u64(random: Random): bigint {
@@ -52,7 +87,9 @@ function word(random: Random): bigint {
     case 3:
       return BigInt.asUintN(64, BigInt(random.below(40)) - 20n);
     default:
-      return BigInt(random.below(RAM_SIZE / 0x1000) * 0x1000 + (random.oneIn(2) ? 0xff0 + random.below(16) : random.below(0x1000)));
+      return BigInt(
+        random.below(RAM_SIZE / 0x1000) * 0x1000 + (random.oneIn(2) ? 0xff0 + random.below(16) : random.below(0x1000)),
+      );
   }
 }
 
@@ -64,9 +101,14 @@ function descriptor(random: Random, into: DataView, at: number): void {
   // Type and DPL at random, base and limit mostly harmless.
   const system = random.oneIn(3);
   const access = (random.oneIn(12) ? 0 : 0x80) | (random.below(4) << 5) | (system ? 0 : 0x10) | random.below(16);
-  const base = random.oneIn(3) ? random.u32() : random.oneIn(2) ? 0 : TSS + random.below(8) * 0x200 + (random.oneIn(8) ? 1 : 0);
+  const base = random.oneIn(3)
+    ? random.u32()
+    : random.oneIn(2)
+      ? 0
+      : TSS + random.below(8) * 0x200 + (random.oneIn(8) ? 1 : 0);
   const limit = random.oneIn(3) ? random.below(0x10_0000) : random.oneIn(2) ? 0xf_ffff : 0x67 + random.below(3);
-  const high = (base & 0xff00_0000) | (random.below(16) << 20) | (limit & 0xf_0000) | (access << 8) | ((base >>> 16) & 0xff);
+  const high =
+    (base & 0xff00_0000) | (random.below(16) << 20) | (limit & 0xf_0000) | (access << 8) | ((base >>> 16) & 0xff);
   if (system && (access & 7) >= 4) {
     // A gate: to code that is there.
     const selector = random.below(DESCRIPTORS) * 8 + random.below(8);
@@ -81,16 +123,37 @@ function descriptor(random: Random, into: DataView, at: number): void {
 
 /** Selectors that are what most code wants: flat code and data of every size and both levels. */
 const GOOD = [
-  0x00cf9b00_0000ffffn, 0x00cf9300_0000ffffn, 0x00affb00_0000ffffn, 0x00cffb00_0000ffffn, 0x00cff300_0000ffffn,
-  0x00af9b00_0000ffffn, 0x008f9b00_0000ffffn, 0x008ffb00_0000ffffn, 0x008f9300_0000ffffn, 0x008ff300_0000ffffn,
+  0x00cf9b00_0000ffffn,
+  0x00cf9300_0000ffffn,
+  0x00affb00_0000ffffn,
+  0x00cffb00_0000ffffn,
+  0x00cff300_0000ffffn,
+  0x00af9b00_0000ffffn,
+  0x008f9b00_0000ffffn,
+  0x008ffb00_0000ffffn,
+  0x008f9300_0000ffffn,
+  0x008ff300_0000ffffn,
 ] as const;
-const Good = { code32: 1, data: 2, userCode64: 3, userCode32: 4, userData: 5, code64: 6, code16: 7, userCode16: 8 } as const;
+const Good = {
+  code32: 1,
+  data: 2,
+  userCode64: 3,
+  userCode32: 4,
+  userData: 5,
+  code64: 6,
+  code16: 7,
+  userCode16: 8,
+} as const;
 
 function descriptorTables(random: Random, ram: DataView, long: boolean): void {
   for (const table of [GDT, LDT]) for (let i = 0; i < DESCRIPTORS; i++) descriptor(random, ram, table + i * 8);
-  if (!odd(random, 4)) GOOD.forEach((value, i) => { ram.setBigUint64(GDT + 8 + i * 8, value, true); });
+  if (!odd(random, 4))
+    GOOD.forEach((value, i) => {
+      ram.setBigUint64(GDT + 8 + i * 8, value, true);
+    });
   // Task-state segments: random, with a few of their fields sound.
-  for (let at = TSS; at < TSS + 0x2000; at += 4) ram.setUint32(at, random.oneIn(2) ? random.u32() : STACK + random.below(0x1000), true);
+  for (let at = TSS; at < TSS + 0x2000; at += 4)
+    ram.setUint32(at, random.oneIn(2) ? random.u32() : STACK + random.below(0x1000), true);
   if (!odd(random, 3)) {
     // Stacks for inner levels: 32-bit or 64-bit.
     for (let at = 4; at < 0x67; at += long ? 8 : 4) {
@@ -110,15 +173,24 @@ function descriptorTables(random: Random, ram: DataView, long: boolean): void {
     const kind = random.pick(long ? [14, 15] : [14, 15, 6, 7, 14, 5]);
     const access = 0x80 | (random.below(4) << 5) | kind;
     ram.setUint32(at, (offset & 0xffff) | (selector << 16), true);
-    ram.setUint32(at + 4, (offset & 0xffff_0000) | (access << 8) | (long && random.oneIn(4) ? random.below(8) : 0), true);
+    ram.setUint32(
+      at + 4,
+      (offset & 0xffff_0000) | (access << 8) | (long && random.oneIn(4) ? random.below(8) : 0),
+      true,
+    );
     if (long) ram.setBigUint64(at + 8, odd(random, 4) ? u64(random) : 0n, true);
   }
 }
 
 function entry(random: Random, wide: boolean): bigint {
   const flags = BigInt(random.below(0x1000) | (random.oneIn(6) ? 0 : 7));
-  const high = wide && random.oneIn(3) ? random.pick([0x1_0000_0000n, 0xff_ffff_f000n, 1n << 63n, 1n << 52n, 1n << 39n, 1n << 40n]) : 0n;
-  const page = random.oneIn(4) ? BigInt(random.u32() & ~0xfff) & 0xffff_f000n : BigInt(random.below(RAM_SIZE / 0x1000) * 0x1000);
+  const high =
+    wide && random.oneIn(3)
+      ? random.pick([0x1_0000_0000n, 0xff_ffff_f000n, 1n << 63n, 1n << 52n, 1n << 39n, 1n << 40n])
+      : 0n;
+  const page = random.oneIn(4)
+    ? BigInt(random.u32() & ~0xfff) & 0xffff_f000n
+    : BigInt(random.below(RAM_SIZE / 0x1000) * 0x1000);
   return (random.oneIn(4) ? u64(random) : page) | flags | high;
 }
 
@@ -166,7 +238,9 @@ function controlRegisters(random: Random, vp: VpView, mode: GuestMode): 0 | 2 | 
   if (levels >= 3) cr4 |= Cr4.PAE;
   vp.cr4 = BigInt(cr4);
   vp.efer = BigInt((random.oneIn(4) ? 0 : Efer.SCE | Efer.NXE) | (long ? Efer.LME | Efer.LMA : 0));
-  vp.cr3 = odd(random, 16) ? word(random) & 0xff_ffff_ffffn : BigInt(TABLES | (odd(random, 16) ? random.below(0x1000) : 0));
+  vp.cr3 = odd(random, 16)
+    ? word(random) & 0xff_ffff_ffffn
+    : BigInt(TABLES | (odd(random, 16) ? random.below(0x1000) : 0));
   vp.cr2 = u64(random);
   vp.xcr0 = 1n;
   for (let i = 0; i < 4; i++) vp.dr[i] = word(random);
@@ -179,7 +253,8 @@ function segments(random: Random, vp: VpView, mode: GuestMode, user: boolean): v
   const level = user ? 3 : 0;
   const dpl = level << Attribute.DPL_SHIFT;
   const data = [Segment.ES, Segment.SS, Segment.DS, Segment.FS, Segment.GS] as const;
-  const limitOf = (): number => (random.oneIn(3) ? random.below(0x10_0000) : random.oneIn(4) ? random.u32() : 0xffff_ffff);
+  const limitOf = (): number =>
+    random.oneIn(3) ? random.below(0x10_0000) : random.oneIn(4) ? random.u32() : 0xffff_ffff;
   if (mode === 'real' || mode === 'v86') {
     for (const index of [...data, Segment.CS]) {
       const selector = index === Segment.CS ? CODE >> 4 : index === Segment.SS ? STACK >> 4 : random.below(0x1_0000);
@@ -191,14 +266,30 @@ function segments(random: Random, vp: VpView, mode: GuestMode, user: boolean): v
     const wide = mode === 'protected32' || mode === 'compatibility' ? Attribute.DB : 0;
     const code = (user ? Good.userCode32 : Good.code32) * 8 + level;
     const codeAttributes = 0x9b | dpl | Attribute.G | (long ? Attribute.L : wide);
-    setSegment(vp, Segment.CS, code, 0n, long || random.oneIn(2) ? 0xffff_ffff : CODE + CODE_SIZE + random.below(4096), codeAttributes);
+    setSegment(
+      vp,
+      Segment.CS,
+      code,
+      0n,
+      long || random.oneIn(2) ? 0xffff_ffff : CODE + CODE_SIZE + random.below(4096),
+      codeAttributes,
+    );
     for (const index of data) {
       const strange = odd(random, 3);
-      const attributes = strange ? (random.u32() & 0xf0ff & ~Attribute.DPL) | Attribute.S | dpl : 0x93 | dpl | Attribute.DB | Attribute.G;
+      const attributes = strange
+        ? (random.u32() & 0xf0ff & ~Attribute.DPL) | Attribute.S | dpl
+        : 0x93 | dpl | Attribute.DB | Attribute.G;
       const limit = strange ? limitOf() : 0xffff_ffff;
       const base = odd(random, 3) ? word(random) : 0n;
       const dead = index !== Segment.SS && random.oneIn(10) ? Attribute.UNUSABLE : 0;
-      setSegment(vp, index, (user ? Good.userData : Good.data) * 8 + level, long ? base : base & 0xffff_ffffn, limit, attributes | dead);
+      setSegment(
+        vp,
+        index,
+        (user ? Good.userData : Good.data) * 8 + level,
+        long ? base : base & 0xffff_ffffn,
+        limit,
+        attributes | dead,
+      );
     }
   }
   const long = mode === 'long' || mode === 'compatibility';
@@ -209,10 +300,24 @@ function segments(random: Random, vp: VpView, mode: GuestMode, user: boolean): v
   const tableLimit = (limit: number): number => (odd(random, 5) ? random.below(0x1_0000) : limit);
   setSegment(vp, Segment.GDTR, 0, tableBase(GDT), tableLimit(DESCRIPTORS * 8 - 1), 0);
   setSegment(vp, Segment.IDTR, 0, mode === 'real' ? tableBase(0) : tableBase(IDT), tableLimit(0xfff), 0);
-  setSegment(vp, Segment.LDTR, random.u32() & 0xffff, tableBase(LDT), tableLimit(DESCRIPTORS * 8 - 1), random.oneIn(6) ? Attribute.UNUSABLE : 0x82);
+  setSegment(
+    vp,
+    Segment.LDTR,
+    random.u32() & 0xffff,
+    tableBase(LDT),
+    tableLimit(DESCRIPTORS * 8 - 1),
+    random.oneIn(6) ? Attribute.UNUSABLE : 0x82,
+  );
   const tssType = !long && odd(random, 3) ? 0x83 : 0x8b;
   const tssLimit = odd(random, 3) ? random.below(0x200) : 0x2067;
-  setSegment(vp, Segment.TR, random.below(DESCRIPTORS) * 8, tableBase(TSS), tssLimit, odd(random, 6) ? Attribute.UNUSABLE | tssType : tssType);
+  setSegment(
+    vp,
+    Segment.TR,
+    random.below(DESCRIPTORS) * 8,
+    tableBase(TSS),
+    tssLimit,
+    odd(random, 6) ? Attribute.UNUSABLE | tssType : tssType,
+  );
   setSegment(vp, Segment.FLAT, 0, 0n, 0xffff_ffff, 0x93);
 }
 
@@ -224,7 +329,13 @@ function registers(random: Random, vp: VpView, mode: GuestMode): void {
   if (!odd(random, 4)) vp.gpr[4] = BigInt((real ? 0 : STACK) + random.below(0x1000));
   if (random.oneIn(3)) vp.gpr[1] = BigInt(random.below(64));
   let flags = random.u32() & FLAGS;
-  for (const [flag, chance] of [[Flag.TF, 12], [Flag.AC, 4], [Flag.NT, 8], [Flag.RF, 20], [Flag.IF, 2]] as const)
+  for (const [flag, chance] of [
+    [Flag.TF, 12],
+    [Flag.AC, 4],
+    [Flag.NT, 8],
+    [Flag.RF, 20],
+    [Flag.IF, 2],
+  ] as const)
     if (random.oneIn(chance)) flags |= flag;
   flags |= (random.oneIn(2) ? 3 : random.below(4)) << 12;
   if (mode === 'v86') flags |= Flag.VM;
@@ -232,7 +343,11 @@ function registers(random: Random, vp: VpView, mode: GuestMode): void {
   for (let i = 0; i < 32; i++) vp.xmm[i] = random.oneIn(3) ? u64(random) : random.pick(EVIL);
   for (let i = 0; i < 8; i++) {
     vp.x87[i * 2] = random.oneIn(3) ? random.pick(EVIL) : u64(random);
-    vp.x87[i * 2 + 1] = BigInt(random.oneIn(2) ? random.below(0x1_0000) : random.pick([0, 1, 0x3fff, 0x4000, 0x403e, 0x7ffe, 0x7fff, 0x8000, 0xffff]));
+    vp.x87[i * 2 + 1] = BigInt(
+      random.oneIn(2)
+        ? random.below(0x1_0000)
+        : random.pick([0, 1, 0x3fff, 0x4000, 0x403e, 0x7ffe, 0x7fff, 0x8000, 0xffff]),
+    );
   }
   vp.fcw = random.oneIn(2) ? 0x37f : (random.u32() & 0x1f3f) | 0x40;
   vp.fsw = random.oneIn(2) ? 0 : random.u32() & 0xc7ff;
@@ -242,10 +357,14 @@ function registers(random: Random, vp: VpView, mode: GuestMode): void {
   vp.fip = u64(random);
   vp.fdp = u64(random);
   vp.mxcsr = random.oneIn(2) ? 0x1f80 : random.below(0x1_0000);
-  for (const field of ['star', 'lstar', 'cstar', 'kernelGsBase', 'sysenterEsp', 'sysenterEip'] as const) vp[field] = word(random);
+  for (const field of ['star', 'lstar', 'cstar', 'kernelGsBase', 'sysenterEsp', 'sysenterEip'] as const)
+    vp[field] = word(random);
   vp.sfmask = BigInt(random.u32());
   vp.sysenterCs = BigInt(random.below(0x200));
-  vp.star = (vp.star & 0xffff_ffffn) | (BigInt(random.below(DESCRIPTORS) * 8) << 32n) | (BigInt(random.below(DESCRIPTORS) * 8) << 48n);
+  vp.star =
+    (vp.star & 0xffff_ffffn) |
+    (BigInt(random.below(DESCRIPTORS) * 8) << 32n) |
+    (BigInt(random.below(DESCRIPTORS) * 8) << 48n);
 }
 
 /** Fills guest RAM (1 MiB and the top page) and the processor's state from `random`. */
@@ -257,7 +376,8 @@ export function makeGuest(random: Random, vp: VpView, ram: Uint8Array, top: Uint
   const view = new DataView(ram.buffer, ram.byteOffset, ram.byteLength);
   const gpr = vp.gpr;
   new Uint8Array(gpr.buffer, gpr.byteOffset - VpState.offset('gpr'), VpState.size).fill(0);
-  if (mode === 'real') for (let i = 0; i < 256; i++) view.setUint32(i * 4, ((CODE >> 4) << 16) | random.below(0x1_0000), true);
+  if (mode === 'real')
+    for (let i = 0; i < 256; i++) view.setUint32(i * 4, ((CODE >> 4) << 16) | random.below(0x1_0000), true);
   const levels = controlRegisters(random, vp, mode);
   if (levels > 0) pageTables(random, view, levels as 2 | 3 | 4, user);
   descriptorTables(random, view, mode === 'long' || mode === 'compatibility');

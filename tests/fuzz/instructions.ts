@@ -14,7 +14,9 @@ export interface CodeShape {
 }
 
 /** Addresses that displacements and immediates name now and then. */
-const PLACES = [0, 0x1000, 0x1ffc, 0x2000, 0x4000, 0x8ff9, 0x2_0000, 0x2_0fff, 0xf_fff8, 0x10_0000, 0xfee0_0000, -1, -8];
+const PLACES = [
+  0, 0x1000, 0x1ffc, 0x2000, 0x4000, 0x8ff9, 0x2_0000, 0x2_0fff, 0xf_fff8, 0x10_0000, 0xfee0_0000, -1, -8,
+];
 
 function number(random: Random, bytes: number, into: number[]): void {
   let value = random.oneIn(3) ? random.pick(PLACES) : random.oneIn(2) ? random.below(256) : random.u32();

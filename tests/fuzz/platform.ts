@@ -20,13 +20,45 @@ export class Violation extends Error {}
 const MEMORY = 0x40_0000;
 const SYNTHETIC = Object.values(Msr);
 const MSRS: readonly (readonly [first: number, count: number])[] = [
-  [0x4000_0000, 0x120], [0x800, 0x100], [0x1b, 1], [0x10, 1], [0x174, 3], [0x1a0, 1], [0x1d9, 6], [0x200, 0x20], [0x250, 1], [0x258, 0x18],
-  [0x277, 1], [0x2ff, 1], [0x400, 0x20], [0x6e0, 1], [0xc000_0080, 5], [0xc000_0100, 4], [0xc001_0000, 0x60], [0xc001_1020, 0x20],
+  [0x4000_0000, 0x120],
+  [0x800, 0x100],
+  [0x1b, 1],
+  [0x10, 1],
+  [0x174, 3],
+  [0x1a0, 1],
+  [0x1d9, 6],
+  [0x200, 0x20],
+  [0x250, 1],
+  [0x258, 0x18],
+  [0x277, 1],
+  [0x2ff, 1],
+  [0x400, 0x20],
+  [0x6e0, 1],
+  [0xc000_0080, 5],
+  [0xc000_0100, 4],
+  [0xc001_0000, 0x60],
+  [0xc001_1020, 0x20],
 ];
 const TEST_PORT = 0x3000;
 const PORTS: readonly (readonly [first: number, count: number])[] = [
-  [0x20, 2], [0xa0, 2], [0x40, 4], [0x61, 1], [0x70, 2], [0x92, 1], [0x3f8, 8], [0x2f8, 8], [0x4d0, 2], [0x510, 2], [0xcf9, 1], [0xe0, 8],
-  [0xf4, 1], [0x2000, 32], [TEST_PORT, 1], [TEST_PORT, 4], [0x600, 64], [0xb000, 64],
+  [0x20, 2],
+  [0xa0, 2],
+  [0x40, 4],
+  [0x61, 1],
+  [0x70, 2],
+  [0x92, 1],
+  [0x3f8, 8],
+  [0x2f8, 8],
+  [0x4d0, 2],
+  [0x510, 2],
+  [0xcf9, 1],
+  [0xe0, 8],
+  [0xf4, 1],
+  [0x2000, 32],
+  [TEST_PORT, 1],
+  [TEST_PORT, 4],
+  [0x600, 64],
+  [0xb000, 64],
 ];
 const SIZES = [1, 2, 4] as const;
 const STATUSES = new Set<number>(Object.values(Status));
@@ -41,7 +73,17 @@ function word(random: Random): bigint {
       // A page of RAM, enabled.
       return BigInt(random.below(MEMORY / PAGE + 8) * PAGE) | BigInt(random.below(4));
     case 3:
-      return random.pick([0n, (1n << 64n) - 1n, 1n << 63n, (1n << 63n) - 1n, 0xffff_ffffn, 0x1_0000_0000n, 0xffff_f001n, 1n << 40n, (1n << 53n) | 1n]);
+      return random.pick([
+        0n,
+        (1n << 64n) - 1n,
+        1n << 63n,
+        (1n << 63n) - 1n,
+        0xffff_ffffn,
+        0x1_0000_0000n,
+        0xffff_f001n,
+        1n << 40n,
+        (1n << 53n) | 1n,
+      ]);
     default:
       return BigInt(random.u32());
   }
@@ -65,7 +107,9 @@ export class PlatformFuzzer {
     const buffer = new SharedArrayBuffer(bytes);
     const machine = new Machine(config, buffer, {
       time: { monotonic: () => this.#host, calendar: () => 1.8e12 + Number(this.#host / 1_000_000n) },
-      consoleReady: () => { machine.console.take(); },
+      consoleReady: () => {
+        machine.console.take();
+      },
       crashed: () => undefined,
     });
     this.machine = machine;
@@ -73,7 +117,11 @@ export class PlatformFuzzer {
     machine.reset();
     for (const vp of machine.vps) resetPowerUp(vp);
     this.#platforms = machine.vps.map((_, index) =>
-      createVpPlatform(machine, index, { random64: () => u64(this.#random), trace: () => undefined, serve: () => undefined }),
+      createVpPlatform(machine, index, {
+        random64: () => u64(this.#random),
+        trace: () => undefined,
+        serve: () => undefined,
+      }),
     );
     this.#contexts = this.#platforms.map((platform, index) => {
       const context = {
@@ -92,7 +140,12 @@ export class PlatformFuzzer {
   /** A machine whose configuration follows from a seed. */
   static of(seed: number): PlatformFuzzer {
     const n = Math.floor(seed / 50);
-    return new PlatformFuzzer({ memory: MEMORY, processors: 1 + (n % 3), virtualTime: n % 2 === 0, testDevice: n % 4 !== 3 });
+    return new PlatformFuzzer({
+      memory: MEMORY,
+      processors: 1 + (n % 3),
+      virtualTime: n % 2 === 0,
+      testDevice: n % 4 !== 3,
+    });
   }
 
   run(seed: number, steps = 400): void {
@@ -113,7 +166,18 @@ export class PlatformFuzzer {
     // A guest that has said who it is may call.
     if (random.oneIn(40)) this.machine.hyperv.state.guestOsId = 1n;
     if (random.oneIn(60)) this.#setUp(random, index);
-    const actions = [this.#port, this.#port, this.#msr, this.#msr, this.#msr, this.#mmio, this.#hypercall, this.#time, this.#interrupt, this.#memory];
+    const actions = [
+      this.#port,
+      this.#port,
+      this.#msr,
+      this.#msr,
+      this.#msr,
+      this.#mmio,
+      this.#hypercall,
+      this.#time,
+      this.#interrupt,
+      this.#memory,
+    ];
     random.pick(actions).call(this, random, index);
     Atomics.store(this.machine.control.powerEvent, 0, PowerEvent.NONE);
   }
@@ -133,7 +197,11 @@ export class PlatformFuzzer {
     }
     for (let timer = 0; timer < 4; timer++) {
       writeMsr(context, Msr.STIMER0_CONFIG + 2 * timer, BigInt(random.below(16)) | BigInt(random.below(4) << 16) | 8n);
-      writeMsr(context, Msr.STIMER0_CONFIG + 2 * timer + 1, random.oneIn(3) ? word(random) : BigInt(1 + random.below(100_000)));
+      writeMsr(
+        context,
+        Msr.STIMER0_CONFIG + 2 * timer + 1,
+        random.oneIn(3) ? word(random) : BigInt(1 + random.below(100_000)),
+      );
     }
     for (let n = random.below(100); n > 0; n--) {
       const connection = random.below(4);
@@ -157,7 +225,8 @@ export class PlatformFuzzer {
     if (random.oneIn(2)) {
       this.#say(`in${size} ${port.toString(16)}`);
       const value = platform.portRead(port, size);
-      if (!Number.isInteger(value) || value < 0 || value >= 2 ** (8 * size)) throw new Violation(`port ${port.toString(16)} answers ${value}`);
+      if (!Number.isInteger(value) || value < 0 || value >= 2 ** (8 * size))
+        throw new Violation(`port ${port.toString(16)} answers ${value}`);
       return;
     }
     if (port === TEST_PORT && random.oneIn(2)) {
@@ -180,11 +249,13 @@ export class PlatformFuzzer {
     if (random.oneIn(3)) {
       this.#say(`rdmsr ${msr.toString(16)}`);
       const value = readMsr(context, msr);
-      if (value !== undefined && (typeof value !== 'bigint' || BigInt.asUintN(64, value) !== value)) throw new Violation(`MSR ${msr.toString(16)} reads ${value}`);
+      if (value !== undefined && (typeof value !== 'bigint' || BigInt.asUintN(64, value) !== value))
+        throw new Violation(`MSR ${msr.toString(16)} reads ${value}`);
     } else {
       const value = word(random);
       this.#say(`wrmsr ${msr.toString(16)} ${value.toString(16)}`);
-      if (typeof writeMsr(context, msr, value) !== 'boolean') throw new Violation(`MSR ${msr.toString(16)} is neither written nor refused`);
+      if (typeof writeMsr(context, msr, value) !== 'boolean')
+        throw new Violation(`MSR ${msr.toString(16)} is neither written nor refused`);
     }
     if (random.oneIn(4)) {
       context.platform.writeCr8(BigInt(random.below(16)));
@@ -210,7 +281,8 @@ export class PlatformFuzzer {
     const platform = this.#platforms[index]!;
     const vp = this.machine.vps[index]!;
     const code = random.oneIn(6) ? random.below(0x1_0000) : random.pick(Object.values(Hypercall));
-    const field = (bits: number, at: number): bigint => (random.oneIn(2) ? 0n : BigInt(random.below(random.oneIn(2) ? 4 : 2 ** bits)) << BigInt(at));
+    const field = (bits: number, at: number): bigint =>
+      random.oneIn(2) ? 0n : BigInt(random.below(random.oneIn(2) ? 4 : 2 ** bits)) << BigInt(at);
     let control = BigInt(code) | field(1, 16) | field(10, 17) | field(12, 32) | field(12, 48);
     if (random.oneIn(20)) control = u64(random);
     vp.mode = random.oneIn(3) ? 0x20 : 0x31;
@@ -235,14 +307,19 @@ export class PlatformFuzzer {
     const result = (vp.mode & 1) === 0 ? (vp.gpr[2] << 32n) | vp.gpr[0]! : vp.gpr[0]!;
     this.statuses[Number(result & 0xffffn)] = (this.statuses[Number(result & 0xffffn)] ?? 0) + 1;
     const completed = Number((result >> 32n) & 0xfffn);
-    if (!STATUSES.has(Number(result & 0xffffn)) || completed > Number((control >> 32n) & 0xfffn) || (result & 0xffff_f000_ffff_0000n) !== 0n)
+    if (
+      !STATUSES.has(Number(result & 0xffffn)) ||
+      completed > Number((control >> 32n) & 0xfffn) ||
+      (result & 0xffff_f000_ffff_0000n) !== 0n
+    )
       throw new Violation(`hypercall ${control.toString(16)} results in ${result.toString(16)}`);
   }
 
   /** Arguments in memory, with small numbers in the places that have a meaning. */
   #input(random: Random, vp: Machine['vps'][number]): void {
     const words = new BigUint64Array(40);
-    for (let i = 0; i < words.length; i++) words[i] = random.oneIn(2) ? BigInt(random.below(8)) : random.oneIn(2) ? 0n : word(random);
+    for (let i = 0; i < words.length; i++)
+      words[i] = random.oneIn(2) ? BigInt(random.below(8)) : random.oneIn(2) ? 0n : word(random);
     // Connection and message type are 32-bit numbers, each beside another.
     if (random.oneIn(2)) words[1] = BigInt(1 + random.below(4)) | (BigInt(random.below(260)) << 32n);
     if (random.oneIn(4)) words[0] = BigInt(random.below(300));
@@ -258,20 +335,30 @@ export class PlatformFuzzer {
   #time(random: Random): void {
     const { machine } = this;
     const now = machine.clock.now();
-    const deadlines = [machine.timers.nextDeadline(), ...machine.apics.map((apic) => apic.nextDeadline()), ...machine.hyperv.vps.map((vp) => vp.nextDeadline())];
-    for (const deadline of deadlines) if (deadline !== undefined && typeof deadline !== 'bigint') throw new Violation('a deadline is no time');
+    const deadlines = [
+      machine.timers.nextDeadline(),
+      ...machine.apics.map((apic) => apic.nextDeadline()),
+      ...machine.hyperv.vps.map((vp) => vp.nextDeadline()),
+    ];
+    for (const deadline of deadlines)
+      if (deadline !== undefined && typeof deadline !== 'bigint') throw new Violation('a deadline is no time');
     const next = random.pick(deadlines);
     let step = random.oneIn(2) ? BigInt(random.below(1_000_000)) : BigInt(random.u32());
     // An idle processor sleeps until a deadline; those beyond a century are not met.
-    if (next !== undefined && next > now && next - now < 3_155_760_000_000_000_000n && random.oneIn(3)) step = next - now;
+    if (next !== undefined && next > now && next - now < 3_155_760_000_000_000_000n && random.oneIn(3))
+      step = next - now;
     if (machine.clock.virtual) {
       // Idle time is skipped, however much it is.
       const target = next !== undefined && random.oneIn(3) ? next : machine.clock.now() + step;
       if (target > now) machine.clock.set(target);
     } else this.#host += step;
     this.#say(`time +${step}`);
-    machine.apics.forEach((apic) => { apic.poll(machine.clock.now()); });
-    machine.hyperv.vps.forEach((vp) => { vp.poll(); });
+    machine.apics.forEach((apic) => {
+      apic.poll(machine.clock.now());
+    });
+    machine.hyperv.vps.forEach((vp) => {
+      vp.poll();
+    });
     machine.timers.poll(machine.clock.now());
   }
 
@@ -305,8 +392,9 @@ export class PlatformFuzzer {
     for (const bus of [machine.ports, machine.mmio])
       if (bus.unclaimed.size > 1025) throw new Violation('the counters of unclaimed addresses grow');
     // What inspection and saving make of it is plain data, and can be loaded again.
-    JSON.stringify([machine.inspectDevices(), machine.hyperv.inspect(), machine.apics.map((apic) => apic.inspect())], (_key, value: unknown) =>
-      typeof value === 'bigint' ? value.toString() : value,
+    JSON.stringify(
+      [machine.inspectDevices(), machine.hyperv.inspect(), machine.apics.map((apic) => apic.inspect())],
+      (_key, value: unknown) => (typeof value === 'bigint' ? value.toString() : value),
     );
     const saved = JSON.parse(JSON.stringify(machine.arena.save())) as ReturnType<typeof machine.arena.save>;
     machine.arena.load(saved);
@@ -324,7 +412,9 @@ function main(): number {
     },
   });
   if (values.help) {
-    process.stdout.write('Asks absurd things of the platform.\n\n  --count N  sequences (default 500)\n  --seed S   of the first one\n');
+    process.stdout.write(
+      'Asks absurd things of the platform.\n\n  --count N  sequences (default 500)\n  --seed S   of the first one\n',
+    );
     return 0;
   }
   let fuzzer = PlatformFuzzer.of(Number(values.seed));

@@ -3,7 +3,7 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import { buildInterpreter } from '../../src/hypervisor/interpreter/build.ts';
 import { HandlerTable } from '../../src/hypervisor/interpreter/handlers.ts';
-import type { InterpreterModule } from '../../src/hypervisor/interpreter/interpreter.ts';
+import { compileInterpreter, type InterpreterModule } from '../../src/hypervisor/interpreter/interpreter.ts';
 import type { Form, SemanticFunction } from '../../src/hypervisor/x86/form.ts';
 import type { Semantics } from '../../src/hypervisor/x86/semantics.ts';
 import { forms, helperDefinitions } from '../../src/hypervisor/x86/table.ts';
@@ -84,8 +84,9 @@ function mutated(mnemonic: string, change: (semantics: SemanticFunction) => Sema
     changes.set(form.semantics, semantics);
     return { ...form, semantics };
   });
-  const built = buildInterpreter(new HandlerTable(changed), helperDefinitions, { initial: 1, maximum: 65536 });
-  return { module: new WebAssembly.Module(built.bytes), systemOperations: built.systemOperations };
+  return compileInterpreter(
+    buildInterpreter(new HandlerTable(changed), helperDefinitions, { initial: 1, maximum: 65536 }),
+  );
 }
 
 describe('fixtures', () => {

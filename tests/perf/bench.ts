@@ -19,7 +19,7 @@ import { type Guest, type Machine, type Outcome, ours, qemu, qemuVersion } from 
 import { type DebianRoot, debianRoot, Unavailable } from './packages.ts';
 import { profileOf, profileText } from './profile.ts';
 import { checksumTrouble, geometricMean, type Result, type Sample, summarize, table } from './results.ts';
-import { PACKAGES, type Workload, WORKLOADS } from './workloads.ts';
+import { PACKAGES, WORKLOADS, type Workload } from './workloads.ts';
 
 const BOOT = [
   { name: 'boot', about: 'start to shell' },
@@ -122,7 +122,8 @@ class Bench {
   async boot(guest: Guest): Promise<void> {
     for (let round = 0; round < this.#flags.rounds; round++) {
       const [mine, theirs] = await this.#pair(round, guest, TIMEOUT.boot);
-      if (!mine.reader.shell || (theirs && !theirs.reader.shell)) throw new Error('a guest never said that its shell is there');
+      if (!mine.reader.shell || (theirs && !theirs.reader.shell))
+        throw new Error('a guest never said that its shell is there');
       const whole = (o: Outcome) => ({ seconds: o.seconds, instructions: o.instructions, checksum: 'off' });
       const shell = (o: Outcome) => ({ ...o.reader.shell!, checksum: 'shell' });
       this.#add('boot', { ours: shell(mine), theirs: theirs && shell(theirs) });
@@ -226,12 +227,20 @@ async function main(): Promise<number> {
   }
 
   const version = await qemuVersion();
-  say(version ? `bench: beside QEMU ${version} TCG` : 'bench: qemu-system-x86_64 not found (Debian: qemu-system-x86): ours alone');
+  say(
+    version
+      ? `bench: beside QEMU ${version} TCG`
+      : 'bench: qemu-system-x86_64 not found (Debian: qemu-system-x86): ours alone',
+  );
   const bench = new Bench(flags, version ? [ours, qemu] : [ours]);
   if (wanted('boot')) await bench.boot(image('boot', bootImage(busybox)));
 
   const { guest, chosen, packages } = await workloadGuest(cache, busybox, image, wanted);
-  if (guest) await bench.workloads(guest, chosen.map((w) => w.name));
+  if (guest)
+    await bench.workloads(
+      guest,
+      chosen.map((w) => w.name),
+    );
 
   const { results, trouble } = bench.results();
   const ratios = results.flatMap((r) => (r.ratio === undefined || r.name.startsWith('boot') ? [] : [r.ratio]));
@@ -240,7 +249,8 @@ async function main(): Promise<number> {
     process.stdout.write(`${JSON.stringify({ versions, rounds: flags.rounds, results, trouble }, undefined, 2)}\n`);
   } else {
     process.stdout.write(`${table(results)}\n`);
-    if (ratios.length > 1) process.stdout.write(`geometric mean of the workloads' ratios: ${geometricMean(ratios).toFixed(1)}\n`);
+    if (ratios.length > 1)
+      process.stdout.write(`geometric mean of the workloads' ratios: ${geometricMean(ratios).toFixed(1)}\n`);
   }
   for (const line of trouble) say(`bench: ${line}`);
   return trouble.length > 0 ? 1 : 0;

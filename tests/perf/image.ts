@@ -62,7 +62,8 @@ function layPackages(root: DebianRoot): CpioEntry[] {
       if (status.isDirectory()) {
         entries.set(target, { kind: 'directory', path: target });
         visit(base, inner);
-      } else if (status.isSymbolicLink()) entries.set(target, { kind: 'symlink', path: target, target: readlinkSync(file) });
+      } else if (status.isSymbolicLink())
+        entries.set(target, { kind: 'symlink', path: target, target: readlinkSync(file) });
       else if (status.isFile()) {
         entries.set(target, { kind: 'file', path: target, data: readFileSync(file), mode: status.mode & 0o755 });
       }
@@ -112,7 +113,10 @@ export interface WorkloadImage {
 
 export function workloadImage({ busybox, workloads, programs, root }: WorkloadImage): Uint8Array<ArrayBuffer> {
   const text = (path: string, content: string, mode: number): CpioEntry => ({
-    kind: 'file', path, data: encoder.encode(content), mode,
+    kind: 'file',
+    path,
+    data: encoder.encode(content),
+    mode,
   });
   const debian = root === undefined ? [] : layPackages(root);
   const folders = ['dev', 'proc', 'tmp', 'bench', 'bench/bin', 'usr', ...MERGED.map((name) => `usr/${name}`)];

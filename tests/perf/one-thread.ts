@@ -8,7 +8,7 @@ import { nodeCodecs } from '../../src/host/node/codecs.ts';
 import { readInput } from '../../src/host/node/files.ts';
 import { payloadCache } from '../../src/host/node/payload-cache.ts';
 import { hostTime, monotonicNow, random64 } from '../../src/host/node/threads.ts';
-import { compileInterpreter, Interpreter } from '../../src/hypervisor/interpreter/interpreter.ts';
+import { compileInterpreter, generateInterpreter, Interpreter } from '../../src/hypervisor/interpreter/interpreter.ts';
 import { PowerEvent, Run } from '../../src/hypervisor/vp/control.ts';
 import { Processor } from '../../src/hypervisor/vp/processor.ts';
 import { resetPowerUp } from '../../src/hypervisor/vp/reset.ts';
@@ -53,7 +53,10 @@ export class CountingMachine {
   readonly #processor: Processor;
   readonly #engine: Interpreter;
 
-  static async create(guest: Guest, onConsole: (text: string, machine: CountingMachine) => void): Promise<CountingMachine> {
+  static async create(
+    guest: Guest,
+    onConsole: (text: string, machine: CountingMachine) => void,
+  ): Promise<CountingMachine> {
     const acpi = buildAcpiTables({ apicIds: [0], legacyPic: false });
     const plan = await planBoot(await readInput('kernel', guest.kernel), {
       memory: CONFIG.memory,
@@ -82,7 +85,9 @@ export class CountingMachine {
         this.#aside += performance.now() - started;
       },
       crashed: (crash) => {
-        throw new Error(`the guest crashed: ${crash.message?.split("\n").find((line) => line.includes("panic")) ?? "no message"}`);
+        throw new Error(
+          `the guest crashed: ${crash.message?.split('\n').find((line) => line.includes('panic')) ?? 'no message'}`,
+        );
       },
     });
     this.#machine = machine;
@@ -102,7 +107,7 @@ export class CountingMachine {
     for (const name of ['mmioRead', 'mmioWrite'] as const) platform[name] = this.#counted(name, plain[name]);
     const engine = new Interpreter({
       memory,
-      module: compileInterpreter({ counting: true }),
+      module: compileInterpreter(generateInterpreter({ counting: true })),
       index: 0,
       platform,
       operations: Object.fromEntries(

@@ -2,7 +2,16 @@
  * Debian programs for the guest's root: downloads packages and the libraries they depend on with the system's package
  * client (no root, nothing is installed) and unpacks them into the user's cache, where later runs find them.
  */
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { aptReason } from '../../src/cli/quickstart/debian.ts';
 import { findCommand, runCommand } from '../../src/host/node/command.ts';
@@ -71,7 +80,9 @@ function readIndex(path: string): Index | undefined {
 
 /** The packages and the libraries they need, all the way down. */
 async function dependencies(cache: string, names: readonly string[]): Promise<string[]> {
-  const without = ['recommends', 'suggests', 'conflicts', 'breaks', 'replaces', 'enhances'].map((kind) => `--no-${kind}`);
+  const without = ['recommends', 'suggests', 'conflicts', 'breaks', 'replaces', 'enhances'].map(
+    (kind) => `--no-${kind}`,
+  );
   const { code, stdout, stderr } = await apt(cache, 'apt-cache', ['depends', '--recurse', ...without, ...names]);
   if (code !== 0) throw new Unavailable(`this system's package sources lack a program: ${aptReason(stderr)}`);
   const found = stdout.split('\n').filter((line) => /^[a-z0-9]/.test(line));
@@ -84,7 +95,14 @@ function apt(cache: string, command: string, args: readonly string[], cwd = cach
   // The quickstart fetched package lists of our own where the system's were missing or out of date.
   const own = join(cache, 'debian', 'apt');
   if (existsSync(join(own, 'lists'))) {
-    options.push('-o', `Dir::State::lists=${own}/lists`, '-o', `Dir::Cache=${own}`, '-o', 'Dir::Cache::archives=archives');
+    options.push(
+      '-o',
+      `Dir::State::lists=${own}/lists`,
+      '-o',
+      `Dir::Cache=${own}`,
+      '-o',
+      'Dir::Cache::archives=archives',
+    );
   }
   return runCommand(command, [...options, ...args], { cwd });
 }

@@ -2,13 +2,14 @@
  * The profile of a boot, or of one workload: what is executed, how it is spread over blocks and handlers, and how often
  * the interpreter is left. Counting and timing slow the machine; no time here is one to compare.
  */
-import { RECORD_COUNTS, RECORD_COUNTS_SIZE, RECORDS, vpArea } from '../../src/hypervisor/memory/layout.ts';
+
 import { HandlerTable } from '../../src/hypervisor/interpreter/handlers.ts';
 import type { Variant } from '../../src/hypervisor/interpreter/port.ts';
 import { Field, Handler, RECORD } from '../../src/hypervisor/interpreter/record.ts';
+import { RECORD_COUNTS, RECORD_COUNTS_SIZE, RECORDS, vpArea } from '../../src/hypervisor/memory/layout.ts';
 import { forms } from '../../src/hypervisor/x86/table.ts';
-import { MarkerReader } from './markers.ts';
 import type { Guest } from './machines.ts';
+import { MarkerReader } from './markers.ts';
 import { CountingMachine, type Exit } from './one-thread.ts';
 
 const TOP = [1, 10, 100, 1000, 10_000] as const;
@@ -59,7 +60,8 @@ export async function profileOf(guest: Guest, workload?: string): Promise<Profil
       harvest = new Harvest();
       before = snapshot(running);
     }
-    if (profile === undefined && before && reader.measurements.has(workload)) profile = report(running, before, harvest);
+    if (profile === undefined && before && reader.measurements.has(workload))
+      profile = report(running, before, harvest);
   });
   machine.beforeFlush = () => harvest.gather(machine);
   const start = snapshot(machine);
@@ -98,8 +100,15 @@ function snapshot(machine: CountingMachine): Snapshot {
 
 export function variantName(v: Variant): string {
   const operands = v.form.operands.map((o) => o.text).join(',');
-  const marks = [v.memory ? 'mem' : '', v.lock ? 'lock' : '', v.repeat === 'none' ? '' : v.repeat, v.form.flavored && !v.flat ? 'not64' : ''];
-  return `${v.form.mnemonic} ${operands} ${v.size * 8} ${marks.filter((m) => m !== '').join(' ')}`.replace(/ +/g, ' ').trim();
+  const marks = [
+    v.memory ? 'mem' : '',
+    v.lock ? 'lock' : '',
+    v.repeat === 'none' ? '' : v.repeat,
+    v.form.flavored && !v.flat ? 'not64' : '',
+  ];
+  return `${v.form.mnemonic} ${operands} ${v.size * 8} ${marks.filter((m) => m !== '').join(' ')}`
+    .replace(/ +/g, ' ')
+    .trim();
 }
 
 /** Executions, gathered from the records' counts. */
@@ -176,10 +185,13 @@ function report(machine: CountingMachine, before: Snapshot, harvest: Harvest): P
     handlers,
     inlineShare: harvest.inline / harvest.total,
     exits: Object.fromEntries(
-      [...after.exits].map(([name, exit]): [string, Exit] => {
-        const then = before.exits.get(name) ?? { calls: 0, milliseconds: 0 };
-        return [name, { calls: exit.calls - then.calls, milliseconds: exit.milliseconds - then.milliseconds }];
-      }).filter(([, exit]) => exit.calls > 0).sort(([, a], [, b]) => b.milliseconds - a.milliseconds || b.calls - a.calls),
+      [...after.exits]
+        .map(([name, exit]): [string, Exit] => {
+          const then = before.exits.get(name) ?? { calls: 0, milliseconds: 0 };
+          return [name, { calls: exit.calls - then.calls, milliseconds: exit.milliseconds - then.milliseconds }];
+        })
+        .filter(([, exit]) => exit.calls > 0)
+        .sort(([, a], [, b]) => b.milliseconds - a.milliseconds || b.calls - a.calls),
     ),
     counters: Object.fromEntries(
       Object.entries(after.counters).map(([name, value]) => [name, value - (before.counters[name] ?? 0)]),
@@ -204,13 +216,18 @@ export function profileText(p: Profile): string {
     ...p.hotShare.map(([n, share]) => `  ${String(n).padStart(6)}  ${percent(share).padStart(8)}`),
     '',
     'exits to TypeScript       calls         ms   us each',
-    ...Object.entries(p.exits).map(([name, { calls, milliseconds }]) =>
-      `  ${name.padEnd(22)}${String(calls).padStart(8)} ${milliseconds.toFixed(1).padStart(10)} ${((milliseconds / calls) * 1000).toFixed(2).padStart(9)}`),
+    ...Object.entries(p.exits).map(
+      ([name, { calls, milliseconds }]) =>
+        `  ${name.padEnd(22)}${String(calls).padStart(8)} ${milliseconds.toFixed(1).padStart(10)} ${((milliseconds / calls) * 1000).toFixed(2).padStart(9)}`,
+    ),
     '',
     `handlers (inside the main loop: ${percent(p.inlineShare)} of instructions; * is a function of its own):`,
-    ...p.handlers.slice(0, HANDLERS_SHOWN).map(
-      ({ name, inline, executions, share }) => `  ${inline ? ' ' : '*'} ${percent(share).padStart(8)} ${String(executions).padStart(11)}  ${name}`,
-    ),
+    ...p.handlers
+      .slice(0, HANDLERS_SHOWN)
+      .map(
+        ({ name, inline, executions, share }) =>
+          `  ${inline ? ' ' : '*'} ${percent(share).padStart(8)} ${String(executions).padStart(11)}  ${name}`,
+      ),
   ];
   return `${lines.join('\n')}\n`;
 }

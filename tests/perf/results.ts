@@ -32,7 +32,10 @@ export function summarize(name: string, about: string, samples: readonly Sample[
   const counted = samples.flatMap((s) => (s.ours.instructions === undefined ? [] : [s.ours.instructions]));
   const instructions = counted.length === 0 ? undefined : median(counted);
   return {
-    name, about, ours, instructions,
+    name,
+    about,
+    ours,
+    instructions,
     rounds: samples.length,
     theirs: paired.length === 0 ? undefined : median(paired.map((s) => s.theirs!.seconds)),
     ratio: paired.length === 0 ? undefined : median(paired.map((s) => s.ours.seconds / s.theirs!.seconds)),
@@ -67,6 +70,9 @@ export function table(results: readonly Result[]): string {
   ]);
   const widths = COLUMNS.map((head, i) => Math.max(head.length, ...rows.map((row) => row[i]!.length)));
   const line = (cells: readonly string[]): string =>
-    cells.map((cell, i) => (i < 2 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  ').trimEnd();
+    cells
+      .map((cell, i) => (i < 2 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)))
+      .join('  ')
+      .trimEnd();
   return [line(COLUMNS), line(widths.map((w) => '-'.repeat(w))), ...rows.map(line)].join('\n');
 }

@@ -168,7 +168,8 @@ tar -xf /tmp/tree.tar -C /tmp/tree; cat /tmp/tree/* | cksum; ls /tmp/tree | wc -
     name: 'dd',
     about: 'system calls',
     package: 'coreutils',
-    script: 'dd if=/dev/zero of=/dev/null bs=512 count=200000 status=none; dd if=/dev/zero bs=64k count=400 status=none | cksum',
+    script:
+      'dd if=/dev/zero of=/dev/null bs=512 count=200000 status=none; dd if=/dev/zero bs=64k count=400 status=none | cksum',
   },
 ];
 

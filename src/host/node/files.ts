@@ -13,14 +13,14 @@ const REASONS: Readonly<Record<string, readonly [ErrorCode, string]>> = {
 };
 
 /** @param what The file's part, for the message: "kernel". @throws ViridianError */
-export async function readInput(what: string, path: string): Promise<Uint8Array<ArrayBuffer>> {
+export async function readInput(what: string, path: string | URL): Promise<Uint8Array<ArrayBuffer>> {
   try {
     await using file = await open(path, 'r');
     const bytes = await file.readFile();
     if (bytes.length === 0) throw new ViridianError('badFile', `${what} ${path}: the file is empty`);
     return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
   } catch (error) {
-    throw explain(what, path, error);
+    throw explain(what, String(path), error);
   }
 }
 

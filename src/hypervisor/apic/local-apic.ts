@@ -39,11 +39,6 @@ import { LocalApicState, type LocalApicView } from './state.ts';
 import { highest, highestAtomic } from './vectors.ts';
 import { apicBaseAllowed, X2APIC_READABLE, X2APIC_WRITABLE, x2apicLdr } from './x2apic.ts';
 
-const EVENT_NMI = 1;
-const EVENT_INIT = 2;
-const EVENT_SIPI = 4;
-const EVENT_SIPI_VECTOR = 8;
-
 /** hasInterrupt() answers this when the 8259 pair has an interrupt; acknowledge() then gives its vector. */
 export const EXTINT = 256;
 
@@ -132,50 +127,47 @@ export class LocalApic {
 
   /** Any thread. */
   requestNmi(): void {
-    this.#raise(EVENT_NMI);
+    this.#events.postNmi();
+    this.#options.doorbell.ring(this.vp);
   }
 
   /** Any thread. */
   requestInit(): void {
-    this.#raise(EVENT_INIT);
-  }
-
-  /** Any thread. A later SIPI that nobody has taken replaces the vector of an earlier one. */
-  requestStartup(vector: number): void {
-    const { events } = this.state;
-    for (;;) {
-      const old = Atomics.load(events, 0);
-      const next = ((old & (EVENT_NMI | EVENT_INIT)) | EVENT_SIPI | (vector << EVENT_SIPI_VECTOR)) >>> 0;
-      if (Atomics.compareExchange(events, 0, old, next) === old) break;
-    }
+    this.#events.postInit();
     this.#options.doorbell.ring(this.vp);
   }
 
-  #raise(event: number): void {
-    Atomics.or(this.state.events, 0, event);
+  /** Any thread. */
+  requestStartup(vector: number): void {
+    this.#events.postSipi(vector);
     this.#options.doorbell.ring(this.vp);
   }
 
   /** An NMI, INIT or SIPI waits to be taken. A cheap test for the processor's loop. */
   get eventPending(): boolean {
-    return Atomics.load(this.state.events, 0) !== 0;
+    return this.#events.any;
   }
 
   /** True when an NMI was pending; clears it. Leave it pending while NMIs are blocked (see `nmiPending`). */
   takeNmi(): boolean {
-    return (Atomics.and(this.state.events, 0, ~EVENT_NMI) & EVENT_NMI) !== 0;
+    return this.#events.takeNmi();
+  }
+
+  /** Tells that an NMI is being handled. */
+  mergeNmis(): void {
+    this.#events.mergeNmis();
   }
 
   get nmiPending(): boolean {
-    return (Atomics.load(this.state.events, 0) & EVENT_NMI) !== 0;
+    return this.#events.nmi;
   }
 
   get initPending(): boolean {
-    return (Atomics.load(this.state.events, 0) & EVENT_INIT) !== 0;
+    return this.#events.init;
   }
 
   get sipiPending(): boolean {
-    return (Atomics.load(this.state.events, 0) & EVENT_SIPI) !== 0;
+    return this.#events.sipi;
   }
 
   /**
@@ -183,7 +175,7 @@ export class LocalApic {
    * starts again at the reset vector, every other one waits for a SIPI (`waitingForSipi`).
    */
   takeInit(): boolean {
-    if ((Atomics.and(this.state.events, 0, ~EVENT_INIT) & EVENT_INIT) === 0) return false;
+    if (!this.#events.takeInit()) return false;
     this.#resetRegisters();
     this.state.waitForSipi = this.#options.bootstrap ? 0 : 1;
     return true;
@@ -198,10 +190,10 @@ export class LocalApic {
    * arrives while the processor does not wait for one is lost.
    */
   takeSipi(): number {
-    const old = Atomics.and(this.state.events, 0, EVENT_NMI | EVENT_INIT);
-    if ((old & EVENT_SIPI) === 0 || !this.waitingForSipi) return -1;
+    const vector = this.#events.takeSipi();
+    if (vector < 0 || !this.waitingForSipi) return -1;
     this.state.waitForSipi = 0;
-    return (old >>> EVENT_SIPI_VECTOR) & 0xff;
+    return vector;
   }
 
   // What the router reads ---------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ export const LocalApicState = struct('local-apic', 1, {
   autoEoi: array('u32', 8),
   /** Errors since the last write of ESR; any thread. */
   errors: array('u32', 1),
-  /** Pending NMI, INIT and SIPI; any thread. See EVENT_*. */
+  /** Pending NMI, INIT and SIPI; any thread. See events.ts. */
   events: array('u32', 1),
   waitForSipi: 'u32',
 });

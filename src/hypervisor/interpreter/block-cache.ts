@@ -28,7 +28,7 @@ const STACK_MARK = 0x80;
 export interface BlockCacheHost {
   readonly vp: VpView;
   /** Guest-physical address of the page of code after `linear`'s, for an instruction that crosses into it; raises #PF. */
-  translateCode(linear: bigint): number;
+  translateCode(linear: bigint): number | undefined;
   /** The page now holds code: stores of every processor must be noticed from here on. */
   protectPage(page: number): void;
   /** Everything was dropped: cached record addresses are stale. */
@@ -118,14 +118,14 @@ export class BlockCache {
         this.#straddle.fill(0);
         this.#straddle.set(this.#bytes.subarray(at, pageEnd));
         const next = this.#host.translateCode((linear & ~0xfffn) + 0x1000n);
-        const entry = this.#pageEntry(next);
-        if (entry & PageFlag.PRESENT) {
+        const entry = next === undefined ? 0 : this.#pageEntry(next);
+        if (next !== undefined && entry & PageFlag.PRESENT) {
           const from = (entry & ~(PAGE - 1)) >>> 0;
           this.#straddle.set(this.#bytes.subarray(from, from + 16 - have), have);
-          secondPage = next & ~(PAGE - 1);
-          if (!this.#pages.has(secondPage >>> 0)) {
-            this.#host.protectPage(secondPage >>> 0);
-            this.#pages.set(secondPage >>> 0, []);
+          secondPage = (next & ~(PAGE - 1)) >>> 0;
+          if (!this.#pages.has(secondPage)) {
+            this.#host.protectPage(secondPage);
+            this.#pages.set(secondPage, []);
           }
         } else this.#straddle.fill(0xff, have);
         outcome = this.#decoder.decode(this.#straddle, 0, 16, mode, instruction);
@@ -165,7 +165,7 @@ export class BlockCache {
       secondPage,
     };
     this.#remember(page >>> 0, block);
-    if (secondPage >= 0) this.#remember(secondPage >>> 0, block);
+    if (secondPage >= 0) this.#remember(secondPage, block);
     if (!cached) return first | 1;
     this.#words[tableEntry] = gpa;
     this.#words[tableEntry + 1] = mode;
@@ -278,7 +278,11 @@ export class BlockCache {
       // What raises or goes on elsewhere stays harmless when it is looked up again.
       this.#halves[half] = Handler.REFETCH;
     }
-    if (block.tableEntry >= 0 && this.#words[block.tableEntry + 2] === block.record) this.#words[block.tableEntry] = -1;
+    if (block.tableEntry >= 0 && this.#words[block.tableEntry + 2] === block.record) {
+      // No record, so that not even code in the last byte of the address space finds it.
+      this.#words[block.tableEntry] = -1;
+      this.#words[block.tableEntry + 2] = 0;
+    }
   }
 
   get pages(): number {

@@ -34,12 +34,6 @@ export const RunResult = { BUDGET: 0, ATTENTION: 1, SHUTDOWN: 2 } as const;
 const SYSTEM: FunctionType = { params: ['i64', 'i64'], results: ['i64'] };
 const HANDLER: FunctionType = { params: ['i32', 'i32'], results: ['i32'] };
 
-export interface InterpreterBuild {
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  /** Names of the system operations that the module imports. */
-  readonly systemOperations: readonly string[];
-}
-
 export interface BuildOptions {
   /** Counts the executions of each record, for profiles; see RECORD_COUNTS. */
   readonly counting?: boolean;
@@ -50,7 +44,7 @@ export function buildInterpreter(
   definitions: readonly HelperDefinition[],
   memory: { initial: number; maximum: number },
   options: BuildOptions = {},
-): InterpreterBuild {
+): Uint8Array<ArrayBuffer> {
   const module = new ModuleBuilder({ memory });
   const fault = module.importTag('fault');
   const imported = new Map<string, ReturnType<ModuleBuilder['importFunction']>>();
@@ -101,8 +95,7 @@ export function buildInterpreter(
     true,
   );
   library.exportAll();
-  const bytes = module.finish();
-  return { bytes, systemOperations: [...imported.keys()].map((n) => n.slice('system:'.length)) };
+  return module.finish();
 }
 
 function variantName(v: Variant): string {

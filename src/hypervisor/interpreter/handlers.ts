@@ -19,6 +19,11 @@ function packed(size: number, memory: boolean, flat: boolean, lock: boolean, rep
   );
 }
 
+/** Whether the product differs between 64-bit mode with 64-bit addresses (`flat`) and everything else. */
+function isFlavored(form: Form, memory: boolean): boolean {
+  return memory || form.flavored;
+}
+
 function variantsOf(form: Form): Variant[] {
   const memories = !form.hasModrm || form.rm === 'register' ? [false] : form.rm === 'memory' ? [true] : [false, true];
   const { mode, lock, implicitLock, repeat } = form.options;
@@ -31,7 +36,7 @@ function variantsOf(form: Form): Variant[] {
   const result: Variant[] = [];
   for (const size of form.sizes)
     for (const memory of memories)
-      for (const flat of form.flavored ? (mode === 'not64' ? [false] : [true, false]) : [false])
+      for (const flat of isFlavored(form, memory) && mode !== 'not64' ? [true, false] : [false])
         for (const locked of memory && implicitLock ? [true] : lock && memory ? [false, true] : [false])
           for (const r of repeats) result.push({ form, size, memory, flat, lock: locked, repeat: r });
   return result;
@@ -47,7 +52,13 @@ function signature(v: Variant, identity: (f: SemanticFunction) => number): strin
 }
 
 function isHot(v: Variant): boolean {
-  return v.form.options.hot === true && !v.lock && v.size !== 2 && v.repeat === 'none' && (v.flat || !v.form.flavored);
+  return (
+    v.form.options.hot === true &&
+    !v.lock &&
+    v.size !== 2 &&
+    v.repeat === 'none' &&
+    (v.flat || !isFlavored(v.form, v.memory))
+  );
 }
 
 export class HandlerTable {
@@ -99,7 +110,9 @@ export class HandlerTable {
     lock: boolean,
     repeat: 'none' | 'rep' | 'repne',
   ): number {
-    const number = this.#numbers.get((form.id << 7) | packed(size, memory, form.flavored && flat, lock, repeat));
+    const number = this.#numbers.get(
+      (form.id << 7) | packed(size, memory, isFlavored(form, memory) && flat, lock, repeat),
+    );
     if (number === undefined) throw new Error(`no handler for ${form.mnemonic} (${form.encoding}) size ${size}`);
     return number;
   }

@@ -2,22 +2,24 @@
  * The interpreter engine of one virtual processor: instantiates the module over the partition's memory and joins it to
  * the system operations, the block cache and the platform.
  */
-import { LONGEST_REPEAT } from '../x86/semantics/integer-string.ts';
+
 import { JUMP_CACHE, JUMP_CACHE_ENTRIES, PAGE, PAGE_MAP, PageFlag, VP_STATE, vpArea } from '../memory/layout.ts';
 import { CHECKED_CONTEXT } from '../mmu/access.ts';
 import { Access as WalkAccess } from '../mmu/walk.ts';
 import { Flag, Mode, Segment, Vector, VpState, type VpView } from '../vp/state.ts';
 import { Decoder } from '../x86/decoder.ts';
+import { LONGEST_REPEAT } from '../x86/semantics/integer-string.ts';
 import {
   Access,
   type FlushKind,
   GUEST_FAULT,
+  raise,
   type SystemContext,
   type SystemOperation,
   type SystemPlatform,
 } from '../x86/system/context.ts';
 import { debugArmed, noteDataAccess } from '../x86/system/debug.ts';
-import { updateMode } from '../x86/system/mode.ts';
+import { isCanonical, updateMode } from '../x86/system/mode.ts';
 import { forms, helperDefinitions } from '../x86/table.ts';
 import { BlockCache } from './block-cache.ts';
 import { type BuildOptions, buildInterpreter } from './build.ts';
@@ -31,18 +33,26 @@ const MOST_FAULTS = 1000;
 const PLATFORM_PAGES = { initial: 1, maximum: 65536 };
 const handlers = new HandlerTable(forms);
 const decoder = new Decoder(forms);
-const built = new Map<boolean, ReturnType<typeof buildInterpreter>>();
+const built = new Map<boolean, Uint8Array<ArrayBuffer>>();
 
 export interface InterpreterModule {
   readonly module: WebAssembly.Module;
   readonly systemOperations: readonly string[];
 }
 
-/** Generates and compiles the interpreter; the result can be posted to other threads. */
-export function compileInterpreter({ counting = false }: BuildOptions = {}): InterpreterModule {
-  const build = built.get(counting) ?? buildInterpreter(handlers, helperDefinitions, PLATFORM_PAGES, { counting });
-  built.set(counting, build);
-  return { module: new WebAssembly.Module(build.bytes), systemOperations: build.systemOperations };
+/** The interpreter's module as bytes: the same for every partition of a build, so a package carries it ready-made. */
+export function generateInterpreter({ counting = false }: BuildOptions = {}): Uint8Array<ArrayBuffer> {
+  const bytes = built.get(counting) ?? buildInterpreter(handlers, helperDefinitions, PLATFORM_PAGES, { counting });
+  built.set(counting, bytes);
+  return bytes;
+}
+
+/** Compiles the interpreter; the result can be posted to other threads. */
+export function compileInterpreter(image: Uint8Array<ArrayBuffer> = generateInterpreter()): InterpreterModule {
+  const module = new WebAssembly.Module(image);
+  const names = WebAssembly.Module.imports(module).map(({ name }) => name);
+  const systemOperations = names.filter((n) => n.startsWith('system:')).map((n) => n.slice('system:'.length));
+  return { module, systemOperations };
 }
 
 /** What the engine asks of the partition beyond the system platform. */
@@ -247,10 +257,14 @@ export class Interpreter implements SystemContext {
     return vp.cpl === 3 && (vp.flags & Flag.AC) !== 0 && (vp.cr0 & CR0_AM) !== 0n;
   }
 
-  #translateCode(linear: bigint): number {
-    const access = (this.vp.mode & Mode.USER ? WalkAccess.USER : 0) | WalkAccess.FETCH;
-    const gpa = this.#exports.translate(this.#area, linear, access);
-    return Number(BigInt.asUintN(32, gpa));
+  /** `next` is the linear address after a page, before it wraps. Undefined beyond the 4 GiB that memory can back. */
+  #translateCode(next: bigint): number | undefined {
+    const { vp } = this;
+    const linear = next & vp.codeMask;
+    if ((vp.mode & Mode.LONG64) !== 0 && !isCanonical(vp, linear)) raise(this, Vector.GP, 0);
+    const access = (vp.mode & Mode.USER ? WalkAccess.USER : 0) | WalkAccess.FETCH;
+    const gpa = BigInt.asUintN(64, this.#exports.translate(this.#area, linear, access));
+    return gpa > 0xffff_ffffn ? undefined : Number(gpa);
   }
 
   #protect(page: number): void {

@@ -564,7 +564,7 @@ export class InterpreterPort implements Semantics {
 
   current(): Value {
     const ip = this.state('blockIp').add(this.f.load('i64.load8_u', this.#frame.record(), Field.IP));
-    return this.flat || !this.#variant.form.flavored ? ip : this.#wrapIp(ip);
+    return this.flat ? ip : this.#wrapIp(ip);
   }
   next(): Value {
     const ip = this.current().add(this.f.load('i64.load8_u', this.#frame.record(), Field.LENGTH));

@@ -208,7 +208,8 @@ export class Processor {
   #inject(): boolean {
     const { apic } = this.#p;
     const vp = this.#vp;
-    if (apic.nmiPending && vp.nmiBlocked === 0 && vp.interruptShadow !== Shadow.SS) {
+    if (vp.nmiBlocked !== 0) apic.mergeNmis();
+    else if (apic.nmiPending && vp.interruptShadow !== Shadow.SS) {
       apic.takeNmi();
       this.#deliver(Vector.NMI, 'nmi');
       return true;

@@ -81,7 +81,7 @@ export interface Form {
   readonly rm: 'any' | 'register' | 'memory';
   /** Operand sizes in bytes this form has products for. */
   readonly sizes: readonly number[];
-  /** Product depends on 64-bit mode with 64-bit addresses. */
+  /** The product depends on 64-bit mode with 64-bit addresses even where no operand is in memory; there it always does. */
   readonly flavored: boolean;
 }
 
@@ -153,7 +153,7 @@ function parse(row: Row, id: number): Form {
   if (options.mode === 'not64' && sizes.includes(8)) sizes = sizes.filter((s) => s !== 8);
   return {
     id, mnemonic, encoding, operands, semantics, options, map, opcode, opcodeRegister, prefix, w, hasModrm, digit, modrm, rm, sizes,
-    flavored: options.flavored === true || /[OJ]/.test(letters) || (rm !== 'register' && /[EMWQ]/.test(letters)),
+    flavored: options.flavored === true || /[OJ]/.test(letters),
   };
 }
 

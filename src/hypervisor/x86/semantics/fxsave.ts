@@ -46,34 +46,38 @@ function stackRegister(s: Semantics, i: Value): Value {
   return s.stateAddress('x87').add(s.state('ftop').add(i).and(7).shl(4));
 }
 
+/** Linear addresses of 8 and fewer bytes at an offset in the image: i64, or a number. */
+type Image = (offset: Value | number) => Value;
+
 /**
- * The linear address of the image, aligned and accessible. What the manual leaves open is as in Intel's processors: where
- * alignment is checked, #AC takes the place of #GP for what is not a multiple of 4, and the last byte is looked at first.
+ * The image, aligned and accessible. What the manual leaves open is as in Intel's processors: where alignment is checked,
+ * #AC takes the place of #GP for what is not a multiple of 4, and the last byte's page is looked at first.
  */
-function image(s: Semantics, bytes: number, alignment: number, access: 'read' | 'write'): Value {
-  const linear = s.linear(0, bytes, access);
-  const misaligned = linear.wrap();
+function image(s: Semantics, bytes: number, alignment: number, access: 'read' | 'write'): Image {
+  const linear = operandPart(s, 0, 1, access);
+  // Of what is not canonical, the probe tells which exception it is.
+  s.f.if(linear.shl(16).shrS(16).ne(linear), () => s.probe(linear, 1, access, 'operand'));
   const checked = s.state('cr0').wrap().and(CR0_AM).ne(0).and(s.state('flags').and(Flag.AC).ne(0));
   const isChecked = checked.and(s.state('cpl').eq(3));
-  s.raiseIf(misaligned.and(3).ne(0).and(isChecked), Vector.AC, 0);
-  s.raiseIf(misaligned.and(alignment - 1).ne(0), Vector.GP, 0);
-  s.probe(linearAfter(s, linear, bytes - 1), 1, access, 'operand');
-  s.probe(linear, bytes, access, 'operand');
-  return linear;
+  s.raiseIf(linear.wrap().and(3).ne(0).and(isChecked), Vector.AC, 0);
+  s.raiseIf(linear.and(alignment - 1).ne(0), Vector.GP, 0);
+  s.probe(operandPart(s, bytes - 1, 1, access), 1, access, 'operand');
+  s.probe(linear, 1, access, 'operand');
+  return (offset) => (offset === 0 ? linear : operandPart(s, offset, 8, access));
 }
 
 // ---- x87 and SSE components -------------------------------------------------------------------------------------------------
 
 /** `wide`: pointers of 64 bits (REX.W) instead of 32 with a selector. */
-function saveX87(s: Semantics, linear: Value, wide: boolean): void {
+function saveX87(s: Semantics, image: Image, wide: boolean): void {
   const { f } = s;
   const word = (field: string, shift: number): Value => s.state(field).extU().shl(shift);
   const fsw = s.state('fsw').or(s.state('ftop').shl(11)).extU().shl(16);
   s.storeLinear(linear, 8, word('fcw', 0).or(fsw).or(word('ftw', 32)).or(word('fop', 48)));
   const pointer = (offset: string, selector: string): Value =>
     wide ? s.state(offset) : s.state(offset).zext(32).or(word(selector, 32));
-  s.storeLinear(linear.add(Image.FIP), 8, pointer('fip', 'fcs'));
-  s.storeLinear(linear.add(Image.FDP), 8, pointer('fdp', 'fds'));
+  s.storeLinear(at(Offset.FIP), 8, pointer('fip', 'fcs'));
+  s.storeLinear(at(Offset.FDP), 8, pointer('fdp', 'fds'));
   repeat(s, 8, (i) => {
     const register = stackRegister(s, i);
     const at = linear.add(i.shl(4).extU());
@@ -82,7 +86,7 @@ function saveX87(s: Semantics, linear: Value, wide: boolean): void {
   });
 }
 
-function restoreX87(s: Semantics, linear: Value, wide: boolean): void {
+function restoreX87(s: Semantics, image: Image, wide: boolean): void {
   const { f } = s;
   const head = s.loadLinear(linear, 8);
   const fsw = head.shrU(16).wrap();
@@ -117,9 +121,9 @@ function initializeX87(s: Semantics): void {
   s.f.memoryFill(s.stateAddress('x87'), 0, 128);
 }
 
-function saveMxcsr(s: Semantics, linear: Value): void {
+function saveMxcsr(s: Semantics, image: Image): void {
   s.storeLinear(
-    linear.add(Image.MXCSR),
+    at(Offset.MXCSR),
     8,
     s
       .state('mxcsr')
@@ -128,7 +132,7 @@ function saveMxcsr(s: Semantics, linear: Value): void {
   );
 }
 
-function saveXmm(s: Semantics, linear: Value): void {
+function saveXmm(s: Semantics, image: Image): void {
   repeat(s, registerCount(s), (i) => {
     const offset = i.shl(4);
     const value = s.f.load('v128.load', s.stateAddress('xmm').add(offset));
@@ -136,7 +140,7 @@ function saveXmm(s: Semantics, linear: Value): void {
   });
 }
 
-function restoreXmm(s: Semantics, linear: Value): void {
+function restoreXmm(s: Semantics, image: Image): void {
   repeat(s, registerCount(s), (i) => {
     const offset = i.shl(4);
     const value = s.loadLinearV(linear.add(offset.extU()).add(Image.XMM));
@@ -145,8 +149,8 @@ function restoreXmm(s: Semantics, linear: Value): void {
 }
 
 /** MXCSR as the image has it: #GP(0) where it sets reserved bits. */
-function checkedMxcsr(s: Semantics, linear: Value): Value {
-  const mxcsr = s.loadLinear(linear.add(Image.MXCSR), 4).wrap();
+function checkedMxcsr(s: Semantics, image: Image): Value {
+  const mxcsr = s.loadLinear(at(Offset.MXCSR), 4).wrap();
   s.raiseIf(mxcsr.and(~MXCSR_MASK).ne(0), Vector.GP, 0);
   return mxcsr;
 }
@@ -195,13 +199,13 @@ function xsave(wide: boolean): SemanticFunction {
   return (s) => {
     const components = requested(s);
     const linear = image(s, LEGACY_SIZE + HEADER_SIZE, 64, 'write');
-    const present = s.loadLinear(linear.add(Image.HEADER), 8);
+    const present = s.loadLinear(at(Offset.HEADER), 8);
     s.f.if(includes(components, XCR0_X87), () => saveX87(s, linear, wide));
     s.f.if(includes(components, XCR0_SSE), () => {
       saveMxcsr(s, linear);
       saveXmm(s, linear);
     });
-    s.storeLinear(linear.add(Image.HEADER), 8, present.or(components));
+    s.storeLinear(at(Offset.HEADER), 8, present.or(components));
   };
 }
 

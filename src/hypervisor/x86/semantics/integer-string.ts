@@ -5,7 +5,7 @@
 import { TLB, TLB_WRITE } from '../../memory/layout.ts';
 import { BOUNCE, hostAddress, MODIFY, tlbEntry } from '../../mmu/access.ts';
 import { Flag, Segment, VpState } from '../../vp/state.ts';
-import type { FunctionBuilder, Callee } from '../../wasm/function.ts';
+import type { Callee, FunctionBuilder } from '../../wasm/function.ts';
 import type { Operand, Value } from '../../wasm/value.ts';
 import type { Row, SemanticFunction } from '../form.ts';
 import type { HelperDefinition } from '../library.ts';
@@ -106,7 +106,10 @@ const lods: SemanticFunction = (s) => {
  * CMPS and SCAS go on while the operands are equal (REPE) or differ (REPNE). The flags change when the instruction is
  * done or is interrupted; a fault leaves them as they were (SDM vol. 2, "REP").
  */
-function comparing(operands: (s: Semantics) => readonly [Value, Value], registers: readonly number[]): SemanticFunction {
+function comparing(
+  operands: (s: Semantics) => readonly [Value, Value],
+  registers: readonly number[],
+): SemanticFunction {
   return (s) => {
     const { f } = s;
     const element = (): readonly [Value, Value] => {
@@ -298,7 +301,14 @@ function storeElement(f: FunctionBuilder, host: Value, size: Value, value: Value
 }
 
 /** Host address of one element; the rest of its page follows it there unless it is the bounce buffer. */
-function hostFor(f: FunctionBuilder, helper: (name: string) => Callee, vp: Value, linear: Value, size: Value, write: boolean): Value {
+function hostFor(
+  f: FunctionBuilder,
+  helper: (name: string) => Callee,
+  vp: Value,
+  linear: Value,
+  size: Value,
+  write: boolean,
+): Value {
   const crossing = linear.and(4095).add(size).gtU(4096);
   const host = f.variable('i32');
   const slow = (): Value =>

@@ -11,8 +11,9 @@ import type { Operand, Value } from '../../wasm/value.ts';
 import type { Row, SemanticFunction } from '../form.ts';
 import type { Semantics } from '../semantics.ts';
 import { Status } from '../x87/extended.ts';
+import { WIDE } from '../x87/environment.ts';
 import { ARITHMETIC } from '../x87/helpers.ts';
-import { linearAfter } from './image.ts';
+import { operandPart, wrapping } from './image.ts';
 
 const NM = 7;
 const MF = 16;
@@ -85,24 +86,36 @@ function rare(name: string): SemanticFunction {
     s.system(name);
   };
 }
-/** A memory operand of 80 bits is accessed as its significand, then its sign and exponent. */
-function check80(s: Semantics, access: 'read' | 'write'): Value {
-  const linear = s.linear(0, 10, access);
-  s.probe(linear, 8, access, 'operand');
-  s.probe(linearAfter(s, linear, 8), 2, access, 'operand');
-  return linear;
+/** Operands of 80 bits in memory are two: 64 bits, and 16 behind them. */
+function load80(s: Semantics): [low: Value, high: Value] {
+  const linear = operandPart(s, 0, 8, 'read');
+  const behind = operandPart(s, 8, 2, 'read');
+  s.probe(linear, 8, 'read', 'operand');
+  s.probe(behind, 2, 'read', 'operand');
+  return [s.loadLinear(linear, 8), s.loadLinear(behind, 2)];
 }
-/** The same with the linear address of the memory operand and its offset for FDP. */
+/** Where only the second part faults, the first is in memory, as with processors; what remains is to store the second. */
+function storeFirst80(s: Semantics, low: Value): Value {
+  const linear = operandPart(s, 0, 8, 'write');
+  s.probe(linear, 8, 'write', 'operand');
+  s.storeLinear(linear, 8, low);
+  const behind = operandPart(s, 8, 2, 'write');
+  s.probe(behind, 2, 'write', 'operand');
+  return behind;
+}
+
 const fbld: SemanticFunction = (s) => {
   wait(s);
-  s.system('fbld', check80(s, 'read'), s.address(0));
+  const [low, high] = load80(s);
+  s.setState('fdp', s.address(0));
+  s.system('fbld', low, high);
 };
-/** As all stores, FBSTP leaves its operand alone where an unmasked exception keeps it from storing. */
 const fbstp: SemanticFunction = (s) => {
   wait(s);
-  const linear = s.f.variable('i64', 0n);
-  s.f.if(s.systemValue('fbstpStores').ne(0), () => linear.set(check80(s, 'write')));
-  s.system('fbstp', linear.get(), s.address(0));
+  const high = s.systemValue('fbstpHigh');
+  s.f.if(high.geS(0), () => s.storeLinear(storeFirst80(s, s.systemValue('fbstpLow')), 2, high));
+  s.setState('fdp', s.address(0));
+  s.system('fbstp');
 };
 
 // ---- memory operands, converted --------------------------------------------------------------------------------------------
@@ -195,29 +208,25 @@ function storeInteger(width: number, truncates: number, pops: number): SemanticF
   };
 }
 
-const load80: SemanticFunction = (s) => {
+const loadExtended: SemanticFunction = (s) => {
   wait(s);
-  const linear = check80(s, 'read');
-  const significand = s.loadLinear(linear, 8);
-  const head = s.loadLinear(linear.add(8), 2);
+  const [significand, head] = load80(s);
   record(s, true);
   s.helper('x87.push', s.vp(), significand, head.wrap(), 0);
 };
 
-const store80: SemanticFunction = (s) => {
+const storeExtended: SemanticFunction = (s) => {
   let results: Value[] = [];
-  let linear: Value;
+  let behind: Value;
   const helper = (): Value => {
     results = s.helper('x87.store80', s.vp());
     return results[2] as Value;
   };
   const check = (): void => {
-    linear = check80(s, 'write');
+    behind = storeFirst80(s, results[0] as Value);
   };
   storing(s, helper, check, () => {
-    const [significand, head] = results as [Value, Value, Value];
-    s.storeLinear(linear, 8, significand);
-    s.storeLinear(linear.add(8), 2, head.extU());
+    s.storeLinear(behind, 2, (results[1] as Value).extU());
   });
 };
 
@@ -376,10 +385,11 @@ function environment(name: string, bytes16: number, bytes32: number, access: 're
     if (access === 'read') wait(s);
     else requireFpu(s);
     const bytes = s.size === 2 ? bytes16 : bytes32;
-    const linear = s.linear(0, bytes, access);
-    s.probe(linear, s.size === 2 ? 2 : 4, access, 'operand');
-    s.probe(linearAfter(s, linear, bytes - 1), 1, access, 'operand');
-    s.system(name, linear, s.size === 2 ? 0 : 1);
+    const word = s.size === 2 ? 2 : 4;
+    const linear = operandPart(s, 0, word, access);
+    s.probe(linear, word, access, 'operand');
+    s.probe(operandPart(s, bytes - 1, 1, access), 1, access, 'operand');
+    s.system(name, linear, wrapping(s, bytes).or(s.size === 2 ? 0 : WIDE));
   };
 }
 
@@ -435,7 +445,7 @@ export const rows: readonly Row[] = [
 
   ['FLD', 'D9 /0', 'Md', load('real32')],
   ['FLD', 'DD /0', 'Mq', load('real64')],
-  ['FLD', 'DB /5', 'M', load80],
+  ['FLD', 'DB /5', 'M', loadExtended],
   ['FLD', 'D9 C0+i', 'STi', callRegister('duplicate')],
   ['FILD', 'DF /0', 'Mw', load('integer16')],
   ['FILD', 'DB /0', 'Md', load('integer32')],
@@ -447,7 +457,7 @@ export const rows: readonly Row[] = [
   ['FSTP', 'D9 /3', 'Md=', storeReal('32', 1)],
   ['FST', 'DD /2', 'Mq=', storeReal('64', 0)],
   ['FSTP', 'DD /3', 'Mq=', storeReal('64', 1)],
-  ['FSTP', 'DB /7', 'M', store80],
+  ['FSTP', 'DB /7', 'M', storeExtended],
   ['FST', 'DD D0+i', 'STi', callRegister('copy', 0)],
   ['FSTP', 'DD D8+i', 'STi', fstp],
   ['FSTP', 'D9 D8+i', 'STi', callRegister('copyUnchecked')],

@@ -66,36 +66,57 @@ function takeEnvironment(ctx: SystemContext, view: Bytes, wide: boolean): void {
   updateSummary(vp);
 }
 
-function write(ctx: SystemContext, linear: bigint, view: Bytes): void {
-  const access = accessOf(ctx);
-  ctx.probeWrite(linear, view.byteLength, access);
-  for (let at = 0; at < view.byteLength; at += 2)
-    ctx.writeLinear(linear + BigInt(at), 2, BigInt(view.getUint16(at, true)), access);
+/** Second operand of the operations: the 32-bit layout, and what `wrapping` in semantics/image.ts tells. */
+export const WIDE = 1n << 8n;
+const BEFORE_WRAP = 0xffn;
+const NOT_16_BIT = 1n << 16n;
+
+interface Operand {
+  readonly linear: bigint;
+  readonly wide: boolean;
+  /** Bytes before the effective address wraps, and what is subtracted behind. */
+  readonly before: number;
+  readonly wrap: bigint;
 }
 
-function read(ctx: SystemContext, linear: bigint, bytes: number): Bytes {
+/** The linear address of a byte of the operand; words are aligned within the image, so they are not split by a wrap. */
+function addressOf({ vp }: SystemContext, operand: Operand, at: number): bigint {
+  const linear = operand.linear + BigInt(at) - (operand.before !== 0 && at >= operand.before ? operand.wrap : 0n);
+  return BigInt.asUintN(vp.mode & Mode.LONG64 ? 64 : 32, linear);
+}
+
+function write(ctx: SystemContext, operand: Operand, view: Bytes): void {
+  const access = accessOf(ctx);
+  for (let at = 0; at < view.byteLength; at += 2)
+    ctx.writeLinear(addressOf(ctx, operand, at), 2, BigInt(view.getUint16(at, true)), access);
+}
+
+function read(ctx: SystemContext, operand: Operand, bytes: number): Bytes {
   const access = accessOf(ctx);
   const view = new DataView(new ArrayBuffer(bytes));
   for (let at = 0; at < bytes; at += 2)
-    view.setUint16(at, Number(ctx.readLinear(linear + BigInt(at), 2, access)), true);
+    view.setUint16(at, Number(ctx.readLinear(addressOf(ctx, operand, at), 2, access)), true);
   return view;
 }
 
-function fnstenv(ctx: SystemContext, linear: bigint, wide: boolean): void {
+function fnstenv(ctx: SystemContext, operand: Operand): void {
+  const { wide } = operand;
   const view = new DataView(new ArrayBuffer(wide ? SIZE.wide : SIZE.narrow));
   putEnvironment(ctx, view, wide);
-  write(ctx, linear, view);
+  write(ctx, operand, view);
   ctx.vp.fcw |= 0x3f;
   updateSummary(ctx.vp);
 }
 
-function fldenv(ctx: SystemContext, linear: bigint, wide: boolean): void {
-  takeEnvironment(ctx, read(ctx, linear, wide ? SIZE.wide : SIZE.narrow), wide);
+function fldenv(ctx: SystemContext, operand: Operand): void {
+  const { wide } = operand;
+  takeEnvironment(ctx, read(ctx, operand, wide ? SIZE.wide : SIZE.narrow), wide);
 }
 
 /** The environment, then ST(0) to ST(7) in ten bytes each; then as FNINIT. */
-function fnsave(ctx: SystemContext, linear: bigint, wide: boolean): void {
+function fnsave(ctx: SystemContext, operand: Operand): void {
   const { vp } = ctx;
+  const { wide } = operand;
   const size = wide ? SIZE.wide : SIZE.narrow;
   const view = new DataView(new ArrayBuffer(size + 80));
   putEnvironment(ctx, view, wide);
@@ -104,7 +125,7 @@ function fnsave(ctx: SystemContext, linear: bigint, wide: boolean): void {
     view.setBigUint64(size + i * 10, significand, true);
     view.setUint16(size + i * 10 + 8, signExponent, true);
   }
-  write(ctx, linear, view);
+  write(ctx, operand, view);
   vp.fcw = 0x37f;
   vp.fsw = 0;
   vp.ftop = 0;
@@ -116,10 +137,11 @@ function fnsave(ctx: SystemContext, linear: bigint, wide: boolean): void {
   vp.fdp = 0n;
 }
 
-function frstor(ctx: SystemContext, linear: bigint, wide: boolean): void {
+function frstor(ctx: SystemContext, operand: Operand): void {
   const { vp } = ctx;
+  const { wide } = operand;
   const size = wide ? SIZE.wide : SIZE.narrow;
-  const view = read(ctx, linear, size + 80);
+  const view = read(ctx, operand, size + 80);
   takeEnvironment(ctx, view, wide);
   for (let i = 0; i < 8; i++) {
     const at = ((vp.ftop + i) & 7) * 2;
@@ -128,13 +150,19 @@ function frstor(ctx: SystemContext, linear: bigint, wide: boolean): void {
   }
 }
 
-function inFormat(operation: (ctx: SystemContext, linear: bigint, wide: boolean) => void): SystemOperation {
-  return (ctx, linear, wide) => operation(ctx, linear, wide !== 0n);
+function onOperand(operation: (ctx: SystemContext, operand: Operand) => void): SystemOperation {
+  return (ctx, linear, how) =>
+    operation(ctx, {
+      linear,
+      wide: (how & WIDE) !== 0n,
+      before: Number(how & BEFORE_WRAP),
+      wrap: how & NOT_16_BIT ? 1n << 32n : 1n << 16n,
+    });
 }
 
 export const operations: Record<string, SystemOperation> = {
-  fnstenv: inFormat(fnstenv),
-  fldenv: inFormat(fldenv),
-  fnsave: inFormat(fnsave),
-  frstor: inFormat(frstor),
+  fnstenv: onOperand(fnstenv),
+  fldenv: onOperand(fldenv),
+  fnsave: onOperand(fnsave),
+  frstor: onOperand(frstor),
 };

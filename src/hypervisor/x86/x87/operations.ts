@@ -414,12 +414,9 @@ function fromInteger(n: bigint): Extended {
 // ---- packed decimal ------------------------------------------------------------------------------------------------------------
 
 /** Eighteen digits, two in a byte, and the sign in the last byte's top bit. Digits above nine count as they are. */
-function fbld(ctx: SystemContext, linear: bigint, offset: bigint): void {
-  const { vp } = ctx;
-  const low = ctx.readLinear(linear, 8, accessOf(ctx));
-  const high = Number(ctx.readLinear(linear + 8n, 2, accessOf(ctx)));
+function fbld({ vp }: SystemContext, low: bigint, upper: bigint): void {
+  const high = Number(upper);
   begin(vp);
-  vp.fdp = offset;
   if (!isEmpty(vp, -1)) {
     if (overflow(vp)) push(vp, INDEFINITE);
     return;
@@ -432,17 +429,17 @@ function fbld(ctx: SystemContext, linear: bigint, offset: bigint): void {
   push(vp, round({ negative: (high & 0x8000) !== 0, magnitude, exponent: 0 }, 0x37f).value);
 }
 
-const DECIMAL_INDEFINITE = { low: 0xc000000000000000n, high: 0xffffn };
-
 interface Decimal {
   readonly low: bigint;
   readonly high: bigint;
   readonly inexact: boolean;
   readonly up: boolean;
 }
+const DECIMAL_INDEFINITE: Decimal = { low: 0xc000000000000000n, high: 0xffffn, inexact: false, up: false };
 
 /** ST(0) as 18 decimal digits; undefined where it is none. */
 function decimal(vp: VpView): Decimal | undefined {
+  if (isEmpty(vp, 0)) return undefined;
   const x = getRegister(vp, 0);
   const kind = classify(x);
   if (kind !== 'normal' && kind !== 'denormal' && kind !== 'zero') return undefined;
@@ -454,29 +451,24 @@ function decimal(vp: VpView): Decimal | undefined {
   return { low: digits & ((1n << 64n) - 1n), high: (digits >> 64n) | sign, inexact, up };
 }
 
-/** Whether FBSTP is going to store: not where it finds an unmasked invalid operation. */
-function fbstpStores({ vp }: SystemContext): bigint {
-  const masked = (vp.fcw & Status.IE) !== 0;
-  return masked || (!isEmpty(vp, 0) && decimal(vp) !== undefined) ? 1n : 0n;
+/** What FBSTP stores behind the first 64 bits; -1 where an unmasked invalid operation keeps it from storing. */
+function fbstpHigh({ vp }: SystemContext): bigint {
+  const value = decimal(vp);
+  if (!value && (vp.fcw & Status.IE) === 0) return -1n;
+  return (value ?? DECIMAL_INDEFINITE).high;
+}
+function fbstpLow({ vp }: SystemContext): bigint {
+  return (decimal(vp) ?? DECIMAL_INDEFINITE).low;
 }
 
-function fbstp(ctx: SystemContext, linear: bigint, offset: bigint): void {
-  const { vp } = ctx;
+/** Once the operand is stored. */
+function fbstp({ vp }: SystemContext): void {
+  const value = decimal(vp);
   begin(vp);
-  vp.fdp = offset;
-  let stored: Pick<Decimal, 'low' | 'high'> = DECIMAL_INDEFINITE;
-  if (isEmpty(vp, 0)) {
-    if (!underflow(vp)) return;
-  } else {
-    const value = decimal(vp);
-    if (value) {
-      signal(vp, (value.inexact ? Status.PE : 0) | (value.up ? Status.C1 : 0));
-      stored = value;
-    } else if (signal(vp, Status.IE)) return;
-  }
-  ctx.writeLinear(linear, 8, stored.low, accessOf(ctx));
-  ctx.writeLinear(linear + 8n, 2, stored.high, accessOf(ctx));
-  pop(vp);
+  if (value) {
+    signal(vp, (value.inexact ? Status.PE : 0) | (value.up ? Status.C1 : 0));
+    pop(vp);
+  } else if (isEmpty(vp, 0) ? underflow(vp) : !signal(vp, Status.IE)) pop(vp);
 }
 
 function onState(operation: (vp: VpView) => void): SystemOperation {
@@ -497,7 +489,8 @@ export const operations: Record<string, SystemOperation> = {
   fscale: onState(fscale),
   fxtract: onState(fxtract),
   fbld,
-  fbstpStores,
+  fbstpHigh,
+  fbstpLow,
   fbstp,
   ...environment,
 };

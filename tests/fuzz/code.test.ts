@@ -1,0 +1,32 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import { compileInterpreter, type InterpreterModule } from '../../src/hypervisor/interpreter/interpreter.ts';
+import { Prisoner, REGRESSIONS } from './code.ts';
+
+let module: InterpreterModule;
+beforeAll(() => {
+  module = compileInterpreter();
+});
+
+describe('guest code that means harm', () => {
+  it('raises exceptions of the guest, and changes only its own processor and RAM', () => {
+    const prisoner = new Prisoner(module);
+    for (let seed = 0; seed < 400; seed++) prisoner.run(seed);
+    prisoner.checkCanaries();
+    // It must have come somewhere: the modes run code, fault, and shut down.
+    expect(prisoner.counts.instructions).toBeGreaterThan(100_000n);
+    expect(prisoner.counts.faults).toBeGreaterThan(1000);
+    expect(prisoner.counts.tripleFaults).toBeGreaterThan(10);
+  });
+
+  it('finds every system operation ready for any operand', () => {
+    const prisoner = new Prisoner(module);
+    for (let seed = 0; seed < 20; seed++) prisoner.runOperations(seed);
+    prisoner.checkCanaries();
+  });
+
+  it.each(REGRESSIONS)('of seed %i, which once did more', (seed) => {
+    const prisoner = new Prisoner(module);
+    prisoner.run(seed);
+    prisoner.checkCanaries();
+  });
+});
