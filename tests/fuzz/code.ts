@@ -4,12 +4,15 @@
 
 import { parseArgs } from 'node:util';
 import { Worker } from 'node:worker_threads';
-import type { LocalApic } from '../../src/hypervisor/apic/local-apic.ts';
+import { InterruptRouter } from '../../src/hypervisor/apic/interrupt-router.ts';
+import { LocalApic } from '../../src/hypervisor/apic/local-apic.ts';
+import { LocalApicState } from '../../src/hypervisor/apic/state.ts';
 import {
   compileInterpreter,
   type EnginePlatform,
   Interpreter,
   type InterpreterModule,
+  RunResult,
 } from '../../src/hypervisor/interpreter/interpreter.ts';
 import {
   PAGE,
@@ -28,13 +31,13 @@ import {
 import type { HypervVp } from '../../src/hypervisor/tlfs/partition.ts';
 import { Doorbell, PartitionControl, Run, VpControl } from '../../src/hypervisor/vp/control.ts';
 import { Processor } from '../../src/hypervisor/vp/processor.ts';
-import { Activity, Mode, Vector, VpState } from '../../src/hypervisor/vp/state.ts';
+import { Activity, Flag, Mode, Segment, Vector, VpState } from '../../src/hypervisor/vp/state.ts';
 import { operations } from '../../src/hypervisor/x86/operations.ts';
 import { GUEST_FAULT, raise, type SystemContext } from '../../src/hypervisor/x86/system/context.ts';
 import { deliver } from '../../src/hypervisor/x86/system/interrupts.ts';
 import { updateMode } from '../../src/hypervisor/x86/system/mode.ts';
 import { Random } from '../oracle/generate.ts';
-import { makeGuest, RAM_SIZE, TOP_PAGE, u64 } from './guest.ts';
+import { JAIL, makeGuest, makeJail, RAM_SIZE, TOP_PAGE, u64 } from './guest.ts';
 import { fillWithCode } from './instructions.ts';
 
 /** The processor under test, and one that must not notice: its area lies above, the page map below. */
@@ -48,6 +51,21 @@ const ENOUGH_FAULTS = 1500;
 /** Calls of the platform in one stay. */
 const CALLS = 2_000_000;
 const CANARY = 0x5a;
+const PRIVILEGED_FLAGS = Flag.IF | Flag.IOPL | Flag.VM | Flag.VIF | Flag.VIP;
+/** No memory of a jailed program is a device's. */
+const PRIVILEGED_CALLS = [
+  'readMsr',
+  'writeMsr',
+  'portRead',
+  'portWrite',
+  'readCr8',
+  'writeCr8',
+  'halt',
+  'modeChanged',
+  'loadPdptes',
+  'mmioRead',
+  'mmioWrite',
+] as const;
 const UNTOUCHED = Buffer.alloc(0x10_0000, CANARY);
 const NOISE_CASES = 256;
 
@@ -63,6 +81,7 @@ export class Prisoner {
   readonly #map: Uint8Array;
   readonly #noise = new Uint8Array(RAM_SIZE);
   readonly #processor: Processor;
+  readonly #apic: LocalApic;
   readonly #partition = PartitionControl.view(new SharedArrayBuffer(PartitionControl.size));
   #random = new Random(0);
   #rounds = 0;
@@ -72,6 +91,8 @@ export class Prisoner {
   #allFaults = 0;
   #locks = 0;
   #skips = 0;
+  /** The program has no way out of CPL 3, and the platform is not to be asked for anything privileged. */
+  #jailed = false;
   #time = 0n;
   /** Of all cases: how far they came. */
   readonly counts = { cases: 0, instructions: 0n, faults: 0, tripleFaults: 0 };
@@ -91,7 +112,18 @@ export class Prisoner {
     for (const [from, to] of this.#canaries()) this.#bytes.fill(CANARY, from, to);
     const platform = this.#platform();
     this.engine = new Interpreter({ memory: this.memory, module, index: 0, platform, operations });
-    this.#processor = this.#makeProcessor(new Doorbell(buffer));
+    const doorbell = new Doorbell(buffer);
+    this.#apic = new LocalApic({
+      buffer: new SharedArrayBuffer(LocalApicState.size),
+      base: 0,
+      vp: 0,
+      apicId: 0,
+      bootstrap: true,
+      clock: { now: () => this.#time },
+      doorbell,
+      router: new InterruptRouter(),
+    });
+    this.#processor = this.#makeProcessor(doorbell);
   }
 
   /** Ranges that nobody writes. */
@@ -116,7 +148,7 @@ export class Prisoner {
       return this.#random;
     };
     const port = (): number => (random().oneIn(2) ? 0xffff_ffff : random().u32());
-    return {
+    const platform: EnginePlatform = {
       readMsr: () => (random().oneIn(3) ? undefined : u64(random())),
       writeMsr: () => random().oneIn(2),
       cpuid: (leaf) => (leaf === 0x8000_0008 ? [40, 0, 0, 0] : [0, 0xffff_ffff, 0xffff_ffff, 0xffff_ffff]),
@@ -170,49 +202,47 @@ export class Prisoner {
         if (++this.#faults > FAULTS) throw new Escape('a loop of faults does not end');
         const { vp } = context;
         // Code of random instructions ends at its first fault: as often as not it is passed over.
-        if (this.#skips > 0 && random().below(8) !== 0) {
+        if (this.#skips > 0 && (this.#jailed || random().below(8) !== 0)) {
           this.#skips--;
           vp.rip += BigInt(1 + random().below(8));
           return true;
         }
+        if (this.#jailed) return false;
         return deliver(context, vp.faultVector, 'exception', vp.faultError) === 'delivered';
       },
-    } as EnginePlatform;
+    };
+    for (const name of PRIVILEGED_CALLS) {
+      const call = platform[name] as (...operands: unknown[]) => unknown;
+      Object.assign(platform, {
+        [name]: (...operands: unknown[]) => {
+          if (this.#jailed) throw new Escape(`a jailed program reaches ${name}`);
+          return call(...operands);
+        },
+      });
+    }
+    return platform;
+  }
+
+  /** What other processors and devices do to this one. */
+  #interrupt(): void {
+    const random = this.#random;
+    const apic = this.#apic;
+    if (random.oneIn(10)) apic.requestNmi();
+    if (random.oneIn(3)) apic.accept(16 + random.below(240), random.oneIn(2));
+    if (random.oneIn(200)) apic.requestInit();
+    if (random.oneIn(20)) apic.requestStartup(random.below(256));
   }
 
   #makeProcessor(doorbell: Doorbell): Processor {
     const random = (): Random => this.#random;
-    const apic = {
-      get nmiPending() {
-        return random().oneIn(6);
-      },
-      get initPending() {
-        return random().oneIn(40);
-      },
-      get sipiPending() {
-        return random().oneIn(10);
-      },
-      get eventPending() {
-        return random().oneIn(10);
-      },
-      anyPending: true,
-      waitingForSipi: false,
-      poll: () => undefined,
-      takeNmi: () => true,
-      takeInit: () => random().oneIn(2),
-      takeSipi: () => (random().oneIn(2) ? -1 : random().below(256)),
-      hasInterrupt: () => (random().oneIn(2) ? -1 : 0x20),
-      acknowledge: () => 16 + random().below(240),
-      nextDeadline: () => this.#time + BigInt(random().oneIn(4) ? random().below(50) : 20_000),
-    } as unknown as LocalApic;
     return new Processor({
       index: 0,
       engine: this.engine,
-      apic,
+      apic: this.#apic,
       hyperv: {
         poll: () => undefined,
         takeIdle: () => random().oneIn(20),
-        nextDeadline: () => undefined,
+        nextDeadline: () => this.#time + BigInt(random().oneIn(4) ? random().below(50) : 20_000),
       } as unknown as HypervVp,
       control: VpControl.view(new SharedArrayBuffer(VpControl.size)),
       partition: this.#partition,
@@ -232,6 +262,7 @@ export class Prisoner {
         this.#allFaults += this.#faults;
         this.#faults = 0;
         if (this.#locks !== 0) throw new Escape('the split lock was not given back');
+        this.#interrupt();
         if (++this.#rounds > ROUNDS || this.#allFaults > ENOUGH_FAULTS) this.#partition.wanted[0] = Run.STOPPED;
         return false;
       },
@@ -253,9 +284,12 @@ export class Prisoner {
     makeGuest(random, vp, this.#ram, this.#top);
     engine.restart();
     this.#time = 0n;
+    this.#apic.reset();
+    this.#apic.setVirtualWire();
     this.#rounds = 0;
     this.#allFaults = 0;
     this.#locks = 0;
+    this.#jailed = false;
     this.#skips = random.oneIn(3) ? 0 : 200;
     this.#partition.wanted[0] = Run.RUNNING;
     const faults = vp.faults;
@@ -263,6 +297,99 @@ export class Prisoner {
     this.counts.instructions += vp.retired;
     this.counts.faults += Number(vp.faults - faults);
     this.#checkState();
+  }
+
+  /** A program at CPL 3 with no way out. @throws Escape when it changes what it may not. */
+  runJailed(seed: number): void {
+    const { engine } = this;
+    const { vp } = engine;
+    this.counts.cases++;
+    const random = new Random(seed);
+    this.#random = random;
+    this.#ram.set(this.#noise);
+    const mode = makeJail(random, vp, this.#ram);
+    const before = this.#ram.slice();
+    const registers = this.#privileged();
+    const { cpl } = vp;
+    engine.restart();
+    this.#jailed = true;
+    this.#skips = 1000;
+    for (let round = 0; round < 8; round++) {
+      this.#calls = 0;
+      this.#faults = 0;
+      vp.attention = 0;
+      if (engine.run(5000) === RunResult.SHUTDOWN) break;
+      if (vp.activity !== Activity.RUNNING) throw new Escape(`${mode}: halted`);
+    }
+    this.counts.instructions += vp.retired;
+    if (vp.cpl !== cpl) throw new Escape(`${mode}: CPL ${vp.cpl}`);
+    const now = this.#privileged();
+    for (const [name, value] of Object.entries(registers))
+      if (now[name] !== value)
+        throw new Escape(`${mode}: ${name} was ${value.toString(16)}, is ${now[name]?.toString(16)}`);
+    this.#checkState();
+    const pageOf = (bytes: Uint8Array, at: number): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset + at, PAGE);
+    for (let at = 0; at < RAM_SIZE; at += PAGE) {
+      if (at >= JAIL.data && at < JAIL.end) continue;
+      const [is, was] = [pageOf(this.#ram, at), pageOf(before, at)];
+      if (is.equals(was)) continue;
+      // Accessed and dirty bits are the processor's.
+      const mask = at >= JAIL.tables && at < JAIL.tablesEnd ? ~0x60 : ~0;
+      const changed = is.findIndex((byte, i) => ((byte ^ was[i]!) & mask) !== 0);
+      if (changed >= 0) throw new Escape(`${mode}: the byte at 0x${(at + changed).toString(16)} changed`);
+    }
+  }
+
+  /** What no program at CPL 3 changes. */
+  #privileged(): Record<string, bigint> {
+    const { vp } = this.engine;
+    const {
+      cr0,
+      cr3,
+      cr4,
+      efer,
+      xcr0,
+      star,
+      lstar,
+      cstar,
+      sfmask,
+      kernelGsBase,
+      sysenterCs,
+      sysenterEsp,
+      sysenterEip,
+      pat,
+      miscEnable,
+      tscAux,
+      tscOffset,
+    } = vp;
+    const result: Record<string, bigint> = {
+      cr0,
+      cr3,
+      cr4,
+      efer,
+      xcr0,
+      star,
+      lstar,
+      cstar,
+      sfmask,
+      kernelGsBase,
+      sysenterCs,
+      sysenterEsp,
+      sysenterEip,
+      pat,
+      miscEnable,
+      tscAux,
+      tscOffset,
+      flags: BigInt(vp.flags & PRIVILEGED_FLAGS),
+    };
+    vp.dr.forEach((value, i) => {
+      result[`dr${i}`] = value;
+    });
+    for (let i: number = Segment.LDTR; i <= Segment.FLAT; i++) {
+      result[`segment ${i} base`] = vp.segmentBase[i]!;
+      result[`segment ${i} rest`] = (BigInt(vp.segmentLimit[i]!) << 32n) | BigInt(vp.segmentAttributes[i]!);
+    }
+    return result;
   }
 
   /** Every system operation with operands that no instruction would give it. */
@@ -371,9 +498,6 @@ function operandsOf(name: string, random: Random): readonly [bigint, bigint] {
   return [absurd(random), absurd(random)];
 }
 
-/** Seeds of cases that once failed. */
-export const REGRESSIONS: readonly number[] = [];
-
 export function describe(seed: number, error: unknown): string {
   return `seed ${seed}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
 }
@@ -432,6 +556,7 @@ function main(): number {
     try {
       prisoner.run(seed);
       if (seed % 8 === 0) prisoner.runOperations(seed);
+      if (seed % 2 === 0) prisoner.runJailed(seed);
       if (seed % 256 === 0 || seed === first + count - 1) prisoner.checkCanaries();
     } catch (error) {
       failures++;

@@ -140,8 +140,9 @@ function places(value: Json, into: [Json[] | { [key: string]: Json }, string][] 
   const keys = Object.keys(value);
   // Of long lists, a few.
   for (const key of keys.length > 40 ? keys.slice(0, 3) : keys) {
-    into.push([value as { [key: string]: Json }, key]);
-    places((value as { [key: string]: Json })[key]!, into);
+    const holder = value as { [key: string]: Json };
+    into.push([holder, key]);
+    places(holder[key]!, into);
   }
   return into;
 }

@@ -1,7 +1,16 @@
 // A guest that means harm: the whole state of a virtual processor and of its memory, plausible enough to get far and
 // wrong in every place that a guest controls.
 
-import { Attribute, Flag, Segment, VpState, type VpView, writeFlags } from '../../src/hypervisor/vp/state.ts';
+import { PAGE } from '../../src/hypervisor/memory/layout.ts';
+import {
+  Attribute,
+  Flag,
+  readFlags,
+  Segment,
+  VpState,
+  type VpView,
+  writeFlags,
+} from '../../src/hypervisor/vp/state.ts';
 import {
   Cr0,
   Cr4,
@@ -393,6 +402,54 @@ export function makeGuest(random: Random, vp: VpView, ram: Uint8Array, top: Uint
   if (mode !== 'long') vp.rip &= 0xffff_ffffn;
   vp.nmiBlocked = random.below(2);
   vp.pat = 0x0007_0406_0007_0406n;
+  updateMode(vp);
+  return mode;
+}
+
+/** What a jailed program may write; it executes and reads the pages before, and may do nothing else. */
+export const JAIL = { code: CODE, data: 0x2_0000, end: 0x3_0000, tables: TABLES, tablesEnd: TABLES + 0x4000 } as const;
+
+/**
+ * A program at CPL 3 without any way out: paging gives it two areas, no descriptor table has an entry, and no system call
+ * is enabled. Whatever it runs, it stays at CPL 3 and changes its own data and registers alone.
+ */
+export function makeJail(random: Random, vp: VpView, ram: Uint8Array): GuestMode {
+  const mode = random.pick(['v86', 'protected16', 'protected32', 'compatibility', 'long'] as const);
+  soundness = 1000;
+  const { gpr } = vp;
+  new Uint8Array(gpr.buffer, gpr.byteOffset - VpState.offset('gpr'), VpState.size).fill(0);
+  const long = mode === 'long' || mode === 'compatibility';
+  const levels = long ? 4 : random.oneIn(2) ? 2 : 3;
+  const view = new DataView(ram.buffer, ram.byteOffset, ram.byteLength);
+  ram.fill(0, TABLES, JAIL.tablesEnd);
+  const put = (at: number, value: number): void => {
+    view.setUint32(at, value, true);
+  };
+  for (let table = 0; table < levels - 1; table++)
+    put(TABLES + table * PAGE, (TABLES + (table + 1) * PAGE) | (levels === 3 && table === 0 ? 1 : 7));
+  for (let page = 0; page < RAM_SIZE; page += PAGE) {
+    const rights = page < JAIL.code || page >= JAIL.end ? 3 : page < JAIL.data ? 5 : 7;
+    put(TABLES + (levels - 1) * PAGE + (page / PAGE) * (levels === 2 ? 4 : 8), page | rights);
+  }
+  registers(random, vp, mode);
+  writeFlags(vp, (readFlags(vp) & ~(Flag.TF | Flag.RF | Flag.IF | Flag.IOPL)) | (random.below(3) << 12));
+  vp.sysenterCs = 0n;
+  vp.cr0 = BigInt((Cr0.PE | Cr0.ET | Cr0.AM | (random.oneIn(2) ? Cr0.WP : 0)) >>> 0) | (1n << 31n);
+  vp.cr3 = BigInt(TABLES);
+  vp.cr4 = BigInt(Cr4.OSFXSR | Cr4.OSXMMEXCPT | (random.oneIn(2) ? Cr4.FSGSBASE : 0) | (levels === 2 ? 0 : Cr4.PAE));
+  vp.efer = long ? BigInt(Efer.LME | Efer.LMA | Efer.NXE) : 0n;
+  vp.dr[6] = 0xffff_0ff0n;
+  vp.dr[7] = 0x400n;
+  segments(random, vp, mode, true);
+  for (const table of [Segment.GDTR, Segment.IDTR]) vp.segmentLimit[table] = 0;
+  for (const table of [Segment.LDTR, Segment.TR]) vp.segmentAttributes[table] = Attribute.UNUSABLE;
+  const start = random.below(CODE_SIZE - 600);
+  const shape = { long64: mode === 'long', code32: mode === 'protected32' || mode === 'compatibility' };
+  for (let at = start; at < start + 600; at += 200)
+    fillWithCode(ram.subarray(CODE + at, CODE + at + 200), random, shape);
+  vp.rip = BigInt(mode === 'v86' ? start : CODE + start);
+  for (let i = 0; i < 16; i++)
+    if (random.oneIn(2)) vp.gpr[i] = BigInt((mode === 'v86' ? 0 : JAIL.data) + random.below(0x1_0000));
   updateMode(vp);
   return mode;
 }

@@ -226,6 +226,12 @@ export class CaseMaker {
     const random = this.#random;
     const long = cell.mode === 64;
     let linear = this.#place(long);
+    const alignment = /^FX(SAVE|RSTOR)/.test(cell.form.mnemonic)
+      ? 16n
+      : /^X(SAVE|RSTOR)/.test(cell.form.mnemonic)
+        ? 64n
+        : 1n;
+    if (!random.oneIn(8)) linear &= ~(alignment - 1n);
     const kind = random.below(12);
     let override = 0;
     let base = cell.mode === 16 ? BigInt(DATA_ADDRESS) : 0n;
@@ -278,7 +284,8 @@ export class CaseMaker {
     let value = BigInt.asUintN(64, offset - BigInt(displacement) - indexed);
     const narrow = !long || addressPrefix;
     if (narrow) value = BigInt.asUintN(32, value) | (long && random.oneIn(2) ? 0x1234_5678_0000_0000n : 0n);
-    this.#set(base, value);
+    // An address that is not the one that was chosen may lie at the end of a segment that is not flat: see #memory.
+    if (!this.#set(base, value) && !long) override = 0;
     const sib = index >= 0 || (base & 7) === 4 || random.oneIn(8);
     let mod = displacementKind;
     if (mod === 0 && (base & 7) === 5) mod = 1;
@@ -338,6 +345,11 @@ export class CaseMaker {
   #instruction(cell: Cell, ip: number, first: boolean, start: number): number[] {
     const random = this.#random;
     const { form, mode } = cell;
+    if (/^XSAVE|^XRSTOR/.test(form.mnemonic)) {
+      // The components that both sides know.
+      this.#set(RAX, random.below(4));
+      this.#set(RDX, 0);
+    }
     const hasMemory = cell.memory || form.operands.some((o) => o.kind === 'O');
     const memory = hasMemory ? this.#memory(cell, first) : undefined;
     const count = mode === 64 ? 16 : 8;
@@ -375,6 +387,7 @@ export class CaseMaker {
     const random = this.#random;
     if (cell.form.mnemonic === 'ENTER' && n === 0) return little(random.below(random.oneIn(16) ? 0x4000 : 0x200), 2);
     if (cell.form.mnemonic === 'ENTER' && random.oneIn(2)) return [random.below(4)];
+    if (cell.form.mnemonic === 'INT') return [5 + random.below(0x7b)];
     if (cell.form.mnemonic === 'RET') return little(random.below(0x400), 2);
     const words = new Uint32Array(2);
     writeInteger(random, words, 0);
@@ -390,6 +403,8 @@ export class CaseMaker {
     if (linear !== undefined) this.#prepareOperand(cell, linear);
     if (usesStack.test(mnemonic)) this.#prepareStack(cell);
     if (isString.test(mnemonic)) this.#prepareString(cell);
+    else if (form.operands[0]?.kind === 'S' && !cell.memory) this.#set(rm, this.#selector());
+    else if (/^OUTS|^INS/.test(mnemonic)) this.#prepareString(cell);
     else if (/^J[ER]?CXZ$|^LOOP/.test(mnemonic) && random.oneIn(2)) this.#set(RCX, random.below(3));
     else if (mnemonic === 'XLAT')
       this.#set(RBX, BigInt.asUintN(64, this.#offset(this.#place(long)) - BigInt(random.below(256))));
@@ -407,6 +422,13 @@ export class CaseMaker {
       const partial = cell.size === 1 ? 0xffn : 0xffff_ffffn;
       if (!this.#isFixed(RAX)) this.#gprs[RAX] = random.oneIn(2) ? value : value & partial;
     }
+  }
+
+  /** Null, or beyond every table: others lead to the host kernel's descriptors. */
+  #selector(): bigint {
+    const random = this.#random;
+    const upper = BigInt(random.u32() & 0xffff) << 16n;
+    return upper | BigInt(random.oneIn(3) ? 0x8000 | (random.u32() & 0x7fff) : random.below(4));
   }
 
   #codeTarget(long: boolean): bigint {
@@ -429,6 +451,7 @@ export class CaseMaker {
     if (mnemonic === 'ENTER') this.#set(RBP, this.#offset(frame));
     if (!this.#set(RSP, this.#offset(top))) top = this.#gprs[RSP] as bigint;
     if (mnemonic === 'RET') this.#patch(top, bytesOf(this.#codeTarget(long), cell.size));
+    if (/^POP .S$/.test(mnemonic)) this.#patch(top, bytesOf(this.#selector(), cell.size));
     if (mnemonic === 'POPF') this.#patch(top, bytesOf(BigInt(random.u32() & 0x244cd5), cell.size));
   }
 
@@ -492,6 +515,7 @@ export class CaseMaker {
   #specialOperand(cell: Cell): Uint8Array | undefined {
     const random = this.#random;
     const { mnemonic } = cell.form;
+    if (cell.form.operands[0]?.kind === 'S') return bytesOf(this.#selector(), 2);
     if ((mnemonic === 'JMP' || mnemonic === 'CALL') && cell.form.operands[0]?.kind === 'E')
       return bytesOf(this.#codeTarget(cell.mode === 64), cell.size);
     switch (mnemonic) {
@@ -514,13 +538,36 @@ export class CaseMaker {
         return new Uint8Array(words.buffer);
       }
       case 'FXRSTOR':
+      case 'FXRSTOR64':
         return this.#newFx();
+      case 'XRSTOR':
+      case 'XRSTOR64': {
+        const image = new Uint8Array(576);
+        image.set(this.#newFx());
+        const header = new DataView(image.buffer, 512);
+        header.setUint32(0, random.below(4), true);
+        if (random.oneIn(8)) header.setUint8(random.below(24), random.u32() & 0xff);
+        return image;
+      }
+      case 'LES':
+      case 'LDS':
+      case 'LSS':
+      case 'LFS':
+      case 'LGS':
+        return Uint8Array.from([...bytesOf(BigInt(random.u32()), cell.size), ...bytesOf(this.#selector(), 2)]);
+      case 'BOUND':
+        return random.oneIn(2) ? bounds(cell.size) : undefined;
       default:
         return undefined;
     }
   }
 }
 
+/** The largest range of a size. */
+function bounds(size: number): Uint8Array {
+  const lower = 1n << BigInt(size * 8 - 1);
+  return Uint8Array.from([...bytesOf(lower, size), ...bytesOf(lower - 1n, size)]);
+}
 function little(value: number, bytes: number): number[] {
   return Array.from({ length: bytes }, (_, i) => (value >>> (8 * i)) & 0xff);
 }

@@ -1,30 +1,53 @@
 // What counts as a divergence between the native processor and ours. Everything that a case can see is compared; what the
-// manuals leave undefined or to the vendor, and what a kernel between us and the processor changes, is listed here, and
+// manuals leave undefined or to the processor, and what a kernel between us and the processor changes, is listed here, and
 // nothing else is excused. SDM: Intel Software Developer's Manual; APM: AMD64 Architecture Programmer's Manual.
-//
-// | excused                           | why                                                                              |
-// |-----------------------------------|----------------------------------------------------------------------------------|
-// | flags in a form's `undefined`     | SDM vol. 2, the instruction's "Flags Affected"                                   |
-// | RFLAGS.RF                         | set in the image that an exception saves: SDM vol. 3, "Instruction-Breakpoint"   |
-// | MXCSR_MASK                        | a property of the processor: SDM vol. 1, 11.6.6                                  |
-// | FOP, FIP, FDP                     | when they are stored is the processor's choice: SDM vol. 1, 8.1.8, 8.1.9;        |
-// |                                   | CPUID.7.0:EBX bits 6 and 13; APM vol. 2, "x87 Environment"                       |
-// | bits 127:80 of x87 registers      | reserved in an FXSAVE image: SDM vol. 1, 10.5.1                                  |
-// | P in the error code of a #PF      | the kernel reports its own half of the address space as present                  |
-// |   in the kernel's half            |                                                                                  |
-// | bits 63:32 of general registers   | undefined outside 64-bit mode: SDM vol. 1, 3.4.1.1                               |
-// | ESP bits 31:16 in 16-bit mode     | not loaded by IRET to a 16-bit stack: see protocol.ts                            |
-// | lanes of RCPPS, RCPSS, RSQRTPS    | approximations with a relative error below 1.5 * 2^-12: SDM vol. 2, the          |
-// |   and RSQRTSS                     | instructions; exact where the manual has a table                                 |
-// | the last bit of transcendental    | SDM vol. 1, 8.3.10, "Transcendental Instruction Accuracy": within one unit in    |
-// |   x87 results, and C1             | the last place; C1 says in which direction it was rounded                        |
-// | x87 TOP and tags after an MMX     | a processor may leave x87 mode before it finds that an operand faults; SDM vol.  |
-// |   instruction that faulted        | 1, 9.5.1 says only what they are once it is done                                 |
-// | #AC or another fault, which comes | an unaligned access that is not mapped, or reaches out of canonical space: SDM   |
-// |   first                           | vol. 3, 6.9 leaves the order of faults of one class to the processor             |
 
 import { Flag } from '../../src/hypervisor/vp/state.ts';
 import { type Case, FX_SIZE, type Result } from './native/protocol.ts';
+
+/** What is never looked at. */
+export const NOT_LOOKED_AT = [
+  ['RFLAGS.RF', 'set in the image that an exception saves: SDM vol. 3, "Instruction-Breakpoint"'],
+  ['MXCSR_MASK', 'a property of the processor: SDM vol. 1, 11.6.6'],
+  [
+    'FOP, FIP, FDP and their selectors',
+    "when they are stored is the processor's choice: SDM vol. 1, 8.1.8 and 8.1.9; CPUID.7.0:EBX bits 6 and 13; APM vol. 2",
+  ],
+  ['bits 127:80 of x87 registers', 'reserved in an FXSAVE image: SDM vol. 1, 10.5.1'],
+  ["P in a #PF's error code in the kernel's half", 'the kernel reports its own half of the address space as present'],
+  ['bits 63:32 of general registers outside 64-bit mode', 'undefined: SDM vol. 1, 3.4.1.1'],
+  ['ESP bits 31:16 in 16-bit mode', 'not loaded by IRET to a 16-bit stack: see protocol.ts'],
+] as const;
+
+/** What is excused when it differs. */
+export const EXCUSES = {
+  undefinedFlags: ["flags in a form's `undefined`", 'SDM vol. 2, the instruction\'s "Flags Affected"'],
+  approximation: [
+    'lanes of RCPPS, RCPSS, RSQRTPS and RSQRTSS, within 3 * 2^-12 of one another',
+    'approximations with a relative error of at most 1.5 * 2^-12: SDM vol. 2; exact where the manual has a table',
+  ],
+  transcendental: [
+    'the last bit of transcendental x87 results, and C1, which says how it was rounded',
+    'within one unit in the last place: SDM vol. 1, 8.3.10 "Transcendental Instruction Accuracy"',
+  ],
+  transcendentalRange: [
+    'OE and UE of transcendental x87 results that are the last or first number in range',
+    'follow from the last bit: as above',
+  ],
+  mmxTransition: [
+    'x87 TOP and tags after an MMX instruction that faulted',
+    'whether a processor leaves x87 mode before it finds the fault; SDM vol. 1, 9.5.1 says only what they are afterwards',
+  ],
+  nullSelector: [
+    'RPL of a null selector in ES, DS, FS and GS',
+    "the host kernel's IRET makes the selector zero: SDM vol. 2, IRET",
+  ],
+  faultOrder: [
+    'which comes first, #AC or another fault, at an unaligned access that is not mapped or not canonical',
+    'SDM vol. 3, 6.9 leaves the order of faults of one class to the processor',
+  ],
+} as const;
+export type Excuse = keyof typeof EXCUSES;
 
 const FLAG_BITS: Readonly<Record<string, number>> = {
   CF: Flag.CF,
@@ -38,6 +61,7 @@ const GPR_NAMES = 'RAX RCX RDX RBX RSP RBP RSI RDI R8 R9 R10 R11 R12 R13 R14 R15
 const RSP = 4;
 /** Of the lower half, a program cannot have the last page. */
 const KERNEL_HALF = 0x7fff_ffff_f000n;
+const FX_MXCSR = 6;
 const FX_MXCSR_MASK = 7;
 const FX_ST0 = 8;
 const FX_XMM0 = 40;
@@ -56,11 +80,13 @@ export interface CompareOptions {
   readonly mnemonics: readonly string[];
   /** Whether an MMX instruction is what faulted. */
   readonly faultedInMmx: boolean;
+  /** Told of what was excused. */
+  readonly onExcuse?: ((excuse: Excuse) => void) | undefined;
 }
 
 const APPROXIMATE = /^(RCP|RSQRT)[PS]S$/;
 const TRANSCENDENTAL = /^(FSIN|FCOS|FSINCOS|FPTAN|FPATAN|F2XM1|FYL2X|FYL2XP1)$/;
-const C1 = 0x200;
+const FSW = { OE: 0x8, UE: 0x10, ES: 0x80, C1: 0x200, B: 0x8000 } as const;
 
 /** Whether results may differ a little: what is computed from them may then differ much. */
 export function isInexact(mnemonic: string): boolean {
@@ -83,22 +109,31 @@ export function compare(c: Case, native: Result, ours: Result, options: CompareO
   const add = (what: string, theirs: unknown, mine: unknown) =>
     differences.push(`${what}: processor ${text(theirs)}, Viridian ${text(mine)}`);
   if (native.outcome !== ours.outcome || native.vector !== ours.vector) {
-    if (isEitherOrder(c, native, ours)) return differences;
+    if (isEitherOrder(c, native, ours)) {
+      options.onExcuse?.('faultOrder');
+      return differences;
+    }
     add('outcome', describe(native), describe(ours));
     return differences;
   }
   compareFault(native, ours, add);
   if (native.rip !== ours.rip) add('RIP', native.rip, ours.rip);
-  const ignored = Flag.RF | options.undefinedFlags;
-  if ((native.rflags ^ ours.rflags) & ~ignored) add('RFLAGS', flagText(native.rflags), flagText(ours.rflags));
+  const flags = (native.rflags ^ ours.rflags) & ~Flag.RF;
+  if (flags & ~options.undefinedFlags) add('RFLAGS', flagText(native.rflags), flagText(ours.rflags));
+  else if (flags) options.onExcuse?.('undefinedFlags');
   compareRegisters(c, native, ours, add);
   compareFx(native.fx, ours.fx, add, {
     approximate: options.mnemonics.some((name) => APPROXIMATE.test(name)),
     transcendental: options.mnemonics.some((name) => TRANSCENDENTAL.test(name)),
     ignoreX87: options.faultedInMmx,
+    excuse: options.onExcuse ?? (() => undefined),
   });
-  for (let i = 0; i < 6; i++)
-    if (native.segments[i] !== ours.segments[i]) add(`segment ${i}`, native.segments[i], ours.segments[i]);
+  for (let i = 0; i < 6; i++) {
+    const [theirs, mine] = [native.segments[i] as number, ours.segments[i] as number];
+    if (theirs === mine) continue;
+    if (theirs === 0 && mine < 4) options.onExcuse?.('nullSelector');
+    else add(`segment ${i}`, theirs, mine);
+  }
   if (c.mode === 64 && native.fsBase !== ours.fsBase) add('FS base', native.fsBase, ours.fsBase);
   if (c.mode === 64 && native.gsBase !== ours.gsBase) add('GS base', native.gsBase, ours.gsBase);
   compareChanges(native, ours, add);
@@ -136,6 +171,7 @@ interface Tolerance {
   readonly approximate: boolean;
   readonly transcendental: boolean;
   readonly ignoreX87: boolean;
+  readonly excuse: (excuse: Excuse) => void;
 }
 
 function compareFx(native: Uint8Array, ours: Uint8Array, add: Add, tolerance: Tolerance): void {
@@ -143,13 +179,13 @@ function compareFx(native: Uint8Array, ours: Uint8Array, add: Add, tolerance: To
   const b = words(ours);
   for (let i = 0; i < FX_SIZE / 4; i++) {
     if ((((a[i] as number) ^ (b[i] as number)) & fxMask(i)) === 0) continue;
-    if (tolerance.ignoreX87 && i < FX_XMM0 && i !== 6) continue;
-    if (tolerance.approximate && i >= FX_XMM0 && isNear(a[i] as number, b[i] as number)) continue;
-    if (tolerance.transcendental && i >= FX_ST0 && i < FX_XMM0 && isWithinLastPlace(a, b, i & ~3)) {
-      i |= 3;
+    const excuse = excuseFor(a, b, i, tolerance);
+    if (excuse) {
+      tolerance.excuse(excuse);
+      if (excuse === 'transcendental' && i >= FX_ST0) i |= 3;
       continue;
     }
-    const difference = ((a[i] as number) ^ (b[i] as number)) & (tolerance.transcendental && i === 0 ? ~(C1 << 16) : ~0);
+    const difference = (a[i] as number) ^ (b[i] as number);
     if (i === 0) {
       if (difference & 0xffff) add('FCW', (a[0] as number) & 0xffff, (b[0] as number) & 0xffff);
       if (difference >>> 16) add('FSW', (a[0] as number) >>> 16, (b[0] as number) >>> 16);
@@ -164,6 +200,21 @@ function compareFx(native: Uint8Array, ours: Uint8Array, add: Add, tolerance: To
   }
 }
 
+/** Why two different words of an FXSAVE image do not count as different. */
+function excuseFor(a: Uint32Array, b: Uint32Array, i: number, tolerance: Tolerance): Excuse | undefined {
+  if (i >= FX_XMM0)
+    return tolerance.approximate && isNear(a[i] as number, b[i] as number) ? 'approximation' : undefined;
+  if (tolerance.ignoreX87 && i !== FX_MXCSR) return 'mmxTransition';
+  if (!tolerance.transcendental) return undefined;
+  if (i >= FX_ST0) return areNeighbours(a, b, i & ~3) ? 'transcendental' : undefined;
+  if (i !== 0) return undefined;
+  const status = (a[0] as number) ^ (b[0] as number);
+  const { C1, OE, UE, ES, B } = FSW;
+  if ((status & ~(C1 << 16)) === 0) return 'transcendental';
+  const isAtEdge = edgeOf(a, FX_ST0) >= 0 && edgeOf(a, FX_ST0) === edgeOf(b, FX_ST0);
+  return isAtEdge && (status & ~((C1 | OE | UE | ES | B) << 16)) === 0 ? 'transcendentalRange' : undefined;
+}
+
 const scratchWords = new Uint32Array(2);
 const scratchFloats = new Float32Array(scratchWords.buffer);
 /** Whether two approximations can be of the same value. */
@@ -174,15 +225,29 @@ function isNear(a: number, b: number): boolean {
   return Number.isFinite(x) && x !== 0 && Math.abs(x - y) <= 3 * 2 ** -12 * Math.abs(x);
 }
 
-/** Whether two 80-bit reals are neighbours. */
-function isWithinLastPlace(a: Uint32Array, b: Uint32Array, at: number): boolean {
-  const ordered = (r: Uint32Array) =>
-    (BigInt((r[at + 2] as number) & 0x7fff) << 63n) |
-    (BigInt((r[at + 1] as number) & 0x7fffffff) << 32n) |
-    BigInt(r[at] as number);
+/** Whether two 80-bit reals are the same but for the last bit, or its consequence at an end of the range. */
+function areNeighbours(a: Uint32Array, b: Uint32Array, at: number): boolean {
   if (((a[at + 2] as number) ^ (b[at + 2] as number)) & 0x8000) return false;
-  const difference = ordered(a) - ordered(b);
-  return difference >= -1n && difference <= 1n;
+  const difference = ordered(a, at) - ordered(b, at);
+  if (difference >= -1n && difference <= 1n) return true;
+  return edgeOf(a, at) >= 0 && edgeOf(a, at) === edgeOf(b, at);
+}
+/** The magnitude of an 80-bit real as an integer in the same order. */
+function ordered(r: Uint32Array, at: number): bigint {
+  const exponent = BigInt((r[at + 2] as number) & 0x7fff);
+  return (exponent << 63n) | (BigInt((r[at + 1] as number) & 0x7fffffff) << 32n) | BigInt(r[at] as number);
+}
+
+/** The exponents around the ends of the range, and what becomes of them where overflow or underflow is not masked. */
+const ADJUSTMENT = 0x6000;
+const EDGES = [
+  [1, 1 + ADJUSTMENT],
+  [0x7fff, 0x7fff - ADJUSTMENT],
+].map((exponents) => exponents.map((exponent) => BigInt(exponent) << 63n));
+/** The end of the range at which an 80-bit real is, or -1. */
+function edgeOf(r: Uint32Array, at: number): number {
+  const value = ordered(r, at);
+  return EDGES.findIndex((edge) => edge.some((first) => value === first || value === first - 1n));
 }
 
 function fxMask(word: number): number {

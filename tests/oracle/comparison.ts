@@ -4,8 +4,8 @@ import type { InterpreterModule } from '../../src/hypervisor/interpreter/interpr
 import type { Form } from '../../src/hypervisor/x86/form.ts';
 import { forms } from '../../src/hypervisor/x86/table.ts';
 import { CaseMaker, type GeneratedCase, isTransfer, type Piece } from './cases.ts';
-import { compare, isInconclusive, isInexact, undefinedFlags } from './compare.ts';
-import { type Cell, cellsOf, exclusion } from './forms.ts';
+import { compare, type Excuse, isInconclusive, isInexact, undefinedFlags } from './compare.ts';
+import { alwaysFaults, type Cell, cellsOf, exclusion } from './forms.ts';
 import { Random } from './generate.ts';
 import { InterpretedProcessor, type Selectors } from './interpreted.ts';
 import { type Case, CODE_ADDRESS, FX_SIZE, type Mode, type Result } from './native/protocol.ts';
@@ -40,6 +40,8 @@ export class Comparison {
   readonly runs: Uint32Array;
   instructions = 0;
   cases = 0;
+  /** How often something that differed was excused. */
+  readonly excused = new Map<Excuse, number>();
   /** Cases that say nothing, by reason. */
   readonly inconclusive = new Map<string, number>();
   readonly #native: NativeProcessor;
@@ -75,7 +77,10 @@ export class Comparison {
     for (const mode of modes)
       this.#middle.set(
         mode,
-        cells.filter((cell) => cell.mode === mode && !isTransfer(cell) && !isInexact(cell.form.mnemonic)),
+        cells.filter(
+          (cell) =>
+            cell.mode === mode && !isTransfer(cell) && !isInexact(cell.form.mnemonic) && !alwaysFaults(cell.form),
+        ),
       );
     this.#random = new Random(options.seed);
     this.#maker = new CaseMaker(this.#random);
@@ -150,9 +155,14 @@ export class Comparison {
       undefinedFlags: flags,
       mnemonics: c.pieces.map((piece) => piece.cell.form.mnemonic),
       faultedInMmx: native.outcome === 'exception' && c.pieces.some(isMmx),
+      onExcuse: this.#onExcuse,
     });
     return differences.length > 0 ? { case: c, native, ours, differences } : undefined;
   }
+
+  readonly #onExcuse = (excuse: Excuse): void => {
+    this.excused.set(excuse, (this.excused.get(excuse) ?? 0) + 1);
+  };
 
   #skip(reason: string): void {
     this.inconclusive.set(reason, (this.inconclusive.get(reason) ?? 0) + 1);

@@ -26,29 +26,31 @@ const FEATURE_NAMES: Readonly<Record<string, string>> = {
   sse4_2: 'sse4.2',
 };
 
-/** Forms that cannot be compared although a program may execute them. */
+/** Forms that cannot be compared; what a program may not execute at all, it can try. */
 const NOT_COMPARED: readonly (readonly [RegExp, string])[] = [
   [/^(CPUID|XGETBV)$/, 'tells what processor it is'],
   [/^(RDTSCP?|RDPMC|RDRAND|RDSEED|RDPID)$/, 'another value every time'],
-  [/^(SYSCALL|SYSENTER|INT|INT3|INT1|INTO|ICEBP)$/, 'enters the kernel'],
-  [/^(JMPF|CALLF|RETF|IRET|SYSRET|SYSEXIT|JMP FAR|CALL FAR|RET FAR)/, 'needs descriptor tables'],
-  [/^(LES|LDS|LSS|LFS|LGS|VERR|VERW|LAR|LSL)$/, 'needs descriptor tables'],
-  [/^(XSAVE|XSAVEOPT|XRSTOR|XSAVEC|XSAVES|XRSTORS)/, 'saves what the host kernel enabled'],
+  [/^(SYSCALL|SYSENTER|INT3|INT1|INTO)$/, 'enters the kernel'],
+  [/^(JMPF|CALLF|RETF|IRET)$/, "follows the host kernel's descriptors"],
+  [/^(VERR|VERW|LAR|LSL)$/, "tells of the host kernel's descriptors"],
+  [/^(VMCALL|VMMCALL)$/, "calls the host's hypervisor"],
   [/^(SMSW|STR|SLDT|SGDT|SIDT)$/, "stores the host kernel's state, or is emulated by it (UMIP)"],
-  [/^(HLT|INVD|WBINVD|MONITOR|MWAIT|VMCALL|VMMCALL|RSM)$/, 'not for programs'],
 ];
 
 /** Why a form is not compared at all, or ''. */
 export function exclusion(form: Form, capabilities: Pick<Capabilities, 'features'> | undefined): string {
-  if (form.options.privileged) return 'privileged';
   const feature = form.options.feature;
   if (feature && capabilities && !feature.split(' ').every((f) => capabilities.features.has(FEATURE_NAMES[f] ?? f)))
     return `the host's processor has no ${feature}`;
   for (const [pattern, reason] of NOT_COMPARED) if (pattern.test(form.mnemonic)) return reason;
-  if (form.operands.some((o) => o.kind === 'A')) return 'needs descriptor tables';
-  if (form.operands.some((o) => o.kind === 'S' && o.access !== 'read')) return 'needs descriptor tables';
-  if (form.mnemonic === 'POP' && form.operands.length === 0) return 'needs descriptor tables';
   return '';
+}
+
+/** Forms that end every case: of no use in the middle of a sequence. */
+export function alwaysFaults(form: Form): boolean {
+  if (form.operands.some((o) => o.kind === 'C' || o.kind === 'D')) return true;
+  if (/^(UD2|INT|XSETBV)$/.test(form.mnemonic)) return true;
+  return form.options.privileged === true && !/^(MOV|PUSH .S|POP .S|ARPL|BOUND|L[EDSFG]S)$/.test(form.mnemonic);
 }
 
 /** Whether the size can be encoded in the mode: SDM vol. 2, table 3-4. */
@@ -61,9 +63,23 @@ function isEncodable(form: Form, mode: Mode, size: number): boolean {
   return !(size === 2 && (form.prefix === '66' || form.prefix === 'none'));
 }
 
-/** In 16-bit cases the upper half of ESP is not known: see protocol.ts. */
-function readsEsp(form: Form, mode: Mode, size: number): boolean {
-  return mode === 16 && size === 4 && /^(PUSHA|ENTER)$/.test(form.mnemonic);
+interface LeftOut {
+  readonly mnemonic: RegExp;
+  readonly mode?: readonly Mode[];
+  readonly size?: number;
+  readonly reason: string;
+}
+/** Products of forms that are otherwise compared. */
+export const LEFT_OUT: readonly LeftOut[] = [
+  { mnemonic: /^(PUSHA|ENTER)$/, mode: [16], size: 4, reason: 'the upper half of ESP is not known: see protocol.ts' },
+  { mnemonic: /^PUSH .S$/, size: 4, reason: 'stores 16 or 32 bits: SDM vol. 2, PUSH' },
+  { mnemonic: /^SYSRET$/, mode: [32, 16], reason: '#UD in SDM vol. 2, valid in APM vol. 3' },
+];
+function isLeftOut(form: Form, mode: Mode, size: number): boolean {
+  return LEFT_OUT.some(
+    (o) =>
+      o.mnemonic.test(form.mnemonic) && (o.mode?.includes(mode) ?? true) && (o.size === undefined || o.size === size),
+  );
 }
 
 export function cellsOf(form: Form, modes: readonly Mode[]): Cell[] {
@@ -84,7 +100,7 @@ export function cellsOf(form: Form, modes: readonly Mode[]): Cell[] {
       for (const memory of memories)
         for (const locked of memory && lock && !implicitLock ? [false, true] : [false])
           for (const r of repeats)
-            if (!readsEsp(form, mode, size)) cells.push({ form, mode, size, memory, locked, repeat: r });
+            if (!isLeftOut(form, mode, size)) cells.push({ form, mode, size, memory, locked, repeat: r });
     }
   }
   return cells;

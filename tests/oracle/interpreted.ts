@@ -51,13 +51,30 @@ const PTE = { PRESENT: 1, WRITABLE: 2, USER: 4, ACCESSED: 0x20, DIRTY: 0x40, NX_
 /** Instructions after which a case counts as one that does not end. */
 const BUDGET = 100_000;
 const INT3 = 0xcc;
-const CR4 = Cr4.PSE | Cr4.PAE | Cr4.PGE | Cr4.OSFXSR | Cr4.OSXMMEXCPT | Cr4.FSGSBASE | Cr4.UMIP;
+const CR4 = Cr4.PSE | Cr4.PAE | Cr4.PGE | Cr4.OSFXSR | Cr4.OSXMMEXCPT | Cr4.FSGSBASE | Cr4.UMIP | Cr4.OSXSAVE;
+/** x87 and SSE: cases ask XSAVE for no more. */
+const XCR0 = 3n;
 
 /** A case left what the comparison covers: the operation it came to is named by `message`. */
 class OutsideError extends Error {}
 
 /** System operations whose outcome at CPL 3 depends on the case alone; one that comes to another is inconclusive. */
-const COMPARABLE_OPERATIONS = new Set(['updateMode', 'rdmsr', 'wrmsr', 'readCr', 'writeCr', 'readDr', 'writeDr']);
+const COMPARABLE_OPERATIONS = new Set(
+  (
+    'updateMode rdmsr wrmsr readCr writeCr readDr writeDr in1 in2 in4 out1 out2 out4 checkPort int sysret sysexit arpl ' +
+    'moveSegment loadSegment popStackSegment'
+  ).split(' '),
+);
+/** Operations on a selector: what another selector than these leads to is the host kernel's. */
+const SELECTORS: Readonly<Record<string, (a: bigint, b: bigint) => bigint>> = {
+  moveSegment: (_index, selector) => selector,
+  loadSegment: (_index, selector) => selector,
+  popStackSegment: (selector) => selector,
+};
+/** Null, or beyond every table. */
+function isKnownSelector(selector: bigint): boolean {
+  return (selector & 0xfffcn) === 0n || (selector & 0xffffn) >= 0x8000n;
+}
 
 const W = (name: Parameters<typeof VpState.offset>[0]): number => VpState.offset(name) >> 2;
 const NO_CHANGES: readonly Change[] = [];
@@ -211,6 +228,7 @@ export class InterpretedProcessor {
     vp.cr0 = BigInt(Cr0.PE | Cr0.MP | Cr0.ET | Cr0.NE | Cr0.WP | Cr0.AM) | (1n << 31n);
     vp.cr3 = BigInt(PML4);
     vp.cr4 = BigInt(CR4);
+    vp.xcr0 = XCR0;
     vp.efer = BigInt(Efer.SCE | Efer.LME | Efer.LMA | Efer.NXE);
     for (const mode of [64, 32, 16] as const) {
       SEGMENTS[mode].forEach(({ base, limit, attributes }, i) => {
@@ -438,7 +456,8 @@ export class InterpretedProcessor {
     };
     this.#bytes.fill(INT3, this.#code + c.codeOffset, this.#code + c.codeOffset + c.code.length);
     // A case that changed a segment, or stopped in the middle of an operation, leaves nothing to the next one.
-    if (ended === 'refused') this.#mode = undefined;
+    const initial = this.#selectors[c.mode];
+    if (ended === 'refused' || segments.some((selector, i) => selector !== initial?.[i])) this.#mode = undefined;
     return result;
   }
 
@@ -467,6 +486,12 @@ function operationFor(name: string): SystemOperation {
   const reals = x87Operations[name] ?? environmentOperations[name];
   if (reals) return reals;
   const operation = (systemOperations as Readonly<Record<string, SystemOperation>>)[name];
+  const selector = SELECTORS[name];
+  if (operation && selector)
+    return (context, a, b) => {
+      if (!isKnownSelector(selector(a, b))) throw new OutsideError("the host kernel's descriptors");
+      return operation(context, a, b);
+    };
   if (operation && COMPARABLE_OPERATIONS.has(name)) return operation;
   return () => {
     throw new OutsideError(name);

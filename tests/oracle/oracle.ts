@@ -1,9 +1,10 @@
 // The differential comparison as a command: `npm run oracle -- --help`.
 
 import { parseArgs } from 'node:util';
+import { EXCUSES, type Excuse, NOT_LOOKED_AT } from './compare.ts';
 import { Comparison, type Divergence } from './comparison.ts';
 import { addFixture } from './fixtures.ts';
-import { cellName } from './forms.ts';
+import { cellName, LEFT_OUT } from './forms.ts';
 import type { Mode } from './native/protocol.ts';
 import { NativeProcessor } from './native/runner.ts';
 import { describeDivergence, mnemonicOf } from './report.ts';
@@ -107,13 +108,21 @@ function summarize(comparison: Comparison, tally: ReadonlyMap<string, number>): 
     reasons.set(reason, (reasons.get(reason) ?? new Set<string>()).add(form.mnemonic));
   for (const [reason, names] of reasons) out(`not compared (${reason}): ${[...names].join(' ')}`);
   for (const [reason, n] of comparison.inconclusive) out(`inconclusive (${reason}): ${n} cases`);
+  for (const { mnemonic, mode, size, reason } of LEFT_OUT)
+    out(
+      `left out: ${[mnemonic.source, size && `${size * 8}-bit`, mode && `in ${mode.join()}-bit mode`].filter(Boolean).join(' ')} (${reason})`,
+    );
+  for (const [what, why] of NOT_LOOKED_AT) out(`not looked at: ${what} (${why})`);
+  for (const [name, [what, why]] of Object.entries(EXCUSES))
+    out(`excused ${comparison.excused.get(name as Excuse) ?? 0} times: ${what} (${why})`);
   const average = comparison.instructions / comparison.cells.length;
   const least = Number(values.least ?? (average >= 1100 ? 1000 : 1));
   const missing = comparison.cells.filter((_, i) => (comparison.runs[i] as number) < least);
   for (const cell of missing.slice(0, 40)) out(`fewer than ${least} runs: ${cellName(cell)}`);
   for (const [name, n] of [...tally].sort((a, b) => b[1] - a[1])) out(`${String(n).padStart(8)} divergences: ${name}`);
   const covered = comparison.cells.length - missing.length;
-  out(`forms covered ${covered} / ${comparison.cells.length} (at least ${least} runs of each)`);
+  const fewest = comparison.runs.reduce((a, b) => Math.min(a, b));
+  out(`forms covered ${covered} / ${comparison.cells.length} (at least ${least} runs of each; fewest runs ${fewest})`);
   out(`${comparison.instructions} instructions, ${total(tally)} divergences`);
 }
 

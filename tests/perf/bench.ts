@@ -4,6 +4,7 @@
  *   --rounds N     rounds, alternating which machine goes first (default 3)
  *   --only NAMES   some workloads, separated by commas; `boot` is the boot itself
  *   --kernel FILE, --busybox FILE   instead of Debian's, which are fetched as the quickstart does
+ *   --alone        ours only, without QEMU
  *   --json         results as JSON on stdout
  *   --list         names the workloads
  *   --profile      of our boot, or of the workload that --only names: distinct instructions and blocks, the hot share,
@@ -38,6 +39,7 @@ interface Flags {
   readonly only: readonly string[] | undefined;
   readonly kernel: string | undefined;
   readonly busybox: string | undefined;
+  readonly alone: boolean;
   readonly json: boolean;
   readonly list: boolean;
   readonly profile: boolean;
@@ -51,6 +53,7 @@ function flagsOf(args: string[]): Flags {
       only: { type: 'string', multiple: true },
       kernel: { type: 'string' },
       busybox: { type: 'string' },
+      alone: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
       list: { type: 'boolean', default: false },
       profile: { type: 'boolean', default: false },
@@ -62,8 +65,8 @@ function flagsOf(args: string[]): Flags {
   const names = ['boot', ...WORKLOADS.map((w) => w.name)];
   const unknown = only?.find((name) => !names.includes(name));
   if (unknown !== undefined) throw new Error(`--only ${unknown}: the workloads are ${names.join(', ')}`);
-  const { kernel, busybox, json, list, profile } = values;
-  return { rounds, only, kernel, busybox, json, list, profile };
+  const { kernel, busybox, alone, json, list, profile } = values;
+  return { rounds, only, kernel, busybox, alone, json, list, profile };
 }
 
 /** The kernel and busybox: as given, from the quickstart's cache, or fetched. */
@@ -226,12 +229,9 @@ async function main(): Promise<number> {
     return 0;
   }
 
-  const version = await qemuVersion();
-  say(
-    version
-      ? `bench: beside QEMU ${version} TCG`
-      : 'bench: qemu-system-x86_64 not found (Debian: qemu-system-x86): ours alone',
-  );
+  const version = flags.alone ? undefined : await qemuVersion();
+  if (version) say(`bench: beside QEMU ${version} TCG`);
+  else if (!flags.alone) say('bench: qemu-system-x86_64 not found (Debian: qemu-system-x86): ours alone');
   const bench = new Bench(flags, version ? [ours, qemu] : [ours]);
   if (wanted('boot')) await bench.boot(image('boot', bootImage(busybox)));
 

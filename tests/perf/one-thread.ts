@@ -37,15 +37,16 @@ export class CountingMachine {
   readonly vp: VpView;
   readonly buffer: SharedArrayBuffer;
   readonly exits = new Map<string, Exit>();
-  /** Those whose records stand; see `beforeFlush`. */
+  /** Those whose records stand; see `beforeDrop`. */
   blocks: DecodedBlock[] = [];
-  /** All records are about to be dropped, and their counts with them. */
-  beforeFlush: () => void = () => undefined;
+  /** The records of these blocks are about to be dropped or used again, and their counts with them. */
+  beforeDrop: (blocks: readonly DecodedBlock[]) => void = () => undefined;
   decodes = 0;
   /** Blocks of an instruction that crosses pages: made again each time they are looked up. */
   uncached = 0;
   /** Blocks made though they had been made since the last flush: another took their place in the block table, or they were dropped. */
   repeated = 0;
+  #lastIsUncached = false;
   readonly #made = new Set<number>();
   /** Milliseconds spent by whoever watches, inside an exit that wrote to the console. */
   #aside = 0;
@@ -194,7 +195,10 @@ export class CountingMachine {
     const flush = blocks.flush.bind(blocks);
     const flushTlb = engine.flushTlb.bind(engine);
     blocks.decode = this.#counted('(decode)', (linear: bigint, gpa: number) => {
+      // The block before this one crossed pages and is not kept: its records may be this one's.
+      if (this.#lastIsUncached) this.beforeDrop(this.blocks.splice(-1));
       const record = decode(linear, gpa);
+      this.#lastIsUncached = (record & 1) !== 0;
       this.decodes++;
       this.uncached += record & 1;
       const key = (gpa >>> 0) + this.vp.mode * 2 ** 32;
@@ -204,8 +208,9 @@ export class CountingMachine {
       return record;
     });
     blocks.flush = () => {
-      this.beforeFlush();
+      this.beforeDrop(this.blocks);
       this.blocks = [];
+      this.#lastIsUncached = false;
       this.#made.clear();
       flush();
     };

@@ -10,10 +10,11 @@ import { RECORD_COUNTS, RECORD_COUNTS_SIZE, RECORDS, vpArea } from '../../src/hy
 import { forms } from '../../src/hypervisor/x86/table.ts';
 import type { Guest } from './machines.ts';
 import { MarkerReader } from './markers.ts';
-import { CountingMachine, type Exit } from './one-thread.ts';
+import { CountingMachine, type DecodedBlock, type Exit } from './one-thread.ts';
 
 const TOP = [1, 10, 100, 1000, 10_000] as const;
 const HANDLERS_SHOWN = 100;
+const FUNCTIONS_SHOWN = 30;
 
 export interface HandlerShare {
   readonly name: string;
@@ -63,7 +64,7 @@ export async function profileOf(guest: Guest, workload?: string): Promise<Profil
     if (profile === undefined && before && reader.measurements.has(workload))
       profile = report(running, before, harvest);
   });
-  machine.beforeFlush = () => harvest.gather(machine);
+  machine.beforeDrop = (blocks) => harvest.gather(machine, blocks);
   const start = snapshot(machine);
   machine.run();
   if (workload === undefined) return report(machine, start, harvest);
@@ -123,28 +124,31 @@ class Harvest {
   readonly #table = new HandlerTable(forms);
   readonly #variants = [...this.#table.inline, ...this.#table.outline];
 
-  /** Takes the counts and clears them. */
-  gather(machine: CountingMachine): void {
+  /** Takes the counts of blocks and clears them. */
+  gather(machine: CountingMachine, blocks: readonly DecodedBlock[] = machine.blocks): void {
     const base = vpArea(0) + RECORDS;
     const counts = new BigUint64Array(machine.buffer, vpArea(0) + RECORD_COUNTS, RECORD_COUNTS_SIZE / 8);
     const records = new DataView(machine.buffer, base);
-    for (const { record, gpa } of machine.blocks) this.#block(records, counts, record - base, gpa);
-    counts.fill(0n);
+    for (const { record, gpa } of blocks) this.#block(records, counts, record - base, gpa);
   }
 
   #block(records: DataView, counts: BigUint64Array, first: number, gpa: number): void {
     let instructions = 0;
     this.blockExecutions += Number(counts[first / RECORD]);
+    let last = first;
     for (let at = first; ; at += RECORD) {
       const ip = records.getUint8(at + Field.IP);
       // Another block, or a record that is no instruction: the end.
       if ((ip === 0 && at !== first) || records.getUint8(at + Field.LENGTH) === 0) break;
       const count = Number(counts[at / RECORD]);
+      last = at;
       if (count === 0) continue;
       instructions += count;
       this.instructions.add(gpa + ip);
       this.#execution(records, at, count);
     }
+    // The one after the last is no instruction, but is counted too.
+    counts.fill(0n, first / RECORD, last / RECORD + 2);
     if (instructions > 0) this.blocks.set(gpa, (this.blocks.get(gpa) ?? 0) + instructions);
     this.total += instructions;
   }
@@ -201,6 +205,8 @@ function report(machine: CountingMachine, before: Snapshot, harvest: Harvest): P
 
 export function profileText(p: Profile): string {
   const percent = (share: number): string => `${(share * 100).toFixed(2)} %`;
+  const handler = ({ name, inline, executions, share }: HandlerShare): string =>
+    `  ${inline ? ' ' : '*'} ${percent(share).padStart(8)} ${String(executions).padStart(11)}  ${name}`;
   const lines = [
     `instructions          ${p.instructions}`,
     `  distinct            ${p.distinctInstructions}`,
@@ -222,12 +228,13 @@ export function profileText(p: Profile): string {
     ),
     '',
     `handlers (inside the main loop: ${percent(p.inlineShare)} of instructions; * is a function of its own):`,
+    ...p.handlers.slice(0, HANDLERS_SHOWN).map(handler),
+    '',
+    'the most executed functions:',
     ...p.handlers
-      .slice(0, HANDLERS_SHOWN)
-      .map(
-        ({ name, inline, executions, share }) =>
-          `  ${inline ? ' ' : '*'} ${percent(share).padStart(8)} ${String(executions).padStart(11)}  ${name}`,
-      ),
+      .filter((h) => !h.inline)
+      .slice(0, FUNCTIONS_SHOWN)
+      .map(handler),
   ];
   return `${lines.join('\n')}\n`;
 }

@@ -69,7 +69,7 @@ openssl enc -chacha20 -in /tmp/words -K 00010203040506070809 -iv 0102030405 2>/d
     about: 'branches, memory',
     package: 'grep',
     needs: 'words',
-    script: `for i in 1 2 3 4; do grep -c -E '([a-m][0-9]+ ){3}.*77' /tmp/words; grep -F 99 /tmp/words | cksum; done`,
+    script: `for i in 1 2 3 4; do grep -c -E '([a-m][a-z][0-9]+ ){3}.*77' /tmp/words; grep -F 99 /tmp/words | cksum; done`,
   },
   {
     name: 'mawk',

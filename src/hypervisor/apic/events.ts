@@ -21,7 +21,10 @@ export class ProcessorEvents {
    * the first when the second of two senders arrives, but here its thread may not have run.
    */
   postNmi(): void {
-    if (Atomics.or(this.#word, 0, NMI) & NMI) Atomics.or(this.#word, 0, NMI_BEHIND);
+    for (;;) {
+      const old = Atomics.load(this.#word, 0);
+      if (Atomics.compareExchange(this.#word, 0, old, old | (old & NMI ? NMI_BEHIND : NMI)) === old) return;
+    }
   }
 
   /** An NMI is being handled: those that wait are one. */

@@ -10,6 +10,7 @@
  * `ioApicEoi` and `external` are called without the platform lock and take it themselves.
  */
 import { ApicTimer } from './apic-timer.ts';
+import { ProcessorEvents } from './events.ts';
 import { inspectLocalApic } from './inspect.ts';
 import type { InterruptRouter } from './interrupt-router.ts';
 import type { ExternalInterrupt, InspectTree, IoApicEoi, NanosecondClock, VpDoorbell } from './ports.ts';
@@ -67,6 +68,7 @@ export class LocalApic {
   readonly apicId: number;
   readonly state: LocalApicView;
   readonly #options: LocalApicOptions;
+  readonly #events: ProcessorEvents;
   readonly #timer: ApicTimer;
 
   /** Attaches to existing state; `reset()` makes a new one. Adds itself to the router. */
@@ -75,6 +77,7 @@ export class LocalApic {
     this.apicId = options.apicId;
     this.#options = options;
     this.state = LocalApicState.view(options.buffer, options.base);
+    this.#events = new ProcessorEvents(this.state.events);
     this.#timer = new ApicTimer(this.state, options.clock, () => this.#fireLvt(Lvt.TIMER));
     options.router.add(this);
   }

@@ -24,6 +24,8 @@ interface Block {
 const ZERO_SLOT = 16 * 8;
 const BLOCK_IP_SLOT = 17 * 8;
 const STACK_MARK = 0x80;
+/** Blocks of one page; few pages of code have a tenth of it. */
+const MOST_BLOCKS = 2048;
 
 export interface BlockCacheHost {
   readonly vp: VpView;
@@ -47,6 +49,9 @@ export class BlockCache {
   readonly #instruction = new Instruction();
   readonly #straddle = new Uint8Array(32);
   #next: number;
+  /** The last block that goes on in a second page, which may be another one the next time. */
+  #crossing: Block | undefined;
+  #crowded = false;
   /** Counts, for statistics. */
   decodedInstructions = 0;
   decodedBlocks = 0;
@@ -72,6 +77,8 @@ export class BlockCache {
   flush(): void {
     this.flushes++;
     // Pages stay marked as holding code (another processor may have some of it), which only makes stores to them slower.
+    this.#crossing = undefined;
+    this.#crowded = false;
     this.#pages.clear();
     this.#next = this.#area + RECORDS;
     this.#words.fill(0, (this.#area + BLOCK_TABLE) >> 2, (this.#area + BLOCK_TABLE + BLOCK_TABLE_ENTRIES * 16) >> 2);
@@ -80,7 +87,8 @@ export class BlockCache {
 
   /** Makes the block at `linear` / `gpa`. Returns the address of its first record, with bit 0 set when it must not be cached. */
   decode(linear: bigint, gpa: number): number {
-    if (this.#next + (MAX_BLOCK + 2) * RECORD > this.#area + RECORDS + RECORDS_SIZE) this.flush();
+    this.#forgetCrossing();
+    if (this.#crowded || this.#next + (MAX_BLOCK + 2) * RECORD > this.#area + RECORDS + RECORDS_SIZE) this.flush();
     const { vp } = this.#host;
     const mode = vp.mode;
     const page = gpa & ~(PAGE - 1);
@@ -153,8 +161,9 @@ export class BlockCache {
       }
     }
     this.decodedBlocks++;
-    this.#next = record;
     const cached = secondPage < 0;
+    // The records of a block that is not to be found again are the next block's.
+    if (cached) this.#next = record;
     const tableEntry = (this.#area + BLOCK_TABLE + (((gpa ^ (gpa >>> 16)) & (BLOCK_TABLE_ENTRIES - 1)) << 4)) >> 2;
     const block: Block = {
       gpa: gpa >>> 0,
@@ -165,7 +174,10 @@ export class BlockCache {
       secondPage,
     };
     this.#remember(page >>> 0, block);
-    if (secondPage >= 0) this.#remember(secondPage, block);
+    if (secondPage >= 0) {
+      this.#remember(secondPage, block);
+      this.#crossing = block;
+    }
     if (!cached) return first | 1;
     this.#words[tableEntry] = gpa;
     this.#words[tableEntry + 1] = mode;
@@ -178,6 +190,20 @@ export class BlockCache {
     const blocks = this.#pages.get(page);
     if (blocks) blocks.push(block);
     else this.#pages.set(page, [block]);
+    // A store looks at every block of its page. Code that keeps making new ones there starts afresh.
+    this.#crowded ||= blocks !== undefined && blocks.length > MOST_BLOCKS;
+  }
+
+  /** The block that crosses pages was made to be run once, and has been. */
+  #forgetCrossing(): void {
+    const block = this.#crossing;
+    if (!block) return;
+    this.#crossing = undefined;
+    for (const page of [block.gpa - (block.gpa % PAGE), block.secondPage]) {
+      const blocks = this.#pages.get(page);
+      const at = blocks?.lastIndexOf(block) ?? -1;
+      if (at >= 0) blocks?.splice(at, 1);
+    }
   }
 
   #special(record: number, handler: number, ip: number, vector: number, error: number): void {
@@ -283,6 +309,13 @@ export class BlockCache {
       this.#words[block.tableEntry] = -1;
       this.#words[block.tableEntry + 2] = 0;
     }
+  }
+
+  /** Blocks held. */
+  get size(): number {
+    let count = 0;
+    for (const blocks of this.#pages.values()) count += blocks.length;
+    return count;
   }
 
   get pages(): number {

@@ -10,7 +10,7 @@ import { Flag, Mode, Vector } from '../../vp/state.ts';
 import type { Operand, Value } from '../../wasm/value.ts';
 import type { Row, SemanticFunction } from '../form.ts';
 import { Register, type Semantics } from '../semantics.ts';
-import { linearAfter } from './image.ts';
+import { operandPart } from './image.ts';
 import { requireFpu } from './x87.ts';
 
 const CR0_TS = 1 << 3;
@@ -21,7 +21,7 @@ const XCR0_SSE = 2n;
 const XCR0_SUPPORTED = XCR0_X87 | XCR0_SSE;
 
 /** Offsets in the image. The extended header follows the legacy region. */
-const Image = { FIP: 8, FDP: 16, MXCSR: 24, ST: 32, XMM: 160, HEADER: 512 } as const;
+const Offset = { FIP: 8, FDP: 16, MXCSR: 24, ST: 32, XMM: 160, HEADER: 512 } as const;
 const LEGACY_SIZE = 512;
 const HEADER_SIZE = 64;
 /** The MXCSR bits that may be set. */
@@ -46,14 +46,14 @@ function stackRegister(s: Semantics, i: Value): Value {
   return s.stateAddress('x87').add(s.state('ftop').add(i).and(7).shl(4));
 }
 
-/** Linear addresses of 8 and fewer bytes at an offset in the image: i64, or a number. */
-type Image = (offset: Value | number) => Value;
+/** Linear addresses of parts of the image, of 8 bytes unless told. */
+type Image = (offset: Value | number, bytes?: number) => Value;
 
 /**
- * The image, aligned and accessible. What the manual leaves open is as in Intel's processors: where alignment is checked,
- * #AC takes the place of #GP for what is not a multiple of 4, and the last byte's page is looked at first.
+ * The image, aligned. What the manual leaves open, here and in which page is looked at first, is as in Intel's processors:
+ * where alignment is checked, #AC takes the place of #GP for what is not a multiple of 4.
  */
-function image(s: Semantics, bytes: number, alignment: number, access: 'read' | 'write'): Image {
+function image(s: Semantics, alignment: number, access: 'read' | 'write'): Image {
   const linear = operandPart(s, 0, 1, access);
   // Of what is not canonical, the probe tells which exception it is.
   s.f.if(linear.shl(16).shrS(16).ne(linear), () => s.probe(linear, 1, access, 'operand'));
@@ -61,53 +61,51 @@ function image(s: Semantics, bytes: number, alignment: number, access: 'read' | 
   const isChecked = checked.and(s.state('cpl').eq(3));
   s.raiseIf(linear.wrap().and(3).ne(0).and(isChecked), Vector.AC, 0);
   s.raiseIf(linear.and(alignment - 1).ne(0), Vector.GP, 0);
-  s.probe(operandPart(s, bytes - 1, 1, access), 1, access, 'operand');
-  s.probe(linear, 1, access, 'operand');
-  return (offset) => (offset === 0 ? linear : operandPart(s, offset, 8, access));
+  return (offset, part = 8) => (offset === 0 ? linear : operandPart(s, offset, part, access));
 }
 
 // ---- x87 and SSE components -------------------------------------------------------------------------------------------------
 
 /** `wide`: pointers of 64 bits (REX.W) instead of 32 with a selector. */
-function saveX87(s: Semantics, image: Image, wide: boolean): void {
+function saveX87(s: Semantics, at: Image, wide: boolean): void {
   const { f } = s;
   const word = (field: string, shift: number): Value => s.state(field).extU().shl(shift);
   const fsw = s.state('fsw').or(s.state('ftop').shl(11)).extU().shl(16);
-  s.storeLinear(linear, 8, word('fcw', 0).or(fsw).or(word('ftw', 32)).or(word('fop', 48)));
+  s.storeLinear(at(0), 8, word('fcw', 0).or(fsw).or(word('ftw', 32)).or(word('fop', 48)));
   const pointer = (offset: string, selector: string): Value =>
     wide ? s.state(offset) : s.state(offset).zext(32).or(word(selector, 32));
   s.storeLinear(at(Offset.FIP), 8, pointer('fip', 'fcs'));
   s.storeLinear(at(Offset.FDP), 8, pointer('fdp', 'fds'));
   repeat(s, 8, (i) => {
     const register = stackRegister(s, i);
-    const at = linear.add(i.shl(4).extU());
-    s.storeLinear(at.add(Image.ST), 8, f.load('i64.load', register));
-    s.storeLinear(at.add(Image.ST + 8), 8, f.load('i64.load16_u', register, 8));
+    const offset = i.shl(4).extU().add(Offset.ST);
+    s.storeLinear(at(offset), 8, f.load('i64.load', register));
+    s.storeLinear(at(offset.add(8)), 8, f.load('i64.load16_u', register, 8));
   });
 }
 
-function restoreX87(s: Semantics, image: Image, wide: boolean): void {
+function restoreX87(s: Semantics, at: Image, wide: boolean): void {
   const { f } = s;
-  const head = s.loadLinear(linear, 8);
+  const head = s.loadLinear(at(0), 8);
   const fsw = head.shrU(16).wrap();
   s.setState('fcw', head.wrap().and(0x1f3f).or(0x40));
   s.setState('ftop', fsw.shrU(11).and(7));
   s.setState('fsw', fsw.and(0xc7ff));
   s.setState('ftw', head.shrU(32).wrap().and(0xff));
   s.setState('fop', head.shrU(48).wrap().and(0x7ff));
-  const pointer = (at: number, offset: string, selector: string): void => {
-    const value = s.loadLinear(linear.add(at), 8);
+  const pointer = (from: number, offset: string, selector: string): void => {
+    const value = s.loadLinear(at(from), 8);
     // Addresses: what is not canonical is made so.
     s.setState(offset, wide ? value.shl(16).shrS(16) : value.zext(32));
     s.setState(selector, wide ? 0 : value.shrU(32).wrap().and(0xffff));
   };
-  pointer(Image.FIP, 'fip', 'fcs');
-  pointer(Image.FDP, 'fdp', 'fds');
+  pointer(Offset.FIP, 'fip', 'fcs');
+  pointer(Offset.FDP, 'fdp', 'fds');
   s.helper('x87.summarize', s.vp());
   repeat(s, 8, (i) => {
-    const at = linear.add(i.shl(4).extU());
-    const significand = s.loadLinear(at.add(Image.ST), 8);
-    const signExponent = s.loadLinear(at.add(Image.ST + 8), 2);
+    const offset = i.shl(4).extU().add(Offset.ST);
+    const significand = s.loadLinear(at(offset), 8);
+    const signExponent = s.loadLinear(at(offset.add(8), 2), 2);
     const register = stackRegister(s, i);
     f.store('i64.store', register, significand);
     f.store('i64.store', register, signExponent, 8);
@@ -121,7 +119,7 @@ function initializeX87(s: Semantics): void {
   s.f.memoryFill(s.stateAddress('x87'), 0, 128);
 }
 
-function saveMxcsr(s: Semantics, image: Image): void {
+function saveMxcsr(s: Semantics, at: Image): void {
   s.storeLinear(
     at(Offset.MXCSR),
     8,
@@ -132,27 +130,31 @@ function saveMxcsr(s: Semantics, image: Image): void {
   );
 }
 
-function saveXmm(s: Semantics, image: Image): void {
+function saveXmm(s: Semantics, at: Image): void {
   repeat(s, registerCount(s), (i) => {
     const offset = i.shl(4);
     const value = s.f.load('v128.load', s.stateAddress('xmm').add(offset));
-    s.storeLinearV(linear.add(offset.extU()).add(Image.XMM), value);
+    s.storeLinearV(at(offset.extU().add(Offset.XMM), 16), value);
   });
 }
 
-function restoreXmm(s: Semantics, image: Image): void {
+function restoreXmm(s: Semantics, at: Image): void {
   repeat(s, registerCount(s), (i) => {
     const offset = i.shl(4);
-    const value = s.loadLinearV(linear.add(offset.extU()).add(Image.XMM));
+    const value = s.loadLinearV(at(offset.extU().add(Offset.XMM), 16));
     s.f.store('v128.store', s.stateAddress('xmm').add(offset), value);
   });
 }
 
 /** MXCSR as the image has it: #GP(0) where it sets reserved bits. */
-function checkedMxcsr(s: Semantics, image: Image): Value {
+function checkedMxcsr(s: Semantics, at: Image): Value {
   const mxcsr = s.loadLinear(at(Offset.MXCSR), 4).wrap();
   s.raiseIf(mxcsr.and(~MXCSR_MASK).ne(0), Vector.GP, 0);
   return mxcsr;
+}
+
+function probe(s: Semantics, at: Image, offset: number, access: 'read' | 'write'): void {
+  s.probe(at(offset, 1), 1, access, 'operand');
 }
 
 // ---- FXSAVE, FXRSTOR ------------------------------------------------------------------------------------------------------------
@@ -160,20 +162,24 @@ function checkedMxcsr(s: Semantics, image: Image): Value {
 function fxsave(wide: boolean): SemanticFunction {
   return (s) => {
     requireFpu(s);
-    const linear = image(s, LEGACY_SIZE, 16, 'write');
-    saveX87(s, linear, wide);
-    saveMxcsr(s, linear);
-    saveXmm(s, linear);
+    const at = image(s, 16, 'write');
+    probe(s, at, LEGACY_SIZE - 1, 'write');
+    probe(s, at, 0, 'write');
+    saveX87(s, at, wide);
+    saveMxcsr(s, at);
+    saveXmm(s, at);
   };
 }
 
 function fxrstor(wide: boolean): SemanticFunction {
   return (s) => {
     requireFpu(s);
-    const linear = image(s, LEGACY_SIZE, 16, 'read');
-    s.setState('mxcsr', checkedMxcsr(s, linear));
-    restoreX87(s, linear, wide);
-    restoreXmm(s, linear);
+    const at = image(s, 16, 'read');
+    probe(s, at, LEGACY_SIZE - 1, 'read');
+    probe(s, at, 0, 'read');
+    s.setState('mxcsr', checkedMxcsr(s, at));
+    restoreX87(s, at, wide);
+    restoreXmm(s, at);
   };
 }
 
@@ -198,12 +204,13 @@ function includes(components: Value, bit: bigint): Value {
 function xsave(wide: boolean): SemanticFunction {
   return (s) => {
     const components = requested(s);
-    const linear = image(s, LEGACY_SIZE + HEADER_SIZE, 64, 'write');
+    const at = image(s, 64, 'write');
+    probe(s, at, LEGACY_SIZE + HEADER_SIZE - 1, 'write');
     const present = s.loadLinear(at(Offset.HEADER), 8);
-    s.f.if(includes(components, XCR0_X87), () => saveX87(s, linear, wide));
+    s.f.if(includes(components, XCR0_X87), () => saveX87(s, at, wide));
     s.f.if(includes(components, XCR0_SSE), () => {
-      saveMxcsr(s, linear);
-      saveXmm(s, linear);
+      saveMxcsr(s, at);
+      saveXmm(s, at);
     });
     s.storeLinear(at(Offset.HEADER), 8, present.or(components));
   };
@@ -212,27 +219,29 @@ function xsave(wide: boolean): SemanticFunction {
 function xrstor(wide: boolean): SemanticFunction {
   return (s) => {
     const components = requested(s);
-    const linear = image(s, LEGACY_SIZE + HEADER_SIZE, 64, 'read');
-    const header = (at: number): Value => s.loadLinear(linear.add(Image.HEADER + at), 8);
+    const at = image(s, 64, 'read');
+    probe(s, at, Offset.HEADER + 8, 'read');
+    const header = (from: number): Value => s.loadLinear(at(Offset.HEADER + from), 8);
     const present = header(0);
     const unknown = present.and(s.state('xcr0').not());
     // The standard format has zeros in bytes 23:8 of the header, XCOMP_BV among them.
     s.raiseIf(unknown.or(header(8)).or(header(16)).ne(0), Vector.GP, 0);
     const { f } = s;
+    f.if(includes(components, XCR0_X87), () => probe(s, at, 0, 'read'));
     const sse = includes(components, XCR0_SSE);
     f.if(sse, () => {
       // MXCSR comes from memory even where the SSE registers take their initial values.
-      s.setState('mxcsr', checkedMxcsr(s, linear));
+      s.setState('mxcsr', checkedMxcsr(s, at));
       f.if(
         includes(present, XCR0_SSE),
-        () => restoreXmm(s, linear),
+        () => restoreXmm(s, at),
         () => f.memoryFill(s.stateAddress('xmm'), 0, registerCount(s).shl(4)),
       );
     });
     f.if(includes(components, XCR0_X87), () => {
       f.if(
         includes(present, XCR0_X87),
-        () => restoreX87(s, linear, wide),
+        () => restoreX87(s, at, wide),
         () => initializeX87(s),
       );
     });

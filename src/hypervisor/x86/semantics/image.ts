@@ -8,12 +8,7 @@ import type { Value } from '../../wasm/value.ts';
 import type { Semantics } from '../semantics.ts';
 
 /** The linear address of `bytes` bytes, `offset` bytes into memory operand 0. */
-export function operandPart(
-  s: Semantics,
-  offset: Value | number,
-  bytes: number,
-  access: 'read' | 'write',
-): Value {
+export function operandPart(s: Semantics, offset: Value | number, bytes: number, access: 'read' | 'write'): Value {
   if (offset === 0) return s.linear(0, bytes, access);
   const wide = typeof offset === 'number' ? s.f.i64(offset) : offset;
   return s.segmentLinear('override', s.truncateAddress(s.address(0).add(wide)), bytes, access);

@@ -280,7 +280,8 @@ function dotProduct(lanes: Lanes): SemanticFunction {
 
 /**
  * RCP and RSQRT: processors differ in the last bits (relative error below 1.5 x 2^-12). Here: the exact value rounded to
- * 12 significant bits. Denormal operands count as zeros, denormal results become zeros, nothing is reported.
+ * 12 significant bits. Denormal operands count as zeros, denormal results become zeros, nothing is reported. RCP's results
+ * around the smallest normal number may be taken for denormal ones (SDM vol. 2, RCPPS): from 2^126 on, as in Intel's.
  */
 function approximate(f: FunctionBuilder, bits: Value, root: boolean): Value {
   const sign = bits.and(0x80000000);
@@ -291,7 +292,8 @@ function approximate(f: FunctionBuilder, bits: Value, root: boolean): Value {
   const one = f.constant('f32', 1);
   const exact = f.op('f32.div', one, root ? f.op('f32.sqrt', x) : x);
   const rounded = f.op('i32.reinterpret_f32', exact).add(0x800).and(0xfffff000);
-  const finite = f.select(rounded.and(0x7f800000).eqz(), sign, rounded);
+  const tiny = root ? f.i32(0) : magnitude.geU(0x7e800000);
+  const finite = f.select(tiny, sign, rounded);
   const positive = root ? f.select(sign.ne(0), 0xffc00000, finite) : finite;
   return f.select(nan, bits.or(0x00400000), f.select(zero, sign.or(0x7f800000), positive));
 }

@@ -50,6 +50,12 @@ const storeSegment: SemanticFunction = (s) => {
   s.raiseIf(s.index(1).gtU(Segment.GS), Vector.UD);
   s.write(0, s.read(1));
 };
+/** What is no segment register, or CS, is told before the operand is looked at. */
+const moveSegment: SemanticFunction = (s) => {
+  const index = s.index(0);
+  s.raiseIf(index.eq(Segment.CS).or(index.gtU(Segment.GS)), Vector.UD);
+  s.system('moveSegment', index, s.read(1));
+};
 function pushSegment(index: number): SemanticFunction {
   return (s) => {
     s.push(selector(s, index));
@@ -84,10 +90,9 @@ function farPointer(s: Semantics, n: number): [offset: Value, selector: Value] {
 }
 const bound: SemanticFunction = (s) => {
   const at = s.linear(1, s.size * 2, 'read');
-  const lower = s.loadLinear(at, s.size).sext(s.bits);
-  const upper = s.loadLinear(at.add(s.size), s.size).sext(s.bits);
   const index = s.read(0).sext(s.bits);
-  s.raiseIf(index.ltS(lower).or(index.gtS(upper)), Vector.BR);
+  s.raiseIf(index.ltS(s.loadLinear(at, s.size).sext(s.bits)), Vector.BR);
+  s.raiseIf(index.gtS(s.loadLinear(at.add(s.size), s.size).sext(s.bits)), Vector.BR);
 };
 
 // ---- system segments and tables -------------------------------------------------------------------------------------------
@@ -120,9 +125,15 @@ function examine(name: 'lar' | 'lsl'): SemanticFunction {
     });
   };
 }
+/** Memory is written, and must be writable, only where RPL is adjusted. */
 const arpl: SemanticFunction = (s) => {
   requireProtected(s);
-  s.write(0, s.systemValue('arpl', s.read(0), s.read(1)));
+  const old = s.f.variable('i64', s.read(0));
+  const adjusted = s.f.variable('i64', s.systemValue('arpl', old.get(), s.read(1)));
+  s.f.if(adjusted.get().ne(old.get()), () => {
+    if (!s.isMemory(0)) s.write(0, adjusted.get());
+    else s.storeLinear(s.segmentLinear('override', s.address(0), 2, 'write'), 2, adjusted.get());
+  });
 };
 function storeTable(index: number): SemanticFunction {
   return (s) => {
@@ -415,6 +426,8 @@ function portString(element: (s: Semantics, dx: Value, bytes: PortBytes) => void
       one();
       return;
     }
+    // The permission is looked at even if there is nothing to do.
+    s.systemValue('checkPort', s.reg(RDX, 2), f.i64(bytes));
     f.block((done) => {
       f.loop((next) => {
         f.brIf(done, s.addressReg(RCX).eqz());
@@ -469,7 +482,7 @@ const base = { mode: 'only64', feature: 'fsgsbase' } as const;
 export const rows: readonly Row[] = [
   ['MOV', '8C /r', 'Rv= Sw', storeSegment],
   ['MOV', '8C /r', 'Mw= Sw', storeSegment],
-  ['MOV', '8E /r', 'Sw= Ew', system('moveSegment', (s) => s.index(0), operand(1)), ends],
+  ['MOV', '8E /r', 'Sw= Ew', moveSegment, ends],
   ['PUSH ES', '06', '', pushSegment(Segment.ES), legacyStack],
   ['PUSH CS', '0E', '', pushSegment(Segment.CS), legacyStack],
   ['PUSH SS', '16', '', pushSegment(Segment.SS), legacyStack],
@@ -498,7 +511,7 @@ export const rows: readonly Row[] = [
   ['VERW', '0F 00 /5', 'Ew', verify('verw'), kernel],
   ['LAR', '0F 02 /r', 'Gv+ Ew', examine('lar'), kernel],
   ['LSL', '0F 03 /r', 'Gv+ Ew', examine('lsl'), kernel],
-  ['ARPL', '63 /r', 'Ew+ Gw', arpl, legacy],
+  ['ARPL', '63 /r', 'Ew Gw', arpl, legacy],
   ['SGDT', '0F 01 /0', 'Mp', storeTable(Segment.GDTR), { ...only64, size: 8 }],
   ['SGDT', '0F 01 /0', 'Mp', storeTable(Segment.GDTR), { ...legacy, sizes: [2, 4] }],
   ['SIDT', '0F 01 /1', 'Mp', storeTable(Segment.IDTR), { ...only64, size: 8 }],

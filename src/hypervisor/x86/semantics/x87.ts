@@ -10,8 +10,8 @@ import type { Variable } from '../../wasm/function.ts';
 import type { Operand, Value } from '../../wasm/value.ts';
 import type { Row, SemanticFunction } from '../form.ts';
 import type { Semantics } from '../semantics.ts';
-import { Status } from '../x87/extended.ts';
 import { WIDE } from '../x87/environment.ts';
+import { Status } from '../x87/extended.ts';
 import { ARITHMETIC } from '../x87/helpers.ts';
 import { operandPart, wrapping } from './image.ts';
 

@@ -198,8 +198,10 @@ function dotProduct(shape: Shape): HelperDefinition {
           sum,
         );
       };
+      // Which of two NaNs is the result follows from the order of the operands.
       for (let distance = 1; distance < shape.lanes; distance *= 2) {
-        sum = distance === 1 ? step('add', rotate(1), sum) : step('add', sum, rotate(distance));
+        const isLast = distance * 2 === shape.lanes;
+        sum = isLast ? step('add', sum, rotate(distance)) : step('add', rotate(distance), sum);
       }
       f.return(f.op('v128.and', sum, chosen(0)), total.get());
     },

@@ -65,9 +65,10 @@ export function enterCode(ctx: SystemContext, selector: number, d: Descriptor, l
   updateMode(vp);
 }
 
-/** After a return to an outer level: segments that the new level may not use become null. */
+/** After a return to an outer level: segments that the new level may not use become null, and null selectors zero. */
 export function dropInnerSegments(vp: VpView, level: number): void {
   for (const index of OUTER_SEGMENTS) {
+    if (isNull(vp.segmentSelector[index] as number)) vp.segmentSelector[index] = 0;
     const attributes = vp.segmentAttributes[index] as number;
     if ((attributes & Attribute.UNUSABLE) !== 0 || (attributes & 0xc) === 0xc) continue;
     if ((attributes & Attribute.DPL) >> Attribute.DPL_SHIFT < level) loadNull(vp, index, 0);

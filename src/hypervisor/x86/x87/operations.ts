@@ -27,7 +27,6 @@ import {
 } from './extended.ts';
 import * as transcendental from './transcendental.ts';
 import {
-  accessOf,
   begin,
   getRegister,
   isEmpty,
@@ -353,6 +352,11 @@ function scale(vp: VpView, x: Extended, y: Extended): Result {
     return withDenormals({ value, flags: 0 }, x);
   }
   if (kx === 'infinity' || kx === 'zero') return same;
+  // A scale of zero changes nothing but the notation of a pseudo-denormal: a denormal operand is no underflow then.
+  if (ky === 'zero') {
+    const isPseudo = (x.signExponent & 0x7fff) === 0 && x.significand >> 63n !== 0n;
+    return { ...same, value: { ...x, signExponent: x.signExponent | (isPseudo ? 1 : 0) } };
+  }
   const { integer } = roundToInteger(3, exact(y));
   const limited = integer > 100000n ? 100000 : integer < -100000n ? -100000 : Number(integer);
   return finish(vp, same.flags, false, () => {
