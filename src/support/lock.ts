@@ -15,8 +15,7 @@ export class Lock {
   }
 
   acquire(): void {
-    for (let spin = 0; spin < SPINS; spin++)
-      if (Atomics.compareExchange(this.#words, this.#index, 0, 1) === 0) return;
+    for (let spin = 0; spin < SPINS; spin++) if (Atomics.compareExchange(this.#words, this.#index, 0, 1) === 0) return;
     while (Atomics.exchange(this.#words, this.#index, 2) !== 0) Atomics.wait(this.#words, this.#index, 2);
   }
 

@@ -84,7 +84,10 @@ export class Struct<F extends Fields> {
     for (const [key, type] of Object.entries(this.fields)) {
       const at = base + this.offset(key);
       if (typeof type !== 'string') {
-        Object.defineProperty(view, key, { value: new ARRAY[type.of](buffer as ArrayBuffer, at, type.count), enumerable: true });
+        Object.defineProperty(view, key, {
+          value: new ARRAY[type.of](buffer as ArrayBuffer, at, type.count),
+          enumerable: true,
+        });
         continue;
       }
       const cell = new ARRAY[type](buffer as ArrayBuffer, at, 1) as unknown as { 0: unknown };
@@ -115,14 +118,17 @@ export class Struct<F extends Fields> {
   load(view: View<F>, saved: Saved): void {
     if (saved.struct !== this.name) throw new RangeError(`saved state is of ${saved.struct}, not of ${this.name}`);
     if (saved.version !== this.version)
-      throw new RangeError(`${this.name}: saved state version ${saved.version}, this build reads version ${this.version}`);
+      throw new RangeError(
+        `${this.name}: saved state version ${saved.version}, this build reads version ${this.version}`,
+      );
     const values: [string, unknown][] = [];
     for (const [key, type] of Object.entries(this.fields)) {
       if (this.#transient.has(key)) continue;
       const value = saved.fields[key];
       const scalar = typeof type === 'string' ? type : type.of;
       const convert = (v: unknown): number | bigint => {
-        if (scalar === 'u64' && typeof v === 'string' && /^\d{1,20}$/.test(v) && BigInt(v) < 1n << 64n) return BigInt(v);
+        if (scalar === 'u64' && typeof v === 'string' && /^\d{1,20}$/.test(v) && BigInt(v) < 1n << 64n)
+          return BigInt(v);
         if (scalar !== 'u64' && typeof v === 'number' && holds(scalar, v)) return v;
         throw new RangeError(`${this.name}.${key}: saved value is not a ${scalar}`);
       };

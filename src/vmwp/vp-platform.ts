@@ -60,6 +60,7 @@ export function createVpPlatform(
   const everyOther = processorControls.map((_, p) => p).filter((p) => p !== index);
 
   const platform: EnginePlatform & { context?: SystemContext } = {
+    alone: everyOther.length === 0,
     readMsr: (msr) => {
       const value = LocalApic.ownsMsr(msr)
         ? apic.readMsr(msr)

@@ -12,7 +12,8 @@ import { buildInitramfs } from '../../src/cli/quickstart/initramfs.ts';
 import { cacheFolder } from '../../src/host/node/folders.ts';
 
 const HV = fileURLToPath(new URL('../../bin/hv', import.meta.url));
-/** What ends each command's output; typed in two pieces, so that its echo is not mistaken for it. */
+/** Around each command's output; typed in two pieces, so that their echo, folded or repeated, is not mistaken for them. */
+const BEGIN = '<BEGIN>';
 const END = '<END>';
 
 export interface DebianGuest {
@@ -127,10 +128,8 @@ export class Guest {
   }
   /** Runs a shell command; what it shows. */
   async command(line: string): Promise<string> {
-    this.type(`${line}; echo "<""END>"\n`);
-    const shown = await this.until(END);
-    // The echo of the line may be folded by the shell's line editing: it ends where the typed marker does.
-    const text = shown.slice(shown.indexOf('""END>"') + '""END>"'.length, -END.length).replaceAll('\r\n', '\n');
-    return text.replace(/^\n/, '');
+    this.type(`echo "<""BEGIN>"; ${line}; echo "<""END>"\n`);
+    await this.until(`${BEGIN}\r\n`);
+    return (await this.until(END)).slice(0, -END.length).replaceAll('\r\n', '\n');
   }
 }

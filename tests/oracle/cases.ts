@@ -546,7 +546,8 @@ export class CaseMaker {
         image.set(this.#newFx());
         const header = new DataView(image.buffer, 512);
         header.setUint32(0, random.below(4), true);
-        if (random.oneIn(8)) header.setUint8(random.below(24), random.u32() & 0xff);
+        // Bits that neither side knows; but not the one that says it is the compacted format.
+        if (random.oneIn(8)) header.setUint8(3 + random.below(21), random.u32() & 0x7f);
         return image;
       }
       case 'LES':

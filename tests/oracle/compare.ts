@@ -35,7 +35,7 @@ export const EXCUSES = {
     'follow from the last bit: as above',
   ],
   mmxTransition: [
-    'x87 TOP and tags after an MMX instruction that faulted',
+    'x87 TOP and tags after an MMX store that faulted',
     'whether a processor leaves x87 mode before it finds the fault; SDM vol. 1, 9.5.1 says only what they are afterwards',
   ],
   nullSelector: [
@@ -78,7 +78,7 @@ export interface CompareOptions {
   readonly undefinedFlags: number;
   /** Mnemonics of the case's instructions. */
   readonly mnemonics: readonly string[];
-  /** Whether an MMX instruction is what faulted. */
+  /** Whether an MMX store may be what faulted. */
   readonly faultedInMmx: boolean;
   /** Told of what was excused. */
   readonly onExcuse?: ((excuse: Excuse) => void) | undefined;

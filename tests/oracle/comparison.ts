@@ -79,7 +79,11 @@ export class Comparison {
         mode,
         cells.filter(
           (cell) =>
-            cell.mode === mode && !isTransfer(cell) && !isInexact(cell.form.mnemonic) && !alwaysFaults(cell.form),
+            cell.mode === mode &&
+            !isTransfer(cell) &&
+            !isInexact(cell.form.mnemonic) &&
+            !alwaysFaults(cell.form) &&
+            !standsAlone(cell),
         ),
       );
     this.#random = new Random(options.seed);
@@ -94,7 +98,7 @@ export class Comparison {
   #make(): GeneratedCase {
     const last = this.cells[this.#next++ % this.cells.length] as Cell;
     const cells = [last];
-    if (this.#length > 1) {
+    if (this.#length > 1 && !standsAlone(last)) {
       const middle = this.#middle.get(last.mode) as Cell[];
       const count = 1 + this.#random.below(this.#length - 1);
       for (let i = 0; i < count && middle.length > 0; i++) cells.unshift(this.#random.pick(middle));
@@ -154,7 +158,7 @@ export class Comparison {
     const differences = compare(c, native, ours, {
       undefinedFlags: flags,
       mnemonics: c.pieces.map((piece) => piece.cell.form.mnemonic),
-      faultedInMmx: native.outcome === 'exception' && c.pieces.some(isMmx),
+      faultedInMmx: native.outcome === 'exception' && c.pieces.some(storesMmx),
       onExcuse: this.#onExcuse,
     });
     return differences.length > 0 ? { case: c, native, ours, differences } : undefined;
@@ -175,8 +179,22 @@ export class Comparison {
   }
 }
 
-function isMmx(piece: Piece): boolean {
-  return piece.cell.form.operands.some((o) => 'PQN'.includes(o.kind));
+/**
+ * What cannot follow other instructions: images with the FPU's pointers, which are not looked at, and what takes from
+ * EDX:EAX which components it is about.
+ */
+function standsAlone(cell: Cell): boolean {
+  return /^(FNSTENV|FNSAVE|F?XSAVE|XRSTOR)/.test(cell.form.mnemonic);
+}
+
+/** Stores leave x87 mode before they find that their operand faults; loads do not. */
+export function storesMmx({ cell }: Piece): boolean {
+  const { form } = cell;
+  if (form.mnemonic === 'MASKMOVQ') return true;
+  return cell.memory && form.operands[0]?.access === 'write' && form.operands[0].kind !== 'P' && isMmx(form);
+}
+function isMmx(form: Form): boolean {
+  return form.operands.some((o) => 'PQN'.includes(o.kind));
 }
 
 /** Initial selectors of each mode, from a case that does nothing. */

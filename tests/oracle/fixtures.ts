@@ -2,7 +2,7 @@
 
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { undefinedFlags } from './compare.ts';
-import type { Divergence } from './comparison.ts';
+import { type Divergence, storesMmx } from './comparison.ts';
 import type { Case, Result } from './native/protocol.ts';
 import { describeDivergence, disassemble, mnemonicOf } from './report.ts';
 
@@ -61,7 +61,7 @@ export function addFixture(d: Divergence): void {
     name: pieces.map((piece) => disassemble(d.case, piece)).join('; '),
     undefinedFlags: undefinedFlags(last?.cell.form.options.undefined),
     mnemonics: pieces.map((piece) => piece.cell.form.mnemonic),
-    faultedInMmx: false,
+    faultedInMmx: d.native.outcome === 'exception' && pieces.some(storesMmx),
     was: describeDivergence(d)
       .split('\n')
       .slice(-d.differences.length)

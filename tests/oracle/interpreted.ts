@@ -61,7 +61,7 @@ class OutsideError extends Error {}
 /** System operations whose outcome at CPL 3 depends on the case alone; one that comes to another is inconclusive. */
 const COMPARABLE_OPERATIONS = new Set(
   (
-    'updateMode rdmsr wrmsr readCr writeCr readDr writeDr in1 in2 in4 out1 out2 out4 checkPort int sysret sysexit arpl ' +
+    'updateMode rdmsr wrmsr readCr writeCr readDr writeDr in1 in2 in4 out1 out2 out4 checkPort int sysret sysexit ' +
     'moveSegment loadSegment popStackSegment'
   ).split(' '),
 );
@@ -73,7 +73,7 @@ const SELECTORS: Readonly<Record<string, (a: bigint, b: bigint) => bigint>> = {
 };
 /** Null, or beyond every table. */
 function isKnownSelector(selector: bigint): boolean {
-  return (selector & 0xfffcn) === 0n || (selector & 0xffffn) >= 0x8000n;
+  return (selector & 0xfffcn) === 0n || (selector & 0xffffn) >= 0x800n;
 }
 
 const W = (name: Parameters<typeof VpState.offset>[0]): number => VpState.offset(name) >> 2;

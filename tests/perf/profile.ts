@@ -135,20 +135,20 @@ class Harvest {
   #block(records: DataView, counts: BigUint64Array, first: number, gpa: number): void {
     let instructions = 0;
     this.blockExecutions += Number(counts[first / RECORD]);
-    let last = first;
+    let end = first;
     for (let at = first; ; at += RECORD) {
       const ip = records.getUint8(at + Field.IP);
-      // Another block, or a record that is no instruction: the end.
-      if ((ip === 0 && at !== first) || records.getUint8(at + Field.LENGTH) === 0) break;
+      if (ip === 0 && at !== first) break;
+      end = at + RECORD;
+      // The last record is no instruction, but is counted too.
+      if (records.getUint8(at + Field.LENGTH) === 0) break;
       const count = Number(counts[at / RECORD]);
-      last = at;
       if (count === 0) continue;
       instructions += count;
       this.instructions.add(gpa + ip);
       this.#execution(records, at, count);
     }
-    // The one after the last is no instruction, but is counted too.
-    counts.fill(0n, first / RECORD, last / RECORD + 2);
+    counts.fill(0n, first / RECORD, end / RECORD);
     if (instructions > 0) this.blocks.set(gpa, (this.blocks.get(gpa) ?? 0) + instructions);
     this.total += instructions;
   }

@@ -62,8 +62,12 @@ export class ProcessorEvents {
   }
 
   takeNmi(): boolean {
-    if (Atomics.and(this.#word, 0, ~NMI_BEHIND) & NMI_BEHIND) return true;
-    return (Atomics.and(this.#word, 0, ~NMI) & NMI) !== 0;
+    for (;;) {
+      const old = Atomics.load(this.#word, 0);
+      if ((old & NMI) === 0) return false;
+      const next = old & ~(old & NMI_BEHIND ? NMI_BEHIND : NMI);
+      if (Atomics.compareExchange(this.#word, 0, old, next) === old) return true;
+    }
   }
 
   takeInit(): boolean {

@@ -79,6 +79,7 @@ export const FEATURES = {
     adx: 19,
     smap: 20,
     clflushopt: 23,
+    clwb: 24,
     sha: 29,
   }),
   ...bits(7, ECX, { umip: 2, rdpid: 22 }),

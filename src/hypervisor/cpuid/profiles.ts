@@ -85,6 +85,8 @@ export const X86_64_V2: CpuProfile = {
     'smep',
     'smap',
     'invpcid',
+    'clflushopt',
+    'clwb',
     'pdpe1gb',
     'rdtscp',
     'topoext',

@@ -11,11 +11,11 @@ import { Field, Handler, MAX_BLOCK, RECORD } from './record.ts';
 
 interface Block {
   readonly gpa: number;
+  readonly mode: number;
   /** Bytes of code, in the first page. */
   readonly length: number;
   readonly record: number;
   readonly count: number;
-  readonly tableEntry: number;
   /** Second page of an instruction that crosses pages, else -1. */
   readonly secondPage: number;
 }
@@ -24,6 +24,8 @@ interface Block {
 const ZERO_SLOT = 16 * 8;
 const BLOCK_IP_SLOT = 17 * 8;
 const STACK_MARK = 0x80;
+/** Words of a block table entry. */
+const WAY = 4;
 /** Blocks of one page; few pages of code have a tenth of it. */
 const MOST_BLOCKS = 2048;
 
@@ -33,6 +35,8 @@ export interface BlockCacheHost {
   translateCode(linear: bigint): number | undefined;
   /** The page now holds code: stores of every processor must be noticed from here on. */
   protectPage(page: number): void;
+  /** The page holds no block any more. */
+  releasePage(page: number): void;
   /** Everything was dropped: cached record addresses are stale. */
   flushed(): void;
 }
@@ -49,8 +53,6 @@ export class BlockCache {
   readonly #instruction = new Instruction();
   readonly #straddle = new Uint8Array(32);
   #next: number;
-  /** The last block that goes on in a second page, which may be another one the next time. */
-  #crossing: Block | undefined;
   #crowded = false;
   /** Counts, for statistics. */
   decodedInstructions = 0;
@@ -77,7 +79,6 @@ export class BlockCache {
   flush(): void {
     this.flushes++;
     // Pages stay marked as holding code (another processor may have some of it), which only makes stores to them slower.
-    this.#crossing = undefined;
     this.#crowded = false;
     this.#pages.clear();
     this.#next = this.#area + RECORDS;
@@ -85,13 +86,18 @@ export class BlockCache {
     this.#host.flushed();
   }
 
-  /** Makes the block at `linear` / `gpa`. Returns the address of its first record, with bit 0 set when it must not be cached. */
+  /**
+   * Finds or makes the block at `linear` / `gpa`, which the block table does not hold. Returns the address of its first
+   * record, with bit 0 set when it must not be cached.
+   */
   decode(linear: bigint, gpa: number): number {
-    this.#forgetCrossing();
     if (this.#crowded || this.#next + (MAX_BLOCK + 2) * RECORD > this.#area + RECORDS + RECORDS_SIZE) this.flush();
     const { vp } = this.#host;
     const mode = vp.mode;
     const page = gpa & ~(PAGE - 1);
+    const known = this.#pages.get(page >>> 0)?.find((b) => b.gpa === gpa >>> 0 && b.mode === mode);
+    // Another block has taken its place in the table.
+    if (known !== undefined && known.secondPage < 0) return this.#enter(known);
     const host = (this.#pageEntry(gpa) & ~(PAGE - 1)) >>> 0;
     if (!this.#pages.has(page >>> 0)) {
       this.#host.protectPage(page >>> 0);
@@ -104,6 +110,8 @@ export class BlockCache {
     let record = first;
     let at = start;
     let secondPage = -1;
+    // The bytes of the second page are not RAM, of which nobody tells when it becomes some.
+    let cached = true;
     const instruction = this.#instruction;
     // Bytes of code within the limit of CS; 64-bit mode has none.
     const room =
@@ -131,11 +139,16 @@ export class BlockCache {
           const from = (entry & ~(PAGE - 1)) >>> 0;
           this.#straddle.set(this.#bytes.subarray(from, from + 16 - have), have);
           secondPage = (next & ~(PAGE - 1)) >>> 0;
+          if (known?.secondPage === secondPage && this.#pages.get(secondPage)?.includes(known))
+            return this.#enter(known);
           if (!this.#pages.has(secondPage)) {
             this.#host.protectPage(secondPage);
             this.#pages.set(secondPage, []);
           }
-        } else this.#straddle.fill(0xff, have);
+        } else {
+          this.#straddle.fill(0xff, have);
+          cached = false;
+        }
         outcome = this.#decoder.decode(this.#straddle, 0, 16, mode, instruction);
       }
       const length = outcome === 'ok' ? instruction.length : 1;
@@ -153,7 +166,7 @@ export class BlockCache {
       this.decodedInstructions++;
       record += RECORD;
       at += length;
-      if (secondPage >= 0 || instruction.form.options.ends === true) {
+      if (secondPage >= 0 || !cached || instruction.form.options.ends === true) {
         // A branch has gone elsewhere; what only changes state goes on here.
         this.#special(record, Handler.CONTINUE, at - start, 0, 0);
         record += RECORD;
@@ -161,28 +174,39 @@ export class BlockCache {
       }
     }
     this.decodedBlocks++;
-    const cached = secondPage < 0;
     // The records of a block that is not to be found again are the next block's.
-    if (cached) this.#next = record;
-    const tableEntry = (this.#area + BLOCK_TABLE + (((gpa ^ (gpa >>> 16)) & (BLOCK_TABLE_ENTRIES - 1)) << 4)) >> 2;
+    if (!cached) return first | 1;
+    this.#next = record;
     const block: Block = {
       gpa: gpa >>> 0,
+      mode,
       length: Math.min(at - start || 1, PAGE - offset),
       record: first,
       count: (record - first) / RECORD,
-      tableEntry: cached ? tableEntry : -1,
       secondPage,
     };
+    // The same instruction with another second page.
+    if (known) this.#forget(known);
     this.#remember(page >>> 0, block);
-    if (secondPage >= 0) {
-      this.#remember(secondPage, block);
-      this.#crossing = block;
-    }
-    if (!cached) return first | 1;
-    this.#words[tableEntry] = gpa;
-    this.#words[tableEntry + 1] = mode;
-    this.#words[tableEntry + 2] = first;
-    return first;
+    if (secondPage >= 0) this.#remember(secondPage, block);
+    return this.#enter(block);
+  }
+
+  /** Its set in the block table, as the index of the first word. */
+  #set(gpa: number): number {
+    return (this.#area + BLOCK_TABLE + (((gpa ^ (gpa >>> 16)) & (BLOCK_TABLE_ENTRIES - 2)) << 4)) >> 2;
+  }
+
+  /** Makes the block the first of its set. */
+  #enter(block: Block): number {
+    const words = this.#words;
+    const set = this.#set(block.gpa);
+    if (words[set + 2] !== block.record) words.copyWithin(set + WAY, set, set + WAY);
+    words[set] = block.gpa;
+    words[set + 1] = block.mode;
+    words[set + 2] = block.record;
+    words[set + 3] = block.secondPage < 0 ? 0 : block.secondPage | 1;
+    return block.record;
   }
 
   /** Protecting a page can let another processor's flush in, so the list may have gone since. */
@@ -194,15 +218,24 @@ export class BlockCache {
     this.#crowded ||= blocks !== undefined && blocks.length > MOST_BLOCKS;
   }
 
-  /** The block that crosses pages was made to be run once, and has been. */
-  #forgetCrossing(): void {
-    const block = this.#crossing;
-    if (!block) return;
-    this.#crossing = undefined;
+  /** A block that is valid, but will not be looked for again; it may be the one that runs. */
+  #forget(block: Block): void {
     for (const page of [block.gpa - (block.gpa % PAGE), block.secondPage]) {
       const blocks = this.#pages.get(page);
-      const at = blocks?.lastIndexOf(block) ?? -1;
+      const at = blocks?.indexOf(block) ?? -1;
       if (at >= 0) blocks?.splice(at, 1);
+    }
+    this.#leave(block);
+  }
+
+  /** Takes the block out of the table. */
+  #leave(block: Block): void {
+    const set = this.#set(block.gpa);
+    for (const entry of [set, set + WAY]) {
+      if (this.#words[entry + 2] !== block.record) continue;
+      // No record, so that not even code in the last byte of the address space finds it.
+      this.#words[entry] = -1;
+      this.#words[entry + 2] = 0;
     }
   }
 
@@ -283,7 +316,10 @@ export class BlockCache {
     let hit = false;
     for (let page = gpa - (gpa % PAGE); page < end; page += PAGE) {
       const blocks = this.#pages.get(page);
-      if (!blocks || blocks.length === 0) continue;
+      if (!blocks || blocks.length === 0) {
+        this.#release(page);
+        continue;
+      }
       const kept: Block[] = [];
       for (const block of blocks) {
         const straddles = block.secondPage === page && page !== block.gpa - (block.gpa % PAGE);
@@ -292,9 +328,16 @@ export class BlockCache {
         else kept.push(block);
         hit ||= touched;
       }
-      if (kept.length !== blocks.length) this.#pages.set(page, kept);
+      if (kept.length === 0) this.#release(page);
+      else if (kept.length !== blocks.length) this.#pages.set(page, kept);
     }
     return hit;
+  }
+
+  /** The next block there protects the page anew. */
+  #release(page: number): void {
+    this.#pages.delete(page);
+    this.#host.releasePage(page);
   }
 
   #drop(block: Block): void {
@@ -304,11 +347,7 @@ export class BlockCache {
       // What raises or goes on elsewhere stays harmless when it is looked up again.
       this.#halves[half] = Handler.REFETCH;
     }
-    if (block.tableEntry >= 0 && this.#words[block.tableEntry + 2] === block.record) {
-      // No record, so that not even code in the last byte of the address space finds it.
-      this.#words[block.tableEntry] = -1;
-      this.#words[block.tableEntry + 2] = 0;
-    }
+    this.#leave(block);
   }
 
   /** Blocks held. */

@@ -10,11 +10,13 @@ import {
   CODE_TLB_ENTRIES,
   JUMP_CACHE,
   JUMP_CACHE_ENTRIES,
+  JUMP_PAGES,
   PageFlag,
   RECORD_COUNTS,
   RECORDS,
+  WALKED_GLOBAL,
 } from '../memory/layout.ts';
-import { accessHelpers } from '../mmu/access.ts';
+import { accessHelpers, jumpPage, noteFilled } from '../mmu/access.ts';
 import { segmentationHelpers } from '../mmu/segmentation.ts';
 import { Access, walkHelpers } from '../mmu/walk.ts';
 import { Mode, Vector, VpState } from '../vp/state.ts';
@@ -343,49 +345,68 @@ const lookup: HelperDefinition = {
     );
     const page = f.variable('i32');
     const tag = linear.and(-4096);
+    const global = f.variable('i32');
+    const walkTo = (address: Value): Value => {
+      f.if(mode.and(Mode.LONG).ne(0).and(address.shl(16).shrS(16).ne(address)), () => {
+        raise(Vector.GP, 0);
+      });
+      const access = f.select(mode.and(Mode.USER), Access.USER | Access.FETCH, Access.FETCH);
+      return f.call1(helper('walk'), vp, address, access).and(-4096);
+    };
     f.if(
       f.load('i64.load', tlb, CODE_TLB).eq(tag),
       () => {
         page.set(f.load('i32.load', tlb, CODE_TLB + 8));
+        global.set(f.load('i32.load', tlb, CODE_TLB + 12));
       },
       () => {
-        f.if(mode.and(Mode.LONG).ne(0).and(linear.shl(16).shrS(16).ne(linear)), () => {
-          raise(Vector.GP, 0);
-        });
-        const access = f.select(mode.and(Mode.USER), Access.USER | Access.FETCH, Access.FETCH);
         // By the address itself, which is what CR2 gets.
-        const gpa = f.call1(helper('walk'), vp, linear, access).and(-4096);
+        const gpa = walkTo(linear);
         const backed = f.call1(helper('page_entry'), gpa);
         // Nothing backs the page: fetching reads all ones, which is no instruction.
         f.if(backed.and(PageFlag.PRESENT).eqz(), () => {
           raise(Vector.UD, -1);
         });
         page.set(gpa.wrap());
+        global.set(f.load('i32.load', vp, WALKED_GLOBAL));
         f.store('i64.store', tlb, tag, CODE_TLB);
         f.store('i32.store', tlb, page.get(), CODE_TLB + 8);
+        f.store('i32.store', tlb, global.get(), CODE_TLB + 12);
+        noteFilled(f, vp, tlb.add(CODE_TLB), global.get());
       },
     );
     const gpa = page.get().or(linear.wrap().and(4095));
     const entry = vp.add(
       gpa
         .xor(gpa.shrU(16))
-        .and(BLOCK_TABLE_ENTRIES - 1)
+        .and(BLOCK_TABLE_ENTRIES - 2)
         .shl(4),
     );
     const record = f.variable('i32', 0);
-    f.if(
-      f
-        .load('i32.load', entry, BLOCK_TABLE)
-        .eq(gpa)
-        .and(f.load('i32.load', entry, BLOCK_TABLE + 4).eq(mode)),
-      () => {
-        record.set(f.load('i32.load', entry, BLOCK_TABLE + 8));
-      },
-    );
+    const way = f.variable('i32', 0);
+    for (const at of [0, 16]) {
+      const same = f.load('i32.load', entry, BLOCK_TABLE + at).eq(gpa);
+      f.if(same.and(f.load('i32.load', entry, BLOCK_TABLE + at + 4).eq(mode)), () => {
+        way.set(entry.add(at));
+      });
+    }
+    f.if(way.get(), () => {
+      record.set(f.load('i32.load', way.get(), BLOCK_TABLE + 8));
+      f.if(f.load('i32.load', way.get(), BLOCK_TABLE + 12), () => {
+        // The instruction goes on in the page that the next linear page is now.
+        const second = walkTo(tag.add(4096).and(f.load('i64.load', vp, at('codeMask'))));
+        global.set(global.get().and(f.load('i32.load', vp, WALKED_GLOBAL)));
+        f.if(second.or(1).ne(f.load('i64.load32_u', way.get(), BLOCK_TABLE + 12)), () => {
+          record.set(0);
+        });
+      });
+    });
     f.if(record.get().eqz(), () => {
       record.set(f.call1(helper('decode'), linear, gpa));
+      // It may have walked to a second page, of which the next lookup will know more.
+      global.set(0);
     });
-    // The decoder marks a block that must be looked up afresh each time by the lowest bit.
+    // The decoder marks a block that must be made afresh each time by the lowest bit.
     f.if(record.get().and(1), () => {
       f.return(record.get().and(-2));
     });
@@ -393,7 +414,11 @@ const lookup: HelperDefinition = {
     f.if(f.load('i64.load', tlb, CODE_TLB).ne(tag), () => {
       f.return(record.get());
     });
+    // A block that crosses pages goes when either translation does.
+    for (const address of [linear, linear.add(4096)])
+      f.store('i32.store8', vp.add(jumpPage(address)), 1, JUMP_PAGES);
     const jump = jumpCacheEntry(vp, linear);
+    noteFilled(f, vp, jump.add(JUMP_CACHE), global.get());
     f.store('i64.store', jump, linear, JUMP_CACHE);
     f.store('i32.store', jump, mode, JUMP_CACHE + 8);
     f.store('i32.store', jump, record.get(), JUMP_CACHE + 12);

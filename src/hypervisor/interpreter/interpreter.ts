@@ -57,6 +57,8 @@ export function compileInterpreter(image: Uint8Array<ArrayBuffer> = generateInte
 
 /** What the engine asks of the partition beyond the system platform. */
 export interface EnginePlatform extends SystemPlatform {
+  /** The partition has one processor: a page that holds no block of it holds no code. */
+  readonly alone?: boolean;
   /** Guest-physical access to something that is not RAM; values unsigned, 8 bytes as two words. */
   mmioRead(gpa: bigint, size: number, into: DataView): void;
   mmioWrite(gpa: bigint, size: number, from: DataView): void;
@@ -78,7 +80,9 @@ interface Exports {
   store_at(vp: number, linear: bigint, size: number, access: number, how: number): number;
   store_commit(vp: number): void;
   flush_tlb(vp: number): void;
+  flush_local(vp: number): void;
   flush_writes(vp: number): void;
+  flush_page_writes(vp: number, host: number): void;
   flush_page(vp: number, linear: bigint): void;
   translate(vp: number, linear: bigint, access: number): bigint;
 }
@@ -125,6 +129,9 @@ export class Interpreter implements SystemContext {
       translateCode: (linear) => this.#translateCode(linear),
       protectPage: (page) => {
         this.#protect(page);
+      },
+      releasePage: (page) => {
+        this.#release(page);
       },
       flushed: () => {
         this.#dropCode();
@@ -270,8 +277,13 @@ export class Interpreter implements SystemContext {
   #protect(page: number): void {
     const index = (PAGE_MAP >> 2) + page / PAGE;
     const before = Atomics.or(this.#words, index, PageFlag.CODE);
-    this.#exports.flush_writes(this.#area);
+    this.#exports.flush_page_writes(this.#area, before & -PAGE);
     if ((before & PageFlag.CODE) === 0) this.platform.pageProtected(page);
+  }
+
+  /** This processor has no block of the page any more; what others have nobody knows. */
+  #release(page: number): void {
+    if (this.platform.alone) Atomics.and(this.#words, (PAGE_MAP >> 2) + page / PAGE, ~PageFlag.CODE);
   }
 
   #dropCode(): void {
@@ -347,7 +359,8 @@ export class Interpreter implements SystemContext {
   flushTlb(kind: FlushKind, linear?: bigint): void {
     // There is one address space in the TLB at a time: what is asked for by PCID is dropped with the rest.
     if (kind === 'page' && linear !== undefined) this.#exports.flush_page(this.#area, linear);
-    else this.#exports.flush_tlb(this.#area);
+    else if (kind === 'all') this.#exports.flush_tlb(this.#area);
+    else this.#exports.flush_local(this.#area);
   }
 
   /** Drops write translations: pages are about to be protected or logged. */

@@ -10,7 +10,7 @@ import type { Operand as Term, Value } from '../wasm/value.ts';
 import type { Form, OperandForm } from '../x86/form.ts';
 import { LazyFlags } from '../x86/lazy-flags.ts';
 import type { HelperContext } from '../x86/library.ts';
-import type { FlagName, FlagValues, Semantics } from '../x86/semantics.ts';
+import type { FlagName, FlagValues, Semantics, Through } from '../x86/semantics.ts';
 import { Field } from './record.ts';
 
 type FieldName = Parameters<typeof VpState.offset>[0];
@@ -472,11 +472,14 @@ export class InterpreterPort implements Semantics {
     f.store(storeName(bytes), host, value);
     commitIfBounced(f, vp, host, this.#context.helper);
   }
-  loadLinear(linear: Value, bytes: number, through?: 'stack'): Value {
-    return this.#load(linear, bytes, this.f.i32(through ? STACK : 0));
+  #mark(through: Through | undefined): Value {
+    return through === 'operand' ? this.#stackMark() : this.f.i32(through ? STACK : 0);
   }
-  storeLinear(linear: Value, bytes: number, value: Term, through?: 'stack'): void {
-    this.#store(linear, bytes, this.f.coerce(value, 'i64'), this.f.i32(through ? STACK : 0));
+  loadLinear(linear: Value, bytes: number, through?: Through): Value {
+    return this.#load(linear, bytes, this.#mark(through));
+  }
+  storeLinear(linear: Value, bytes: number, value: Term, through?: Through): void {
+    this.#store(linear, bytes, this.f.coerce(value, 'i64'), this.#mark(through));
   }
   loadLinearV(linear: Value): Value {
     return this.f.load('v128.load', this.f.call1(this.#context.helper('load_16'), this.#frame.vp, linear, 0));
@@ -486,9 +489,16 @@ export class InterpreterPort implements Semantics {
     this.f.store('v128.store', host, value);
     commitIfBounced(this.f, this.#frame.vp, host, this.#context.helper);
   }
-  probe(linear: Value, bytes: Term, access: 'read' | 'write', through?: 'stack' | 'operand'): void {
-    const stack = through === 'operand' ? this.#stackMark() : through ? STACK : 0;
-    this.f.call(this.#context.helper('probe'), this.#frame.vp, linear, bytes, access === 'write' ? 2 : 0, stack);
+  probe(linear: Value, bytes: Term, access: 'read' | 'write', through?: Through): void {
+    const { f } = this;
+    f.call(
+      this.#context.helper('probe'),
+      this.#frame.vp,
+      linear,
+      bytes,
+      access === 'write' ? 2 : 0,
+      this.#mark(through),
+    );
   }
 
   // ---- flags -------------------------------------------------------------------------------------------------------------------

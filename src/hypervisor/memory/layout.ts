@@ -42,7 +42,10 @@ export const CODE_TLB_CONTEXT = CODE_TLB_ENTRIES * 16;
 /** Jump cache: {linear address u64, mode u32, record address u32}, by linear address. */
 export const JUMP_CACHE = CODE_TLB + 2 * CODE_TLB_CONTEXT;
 export const JUMP_CACHE_ENTRIES = 4096;
-/** Block table: {guest-physical address u32, mode u32, record address u32, -}, by guest-physical address. */
+/**
+ * Block table: {guest-physical address u32, mode u32, record address u32, second page u32}, by guest-physical address,
+ * two entries to a set. The second page of a block that crosses into one is its guest-physical address | 1, else 0.
+ */
 export const BLOCK_TABLE = JUMP_CACHE + JUMP_CACHE_ENTRIES * 16;
 export const BLOCK_TABLE_ENTRIES = 65536;
 /** Predecoded records. */
@@ -51,9 +54,21 @@ export const RECORDS_SIZE = 0x180_0000;
 /** Executions of each record, u64, in an interpreter built with `counting`. */
 export const RECORD_COUNTS = RECORDS + RECORDS_SIZE;
 export const RECORD_COUNTS_SIZE = (RECORDS_SIZE / 32) * 8;
+/**
+ * What a flush of the translations that are not global has to empty: a count u32, whether the last walk ended at a global
+ * page u32, and from 16 on the addresses of the entries of the TLBs and the jump cache that were filled with others since
+ * the last flush. A count beyond FILLED_ENTRIES says that not all of them are here.
+ */
+export const FILLED = RECORD_COUNTS + RECORD_COUNTS_SIZE;
+export const WALKED_GLOBAL = FILLED + 4;
+export const FILLED_LIST = FILLED + 16;
+export const FILLED_ENTRIES = 2047;
+/** One byte for each linear page modulo their number: whether the jump cache may hold code of such a page. */
+export const JUMP_PAGES = FILLED_LIST + (FILLED_ENTRIES + 1) * 4;
+export const JUMP_PAGES_SIZE = 4096;
 export const VP_AREA = 0x200_0000;
 
-if (VpState.size > TLB || RECORD_COUNTS + RECORD_COUNTS_SIZE > VP_AREA)
+if (VpState.size > TLB || JUMP_PAGES + JUMP_PAGES_SIZE > VP_AREA)
   throw new Error('virtual processor area overflows');
 
 export function vpArea(index: number): number {

@@ -4,8 +4,25 @@
  * access may be made: usually in guest RAM, else the processor's bounce buffer, which `store_commit` then carries out.
  */
 import {
-  PageFlag, TLB, TLB_CONTEXT_SHIFT, TLB_CONTEXTS, TLB_ENTRIES, TLB_ENTRY, TLB_WRITE, PAGE_MAP,
-  CODE_TLB, CODE_TLB_CONTEXT, CODE_TLB_ENTRIES, JUMP_CACHE, JUMP_CACHE_ENTRIES,
+  CODE_TLB,
+  CODE_TLB_CONTEXT,
+  CODE_TLB_ENTRIES,
+  FILLED,
+  FILLED_ENTRIES,
+  FILLED_LIST,
+  JUMP_CACHE,
+  JUMP_CACHE_ENTRIES,
+  JUMP_PAGES,
+  JUMP_PAGES_SIZE,
+  PAGE_MAP,
+  PageFlag,
+  TLB,
+  TLB_CONTEXT_SHIFT,
+  TLB_CONTEXTS,
+  TLB_ENTRIES,
+  TLB_ENTRY,
+  TLB_WRITE,
+  WALKED_GLOBAL,
 } from '../memory/layout.ts';
 import { Vector, VpState } from '../vp/state.ts';
 import type { FunctionBuilder } from '../wasm/function.ts';
@@ -23,12 +40,22 @@ export const CHECKED_CONTEXT = 3;
 /** Address of the read TLB entry for a linear address; the write TLB's is TLB_WRITE further. */
 export function tlbEntry(f: FunctionBuilder, vp: Value, linear: Value): Value {
   const context = f.load('i32.load', vp, at('tlbContext')).shl(TLB_CONTEXT_SHIFT);
-  return vp.add(context).add(linear.wrap().shrU(8).and((TLB_ENTRIES - 1) << 4));
+  return vp.add(context).add(
+    linear
+      .wrap()
+      .shrU(8)
+      .and((TLB_ENTRIES - 1) << 4),
+  );
 }
 
 /** Inline: the host address for an access of `bytes` at `linear`, by the TLB or by `slow`. */
 export function hostAddress(
-  f: FunctionBuilder, vp: Value, linear: Value, bytes: number, write: boolean, slow: () => Value,
+  f: FunctionBuilder,
+  vp: Value,
+  linear: Value,
+  bytes: number,
+  write: boolean,
+  slow: () => Value,
 ): Value {
   const entry = tlbEntry(f, vp, linear);
   const offset = TLB + (write ? TLB_WRITE : 0);
@@ -55,7 +82,13 @@ function raise(f: FunctionBuilder, vp: Value, context: HelperContext, vector: nu
 
 /** #GP(0) or #SS(0) for a non-canonical address; then what the checked context looks for. */
 function checkAddress(
-  f: FunctionBuilder, vp: Value, linear: Value, size: Value, stack: Value, write: Operand, context: HelperContext,
+  f: FunctionBuilder,
+  vp: Value,
+  linear: Value,
+  size: Value,
+  stack: Value,
+  write: Operand,
+  context: HelperContext,
 ): void {
   checkCanonical(f, vp, linear, size, stack, context);
   f.if(f.load('i32.load', vp, at('tlbContext')).eq(CHECKED_CONTEXT), () => {
@@ -63,7 +96,14 @@ function checkAddress(
   });
 }
 
-function checkCanonical(f: FunctionBuilder, vp: Value, linear: Value, size: Value, stack: Value, context: HelperContext): void {
+function checkCanonical(
+  f: FunctionBuilder,
+  vp: Value,
+  linear: Value,
+  size: Value,
+  stack: Value,
+  context: HelperContext,
+): void {
   const last = linear.add(size.extU()).sub(1);
   const bad = linear.shl(16).shrS(16).ne(linear).or(last.shl(16).shrS(16).ne(last));
   f.if(bad.and(f.load('i64.load', vp, at('efer')).and(EFER_LMA).ne(0)), () => {
@@ -74,7 +114,18 @@ function checkCanonical(f: FunctionBuilder, vp: Value, linear: Value, size: Valu
 const userBit = (f: FunctionBuilder, vp: Value): Value =>
   f.select(f.load('i32.load', vp, at('cpl')).eq(3), Access.USER, 0);
 
-/** Writes a TLB entry in the context in use. */
+/** An entry of a TLB or of the jump cache was filled: flushes that keep global translations must find it, if it is none. */
+export function noteFilled(f: FunctionBuilder, vp: Value, entry: Value, global: Value): void {
+  f.if(global.eqz(), () => {
+    const count = f.load('i32.load', vp, FILLED);
+    f.if(count.leU(FILLED_ENTRIES), () => {
+      f.store('i32.store', vp.add(count.shl(2)), entry, FILLED_LIST);
+      f.store('i32.store', vp, count.add(1), FILLED);
+    });
+  });
+}
+
+/** Writes a TLB entry in the context in use, right after the walk. */
 function fill(f: FunctionBuilder, vp: Value, linear: Value, hostPage: Value, write: boolean): void {
   f.if(f.load('i32.load', vp, at('tlbContext')).ne(CHECKED_CONTEXT), () => {
     const entry = tlbEntry(f, vp, linear);
@@ -82,6 +133,7 @@ function fill(f: FunctionBuilder, vp: Value, linear: Value, hostPage: Value, wri
     const page = linear.and(-4096);
     f.store('i64.store', entry, page, offset);
     f.store('i32.store', entry, hostPage.sub(page.wrap()), offset + 8);
+    noteFilled(f, vp, entry.add(offset), f.load('i32.load', vp, WALKED_GLOBAL));
   });
 }
 
@@ -177,7 +229,9 @@ const store: HelperDefinition = {
     const [vp, linear, size, stack] = [f.param(0), f.param(1), f.param(2), f.param(3)];
     checkAddress(f, vp, linear, size, stack.and(STACK), 1, context);
     f.store('i64.store', vp, f.load('i64.load', vp, at('tlbMisses')).add(1), at('tlbMisses'));
-    f.return(f.call1(helper('store_at'), vp, linear, size, userBit(f, vp).or(Access.WRITE), f.i32(1).or(stack.and(MODIFY))));
+    f.return(
+      f.call1(helper('store_at'), vp, linear, size, userBit(f, vp).or(Access.WRITE), f.i32(1).or(stack.and(MODIFY))),
+    );
   },
 };
 /** Flag in the last argument of store_slow: the old contents are needed (read-modify-write). */
@@ -306,7 +360,9 @@ function plainAccess(bytes: number): HelperDefinition[] {
       type: { params: ['i32', 'i64', 'i32'], results: ['i64'] },
       build(f, helper) {
         const [vp, linear, stack] = [f.param(0), f.param(1), f.param(2)];
-        const host = hostAddress(f, vp, linear, bytes, false, () => f.call1(helper('load_slow'), vp, linear, bytes, stack));
+        const host = hostAddress(f, vp, linear, bytes, false, () =>
+          f.call1(helper('load_slow'), vp, linear, bytes, stack),
+        );
         f.return(f.load(loadName, host));
       },
     },
@@ -315,7 +371,9 @@ function plainAccess(bytes: number): HelperDefinition[] {
       type: { params: ['i32', 'i64', 'i64', 'i32'], results: [] },
       build(f, helper) {
         const [vp, linear, value, stack] = [f.param(0), f.param(1), f.param(2), f.param(3)];
-        const host = hostAddress(f, vp, linear, bytes, true, () => f.call1(helper('store_slow'), vp, linear, bytes, stack));
+        const host = hostAddress(f, vp, linear, bytes, true, () =>
+          f.call1(helper('store_slow'), vp, linear, bytes, stack),
+        );
         f.store(storeName, host, value);
         commitIfBounced(f, vp, host, helper);
       },
@@ -327,7 +385,9 @@ function plainAccess(bytes: number): HelperDefinition[] {
       build(f, helper) {
         const [vp, linear, stack] = [f.param(0), f.param(1), f.param(2)];
         f.return(
-          hostAddress(f, vp, linear, bytes, true, () => f.call1(helper('store_slow'), vp, linear, bytes, stack.or(MODIFY))),
+          hostAddress(f, vp, linear, bytes, true, () =>
+            f.call1(helper('store_slow'), vp, linear, bytes, stack.or(MODIFY)),
+          ),
         );
       },
     },
@@ -360,7 +420,9 @@ const wide: HelperDefinition[] = [
     type: { params: ['i32', 'i64', 'i32'], results: ['i32'] },
     build(f, helper) {
       const [vp, linear, stack] = [f.param(0), f.param(1), f.param(2)];
-      f.return(hostAddress(f, vp, linear, 16, true, () => f.call1(helper('store_slow'), vp, linear, 16, stack.or(MODIFY))));
+      f.return(
+        hostAddress(f, vp, linear, 16, true, () => f.call1(helper('store_slow'), vp, linear, 16, stack.or(MODIFY))),
+      );
     },
   },
 ];
@@ -381,6 +443,37 @@ function empty(f: FunctionBuilder, vp: Value, at: number, count: number): void {
     for (const entry of SELECTED_BY_EMPTY_TAG) f.store('i64.store', vp, 0n, at + n * TLB_WRITE + entry * TLB_ENTRY);
 }
 
+/** A loop over the u32 or larger things in [from, to), `step` bytes apart. */
+function each(f: FunctionBuilder, from: Operand, to: Value, step: number, body: (at: Value) => void): void {
+  const at = f.variable('i32', from);
+  f.block((done) => {
+    f.loop((again) => {
+      f.brIf(done, at.get().geU(to));
+      body(at.get());
+      at.set(at.get().add(step));
+      f.br(again);
+    });
+  });
+}
+
+/** The tag of a page that selects another entry than the one at this address of a TLB: no address hits. */
+function tagElsewhere(entry: Value): Value {
+  const tlb = (TLB_ENTRIES - 1) << 4;
+  return entry.not().and(tlb).shl(8).extU();
+}
+
+/** Where the byte of an address's page is in JUMP_PAGES. */
+export function jumpPage(linear: Value): Value {
+  return linear
+    .wrap()
+    .shrU(12)
+    .and(JUMP_PAGES_SIZE - 1);
+}
+function emptyJumpCache(f: FunctionBuilder, vp: Value): void {
+  f.memoryFill(vp.add(JUMP_CACHE), EMPTY, JUMP_CACHE_ENTRIES * 16);
+  f.memoryFill(vp.add(JUMP_PAGES), 0, JUMP_PAGES_SIZE);
+}
+
 const flushes: HelperDefinition[] = [
   {
     // Drops every translation of the processor.
@@ -391,7 +484,30 @@ const flushes: HelperDefinition[] = [
       const vp = f.param(0);
       empty(f, vp, TLB, 2 * TLB_CONTEXTS);
       f.memoryFill(vp.add(CODE_TLB), EMPTY, 2 * CODE_TLB_CONTEXT);
-      f.memoryFill(vp.add(JUMP_CACHE), EMPTY, JUMP_CACHE_ENTRIES * 16);
+      emptyJumpCache(f, vp);
+      f.store('i32.store', vp, 0, FILLED);
+    },
+  },
+  {
+    // Drops every translation that is not global.
+    name: 'flush_local',
+    exported: true,
+    type: { params: ['i32'], results: [] },
+    build(f, helper) {
+      const vp = f.param(0);
+      const count = f.load('i32.load', vp, FILLED);
+      f.if(count.gtU(FILLED_ENTRIES), () => {
+        f.call(helper('flush_tlb'), vp);
+        f.return();
+      });
+      const list = vp.add(FILLED_LIST);
+      each(f, list, list.add(count.shl(2)), 4, (at) => {
+        const entry = f.load('i32.load', at);
+        f.store('i64.store', entry, tagElsewhere(entry));
+        // In the jump cache this is the mode, and no processor is in this one.
+        f.store('i32.store', entry, -1, 8);
+      });
+      f.store('i32.store', vp, 0, FILLED);
     },
   },
   {
@@ -405,6 +521,24 @@ const flushes: HelperDefinition[] = [
     },
   },
   {
+    // The same for one page, by its host address: (vp, host page).
+    name: 'flush_page_writes',
+    exported: true,
+    type: { params: ['i32', 'i32'], results: [] },
+    build(f) {
+      const [vp, host] = [f.param(0), f.param(1)];
+      for (let context = 0; context < TLB_CONTEXTS; context++) {
+        if (context === CHECKED_CONTEXT) continue;
+        const first = vp.add(TLB + TLB_WRITE + (context << TLB_CONTEXT_SHIFT));
+        each(f, first, first.add(TLB_WRITE), TLB_ENTRY, (entry) => {
+          f.if(f.load('i32.load', entry).add(f.load('i32.load', entry, 8)).eq(host), () => {
+            f.store('i64.store', entry, tagElsewhere(entry));
+          });
+        });
+      }
+    },
+  },
+  {
     // Drops the translations of one linear page.
     name: 'flush_page',
     exported: true,
@@ -412,15 +546,29 @@ const flushes: HelperDefinition[] = [
     build(f) {
       const vp = f.param(0);
       const linear = f.param(1);
-      const entry = vp.add(linear.wrap().shrU(8).and((TLB_ENTRIES - 1) << 4));
+      const entry = vp.add(
+        linear
+          .wrap()
+          .shrU(8)
+          .and((TLB_ENTRIES - 1) << 4),
+      );
       // The tag of a page that selects another entry: no address hits.
       const elsewhere = linear.not().and(-4096);
       for (let context = 0; context < TLB_CONTEXTS; context++) {
-        for (const kind of [0, TLB_WRITE]) f.store('i64.store', entry, elsewhere, TLB + (context << TLB_CONTEXT_SHIFT) + kind);
+        for (const kind of [0, TLB_WRITE])
+          f.store('i64.store', entry, elsewhere, TLB + (context << TLB_CONTEXT_SHIFT) + kind);
       }
-      const code = vp.add(linear.wrap().shrU(8).and((CODE_TLB_ENTRIES - 1) << 4));
+      const code = vp.add(
+        linear
+          .wrap()
+          .shrU(8)
+          .and((CODE_TLB_ENTRIES - 1) << 4),
+      );
       for (const user of [0, CODE_TLB_CONTEXT]) f.store('i64.store', code, elsewhere, CODE_TLB + user);
-      f.memoryFill(vp.add(JUMP_CACHE), EMPTY, JUMP_CACHE_ENTRIES * 16);
+      const jumps = vp.add(jumpPage(linear));
+      f.if(f.load('i32.load8_u', jumps, JUMP_PAGES), () => {
+        emptyJumpCache(f, vp);
+      });
     },
   },
 ];
@@ -445,6 +593,17 @@ const probe: HelperDefinition = {
 };
 
 export const accessHelpers: readonly HelperDefinition[] = [
-  load, loadAt, secondPage, gather, store, storeAt, bounceRead, commit, storePart, probe,
-  ...[1, 2, 4, 8].flatMap(plainAccess), ...wide, ...flushes,
+  load,
+  loadAt,
+  secondPage,
+  gather,
+  store,
+  storeAt,
+  bounceRead,
+  commit,
+  storePart,
+  probe,
+  ...[1, 2, 4, 8].flatMap(plainAccess),
+  ...wide,
+  ...flushes,
 ];

@@ -115,4 +115,10 @@ const probeStack: HelperDefinition = {
   },
 };
 
-export const segmentationHelpers: readonly HelperDefinition[] = [linearize, stackOffset, setStackPointer, checkJump, probeStack];
+export const segmentationHelpers: readonly HelperDefinition[] = [
+  linearize,
+  stackOffset,
+  setStackPointer,
+  checkJump,
+  probeStack,
+];

@@ -2,7 +2,7 @@
  * Address translation: Intel SDM vol. 3, chapter "Paging". 32-bit, PAE and 4-level paging with WP, NX, SMEP, SMAP, PSE,
  * global pages and large pages; accessed and dirty bits are set atomically, and a walk that loses a race starts again.
  */
-import { PAGE_MAP, PageFlag } from '../memory/layout.ts';
+import { PAGE_MAP, PageFlag, WALKED_GLOBAL } from '../memory/layout.ts';
 import { Vector, VpState } from '../vp/state.ts';
 import type { FunctionBuilder } from '../wasm/function.ts';
 import type { Value } from '../wasm/value.ts';
@@ -23,6 +23,7 @@ const USER = 4n;
 const ACCESSED = 0x20n;
 const DIRTY = 0x40n;
 const LARGE = 0x80n;
+const GLOBAL_SHIFT = 8n;
 const NX = 1n << 63n;
 /** Bits 51:40: beyond the 40 physical address bits that CPUID reports. */
 const BEYOND = 0x000f_ff00_0000_0000n;
@@ -34,6 +35,7 @@ export const CR0_PG = 1n << 31n;
 export const CR0_WP = 1n << 16n;
 export const CR4_PSE = 1n << 4n;
 export const CR4_PAE = 1n << 5n;
+const CR4_PGE_SHIFT = 7n;
 export const CR4_SMEP = 1n << 20n;
 export const CR4_SMAP = 1n << 21n;
 export const EFER_LMA = 1n << 10n;
@@ -61,6 +63,7 @@ const walk: HelperDefinition = {
     const access = f.param(2);
     const cr0 = f.load('i64.load', vp, at('cr0'));
     f.if(cr0.and(CR0_PG).eqz(), () => {
+      f.store('i32.store', vp, 0, WALKED_GLOBAL);
       f.return(linear.and(0xffff_ffff));
     });
     const cr4 = f.load('i64.load', vp, at('cr4'));
@@ -143,31 +146,35 @@ const walk: HelperDefinition = {
           });
         });
         // Reserved bits.
-        f.if(long, () => {
-          const reserved = f.variable('i64', f.select(wide, f.i64(BEYOND), f.i64(BEYOND | IGNORED_WHEN_LONG)));
-          f.if(efer.and(EFER_NXE).eqz().or(pdpte.get()), () => {
-            reserved.set(reserved.get().or(NX));
-          });
-          f.if(pdpte.get(), () => {
-            reserved.set(reserved.get().or(0x1e6n));
-          });
-          f.if(shift.get().eq(39), () => {
-            reserved.set(reserved.get().or(LARGE));
-          });
-          f.if(leaf.get().and(shift.get().eq(30)), () => {
-            reserved.set(reserved.get().or(0x3fff_e000n));
-          });
-          f.if(leaf.get().and(shift.get().eq(21)), () => {
-            reserved.set(reserved.get().or(0x1f_e000n));
-          });
-          f.if(entry.get().and(reserved.get()).ne(0), () => {
-            fail(9);
-          });
-        }, () => {
-          f.if(leaf.get().and(shift.get().eq(22)).and(entry.get().and(0x20_0000n).ne(0)), () => {
-            fail(9);
-          });
-        });
+        f.if(
+          long,
+          () => {
+            const reserved = f.variable('i64', f.select(wide, f.i64(BEYOND), f.i64(BEYOND | IGNORED_WHEN_LONG)));
+            f.if(efer.and(EFER_NXE).eqz().or(pdpte.get()), () => {
+              reserved.set(reserved.get().or(NX));
+            });
+            f.if(pdpte.get(), () => {
+              reserved.set(reserved.get().or(0x1e6n));
+            });
+            f.if(shift.get().eq(39), () => {
+              reserved.set(reserved.get().or(LARGE));
+            });
+            f.if(leaf.get().and(shift.get().eq(30)), () => {
+              reserved.set(reserved.get().or(0x3fff_e000n));
+            });
+            f.if(leaf.get().and(shift.get().eq(21)), () => {
+              reserved.set(reserved.get().or(0x1f_e000n));
+            });
+            f.if(entry.get().and(reserved.get()).ne(0), () => {
+              fail(9);
+            });
+          },
+          () => {
+            f.if(leaf.get().and(shift.get().eq(22)).and(entry.get().and(0x20_0000n).ne(0)), () => {
+              fail(9);
+            });
+          },
+        );
         f.if(pdpte.get().eqz(), () => {
           rights.set(rights.get().and(entry.get()));
           noExecute.set(noExecute.get().or(entry.get()));
@@ -215,10 +222,16 @@ const walk: HelperDefinition = {
           f.if(
             long,
             () => {
-              f.brIf(restart, f.atomic('i64.atomic.rmw.cmpxchg', entryHost.get(), entry.get(), wanted.get()).ne(entry.get()));
+              f.brIf(
+                restart,
+                f.atomic('i64.atomic.rmw.cmpxchg', entryHost.get(), entry.get(), wanted.get()).ne(entry.get()),
+              );
             },
             () => {
-              f.brIf(restart, f.atomic('i64.atomic.rmw32.cmpxchg_u', entryHost.get(), entry.get(), wanted.get()).ne(entry.get()));
+              f.brIf(
+                restart,
+                f.atomic('i64.atomic.rmw32.cmpxchg_u', entryHost.get(), entry.get(), wanted.get()).ne(entry.get()),
+              );
             },
           );
           f.if(map.get().and(PageFlag.DIRTY).eqz(), () => {
@@ -232,6 +245,8 @@ const walk: HelperDefinition = {
           f.if(shift.get().eq(22), () => {
             base.set(entry.get().and(0xffc0_0000).or(entry.get().and(0x1f_e000).shl(19)));
           });
+          const global = entry.get().shrU(GLOBAL_SHIFT).and(cr4.shrU(CR4_PGE_SHIFT)).and(1);
+          f.store('i32.store', vp, global.wrap(), WALKED_GLOBAL);
           f.return(base.get().or(linear.and(offset)));
         });
         table.set(entry.get().and(f.select(long, f.i64(ADDRESS), f.i64(0xffff_f000))));

@@ -106,6 +106,8 @@ export class Processor {
       return;
     }
     vp.activity = Activity.RUNNING;
+    // A trap that an instruction of the run before has left, SYSRET's for one, comes before all else.
+    if (vp.pendingDebug !== 0 && this.#trap(debugTrapAfter(vp, false))) return;
     const shadowed = vp.interruptShadow !== 0;
     if (!shadowed && this.#inject()) return;
     vp.interruptWindow = p.apic.hasInterrupt() >= 0 ? Flag.IF : 0;
@@ -165,9 +167,10 @@ export class Processor {
         return;
       }
     }
+    const { interruptShadow, retired, faults } = vp;
     vp.interruptShadow = 0;
-    const before = vp.retired;
     // For this instruction only; what an IRET loads is for the next.
+    const resume = vp.flags & Flag.RF;
     vp.flags &= ~Flag.RF;
     // What asked for attention is dealt with: this instruction is not to be put off.
     vp.attention = 0;
@@ -176,15 +179,27 @@ export class Processor {
     this.#run(1);
     p.engine.stepping = false;
     const { repeating } = p.engine;
-    if (vp.retired === before && !repeating) return;
-    const trap = debugTrapAfter(vp, trapFlag);
-    if (trap) {
-      // Between two elements of a repeated instruction RF is set in what is pushed.
-      if (repeating) vp.flags |= Flag.RF;
-      vp.faultDr6 = trap;
-      vp.activity = Activity.RUNNING;
-      this.#deliver(Vector.DB, 'exception');
+    if (vp.retired === retired && !repeating) {
+      // Put off all the same, because the doorbell rang: what held for the instruction still does.
+      if (vp.faults === faults) {
+        vp.interruptShadow = interruptShadow;
+        vp.flags |= resume;
+      }
+      return;
     }
+    const trap = debugTrapAfter(vp, trapFlag);
+    // Between two elements of a repeated instruction RF is set in what is pushed.
+    if (trap && repeating) vp.flags |= Flag.RF;
+    this.#trap(trap);
+  }
+
+  /** Delivers #DB for what has trapped: DR6 bits, 0 for nothing. */
+  #trap(dr6: number): boolean {
+    if (dr6 === 0) return false;
+    this.#vp.faultDr6 = dr6;
+    this.#vp.activity = Activity.RUNNING;
+    this.#deliver(Vector.DB, 'exception');
+    return true;
   }
 
   #deliver(vector: number, kind: 'external' | 'nmi' | 'exception'): void {

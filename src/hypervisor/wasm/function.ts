@@ -59,8 +59,25 @@ export class Variable {
 
 interface Statement {
   kind:
-    | 'set' | 'store' | 'call' | 'results' | 'if' | 'else' | 'end' | 'block' | 'loop' | 'try' | 'br' | 'brIf' | 'brTable'
-    | 'return' | 'throw' | 'unreachable' | 'bulk' | 'fence' | 'drop';
+    | 'set'
+    | 'store'
+    | 'call'
+    | 'results'
+    | 'if'
+    | 'else'
+    | 'end'
+    | 'block'
+    | 'loop'
+    | 'try'
+    | 'br'
+    | 'brIf'
+    | 'brTable'
+    | 'return'
+    | 'throw'
+    | 'unreachable'
+    | 'bulk'
+    | 'fence'
+    | 'drop';
   args: readonly Value[];
   local?: number;
   label?: Label | undefined;
@@ -170,9 +187,7 @@ export class FunctionBuilder {
     const op = memoryOperator(name);
     if (!name.includes('load')) throw new Error(`${this.name}: ${name} is not a load`);
     const at = this.coerce(address, 'i32');
-    return this.anchor(
-      new Value(this, op.type, 'load', [at], offset, op as unknown as ReturnType<typeof operator>),
-    );
+    return this.anchor(new Value(this, op.type, 'load', [at], offset, op as unknown as ReturnType<typeof operator>));
   }
   store(name: string, address: Operand, value: Operand, offset = 0): void {
     const op = memoryOperator(name);
@@ -376,7 +391,8 @@ export class FunctionBuilder {
         const quiet = effects[item.useAt] === effects[i];
         const user = items[item.useAt];
         const useLoops = user instanceof Value ? user.region.loops : this.#loopsAt[item.useAt];
-        item.inlined = item.uses === 1 && useLoops === item.region.loops && (item.kind === 'op' || item.kind === 'select' || quiet);
+        item.inlined =
+          item.uses === 1 && useLoops === item.region.loops && (item.kind === 'op' || item.kind === 'select' || quiet);
         for (const arg of item.args) use(arg, item.inlined ? item.useAt : i);
         continue;
       }
@@ -443,7 +459,8 @@ export class FunctionBuilder {
         if (value.kind === 'select') {
           if (value.type === 'v128') out.raw([0x1c, 1, TYPE_CODE.v128]);
           else out.byte(0x1b);
-        } else if (value.kind === 'load') this.#access(out, value.operator as unknown as MemoryOperator, Number(value.imm));
+        } else if (value.kind === 'load')
+          this.#access(out, value.operator as unknown as MemoryOperator, Number(value.imm));
         else if (value.kind === 'op' && value.operator) {
           out.raw(value.operator.code);
           if (value.lanes) out.raw(value.lanes);

@@ -31,7 +31,13 @@ function leb(n: number): number[] {
   return n < 0x80 ? [n] : [(n & 0x7f) | 0x80, ...leb(n >>> 7)];
 }
 
-function define(name: string, code: readonly number[], params: readonly ValueType[], result: ValueType, lanes = 0): void {
+function define(
+  name: string,
+  code: readonly number[],
+  params: readonly ValueType[],
+  result: ValueType,
+  lanes = 0,
+): void {
   operators.set(name, { name, code, params, result, lanes });
 }
 
@@ -84,7 +90,12 @@ define('i64.extend8_s', [0xc2], ['i64'], 'i64');
 define('i64.extend16_s', [0xc3], ['i64'], 'i64');
 define('i64.extend32_s', [0xc4], ['i64'], 'i64');
 for (const [i, [to, from]] of (
-  [['i32', 'f32'], ['i32', 'f64'], ['i64', 'f32'], ['i64', 'f64']] as const
+  [
+    ['i32', 'f32'],
+    ['i32', 'f64'],
+    ['i64', 'f32'],
+    ['i64', 'f64'],
+  ] as const
 ).entries()) {
   define(`${to}.trunc_sat_${from}_s`, [0xfc, 2 * i], [from], to);
   define(`${to}.trunc_sat_${from}_u`, [0xfc, 2 * i + 1], [from], to);
@@ -97,12 +108,22 @@ function simd(first: number, names: string, params: readonly ValueType[], result
 }
 const v2: readonly ValueType[] = ['v128', 'v128'];
 const shape = (prefix: string, names: string): string =>
-  names.split(' ').map((n) => (n === '-' ? n : `${prefix}.${n}`)).join(' ');
+  names
+    .split(' ')
+    .map((n) => (n === '-' ? n : `${prefix}.${n}`))
+    .join(' ');
 
 simd(0x0d, 'i8x16.shuffle', v2, 'v128', 16);
 simd(0x0e, 'i8x16.swizzle', v2, 'v128');
 for (const [i, [name, type]] of (
-  [['i8x16', 'i32'], ['i16x8', 'i32'], ['i32x4', 'i32'], ['i64x2', 'i64'], ['f32x4', 'f32'], ['f64x2', 'f64']] as const
+  [
+    ['i8x16', 'i32'],
+    ['i16x8', 'i32'],
+    ['i32x4', 'i32'],
+    ['i64x2', 'i64'],
+    ['f32x4', 'f32'],
+    ['f64x2', 'f64'],
+  ] as const
 ).entries()) {
   simd(0x0f + i, `${name}.splat`, [type], 'v128');
 }
@@ -144,7 +165,12 @@ simd(0x80, shape('i16x8', 'abs neg'), ['v128'], 'v128');
 simd(0x82, 'i16x8.q15mulr_sat_s', v2, 'v128');
 simd(0x83, shape('i16x8', 'all_true bitmask'), ['v128'], 'i32');
 simd(0x85, shape('i16x8', 'narrow_i32x4_s narrow_i32x4_u'), v2, 'v128');
-simd(0x87, shape('i16x8', 'extend_low_i8x16_s extend_high_i8x16_s extend_low_i8x16_u extend_high_i8x16_u'), ['v128'], 'v128');
+simd(
+  0x87,
+  shape('i16x8', 'extend_low_i8x16_s extend_high_i8x16_s extend_low_i8x16_u extend_high_i8x16_u'),
+  ['v128'],
+  'v128',
+);
 simd(0x8b, shape('i16x8', 'shl shr_s shr_u'), ['v128', 'i32'], 'v128');
 simd(0x8e, shape('i16x8', 'add add_sat_s add_sat_u sub sub_sat_s sub_sat_u'), v2, 'v128');
 simd(0x94, 'f64x2.nearest', ['v128'], 'v128');
@@ -152,13 +178,23 @@ simd(0x95, shape('i16x8', 'mul min_s min_u max_s max_u - avgr_u'), v2, 'v128');
 simd(0x9c, shape('i16x8', 'extmul_low_i8x16_s extmul_high_i8x16_s extmul_low_i8x16_u extmul_high_i8x16_u'), v2, 'v128');
 simd(0xa0, shape('i32x4', 'abs neg'), ['v128'], 'v128');
 simd(0xa3, shape('i32x4', 'all_true bitmask'), ['v128'], 'i32');
-simd(0xa7, shape('i32x4', 'extend_low_i16x8_s extend_high_i16x8_s extend_low_i16x8_u extend_high_i16x8_u'), ['v128'], 'v128');
+simd(
+  0xa7,
+  shape('i32x4', 'extend_low_i16x8_s extend_high_i16x8_s extend_low_i16x8_u extend_high_i16x8_u'),
+  ['v128'],
+  'v128',
+);
 simd(0xab, shape('i32x4', 'shl shr_s shr_u'), ['v128', 'i32'], 'v128');
 simd(0xae, shape('i32x4', 'add - - sub - - - mul min_s min_u max_s max_u dot_i16x8_s'), v2, 'v128');
 simd(0xbc, shape('i32x4', 'extmul_low_i16x8_s extmul_high_i16x8_s extmul_low_i16x8_u extmul_high_i16x8_u'), v2, 'v128');
 simd(0xc0, shape('i64x2', 'abs neg'), ['v128'], 'v128');
 simd(0xc3, shape('i64x2', 'all_true bitmask'), ['v128'], 'i32');
-simd(0xc7, shape('i64x2', 'extend_low_i32x4_s extend_high_i32x4_s extend_low_i32x4_u extend_high_i32x4_u'), ['v128'], 'v128');
+simd(
+  0xc7,
+  shape('i64x2', 'extend_low_i32x4_s extend_high_i32x4_s extend_low_i32x4_u extend_high_i32x4_u'),
+  ['v128'],
+  'v128',
+);
 simd(0xcb, shape('i64x2', 'shl shr_s shr_u'), ['v128', 'i32'], 'v128');
 simd(0xce, shape('i64x2', 'add - - sub - - - mul eq ne lt_s gt_s le_s ge_s'), v2, 'v128');
 simd(0xdc, shape('i64x2', 'extmul_low_i32x4_s extmul_high_i32x4_s extmul_low_i32x4_u extmul_high_i32x4_u'), v2, 'v128');

@@ -2,8 +2,9 @@
  * Values: the nodes of a function under construction. A value is immutable; using it twice computes it once.
  * Constants fold, so semantics written for run-time operands become cheaper code where an operand is known.
  */
-import { type Operator, operator, type ValueType } from './opcodes.ts';
+
 import type { FunctionBuilder, Region } from './function.ts';
+import { type Operator, operator, type ValueType } from './opcodes.ts';
 
 export type Operand = Value | number | bigint;
 type Kind = 'const' | 'param' | 'op' | 'load' | 'get' | 'call' | 'select';

@@ -41,13 +41,22 @@ export class Instruction {
   long64 = false;
 
   get isMemory(): boolean {
-    return this.form.hasModrm && this.form.rm !== 'register' && (this.modrm >> 6) !== 3;
+    return this.form.hasModrm && this.form.rm !== 'register' && this.modrm >> 6 !== 3;
   }
 }
 
 const PREFIX = new Map<number, 'size' | 'address' | 'lock' | 'repeat' | number>([
-  [0x66, 'size'], [0x67, 'address'], [0xf0, 'lock'], [0xf2, 'repeat'], [0xf3, 'repeat'],
-  [0x26, Segment.ES], [0x2e, Segment.CS], [0x36, Segment.SS], [0x3e, Segment.DS], [0x64, Segment.FS], [0x65, Segment.GS],
+  [0x66, 'size'],
+  [0x67, 'address'],
+  [0xf0, 'lock'],
+  [0xf2, 'repeat'],
+  [0xf3, 'repeat'],
+  [0x26, Segment.ES],
+  [0x2e, Segment.CS],
+  [0x36, Segment.SS],
+  [0x3e, Segment.DS],
+  [0x64, Segment.FS],
+  [0x65, Segment.GS],
 ]);
 /** Base and index registers of 16-bit addressing, SDM vol. 2 table 2-1. */
 const BASE16 = [3, 3, 5, 5, 6, 7, 5, 3];
@@ -62,11 +71,12 @@ export class Decoder {
     const add = (form: Form, opcode: number): void => {
       ((this.#candidates[form.map] as (readonly Form[])[])[opcode] as Form[]).push(form);
     };
-    for (const form of forms)
-      for (let r = 0; r < (form.opcodeRegister ? 8 : 1); r++) add(form, form.opcode + r);
+    for (const form of forms) for (let r = 0; r < (form.opcodeRegister ? 8 : 1); r++) add(form, form.opcode + r);
     // Most specific first: exact ModRM bytes, then mandatory prefixes, then REX.W constraints.
     const weight = (f: Form): number =>
-      (f.modrm ? (f.modrm[1] === 1 ? 16 : 8) : 0) + (f.prefix === 'any' ? 0 : f.prefix === 'none' || f.prefix === 'notRepeat' ? 1 : 4) + (f.w === undefined ? 0 : 2) +
+      (f.modrm ? (f.modrm[1] === 1 ? 16 : 8) : 0) +
+      (f.prefix === 'any' ? 0 : f.prefix === 'none' || f.prefix === 'notRepeat' ? 1 : 4) +
+      (f.w === undefined ? 0 : 2) +
       (f.options.mode === 'only64' ? 1 : 0);
     for (const map of this.#candidates) for (const list of map) (list as Form[]).sort((a, b) => weight(b) - weight(a));
   }
@@ -79,8 +89,8 @@ export class Decoder {
     const long64 = (mode & Mode.LONG64) !== 0;
     const code32 = (mode & Mode.CODE32) !== 0;
     const limit = Math.min(end, at + 15);
-    // A sixteenth byte that cannot be fetched is a fault of its own, which comes first.
-    const short = (): Decoding => (end > at + 15 ? 'tooLong' : 'truncated');
+    // Fifteen bytes are too long already: whether a sixteenth could be fetched does not matter.
+    const short = (): Decoding => (end >= at + 15 ? 'tooLong' : 'truncated');
     let p = at;
     let operandPrefix = false;
     let addressPrefix = false;
@@ -142,7 +152,8 @@ export class Decoder {
         } else {
           if (candidate.digit !== undefined && candidate.digit !== ((modrm >> 3) & 7)) continue;
           // MOV to and from control and debug registers ignore the mod field.
-          const ignoresMod = candidate.rm === 'register' && candidate.operands.some((o) => o.kind === 'C' || o.kind === 'D');
+          const ignoresMod =
+            candidate.rm === 'register' && candidate.operands.some((o) => o.kind === 'C' || o.kind === 'D');
           if (!ignoresMod && candidate.rm === 'memory' && modrm >= 0xc0) continue;
           if (!ignoresMod && candidate.rm === 'register' && modrm < 0xc0) continue;
         }
@@ -212,7 +223,8 @@ export class Decoder {
       }
     }
     into.length = p - at;
-    if (into.lock && !(form.options.lock && into.isMemory && form.operands[0]?.access === 'readwrite')) return 'undefined';
+    if (into.lock && !(form.options.lock && into.isMemory && form.operands[0]?.access === 'readwrite'))
+      return 'undefined';
     return 'ok';
   }
 

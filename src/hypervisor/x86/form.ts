@@ -49,7 +49,28 @@ export interface FormOptions {
 export type Access = 'read' | 'write' | 'readwrite' | 'address';
 export interface OperandForm {
   /** Kind letter of the notation, or `fixed`. */
-  readonly kind: 'E' | 'G' | 'R' | 'M' | 'I' | 'J' | 'Z' | 'S' | 'C' | 'D' | 'O' | 'A' | 'V' | 'W' | 'U' | 'P' | 'Q' | 'N' | 'fixed' | 'one' | 'ST';
+  readonly kind:
+    | 'E'
+    | 'G'
+    | 'R'
+    | 'M'
+    | 'I'
+    | 'J'
+    | 'Z'
+    | 'S'
+    | 'C'
+    | 'D'
+    | 'O'
+    | 'A'
+    | 'V'
+    | 'W'
+    | 'U'
+    | 'P'
+    | 'Q'
+    | 'N'
+    | 'fixed'
+    | 'one'
+    | 'ST';
   /** Width letter(s): b w d q v z y x u p, or empty. */
   readonly width: string;
   readonly access: Access;
@@ -85,10 +106,23 @@ export interface Form {
   readonly flavored: boolean;
 }
 
-export type Row = readonly [mnemonic: string, encoding: string, operands: string, semantics: SemanticFunction, options?: FormOptions];
+export type Row = readonly [
+  mnemonic: string,
+  encoding: string,
+  operands: string,
+  semantics: SemanticFunction,
+  options?: FormOptions,
+];
 
 const FIXED: Record<string, [number, string]> = {
-  AL: [0, 'b'], AX: [0, 'w'], rAX: [0, 'v'], eAX: [0, 'z'], CL: [1, 'b'], DX: [2, 'w'], RAX: [0, 'q'], EAX: [0, 'd'],
+  AL: [0, 'b'],
+  AX: [0, 'w'],
+  rAX: [0, 'v'],
+  eAX: [0, 'z'],
+  CL: [1, 'b'],
+  DX: [2, 'w'],
+  RAX: [0, 'q'],
+  EAX: [0, 'd'],
 };
 const WIDTH_SIZE: Record<string, number> = { b: 1, w: 2, d: 4, q: 8 };
 
@@ -119,7 +153,8 @@ function parse(row: Row, id: number): Form {
   tokens.forEach((token, i) => {
     if (token === 'NP') prefix = 'none';
     else if (token === 'NFx') prefix = 'notRepeat';
-    else if ((token === '66' || token === 'F3' || token === 'F2') && i === 0 && tokens.length > 1 && tokens[1] !== '/r') prefix = token;
+    else if ((token === '66' || token === 'F3' || token === 'F2') && i === 0 && tokens.length > 1 && tokens[1] !== '/r')
+      prefix = token;
     else if (token === 'W0' || token === 'W1') w = token === 'W1' ? 1 : 0;
     else if (/^\/[0-7]$/.test(token)) digit = Number(token[1]);
     else if (/^[0-9A-F]{2}$/.test(token)) bytes.push(Number.parseInt(token, 16));
@@ -140,7 +175,8 @@ function parse(row: Row, id: number): Form {
   if (bytes.length === 2) modrm = [bytes[1] as number, 1];
   else if (bytes.length !== 1) throw new Error(`${mnemonic}: cannot read encoding ${encoding}`);
   const letters = operands.map((o) => o.kind).join('');
-  const hasModrm = modrm !== undefined || digit !== undefined || /[EGRMSCDVWUPQN]/.test(letters) || tokens.includes('/r');
+  const hasModrm =
+    modrm !== undefined || digit !== undefined || /[EGRMSCDVWUPQN]/.test(letters) || tokens.includes('/r');
   const rm = /M/.test(letters) ? 'memory' : /[RUN]/.test(letters) || modrm ? 'register' : 'any';
   const widths = operands.map((o) => o.width);
   let sizes: readonly number[] = [options.size ?? 0];
@@ -152,7 +188,22 @@ function parse(row: Row, id: number): Form {
   }
   if (options.mode === 'not64' && sizes.includes(8)) sizes = sizes.filter((s) => s !== 8);
   return {
-    id, mnemonic, encoding, operands, semantics, options, map, opcode, opcodeRegister, prefix, w, hasModrm, digit, modrm, rm, sizes,
+    id,
+    mnemonic,
+    encoding,
+    operands,
+    semantics,
+    options,
+    map,
+    opcode,
+    opcodeRegister,
+    prefix,
+    w,
+    hasModrm,
+    digit,
+    modrm,
+    rm,
+    sizes,
     flavored: options.flavored === true || /[OJ]/.test(letters),
   };
 }

@@ -16,12 +16,46 @@ export type FlagName = 'CF' | 'PF' | 'AF' | 'ZF' | 'SF' | 'OF';
 export type FlagValues = Partial<Record<FlagName, Term>>;
 
 /** Condition codes in encoding order: Intel SDM vol. 2, appendix B, "Condition Test". */
-export const CONDITIONS = ['O', 'NO', 'B', 'AE', 'E', 'NE', 'BE', 'A', 'S', 'NS', 'P', 'NP', 'L', 'GE', 'LE', 'G'] as const;
+export const CONDITIONS = [
+  'O',
+  'NO',
+  'B',
+  'AE',
+  'E',
+  'NE',
+  'BE',
+  'A',
+  'S',
+  'NS',
+  'P',
+  'NP',
+  'L',
+  'GE',
+  'LE',
+  'G',
+] as const;
 
 export const Register = {
-  RAX: 0, RCX: 1, RDX: 2, RBX: 3, RSP: 4, RBP: 5, RSI: 6, RDI: 7, R8: 8, R9: 9, R10: 10, R11: 11, R12: 12, R13: 13,
-  R14: 14, R15: 15,
+  RAX: 0,
+  RCX: 1,
+  RDX: 2,
+  RBX: 3,
+  RSP: 4,
+  RBP: 5,
+  RSI: 6,
+  RDI: 7,
+  R8: 8,
+  R9: 9,
+  R10: 10,
+  R11: 11,
+  R12: 12,
+  R13: 13,
+  R14: 14,
+  R15: 15,
 } as const;
+
+/** By which segment an access by linear address goes, where it is not a data segment for sure. */
+export type Through = 'stack' | 'operand';
 
 export interface Semantics {
   readonly f: FunctionBuilder;
@@ -104,16 +138,19 @@ export interface Semantics {
   stateAddress(field: string): Value;
 
   // ---- memory by linear address ---------------------------------------------------------------------------------------------
-  /** Loads 1, 2, 4 or 8 bytes at a linear address: i64, zero-extended. Raises #PF, #GP (through the stack: #SS). */
-  loadLinear(linear: Value, bytes: number, through?: 'stack'): Value;
-  storeLinear(linear: Value, bytes: number, value: Term, through?: 'stack'): void;
+  /**
+   * Loads 1, 2, 4 or 8 bytes at a linear address: i64, zero-extended. Raises #PF, #GP (through the stack: #SS; `operand`:
+   * the address is that of the memory operand, through the stack where its segment is).
+   */
+  loadLinear(linear: Value, bytes: number, through?: Through): Value;
+  storeLinear(linear: Value, bytes: number, value: Term, through?: Through): void;
   loadLinearV(linear: Value): Value;
   storeLinearV(linear: Value, value: Value): void;
   /**
    * Checks `bytes` (<= 4096) at a linear address for reading or writing, without access: for alignment too where that is
-   * the size of an operand. `operand`: the address is that of the memory operand, through SS where its segment is.
+   * the size of an operand.
    */
-  probe(linear: Value, bytes: Term, access: 'read' | 'write', through?: 'stack' | 'operand'): void;
+  probe(linear: Value, bytes: Term, access: 'read' | 'write', through?: Through): void;
 
   // ---- flags ---------------------------------------------------------------------------------------------------------------
   /** Flags of r = a + b (+ carry); all six. Size is the operand size. */

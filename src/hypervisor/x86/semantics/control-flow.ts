@@ -36,9 +36,12 @@ const retImmediate: SemanticFunction = (s) => {
     s.drop(s.read(0).zext(16).add(s.size));
   });
 };
-const jcc = CONDITIONS.map((_, code): SemanticFunction => (s) => {
-  s.branch(s.condition(code), 0);
-});
+const jcc = CONDITIONS.map(
+  (_, code): SemanticFunction =>
+    (s) => {
+      s.branch(s.condition(code), 0);
+    },
+);
 function loop(kind: 'always' | 'equal' | 'notEqual'): SemanticFunction {
   return (s) => {
     const count = s.truncateAddress(s.addressReg(Register.RCX).sub(1));

@@ -206,12 +206,12 @@ function xsave(wide: boolean): SemanticFunction {
     const components = requested(s);
     const at = image(s, 64, 'write');
     probe(s, at, LEGACY_SIZE + HEADER_SIZE - 1, 'write');
-    const present = s.loadLinear(at(Offset.HEADER), 8);
     s.f.if(includes(components, XCR0_X87), () => saveX87(s, at, wide));
     s.f.if(includes(components, XCR0_SSE), () => {
       saveMxcsr(s, at);
       saveXmm(s, at);
     });
+    const present = s.loadLinear(at(Offset.HEADER), 8);
     s.storeLinear(at(Offset.HEADER), 8, present.or(components));
   };
 }
@@ -221,13 +221,19 @@ function xrstor(wide: boolean): SemanticFunction {
     const components = requested(s);
     const at = image(s, 64, 'read');
     probe(s, at, Offset.HEADER + 8, 'read');
+    const { f } = s;
+    // Of the header, only the format comes before the components' pages.
     const header = (from: number): Value => s.loadLinear(at(Offset.HEADER + from), 8);
     const present = header(0);
+    s.raiseIf(header(8).ltS(0), Vector.GP, 0);
+    f.if(
+      includes(components, XCR0_X87),
+      () => probe(s, at, 0, 'read'),
+      () => f.if(includes(components, XCR0_SSE), () => probe(s, at, Offset.MXCSR, 'read')),
+    );
     const unknown = present.and(s.state('xcr0').not());
     // The standard format has zeros in bytes 23:8 of the header, XCOMP_BV among them.
     s.raiseIf(unknown.or(header(8)).or(header(16)).ne(0), Vector.GP, 0);
-    const { f } = s;
-    f.if(includes(components, XCR0_X87), () => probe(s, at, 0, 'read'));
     const sse = includes(components, XCR0_SSE);
     f.if(sse, () => {
       // MXCSR comes from memory even where the SSE registers take their initial values.

@@ -21,7 +21,7 @@ export function linearAfter(s: Semantics, linear: Value, offset: number): Value 
 }
 
 /**
- * For an operation in TypeScript: how many bytes of operand 0 lie before its effective address wraps (0: all), in bits 7:0,
+ * For an operation in TypeScript: how many bytes of operand 0 lie before its effective address wraps (0: all), in bits 15:8,
  * and in bit 16 that it is not a 16-bit one.
  */
 export function wrapping(s: Semantics, bytes: number): Value {
@@ -30,5 +30,5 @@ export function wrapping(s: Semantics, bytes: number): Value {
   const first = s.address(0);
   const wraps = s.truncateAddress(first.add(bytes - 1)).ltU(first);
   const before = f.select(wraps, s.truncateAddress(f.i64(0).sub(first)), f.i64(0));
-  return before.or(s.truncateAddress(f.i64(-1)).and(0x1_0000));
+  return before.shl(8).or(s.truncateAddress(f.i64(-1)).and(0x1_0000));
 }

@@ -18,7 +18,10 @@ const logic: FlagRule = (s, _a, _b, r) => {
 };
 
 /** `carry` is read before anything is written, because flags are too. */
-function binary(operation: (s: Semantics, a: Value, b: Value, carry: Value) => Value, flags: FlagRule): SemanticFunction {
+function binary(
+  operation: (s: Semantics, a: Value, b: Value, carry: Value) => Value,
+  flags: FlagRule,
+): SemanticFunction {
   return (s) => {
     const b = s.read(1);
     const carry = s.flag('CF').extU();
@@ -163,7 +166,12 @@ const cmpxchg16b: SemanticFunction = (s) => {
   const low = lane(0);
   const high = lane(1);
   const equal = low.eq(s.reg(Register.RAX, 8)).and(high.eq(s.reg(Register.RDX, 8)));
-  const replacement = f.lane('i64x2.replace_lane', [1], f.op('i64x2.splat', s.reg(Register.RBX, 8)), s.reg(Register.RCX, 8));
+  const replacement = f.lane(
+    'i64x2.replace_lane',
+    [1],
+    f.op('i64x2.splat', s.reg(Register.RBX, 8)),
+    s.reg(Register.RCX, 8),
+  );
   s.writeV(0, f.select(equal, replacement, old));
   s.helper('split_unlock');
   s.setFlags({ ZF: equal });
@@ -212,7 +220,10 @@ const aam: SemanticFunction = (s) => {
 };
 const aad: SemanticFunction = (s) => {
   const ax = s.reg(Register.RAX, 2);
-  const r = ax.and(0xff).add(ax.shrU(8).mul(s.read(0).zext(8))).and(0xff);
+  const r = ax
+    .and(0xff)
+    .add(ax.shrU(8).mul(s.read(0).zext(8)))
+    .and(0xff);
   s.setReg(Register.RAX, r, 2);
   s.flagsResult(r, { CF: 0, OF: 0, AF: 0 });
 };

@@ -9,9 +9,11 @@ const mov: SemanticFunction = (s) => {
 const lea: SemanticFunction = (s) => {
   s.write(0, s.address(1));
 };
-const movsx = (bits: number): SemanticFunction => (s) => {
-  s.write(0, s.read(1).sext(bits));
-};
+const movsx =
+  (bits: number): SemanticFunction =>
+  (s) => {
+    s.write(0, s.read(1).sext(bits));
+  };
 const movsx8 = movsx(8);
 const movsx16 = movsx(16);
 /** With a 16-bit operand size the source is 16 bits too. */
@@ -155,16 +157,20 @@ const lahf: SemanticFunction = (s) => {
 const sahf: SemanticFunction = (s) => {
   s.setRflags(s.reg(Register.RAX, 2).shrU(8), 0xd5);
 };
-const setCarry = (value: 0 | 1): SemanticFunction => (s) => {
-  s.setFlags({ CF: value });
-};
+const setCarry =
+  (value: 0 | 1): SemanticFunction =>
+  (s) => {
+    s.setFlags({ CF: value });
+  };
 const complementCarry: SemanticFunction = (s) => {
   s.setFlags({ CF: s.flag('CF').xor(1) });
 };
-const direction = (set: boolean): SemanticFunction => (s) => {
-  const flags = s.state('flags');
-  s.setState('flags', set ? flags.or(0x400) : flags.and(~0x400));
-};
+const direction =
+  (set: boolean): SemanticFunction =>
+  (s) => {
+    const flags = s.state('flags');
+    s.setState('flags', set ? flags.or(0x400) : flags.and(~0x400));
+  };
 const salc: SemanticFunction = (s) => {
   s.setReg(Register.RAX, s.flag('CF').extU().neg(), 1);
 };

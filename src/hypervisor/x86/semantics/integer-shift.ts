@@ -4,9 +4,18 @@ import type { Row, SemanticFunction } from '../form.ts';
 import type { Semantics } from '../semantics.ts';
 
 /** Result and carry of a shift by `count` (already masked to 5 or 6 bits). Both must be right for count zero except the carry. */
-type Shift = (s: Semantics, a: Value, count: Value, carry: Value) => { result: Value; carry: Value; overflow: Value; arithmetic: boolean };
+type Shift = (
+  s: Semantics,
+  a: Value,
+  count: Value,
+  carry: Value,
+) => { result: Value; carry: Value; overflow: Value; arithmetic: boolean };
 
-const top = (s: Semantics, v: Value): Value => v.shrU(s.bits - 1).wrap().and(1);
+const top = (s: Semantics, v: Value): Value =>
+  v
+    .shrU(s.bits - 1)
+    .wrap()
+    .and(1);
 const mask = (s: Semantics, v: Value): Value => v.zext(s.bits);
 
 const shl: Shift = (s, a, count) => {
@@ -22,7 +31,12 @@ const shr: Shift = (s, a, count) => ({
 });
 const sar: Shift = (s, a, count) => {
   const wide = a.sext(s.bits);
-  return { result: wide.shrS(count), carry: wide.shrS(count.sub(1)).wrap().and(1), overflow: s.f.i32(0), arithmetic: true };
+  return {
+    result: wide.shrS(count),
+    carry: wide.shrS(count.sub(1)).wrap().and(1),
+    overflow: s.f.i32(0),
+    arithmetic: true,
+  };
 };
 
 function rotated(s: Semantics, a: Value, count: Value): Value {
@@ -37,9 +51,26 @@ const rol: Shift = (s, a, count) => {
   return { result, carry, overflow: top(s, result).xor(carry), arithmetic: false };
 };
 const ror: Shift = (s, a, count) => {
-  const result = rotated(s, a, s.f.i64(s.bits).sub(count.and(s.bits - 1)).and(s.bits - 1));
+  const result = rotated(
+    s,
+    a,
+    s.f
+      .i64(s.bits)
+      .sub(count.and(s.bits - 1))
+      .and(s.bits - 1),
+  );
   const carry = top(s, result);
-  return { result, carry, overflow: carry.xor(result.shrU(s.bits - 2).wrap().and(1)), arithmetic: false };
+  return {
+    result,
+    carry,
+    overflow: carry.xor(
+      result
+        .shrU(s.bits - 2)
+        .wrap()
+        .and(1),
+    ),
+    arithmetic: false,
+  };
 };
 
 /** Rotation through carry of a (bits + 1)-bit value. */
@@ -54,7 +85,14 @@ function throughCarry(left: boolean): Shift {
       const r = left ? x.shl(c).or(x.shrU(back)) : x.shrU(c).or(x.shl(back));
       const carry = r.shrU(s.bits).wrap().and(1);
       const result = mask(s, r);
-      const overflow = left ? top(s, result).xor(carry) : top(s, result).xor(result.shrU(s.bits - 2).wrap().and(1));
+      const overflow = left
+        ? top(s, result).xor(carry)
+        : top(s, result).xor(
+            result
+              .shrU(s.bits - 2)
+              .wrap()
+              .and(1),
+          );
       return { result, carry, overflow, arithmetic: false };
     }
     const zero = c.eqz();

@@ -63,15 +63,12 @@ function pushSegment(index: number): SemanticFunction {
 }
 function popSegment(index: number): SemanticFunction {
   return (s) => {
-    const value = s.top();
-    if (index === Segment.SS) {
-      s.systemValue('popStackSegment', value);
-      s.drop();
-      s.endBlock();
-    } else {
-      s.systemValue('loadSegment', s.f.i64(index), value);
-      s.drop();
-    }
+    // 16 bits are read whatever the operand size.
+    const value = s.loadLinear(s.segmentLinear(Segment.SS, s.stackPointer(), 2, 'read'), 2, 'stack');
+    if (index === Segment.SS) s.systemValue('popStackSegment', value);
+    else s.systemValue('loadSegment', s.f.i64(index), value);
+    s.drop();
+    if (index === Segment.SS) s.endBlock();
   };
 }
 /** LDS and its kin: the offset, and the selector behind it. */
@@ -85,8 +82,8 @@ function loadFarPointer(index: number): SemanticFunction {
 }
 function farPointer(s: Semantics, n: number): [offset: Value, selector: Value] {
   const at = s.linear(n, s.size + 2, 'read');
-  const offset = s.loadLinear(at, s.size);
-  return [offset, s.loadLinear(at.add(s.size), 2)];
+  const offset = s.loadLinear(at, s.size, 'operand');
+  return [offset, s.loadLinear(at.add(s.size), 2, 'operand')];
 }
 const bound: SemanticFunction = (s) => {
   const at = s.linear(1, s.size * 2, 'read');
@@ -128,18 +125,21 @@ function examine(name: 'lar' | 'lsl'): SemanticFunction {
 /** Memory is written, and must be writable, only where RPL is adjusted. */
 const arpl: SemanticFunction = (s) => {
   requireProtected(s);
-  const old = s.f.variable('i64', s.read(0));
-  const adjusted = s.f.variable('i64', s.systemValue('arpl', old.get(), s.read(1)));
-  s.f.if(adjusted.get().ne(old.get()), () => {
-    if (!s.isMemory(0)) s.write(0, adjusted.get());
-    else s.storeLinear(s.segmentLinear('override', s.address(0), 2, 'write'), 2, adjusted.get());
+  const old = s.read(0);
+  const level = s.read(1).and(3);
+  const raises = s.f.variable('i32', old.and(3).ltU(level));
+  s.f.if(raises.get(), () => {
+    const adjusted = old.and(~3).or(level);
+    if (!s.isMemory(0)) s.write(0, adjusted);
+    else s.storeLinear(s.segmentLinear('override', s.address(0), 2, 'write'), 2, adjusted);
   });
+  s.setFlags({ ZF: raises.get() });
 };
 function storeTable(index: number): SemanticFunction {
   return (s) => {
     const bytes = s.size === 8 ? 8 : 4;
     const at = s.linear(0, 2 + bytes, 'write');
-    s.probe(at, 2 + bytes, 'write');
+    s.probe(at, 2 + bytes, 'write', 'operand');
     s.storeLinear(at, 2, s.state('segmentLimit', index).extU());
     s.storeLinear(at.add(2), bytes, s.state('segmentBase', index));
   };
@@ -149,8 +149,8 @@ function loadTable(name: 'lgdt' | 'lidt'): SemanticFunction {
     s.requireCpl0();
     const bytes = s.size === 8 ? 8 : 4;
     const at = s.linear(0, 2 + bytes, 'read');
-    const limit = s.loadLinear(at, 2);
-    const base = s.loadLinear(at.add(2), bytes);
+    const limit = s.loadLinear(at, 2, 'operand');
+    const base = s.loadLinear(at.add(2), bytes, 'operand');
     s.system(name, limit, s.size === 2 ? base.and(0xff_ffff) : base);
   };
 }
@@ -165,7 +165,7 @@ const clts: SemanticFunction = (s) => {
 const invpcid: SemanticFunction = (s) => {
   s.requireCpl0();
   const at = s.linear(1, 16, 'read');
-  s.probe(at, 16, 'read');
+  s.probe(at, 16, 'read', 'operand');
   s.system('invpcid', s.read(0), at);
 };
 const invlpg: SemanticFunction = (s) => {
@@ -462,12 +462,8 @@ const fence: SemanticFunction = (s) => {
   s.f.atomicFence();
 };
 const nothing: SemanticFunction = () => {};
-const privilegedNothing: SemanticFunction = (s) => {
-  s.requireCpl0();
-};
-const undefinedInstruction: SemanticFunction = (s) => {
-  s.raise(Vector.UD);
-};
+const privilegedNothing: SemanticFunction = (s) => s.requireCpl0();
+const undefinedInstruction: SemanticFunction = (s) => s.raise(Vector.UD);
 
 const ends = { ends: true, privileged: true } as const;
 const segmentStack = { long: 'default', flavored: true, sizes: [2, 4, 8], privileged: true } as const;

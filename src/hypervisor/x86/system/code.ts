@@ -71,7 +71,9 @@ export function dropInnerSegments(vp: VpView, level: number): void {
     if (isNull(vp.segmentSelector[index] as number)) vp.segmentSelector[index] = 0;
     const attributes = vp.segmentAttributes[index] as number;
     if ((attributes & Attribute.UNUSABLE) !== 0 || (attributes & 0xc) === 0xc) continue;
-    if ((attributes & Attribute.DPL) >> Attribute.DPL_SHIFT < level) loadNull(vp, index, 0);
+    // The bases of FS and GS are the operating system's in 64-bit mode, whatever the selectors: no load, no new base.
+    if ((attributes & Attribute.DPL) >> Attribute.DPL_SHIFT < level)
+      setSegment(vp, index, 0, vp.segmentBase[index] as bigint, 0, Attribute.UNUSABLE);
   }
 }
 const OUTER_SEGMENTS = [Segment.ES, Segment.DS, Segment.FS, Segment.GS] as const;

@@ -13,7 +13,7 @@ export const Dr6 = { BD: 1 << 13, BS: 1 << 14, BT: 1 << 15, FIXED: 0xffff_0ff0 }
 const Dr7 = { GD: 1 << 13, FIXED: 1 << 10 } as const;
 
 /** `pendingDebug`: DR6 bits to report (0..3 breakpoints, BS, BT), and whether the single-step trap is not to be. */
-export const PendingDebug = { STEP: Dr6.BS, TASK: Dr6.BT, NO_STEP: 1 << 16 } as const;
+export const PendingDebug = { BREAKPOINTS: 0xf, STEP: Dr6.BS, TASK: Dr6.BT, NO_STEP: 1 << 16 } as const;
 
 const Kind = { CODE: 0, WRITE: 1, IO: 2, ACCESS: 3 } as const;
 

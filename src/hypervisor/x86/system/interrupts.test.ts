@@ -93,6 +93,20 @@ describe('64-bit delivery', () => {
     expect(m.u64(0x6000 - 40)).toBe(BigInt(CODE + 2));
     expect(debugTrapAfter(m.vp, true)).toBe(0);
   });
+  it('INT1 reports the breakpoints that a load of SS has held back; INT n leaves them to a #DB of their own', () => {
+    for (const [name, held, dr6] of [
+      ['int1', 0, 0xffff_0ff2n],
+      ['int', 2, 0xffff_0ff0n],
+    ] as const) {
+      const m = new FakeMachine().long();
+      longGate(m, 1);
+      m.vp.dr[6] = 0xffff_0ff0n;
+      m.vp.pendingDebug = 2;
+      expect(m.run(name, 1n)).toBe(0n);
+      expect(m.vp.dr[6]).toBe(dr6);
+      expect(debugTrapAfter(m.vp, false)).toBe(held);
+    }
+  });
 });
 
 describe('faults in delivery', () => {

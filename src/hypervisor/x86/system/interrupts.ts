@@ -329,6 +329,13 @@ export const interruptOperations = {
     if ((readFlags(ctx.vp) & Flag.OF) !== 0) interruptBy(ctx, Vector.OF, 'software-exception');
   },
   int1: (ctx) => {
+    const { vp } = ctx;
+    // Breakpoints that a load of SS has held back are reported by this #DB, not by one of their own.
+    const held = vp.pendingDebug & PendingDebug.BREAKPOINTS;
     interruptBy(ctx, Vector.DB, 'privileged-software');
+    if (held === 0) return;
+    vp.pendingDebug &= ~PendingDebug.BREAKPOINTS;
+    vp.faultDr6 = held;
+    recordDebugException(vp);
   },
 } as const satisfies Record<string, SystemOperation>;

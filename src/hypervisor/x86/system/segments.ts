@@ -196,14 +196,6 @@ function verify(allowed: (d: Descriptor) => boolean): SystemOperation {
   };
 }
 
-/** ARPL: operands are destination and source; returns the new destination. */
-function arpl(ctx: SystemContext, destination: bigint, source: bigint): bigint {
-  requireProtected(ctx);
-  const lower = (destination & 3n) < (source & 3n);
-  setZero(ctx.vp, lower);
-  return lower ? (destination & ~3n) | (source & 3n) : destination;
-}
-
 export const segmentOperations = {
   /** Operand A is the segment register's number, B the selector. */
   loadSegment: (ctx, index, selector) => {
@@ -231,5 +223,4 @@ export const segmentOperations = {
   lsl: examine(LSL_TYPES, LSL_TYPES_LONG, limitOf),
   verr: verify(isReadable),
   verw: verify((d) => !isCode(d) && isWritableData(d)),
-  arpl,
 } as const satisfies Record<string, SystemOperation>;

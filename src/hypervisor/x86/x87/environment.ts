@@ -67,7 +67,8 @@ function takeEnvironment(ctx: SystemContext, view: Bytes, wide: boolean): void {
 }
 
 /** Second operand of the operations: the 32-bit layout, and what `wrapping` in semantics/image.ts tells. */
-export const WIDE = 1n << 8n;
+export const WIDE = 1n;
+const BEFORE_WRAP_SHIFT = 8n;
 const BEFORE_WRAP = 0xffn;
 const NOT_16_BIT = 1n << 16n;
 
@@ -155,7 +156,7 @@ function onOperand(operation: (ctx: SystemContext, operand: Operand) => void): S
     operation(ctx, {
       linear,
       wide: (how & WIDE) !== 0n,
-      before: Number(how & BEFORE_WRAP),
+      before: Number((how >> BEFORE_WRAP_SHIFT) & BEFORE_WRAP),
       wrap: how & NOT_16_BIT ? 1n << 32n : 1n << 16n,
     });
 }
