@@ -83,7 +83,7 @@ export const FEATURES = {
     sha: 29,
   }),
   ...bits(7, ECX, { umip: 2, rdpid: 22 }),
-  ...bits(7, EDX, { fsrm: 4 }),
+  ...bits(7, EDX, { fsrm: 4, serialize: 14 }),
   ...bits(0x80000001, ECX, {
     lahf_lm: 0,
     cmp_legacy: 1,

@@ -96,6 +96,8 @@ export const X86_64_V2: CpuProfile = {
     // REP MOVSB/STOSB are the fastest copy and fill here: whole runs at host speed.
     'erms',
     'fsrm',
+    // Linux then serializes without an IRET.
+    'serialize',
     // The processor speculates on nothing, and says so.
     'lfence_rdtsc',
     'null_sel_clr_base',

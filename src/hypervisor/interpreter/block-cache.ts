@@ -131,13 +131,9 @@ export class BlockCache {
           break;
         }
         const have = pageEnd - at;
-        this.#straddle.fill(0);
-        this.#straddle.set(this.#bytes.subarray(at, pageEnd));
         const next = this.#host.translateCode((linear & ~0xfffn) + 0x1000n);
         const entry = next === undefined ? 0 : this.#pageEntry(next);
         if (next !== undefined && entry & PageFlag.PRESENT) {
-          const from = (entry & ~(PAGE - 1)) >>> 0;
-          this.#straddle.set(this.#bytes.subarray(from, from + 16 - have), have);
           secondPage = (next & ~(PAGE - 1)) >>> 0;
           if (known?.secondPage === secondPage && this.#pages.get(secondPage)?.includes(known))
             return this.#enter(known);
@@ -145,10 +141,14 @@ export class BlockCache {
             this.#host.protectPage(secondPage);
             this.#pages.set(secondPage, []);
           }
+          // Both pages are protected from here on, and what was stored before is seen.
+          const from = (entry & ~(PAGE - 1)) >>> 0;
+          this.#straddle.set(this.#bytes.subarray(from, from + 16 - have), have);
         } else {
           this.#straddle.fill(0xff, have);
           cached = false;
         }
+        this.#straddle.set(this.#bytes.subarray(at, pageEnd));
         outcome = this.#decoder.decode(this.#straddle, 0, 16, mode, instruction);
       }
       const length = outcome === 'ok' ? instruction.length : 1;
@@ -186,7 +186,11 @@ export class BlockCache {
       secondPage,
     };
     // The same instruction with another second page.
-    if (known) this.#forget(known);
+    if (known) {
+      this.#drop(known);
+      this.#forget(known, known.gpa - (known.gpa % PAGE));
+      this.#forget(known, known.secondPage);
+    }
     this.#remember(page >>> 0, block);
     if (secondPage >= 0) this.#remember(secondPage, block);
     return this.#enter(block);
@@ -218,14 +222,11 @@ export class BlockCache {
     this.#crowded ||= blocks !== undefined && blocks.length > MOST_BLOCKS;
   }
 
-  /** A block that is valid, but will not be looked for again; it may be the one that runs. */
-  #forget(block: Block): void {
-    for (const page of [block.gpa - (block.gpa % PAGE), block.secondPage]) {
-      const blocks = this.#pages.get(page);
-      const at = blocks?.indexOf(block) ?? -1;
-      if (at >= 0) blocks?.splice(at, 1);
-    }
-    this.#leave(block);
+  /** Takes a block that was dropped off the list of one of its pages. */
+  #forget(block: Block, page: number): void {
+    const blocks = this.#pages.get(page);
+    const at = blocks?.indexOf(block) ?? -1;
+    if (at >= 0) blocks?.splice(at, 1);
   }
 
   /** Takes the block out of the table. */
@@ -322,10 +323,13 @@ export class BlockCache {
       }
       const kept: Block[] = [];
       for (const block of blocks) {
-        const straddles = block.secondPage === page && page !== block.gpa - (block.gpa % PAGE);
-        const touched = straddles ? gpa < page + 15 : block.gpa < end && block.gpa + block.length > gpa;
-        if (touched) this.#drop(block);
-        else kept.push(block);
+        const firstPage = block.gpa - (block.gpa % PAGE);
+        const inFirst = firstPage === page && block.gpa < end && block.gpa + block.length > gpa;
+        const touched = inFirst || (block.secondPage === page && gpa < page + 15);
+        if (touched) {
+          this.#drop(block);
+          if (block.secondPage >= 0) this.#forget(block, firstPage + block.secondPage - page);
+        } else kept.push(block);
         hit ||= touched;
       }
       if (kept.length === 0) this.#release(page);

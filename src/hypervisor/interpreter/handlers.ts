@@ -53,9 +53,10 @@ function signature(v: Variant, identity: (f: SemanticFunction) => number): strin
 
 function isHot(v: Variant): boolean {
   return (
-    v.form.options.hot === true &&
+    v.form.options.hot !== undefined &&
+    v.form.options.hot !== false &&
+    (v.size !== 2 || v.form.options.hot === 'word') &&
     !v.lock &&
-    v.size !== 2 &&
     v.repeat === 'none' &&
     (v.flat || !isFlavored(v.form, v.memory))
   );

@@ -191,6 +191,16 @@ describe('accesses of instructions', () => {
     expect(seen(0x1ffen, 4)).toEqual([3, 0, 0, 0]);
   });
 
+  it('that store to a page tell no longer, where one processor is alone and has no code of it left', () => {
+    machine.setPage(0x40_0000, PageFlag.PRESENT | PageFlag.WRITABLE | PageFlag.CODE);
+    machine.codeWritten.length = 0;
+    machine.alone = true;
+    for (const n of [1, 2]) execute('store4', 0x1100n, BigInt(n));
+    machine.alone = false;
+    expect(machine.codeWritten).toEqual([[0x40_0100, 4]]);
+    expect(machine.pageFlags(0x40_0000) & PageFlag.CODE).toBe(0);
+  });
+
   it('mark the pages they store to', () => {
     const flags = (): number[] => [0x40_0000, 0x80_0000].map((gpa) => machine.pageFlags(gpa) & PageFlag.DIRTY);
     for (const gpa of [0x40_0000, 0x80_0000]) machine.setPage(gpa, PageFlag.PRESENT | PageFlag.WRITABLE);
@@ -271,6 +281,49 @@ describe('accesses of instructions', () => {
       expect([value(0x1000n), value(0x2000n)]).toEqual([two, two]);
       engine.flushTlb('all');
       expect([value(0x1000n), value(0x2000n)]).toEqual([two, one]);
+    });
+
+    it('keeps global translations where CR3 is written, and no others', () => {
+      const GLOBAL = 1n << 8n;
+      machine.configure('4-level', 0, { cr0: CR0.WP, cr3: BigInt(TABLES), cr4: CR4.PGE });
+      map(0x1000n, ONE, P | W | U | GLOBAL);
+      const [one, two] = [value(0x1000n), value(0x2000n)];
+      map(0x1000n, TWO, P | W | U | GLOBAL);
+      map(0x2000n, ONE);
+      engine.flushTlb('nonGlobal');
+      expect([value(0x1000n), value(0x2000n)]).toEqual([one, one]);
+      engine.flushTlb('page', 0x1000n);
+      expect(value(0x1000n)).toBe(two);
+      // Without CR4.PGE the bit means nothing.
+      machine.configure('4-level', 0, { cr0: CR0.WP, cr3: BigInt(TABLES) });
+      expect(value(0x1000n)).toBe(two);
+      map(0x1000n, ONE, P | W | U | GLOBAL);
+      engine.flushTlb('nonGlobal');
+      expect(value(0x1000n)).toBe(one);
+    });
+
+    it('forgets what is not global also after more translations than it has places for', () => {
+      const [one, two] = [value(0x1000n), value(0x2000n)];
+      for (let n = 0; n < 3000; n++) {
+        engine.flushTlb('page', 0x3000n);
+        map(0x3000n, n % 2 === 0 ? ONE : TWO);
+        expect(value(0x3000n)).toBe(n % 2 === 0 ? one : two);
+      }
+      map(0x1000n, TWO);
+      engine.flushTlb('nonGlobal');
+      expect(value(0x1000n)).toBe(two);
+    });
+
+    it('drops all of a large page by any of its addresses', () => {
+      const LINEAR = 0x60_0000n;
+      ram.setBigUint64(TABLES + 0x2000 + 24, ONE | PS | P | W | U, true);
+      ram.setBigUint64(Number(ONE) + 0x1000, 1n, true);
+      ram.setBigUint64(Number(TWO) + 0x1000, 2n, true);
+      expect(value(LINEAR + 0x1000n)).toBe(1n);
+      ram.setBigUint64(TABLES + 0x2000 + 24, TWO | PS | P | W | U, true);
+      expect(value(LINEAR + 0x1000n)).toBe(1n);
+      engine.flushTlb('page', LINEAR + 0x1f_0000n);
+      expect(value(LINEAR + 0x1000n)).toBe(2n);
     });
 
     it('drops a page for stores as well as loads, and users as well as the supervisor', () => {

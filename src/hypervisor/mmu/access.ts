@@ -10,10 +10,14 @@ import {
   FILLED,
   FILLED_ENTRIES,
   FILLED_LIST,
+  GIANT_PAGES,
+  GIANT_PAGES_SIZE,
   JUMP_CACHE,
   JUMP_CACHE_ENTRIES,
   JUMP_PAGES,
   JUMP_PAGES_SIZE,
+  LARGE_PAGES,
+  LARGE_PAGES_SIZE,
   PAGE_MAP,
   PageFlag,
   TLB,
@@ -28,7 +32,7 @@ import { Vector, VpState } from '../vp/state.ts';
 import type { FunctionBuilder } from '../wasm/function.ts';
 import type { Operand, Value } from '../wasm/value.ts';
 import type { HelperContext, HelperDefinition } from '../x86/library.ts';
-import { Access, EFER_LMA } from './walk.ts';
+import { Access, EFER_LMA, giantPage, largePage } from './walk.ts';
 
 const at = (name: Parameters<typeof VpState.offset>[0]): number => VpState.offset(name);
 export const BOUNCE = at('bounce');
@@ -485,6 +489,8 @@ const flushes: HelperDefinition[] = [
       empty(f, vp, TLB, 2 * TLB_CONTEXTS);
       f.memoryFill(vp.add(CODE_TLB), EMPTY, 2 * CODE_TLB_CONTEXT);
       emptyJumpCache(f, vp);
+      f.memoryFill(vp.add(LARGE_PAGES), 0, LARGE_PAGES_SIZE);
+      f.memoryFill(vp.add(GIANT_PAGES), 0, GIANT_PAGES_SIZE);
       f.store('i32.store', vp, 0, FILLED);
     },
   },
@@ -539,13 +545,18 @@ const flushes: HelperDefinition[] = [
     },
   },
   {
-    // Drops the translations of one linear page.
+    // Drops the translations of one linear page, and more where that may be a large one.
     name: 'flush_page',
     exported: true,
     type: { params: ['i32', 'i64'], results: [] },
-    build(f) {
+    build(f, helper) {
       const vp = f.param(0);
       const linear = f.param(1);
+      const large = f.load('i32.load8_u', vp.add(largePage(linear)), LARGE_PAGES);
+      f.if(large.or(f.load('i32.load8_u', vp.add(giantPage(linear)), GIANT_PAGES)), () => {
+        f.call(helper('flush_tlb'), vp);
+        f.return();
+      });
       const entry = vp.add(
         linear
           .wrap()

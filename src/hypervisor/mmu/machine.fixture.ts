@@ -7,7 +7,7 @@ import { setSegment, updateMode } from '../x86/system/mode.ts';
 export const RAM_SIZE = 16 * 1024 * 1024;
 
 export const CR0 = { PE: 1n, WP: 1n << 16n, AM: 1n << 18n, PG: 1n << 31n } as const;
-export const CR4 = { PSE: 1n << 4n, PAE: 1n << 5n, OSFXSR: 1n << 9n, SMEP: 1n << 20n, SMAP: 1n << 21n } as const;
+export const CR4 = { PSE: 1n << 4n, PAE: 1n << 5n, PGE: 1n << 7n, OSFXSR: 1n << 9n, SMEP: 1n << 20n, SMAP: 1n << 21n } as const;
 export const EFER = { LMA: 1n << 10n, NXE: 1n << 11n } as const;
 
 export type Paging = 'none' | '32-bit' | 'PAE' | '4-level';
@@ -27,6 +27,8 @@ export class Machine {
   /** Guest RAM, from guest-physical address 0. */
   readonly ram: DataView;
   readonly bytes: Uint8Array;
+  /** Whether the processor is the only one. */
+  alone = false;
   readonly mmio: MmioAccess[] = [];
   readonly codeWritten: [gpa: number, size: number][] = [];
   readonly #words: Int32Array;
@@ -67,7 +69,7 @@ export class Machine {
       memory,
       module: compiled,
       index: 0,
-      platform: platform as EnginePlatform,
+      platform: Object.defineProperty(platform, 'alone', { get: () => this.alone }) as EnginePlatform,
       operations,
     });
     this.vp = this.engine.vp;

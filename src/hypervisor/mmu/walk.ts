@@ -2,7 +2,15 @@
  * Address translation: Intel SDM vol. 3, chapter "Paging". 32-bit, PAE and 4-level paging with WP, NX, SMEP, SMAP, PSE,
  * global pages and large pages; accessed and dirty bits are set atomically, and a walk that loses a race starts again.
  */
-import { PAGE_MAP, PageFlag, WALKED_GLOBAL } from '../memory/layout.ts';
+import {
+  GIANT_PAGES,
+  GIANT_PAGES_SIZE,
+  LARGE_PAGES,
+  LARGE_PAGES_SIZE,
+  PAGE_MAP,
+  PageFlag,
+  WALKED_GLOBAL,
+} from '../memory/layout.ts';
 import { Vector, VpState } from '../vp/state.ts';
 import type { FunctionBuilder } from '../wasm/function.ts';
 import type { Value } from '../wasm/value.ts';
@@ -49,6 +57,20 @@ function pageEntry(f: FunctionBuilder, gpa: Value): Value {
     entry.set(f.load('i32.load', gpa.wrap().shrU(12).shl(2), PAGE_MAP));
   });
   return entry.get();
+}
+
+/** Where the byte of an address is among `size`, one for 2 ** `shift` bytes: half of them for the upper half of addresses. */
+function byteOf(linear: Value, shift: number, size: number): Value {
+  const half = size / 2;
+  const low = linear.shrU(shift).and(half - 1);
+  return low.or(linear.shrU(63).shl(Math.log2(half))).wrap();
+}
+/** Where the bytes of an address are in LARGE_PAGES and GIANT_PAGES. */
+export function largePage(linear: Value): Value {
+  return byteOf(linear, 21, LARGE_PAGES_SIZE);
+}
+export function giantPage(linear: Value): Value {
+  return byteOf(linear, 30, GIANT_PAGES_SIZE);
 }
 
 const at = (name: Parameters<typeof VpState.offset>[0]): number => VpState.offset(name);
@@ -244,6 +266,21 @@ const walk: HelperDefinition = {
           // 4 MiB pages carry physical address bits 39:32 in bits 20:13 (PSE-36).
           f.if(shift.get().eq(22), () => {
             base.set(entry.get().and(0xffc0_0000).or(entry.get().and(0x1f_e000).shl(19)));
+          });
+          // A page is invalidated as a whole.
+          f.if(shift.get().ne(12), () => {
+            f.if(
+              shift.get().eq(30),
+              () => {
+                f.store('i32.store8', vp.add(giantPage(linear)), 1, GIANT_PAGES);
+              },
+              () => {
+                f.store('i32.store8', vp.add(largePage(linear)), 1, LARGE_PAGES);
+                // Of 4 MiB, the other half.
+                const all = f.select(shift.get().eq(22), linear.xor(1 << 21), linear);
+                f.store('i32.store8', vp.add(largePage(all)), 1, LARGE_PAGES);
+              },
+            );
           });
           const global = entry.get().shrU(GLOBAL_SHIFT).and(cr4.shrU(CR4_PGE_SHIFT)).and(1);
           f.store('i32.store', vp, global.wrap(), WALKED_GLOBAL);

@@ -133,11 +133,10 @@ const BY_SIZE: Record<string, readonly [string, string, string]> = {
 const RENAMED: Record<string, string> = { XLAT: 'XLATB', FWAIT: 'WAIT', JMPF: 'JMP', CALLF: 'CALL' };
 
 function ourMnemonic(i: Instruction): string {
-  const { mnemonic, encoding, operands } = i.form;
+  const { mnemonic, operands } = i.form;
   const step = i.size === 2 ? 0 : i.size === 4 ? 1 : 2;
   if (REPEATED.test(mnemonic) && !operands.length) return mnemonic.endsWith('B') ? mnemonic : mnemonic + 'WDQ'[step];
   if (mnemonic === 'JRCXZ') return ['', 'JCXZ', 'JECXZ', 'JRCXZ'][i.addressSize] as string;
-  if (encoding === '90+r' && i.reg === 0) return 'NOP';
   const sized = BY_SIZE[mnemonic];
   if (sized) return sized[step];
   return RENAMED[mnemonic] ?? (mnemonic.split(' ')[0] as string);

@@ -77,6 +77,7 @@ export class Decoder {
       (f.modrm ? (f.modrm[1] === 1 ? 16 : 8) : 0) +
       (f.prefix === 'any' ? 0 : f.prefix === 'none' || f.prefix === 'notRepeat' ? 1 : 4) +
       (f.w === undefined ? 0 : 2) +
+      (f.clearB ? 1 : 0) +
       (f.options.mode === 'only64' ? 1 : 0);
     for (const map of this.#candidates) for (const list of map) (list as Form[]).sort((a, b) => weight(b) - weight(a));
   }
@@ -141,6 +142,7 @@ export class Decoder {
           if (into.repeat !== 0) continue;
         } else if (into.repeat !== 0 || operandPrefix !== (candidate.prefix === '66')) continue;
       }
+      if (candidate.clearB && (rex & 1) !== 0) continue;
       if (candidate.w !== undefined && candidate.w !== ((rex >> 3) & 1)) continue;
       if (candidate.hasModrm) {
         if (modrm < 0) {

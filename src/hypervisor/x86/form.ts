@@ -6,7 +6,7 @@
  * Encoding  `66 0F 38 10`, `F6 /0`, `D9 C0+i` (a ModRM byte in a range of eight), `0F 01 D0` (exactly that ModRM byte),
  *           `50+r` (register in the opcode). A leading 66, F3 or F2 is a mandatory prefix; `NP` says that none of the
  *           three may stand, `NFx` that neither F3 nor F2 may; without these, 66 is the operand-size prefix and F3 and F2
- *           mean nothing. `W0`/`W1`: REX.W must be clear/set.
+ *           mean nothing. `W0`/`W1`: REX.W must be clear/set; `NB`: REX.B must be clear.
  * Operands  separated by spaces. A trailing `=` marks an operand only written, `+` one read and written.
  *           E G R M I J Z S C D O A: general/ModRM as in appendix A; R means ModRM.rm must be a register, M memory.
  *           V W U: XMM (U: register only); P Q N: MMX (N: register only). Widths follow: b w d q v z y x(128) p(far).
@@ -42,8 +42,8 @@ export interface FormOptions {
   readonly implicitLock?: boolean;
   /** Fixed operand size in bytes, where the operands do not say it. */
   readonly size?: 1 | 2 | 4 | 8;
-  /** Handled inside the interpreter's main loop in 64-bit mode. */
-  readonly hot?: boolean;
+  /** Handled inside the interpreter's main loop in 64-bit mode; with operands of 16 bits only if `word`. */
+  readonly hot?: boolean | 'word';
 }
 
 export type Access = 'read' | 'write' | 'readwrite' | 'address';
@@ -93,6 +93,8 @@ export interface Form {
   readonly opcodeRegister: boolean;
   readonly prefix: 'any' | 'none' | 'notRepeat' | '66' | 'F3' | 'F2';
   readonly w: 0 | 1 | undefined;
+  /** REX.B must be clear. */
+  readonly clearB: boolean;
   readonly hasModrm: boolean;
   /** ModRM.reg constraint. */
   readonly digit: number | undefined;
@@ -146,6 +148,7 @@ function parse(row: Row, id: number): Form {
   const tokens = encoding.split(' ');
   let prefix: Form['prefix'] = 'any';
   let w: 0 | 1 | undefined;
+  let clearB = false;
   const bytes: number[] = [];
   let digit: number | undefined;
   let opcodeRegister = false;
@@ -155,6 +158,7 @@ function parse(row: Row, id: number): Form {
     else if (token === 'NFx') prefix = 'notRepeat';
     else if ((token === '66' || token === 'F3' || token === 'F2') && i === 0 && tokens.length > 1 && tokens[1] !== '/r')
       prefix = token;
+    else if (token === 'NB') clearB = true;
     else if (token === 'W0' || token === 'W1') w = token === 'W1' ? 1 : 0;
     else if (/^\/[0-7]$/.test(token)) digit = Number(token[1]);
     else if (/^[0-9A-F]{2}$/.test(token)) bytes.push(Number.parseInt(token, 16));
@@ -199,6 +203,7 @@ function parse(row: Row, id: number): Form {
     opcodeRegister,
     prefix,
     w,
+    clearB,
     hasModrm,
     digit,
     modrm,

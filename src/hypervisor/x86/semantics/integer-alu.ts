@@ -55,20 +55,24 @@ function hex(n: number): string {
   return n.toString(16).toUpperCase().padStart(2, '0');
 }
 
+/** What compilers use on 16 bits. */
+const WORDS: ReadonlySet<string> = new Set(['ADD', 'OR', 'AND', 'CMP']);
+
 function aluRows(): Row[] {
   return ALU.flatMap(([name, semantics], i): Row[] => {
     const d = name === 'CMP' ? '' : '+';
-    const options = name === 'CMP' ? { hot: true } : { lock: true, hot: true };
+    const hot = WORDS.has(name) ? 'word' : true;
+    const options = name === 'CMP' ? { hot } as const : { lock: true, hot } as const;
     const logical = name === 'OR' || name === 'AND' || name === 'XOR' ? { undefined: 'AF' } : {};
     const all = { ...options, ...logical };
     const op = i * 8;
     return [
       [name, `${hex(op)} /r`, `Eb${d} Gb`, semantics, all],
       [name, `${hex(op + 1)} /r`, `Ev${d} Gv`, semantics, all],
-      [name, `${hex(op + 2)} /r`, `Gb${d} Eb`, semantics, { hot: true, ...logical }],
-      [name, `${hex(op + 3)} /r`, `Gv${d} Ev`, semantics, { hot: true, ...logical }],
-      [name, hex(op + 4), `AL${d} Ib`, semantics, { hot: true, ...logical }],
-      [name, hex(op + 5), `rAX${d} Iz`, semantics, { hot: true, ...logical }],
+      [name, `${hex(op + 2)} /r`, `Gb${d} Eb`, semantics, { hot, ...logical }],
+      [name, `${hex(op + 3)} /r`, `Gv${d} Ev`, semantics, { hot, ...logical }],
+      [name, hex(op + 4), `AL${d} Ib`, semantics, { hot, ...logical }],
+      [name, hex(op + 5), `rAX${d} Iz`, semantics, { hot, ...logical }],
       [name, `80 /${i}`, `Eb${d} Ib`, semantics, all],
       [name, `81 /${i}`, `Ev${d} Iz`, semantics, all],
       [name, `82 /${i}`, `Eb${d} Ib`, semantics, { ...all, mode: 'not64' }],
@@ -233,12 +237,12 @@ const legacy = { mode: 'not64' } as const;
 export const rows: readonly Row[] = [
   ...aluRows(),
   ['TEST', '84 /r', 'Eb Gb', test, { hot: true, undefined: 'AF' }],
-  ['TEST', '85 /r', 'Ev Gv', test, { hot: true, undefined: 'AF' }],
+  ['TEST', '85 /r', 'Ev Gv', test, { hot: 'word', undefined: 'AF' }],
   ['TEST', 'A8', 'AL Ib', test, { hot: true, undefined: 'AF' }],
-  ['TEST', 'A9', 'rAX Iz', test, { hot: true, undefined: 'AF' }],
+  ['TEST', 'A9', 'rAX Iz', test, { hot: 'word', undefined: 'AF' }],
   ['TEST', 'F6 /0', 'Eb Ib', test, { hot: true, undefined: 'AF' }],
   ['TEST', 'F6 /1', 'Eb Ib', test, { undefined: 'AF' }],
-  ['TEST', 'F7 /0', 'Ev Iz', test, { hot: true, undefined: 'AF' }],
+  ['TEST', 'F7 /0', 'Ev Iz', test, { hot: 'word', undefined: 'AF' }],
   ['TEST', 'F7 /1', 'Ev Iz', test, { undefined: 'AF' }],
   ['INC', 'FE /0', 'Eb+', inc, { lock: true }],
   ['INC', 'FF /0', 'Ev+', inc, { lock: true, hot: true }],
@@ -252,8 +256,8 @@ export const rows: readonly Row[] = [
   ['NEG', 'F7 /3', 'Ev+', neg, { lock: true, hot: true }],
   ['XADD', '0F C0 /r', 'Eb+ Gb+', xadd, { lock: true }],
   ['XADD', '0F C1 /r', 'Ev+ Gv+', xadd, { lock: true }],
-  ['CMPXCHG', '0F B0 /r', 'Eb+ Gb', cmpxchg, { lock: true }],
-  ['CMPXCHG', '0F B1 /r', 'Ev+ Gv', cmpxchg, { lock: true }],
+  ['CMPXCHG', '0F B0 /r', 'Eb+ Gb', cmpxchg, { lock: true, hot: true }],
+  ['CMPXCHG', '0F B1 /r', 'Ev+ Gv', cmpxchg, { lock: true, hot: true }],
   ['CMPXCHG8B', 'W0 0F C7 /1', 'Mq+', cmpxchg8b, { lock: true, size: 8 }],
   ['CMPXCHG16B', 'W1 0F C7 /1', 'Mx+', cmpxchg16b, { lock: true, size: 8, mode: 'only64', feature: 'cx16' }],
   ['DAA', '27', '', decimalAdjust(false), { ...legacy, size: 1, undefined: 'OF' }],

@@ -26,14 +26,12 @@ const xchg: SemanticFunction = (s) => {
   const a = s.modify(0, () => b);
   s.write(1, a);
 };
-/** 90 is NOP: exchanging EAX with itself must not clear the upper half of RAX. */
+/** Never EAX with itself, which is NOP and does not clear the upper half of RAX. */
 const xchgAccumulator: SemanticFunction = (s) => {
-  s.f.if(s.index(0).ne(0), () => {
-    const a = s.read(0);
-    const b = s.read(1);
-    s.write(0, b);
-    s.write(1, a);
-  });
+  const a = s.read(0);
+  const b = s.read(1);
+  s.write(0, b);
+  s.write(1, a);
 };
 
 const CONDITION_CODES = CONDITIONS.map((name, code) => ({
@@ -181,12 +179,13 @@ function hex(n: number): string {
 
 const stack = { long: 'default', flavored: true, hot: true } as const;
 const hot = { hot: true } as const;
+const word = { hot: 'word' } as const;
 
 export const rows: readonly Row[] = [
   ['MOV', '88 /r', 'Eb= Gb', mov, hot],
-  ['MOV', '89 /r', 'Ev= Gv', mov, hot],
+  ['MOV', '89 /r', 'Ev= Gv', mov, word],
   ['MOV', '8A /r', 'Gb= Eb', mov, hot],
-  ['MOV', '8B /r', 'Gv= Ev', mov, hot],
+  ['MOV', '8B /r', 'Gv= Ev', mov, word],
   ['MOV', 'A0', 'AL= Ob', mov],
   ['MOV', 'A1', 'rAX= Ov', mov],
   ['MOV', 'A2', 'Ob= AL', mov],
@@ -194,7 +193,7 @@ export const rows: readonly Row[] = [
   ['MOV', 'B0+r', 'Zb= Ib', mov, hot],
   ['MOV', 'B8+r', 'Zv= Iv', mov, hot],
   ['MOV', 'C6 /0', 'Eb= Ib', mov, hot],
-  ['MOV', 'C7 /0', 'Ev= Iz', mov, hot],
+  ['MOV', 'C7 /0', 'Ev= Iz', mov, word],
   ['LEA', '8D /r', 'Gv= M', lea, hot],
   ['MOVZX', '0F B6 /r', 'Gv= Eb', mov, hot],
   ['MOVZX', '0F B7 /r', 'Gv= Ew', mov, hot],
@@ -203,6 +202,7 @@ export const rows: readonly Row[] = [
   ['MOVSXD', '63 /r', 'Gv= Ez', movsxd, { mode: 'only64', hot: true }],
   ['XCHG', '86 /r', 'Eb+ Gb+', xchg, { lock: true, implicitLock: true }],
   ['XCHG', '87 /r', 'Ev+ Gv+', xchg, { lock: true, implicitLock: true, hot: true }],
+  ['NOP', 'NB 90', '', nothing, hot],
   ['XCHG', '90+r', 'Zv+ rAX+', xchgAccumulator, hot],
   ...CONDITION_CODES.flatMap(({ name, code, cmov, set }): Row[] => [
     [`CMOV${name}`, `0F ${hex(0x40 + code)} /r`, 'Gv+ Ev', cmov, hot],

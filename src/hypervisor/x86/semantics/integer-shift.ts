@@ -208,12 +208,13 @@ function hex(n: number): string {
 
 export const rows: readonly Row[] = [
   ...GROUP.flatMap(([name, semantics, undefined_], i): Row[] => {
-    const options = { undefined: undefined_, hot: i >= 4 || i < 2 };
+    const hot = name === 'SHR' ? 'word' : i >= 4 || i < 2;
+    const options = { undefined: undefined_, hot } as const;
     return [
       [name, `C0 /${i}`, 'Eb+ Ib', semantics, options],
       [name, `C1 /${i}`, 'Ev+ Ib', semantics, options],
       [name, `D0 /${i}`, 'Eb+ 1', semantics, { undefined: i >= 4 ? 'AF' : '' }],
-      [name, `D1 /${i}`, 'Ev+ 1', semantics, { undefined: i >= 4 ? 'AF' : '', hot: i >= 4 }],
+      [name, `D1 /${i}`, 'Ev+ 1', semantics, { undefined: i >= 4 ? 'AF' : '', hot }],
       [name, `D2 /${i}`, 'Eb+ CL', semantics, { undefined: undefined_ }],
       [name, `D3 /${i}`, 'Ev+ CL', semantics, options],
     ];

@@ -547,7 +547,7 @@ export const rows: readonly Row[] = [
   ['SYSRET', '0F 07', '', sysret, { ...ends, flavored: true, sizes: [4, 8] }],
   ['SYSENTER', '0F 34', '', system('sysenter'), ends],
   ['SYSEXIT', '0F 35', '', system('sysexit', size), { ...ends, sizes: [4, 8] }],
-  ['SWAPGS', '0F 01 F8', '', swapgs, only64],
+  ['SWAPGS', '0F 01 F8', '', swapgs, { ...only64, hot: true }],
   ['RDFSBASE', 'F3 0F AE /0', 'Ry=', readBase(Segment.FS), base],
   ['RDGSBASE', 'F3 0F AE /1', 'Ry=', readBase(Segment.GS), base],
   ['WRFSBASE', 'F3 0F AE /2', 'Ry', writeBase(Segment.FS), base],
@@ -593,5 +593,7 @@ export const rows: readonly Row[] = [
   ['LFENCE', 'NP 0F AE E8+i', '', nothing],
   ['MFENCE', 'NP 0F AE F0+i', '', fence],
   ['SFENCE', 'NP 0F AE F8+i', '', nothing],
+  // Code is fetched after it: what was stored to code is met in any case.
+  ['SERIALIZE', 'NP 0F 01 E8', '', nothing, { feature: 'serialize', ends: true }],
   ['UD2', '0F 0B', '', undefinedInstruction, { privileged: true }],
 ];

@@ -20,7 +20,6 @@ import {
   present,
 } from './descriptor.ts';
 import { isCanonical, setSegment, systemAccess, updateMode } from './mode.ts';
-import { loadNull } from './segments.ts';
 
 /** True for code that runs in 64-bit mode: L counts only in IA-32e mode. */
 export function targets64(vp: VpView, d: Descriptor): boolean {

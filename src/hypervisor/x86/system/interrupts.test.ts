@@ -3,6 +3,7 @@ import { Attribute, Flag, Mode, readFlags, Segment, Vector, writeFlags } from '.
 import { debugTrapAfter } from './debug.ts';
 import { CODE, FakeMachine, IDT, Selector, STACK_TOP, TSS } from './fixture.ts';
 import { combine, deliver } from './interrupts.ts';
+import { setSegment } from './mode.ts';
 
 const longGate = (m: FakeMachine, vector: number, access = 0x8e, ist = 0, offset = 0xffff_8000_0000_1000n): void => {
   m.gate(IDT + vector * 16, Selector.CODE64, offset, access, ist, true);
@@ -37,8 +38,12 @@ describe('64-bit delivery', () => {
     expect(m.vp.segmentSelector[Segment.SS]).toBe(0);
     expect((m.vp.segmentAttributes[Segment.SS] as number) & Attribute.UNUSABLE).not.toBe(0);
     m.vp.gpr[4] = 0x6000n - 40n;
+    setSegment(m.vp, Segment.GS, Selector.DATA32, 0x12_3456_7000n, 0xffff_ffff, 0xc093);
     expect(m.run('iret', 8n)).toBe(0n);
     expect([m.vp.rip, m.vp.cpl, m.vp.gpr[4]]).toEqual([BigInt(CODE), 3, BigInt(STACK_TOP)]);
+    // A segment of the kernel's does not outlive the return; a base set by other means does.
+    expect(m.vp.segmentSelector[Segment.GS]).toBe(0);
+    expect(m.vp.segmentBase[Segment.GS]).toBe(0x12_3456_7000n);
     expect(readFlags(m.vp)).toBe(Flag.RF | Flag.IF | Flag.ZF | Flag.TF | 2);
   });
   it('aligns the stack without a switch, and takes an IST', () => {
