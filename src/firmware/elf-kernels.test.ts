@@ -103,6 +103,8 @@ describe('multiboot', () => {
     expect(plan.kind).toBe('multiboot');
     expect(plan.entry).toMatchObject({ mode: 'protected32', rip: 0x40000cn, rax: 0x2badb002n, cr0: 0x11n });
     expect(plan.entry.cs.attributes).toBe(0xc09b);
+    // A kernel that goes to real mode has its interrupt vectors.
+    expect(plan.entry.idtr).toEqual({ base: 0n, limit: 0x3ff });
     expect(memory.bytes[0x40000c]).toBe(0xf4);
     expect(memory.slice(0x40000f, 0x4ff1).every((byte) => byte === 0)).toBe(true);
     expect(info).toEqual({

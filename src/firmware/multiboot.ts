@@ -55,6 +55,8 @@ const INFO_FLAG = {
   bootLoaderName: 1 << 9,
 } as const;
 const MODULE_SIZE = 16;
+/** Kernels that go back to real mode find the interrupt vectors where the processor's reset has them. */
+const REAL_MODE_VECTORS = { base: 0n, limit: 0x3ff } as const;
 const MAP_ENTRY_SIZE = 24;
 const BOOT_LOADER_NAME = 'Viridian';
 const PAGE = 0x1000;
@@ -252,7 +254,7 @@ export function planMultiboot(image: Uint8Array, options: BootOptions): LoadPlan
       ...moduleSegments.filter(({ bytes }) => bytes.length > 0),
     ],
     zeroed: kernel.zeroed,
-    entry: handover.state,
+    entry: { ...handover.state, idtr: REAL_MODE_VECTORS },
     reserved: [
       { first: base, size, purpose: 'multiboot information' },
       ...kernel.occupied.map((range) => ({ ...range, purpose: 'kernel' })),

@@ -15,6 +15,9 @@ import {
   RunResult,
 } from '../../src/hypervisor/interpreter/interpreter.ts';
 import {
+  FILLED,
+  GIANT_PAGES,
+  GIANT_PAGES_SIZE,
   PAGE,
   PAGE_MAP,
   PageFlag,
@@ -132,7 +135,8 @@ export class Prisoner {
     return [
       [0, PAGE_MAP],
       [area + VpState.size, area + TLB],
-      [area + RECORDS + RECORDS_SIZE, area + VP_AREA],
+      [area + RECORDS + RECORDS_SIZE, area + FILLED],
+      [area + GIANT_PAGES + GIANT_PAGES_SIZE, area + VP_AREA],
       [vpArea(1), vpArea(1) + VP_AREA],
       [ramBase(PROCESSORS) + RAM_SIZE + PAGE, this.#bytes.length],
     ];
@@ -149,6 +153,7 @@ export class Prisoner {
     };
     const port = (): number => (random().oneIn(2) ? 0xffff_ffff : random().u32());
     const platform: EnginePlatform = {
+      alone: true,
       readMsr: () => (random().oneIn(3) ? undefined : u64(random())),
       writeMsr: () => random().oneIn(2),
       cpuid: (leaf) => (leaf === 0x8000_0008 ? [40, 0, 0, 0] : [0, 0xffff_ffff, 0xffff_ffff, 0xffff_ffff]),

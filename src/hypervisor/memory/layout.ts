@@ -63,12 +63,15 @@ export const FILLED = RECORD_COUNTS + RECORD_COUNTS_SIZE;
 export const WALKED_GLOBAL = FILLED + 4;
 export const FILLED_LIST = FILLED + 16;
 export const FILLED_ENTRIES = 2047;
-/** One byte for each linear page modulo their number: whether the jump cache may hold code of such a page. */
-export const JUMP_PAGES = FILLED_LIST + (FILLED_ENTRIES + 1) * 4;
-export const JUMP_PAGES_SIZE = 4096;
 /**
- * The TLBs hold large pages in parts of 4 KiB: one byte for each 2 MiB and for each 1 GiB, modulo their number, whether they
- * may hold one part or more of a page of 2 MiB or 4 MiB, and of 1 GiB, there.
+ * One byte for each linear page, whether the jump cache may hold code of it: pages of the lower half of addresses share the
+ * first half of the bytes, those of the upper half the second.
+ */
+export const JUMP_PAGES = FILLED_LIST + (FILLED_ENTRIES + 1) * 4;
+export const JUMP_PAGES_SIZE = 8192;
+/**
+ * The TLBs hold large pages in parts of 4 KiB: one byte for each 2 MiB and for each 1 GiB, shared likewise, whether they may
+ * hold a part of a page of 2 MiB or 4 MiB, and of 1 GiB, there.
  */
 export const LARGE_PAGES = JUMP_PAGES + JUMP_PAGES_SIZE;
 export const LARGE_PAGES_SIZE = 4096;
@@ -76,8 +79,7 @@ export const GIANT_PAGES = LARGE_PAGES + LARGE_PAGES_SIZE;
 export const GIANT_PAGES_SIZE = 512;
 export const VP_AREA = 0x200_0000;
 
-if (VpState.size > TLB || GIANT_PAGES + GIANT_PAGES_SIZE > VP_AREA)
-  throw new Error('virtual processor area overflows');
+if (VpState.size > TLB || GIANT_PAGES + GIANT_PAGES_SIZE > VP_AREA) throw new Error('virtual processor area overflows');
 
 export function vpArea(index: number): number {
   return VP_AREAS + index * VP_AREA;

@@ -32,7 +32,7 @@ import { Vector, VpState } from '../vp/state.ts';
 import type { FunctionBuilder } from '../wasm/function.ts';
 import type { Operand, Value } from '../wasm/value.ts';
 import type { HelperContext, HelperDefinition } from '../x86/library.ts';
-import { Access, EFER_LMA, giantPage, largePage } from './walk.ts';
+import { Access, byteOf, EFER_LMA, giantPage, largePage } from './walk.ts';
 
 const at = (name: Parameters<typeof VpState.offset>[0]): number => VpState.offset(name);
 export const BOUNCE = at('bounce');
@@ -468,10 +468,7 @@ function tagElsewhere(entry: Value): Value {
 
 /** Where the byte of an address's page is in JUMP_PAGES. */
 export function jumpPage(linear: Value): Value {
-  return linear
-    .wrap()
-    .shrU(12)
-    .and(JUMP_PAGES_SIZE - 1);
+  return byteOf(linear, 12, JUMP_PAGES_SIZE);
 }
 function emptyJumpCache(f: FunctionBuilder, vp: Value): void {
   f.memoryFill(vp.add(JUMP_CACHE), EMPTY, JUMP_CACHE_ENTRIES * 16);
@@ -537,9 +534,15 @@ const flushes: HelperDefinition[] = [
         if (context === CHECKED_CONTEXT) continue;
         const first = vp.add(TLB + TLB_WRITE + (context << TLB_CONTEXT_SHIFT));
         each(f, first, first.add(TLB_WRITE), TLB_ENTRY, (entry) => {
-          f.if(f.load('i32.load', entry).add(f.load('i32.load', entry, 8)).eq(host), () => {
-            f.store('i64.store', entry, tagElsewhere(entry));
-          });
+          f.if(
+            f
+              .load('i32.load', entry)
+              .add(f.load('i32.load', entry, 8))
+              .eq(host),
+            () => {
+              f.store('i64.store', entry, tagElsewhere(entry));
+            },
+          );
         });
       }
     },

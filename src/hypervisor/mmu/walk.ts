@@ -59,8 +59,8 @@ function pageEntry(f: FunctionBuilder, gpa: Value): Value {
   return entry.get();
 }
 
-/** Where the byte of an address is among `size`, one for 2 ** `shift` bytes: half of them for the upper half of addresses. */
-function byteOf(linear: Value, shift: number, size: number): Value {
+/** Which byte is an address's among `size`, one for 2 ** `shift` bytes: half of them for the upper half of addresses. */
+export function byteOf(linear: Value, shift: number, size: number): Value {
   const half = size / 2;
   const low = linear.shrU(shift).and(half - 1);
   return low.or(linear.shrU(63).shl(Math.log2(half))).wrap();
