@@ -16,7 +16,8 @@ import {
   RECORDS,
   WALKED_GLOBAL,
 } from '../memory/layout.ts';
-import { accessHelpers, jumpPage, noteFilled } from '../mmu/access.ts';
+import { accessHelpers, noteFilled } from '../mmu/access.ts';
+import { flushHelpers, jumpPage } from '../mmu/flush.ts';
 import { segmentationHelpers } from '../mmu/segmentation.ts';
 import { Access, walkHelpers } from '../mmu/walk.ts';
 import { Mode, Vector, VpState } from '../vp/state.ts';
@@ -53,6 +54,7 @@ export function buildInterpreter(
   const library = new Library(module, fault, [
     ...walkHelpers,
     ...accessHelpers,
+    ...flushHelpers,
     ...segmentationHelpers,
     ...definitions,
     lookup,
@@ -415,8 +417,7 @@ const lookup: HelperDefinition = {
       f.return(record.get());
     });
     // A block that crosses pages goes when either translation does.
-    for (const address of [linear, linear.add(4096)])
-      f.store('i32.store8', vp.add(jumpPage(address)), 1, JUMP_PAGES);
+    for (const address of [linear, linear.add(4096)]) f.store('i32.store8', vp.add(jumpPage(address)), 1, JUMP_PAGES);
     const jump = jumpCacheEntry(vp, linear);
     noteFilled(f, vp, jump.add(JUMP_CACHE), global.get());
     f.store('i64.store', jump, linear, JUMP_CACHE);

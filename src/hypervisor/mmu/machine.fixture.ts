@@ -7,7 +7,14 @@ import { setSegment, updateMode } from '../x86/system/mode.ts';
 export const RAM_SIZE = 16 * 1024 * 1024;
 
 export const CR0 = { PE: 1n, WP: 1n << 16n, AM: 1n << 18n, PG: 1n << 31n } as const;
-export const CR4 = { PSE: 1n << 4n, PAE: 1n << 5n, PGE: 1n << 7n, OSFXSR: 1n << 9n, SMEP: 1n << 20n, SMAP: 1n << 21n } as const;
+export const CR4 = {
+  PSE: 1n << 4n,
+  PAE: 1n << 5n,
+  PGE: 1n << 7n,
+  OSFXSR: 1n << 9n,
+  SMEP: 1n << 20n,
+  SMAP: 1n << 21n,
+} as const;
 export const EFER = { LMA: 1n << 10n, NXE: 1n << 11n } as const;
 
 export type Paging = 'none' | '32-bit' | 'PAE' | '4-level';

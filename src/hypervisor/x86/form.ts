@@ -169,11 +169,11 @@ function parse(row: Row, id: number): Form {
     else if (token !== '/r') throw new Error(`${mnemonic}: unknown token ${token} in ${encoding}`);
   });
   let map = 0 as number;
-  const escape = (n: number): boolean => bytes[0] === n;
-  if (escape(0x0f)) {
+  const begins = (n: number): boolean => bytes[0] === n;
+  if (begins(0x0f)) {
     bytes.shift();
     map = 1;
-    if (escape(0x38) || escape(0x3a)) map = bytes.shift() === 0x38 ? 2 : 3;
+    if (begins(0x38) || begins(0x3a)) map = bytes.shift() === 0x38 ? 2 : 3;
   }
   const opcode = bytes[0] as number;
   if (bytes.length === 2) modrm = [bytes[1] as number, 1];

@@ -62,7 +62,7 @@ function aluRows(): Row[] {
   return ALU.flatMap(([name, semantics], i): Row[] => {
     const d = name === 'CMP' ? '' : '+';
     const hot = WORDS.has(name) ? 'word' : true;
-    const options = name === 'CMP' ? { hot } as const : { lock: true, hot } as const;
+    const options = name === 'CMP' ? ({ hot } as const) : ({ lock: true, hot } as const);
     const logical = name === 'OR' || name === 'AND' || name === 'XOR' ? { undefined: 'AF' } : {};
     const all = { ...options, ...logical };
     const op = i * 8;
