@@ -30,6 +30,8 @@ export interface ComparisonOptions {
   readonly length?: number;
   /** Another interpreter than the usual one. */
   readonly module?: InterpreterModule | undefined;
+  /** Compare translated code instead of the interpreter. */
+  readonly translate?: boolean | undefined;
 }
 
 export class Comparison {
@@ -88,7 +90,7 @@ export class Comparison {
       );
     this.#random = new Random(options.seed);
     this.#maker = new CaseMaker(this.#random);
-    this.#ours = new InterpretedProcessor({ selectors, module: options.module });
+    this.#ours = new InterpretedProcessor({ selectors, module: options.module, translate: options.translate === true });
   }
 
   static async start(options: ComparisonOptions): Promise<Comparison> {

@@ -10,6 +10,8 @@ import {
   RunResult,
 } from '../../src/hypervisor/interpreter/interpreter.ts';
 import { PAGE, PAGE_MAP, PageFlag, ramBase, vpArea } from '../../src/hypervisor/memory/layout.ts';
+import { type TranslationResult, translate } from '../../src/hypervisor/translator/service.ts';
+import type { TranslationPort } from '../../src/hypervisor/translator/translator.ts';
 import { Attribute, Flag, Segment, Vector, VpState } from '../../src/hypervisor/vp/state.ts';
 import { ModuleBuilder } from '../../src/hypervisor/wasm/module.ts';
 import { raise, type SystemContext, type SystemOperation } from '../../src/hypervisor/x86/system/context.ts';
@@ -133,6 +135,12 @@ const LINUX_SELECTORS: Selectors = {
   16: [31, 23, 31, 31, 7, 15],
 };
 
+/** Translates at once, on this thread. */
+function translateHere(): TranslationPort {
+  const results: TranslationResult[] = [];
+  return { send: (request) => void results.push(translate(request)), receive: () => results.shift() };
+}
+
 export class InterpretedProcessor {
   readonly #interpreter: Interpreter;
   readonly #words: Int32Array;
@@ -151,10 +159,13 @@ export class InterpretedProcessor {
   #mode: Mode | undefined;
   #seed: number | undefined;
   #faulted = false;
+  readonly #translate: boolean;
   /** Why the last case came to `refused`. */
   outside = '';
 
-  constructor(options: { module?: InterpreterModule | undefined; selectors?: Selectors } = {}) {
+  /** @param options.translate Each case is run twice: interpreted, and then by what the translator made of its code. */
+  constructor(options: { module?: InterpreterModule | undefined; selectors?: Selectors; translate?: boolean } = {}) {
+    this.#translate = options.translate === true;
     const base = ramBase(1);
     const pages = (base + RAM_SIZE) / 0x10000;
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
@@ -179,6 +190,8 @@ export class InterpretedProcessor {
       index: 0,
       platform: this.#platform(),
       operations: Object.fromEntries(module.systemOperations.map((name) => [name, operationFor(name)])),
+      translation: this.#translate ? translateHere() : undefined,
+      hotAfter: 1,
     });
     this.#prepareState();
   }
@@ -247,7 +260,20 @@ export class InterpretedProcessor {
   }
 
   run(c: Case): Result {
-    this.#load(c);
+    if (this.#translate && c.mode === 64) {
+      const { translator } = this.#interpreter;
+      const regions = translator?.counters.regions;
+      const interpreted = this.#run(c, true);
+      translator?.finish();
+      // Nothing of it can be translated.
+      if (translator?.counters.regions === regions) return interpreted;
+      return this.#run(c, false);
+    }
+    return this.#run(c, true);
+  }
+
+  #run(c: Case, fresh: boolean): Result {
+    this.#load(c, fresh);
     this.#faulted = false;
     let result: number;
     try {
@@ -264,7 +290,7 @@ export class InterpretedProcessor {
     return this.#result(c, this.#faulted ? 'exception' : 'timeout');
   }
 
-  #load(c: Case): void {
+  #load(c: Case, fresh: boolean): void {
     const words = this.#words;
     const vp = this.#vp;
     if (this.#mode !== c.mode) {
@@ -288,7 +314,8 @@ export class InterpretedProcessor {
     }
     this.#loadFx(asWords(c.fx));
     this.#loadData(c);
-    this.#interpreter.blocks.written(CODE_PAGES, CODE_SIZE);
+    // The same bytes as in the run before are no store.
+    if (fresh) this.#interpreter.blocks.written(CODE_PAGES, CODE_SIZE);
     this.#bytes.set(c.code, this.#code + c.codeOffset);
   }
 

@@ -18,6 +18,7 @@ const HELP = `Compares Viridian's interpreter with this host's processor on rand
   --mode M         64, 32 or 16 only
   --show N         divergences to print for each mnemonic (default 2)
   --least R        report forms with fewer than R runs (default 1000 when every form could have them, else 1)
+  --engine E       interpreter, or translator: each case interpreted first and then run translated
   --fixtures       add the first divergence of each mnemonic to tests/oracle/fixtures
 `;
 
@@ -30,6 +31,7 @@ const { values } = parseArgs({
     mode: { type: 'string' },
     show: { type: 'string', default: '2' },
     least: { type: 'string' },
+    engine: { type: 'string', default: 'interpreter' },
     fixtures: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
@@ -63,6 +65,7 @@ async function runComparison(native: NativeProcessor): Promise<number> {
   const comparison = await Comparison.start({
     native,
     seed: Number(values.seed),
+    translate: values.engine === 'translator',
     length: Number(values.length),
     mnemonic: pattern(values.form),
     modes: values.mode ? [Number(values.mode) as Mode] : undefined,

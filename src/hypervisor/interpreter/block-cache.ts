@@ -18,6 +18,18 @@ interface Block {
   readonly count: number;
   /** Second page of an instruction that crosses pages, else -1. */
   readonly secondPage: number;
+  /** What it was translated to. */
+  region?: InstalledRegion | undefined;
+}
+
+/** Translated code in front of a block's records. */
+interface InstalledRegion {
+  readonly owner: Block;
+  /** Guest-physical addresses of the code it was made from. */
+  readonly from: number;
+  readonly to: number;
+  /** In the table of regions. */
+  readonly place: number;
 }
 
 /** Register slots beyond the sixteen: VpState.zero and VpState.blockIp follow the registers. */
@@ -52,6 +64,13 @@ export class BlockCache {
   readonly #pages = new Map<number, Block[]>();
   readonly #instruction = new Instruction();
   readonly #straddle = new Uint8Array(32);
+  readonly #byRecord = new Map<number, Block>();
+  /** By page. */
+  readonly #regions = new Map<number, InstalledRegion[]>();
+  /** Executions after which a block is reported as hot; 0 never. */
+  hotAfter = 0;
+  /** A region's place in the table is free again. */
+  released: (place: number) => void = () => undefined;
   #next: number;
   #crowded = false;
   /** Counts, for statistics. */
@@ -80,7 +99,10 @@ export class BlockCache {
     this.flushes++;
     // Pages stay marked as holding code (another processor may have some of it), which only makes stores to them slower.
     this.#crowded = false;
+    for (const regions of this.#regions.values()) for (const region of regions) this.released(region.place);
+    this.#regions.clear();
     this.#pages.clear();
+    this.#byRecord.clear();
     this.#next = this.#area + RECORDS;
     this.#words.fill(0, (this.#area + BLOCK_TABLE) >> 2, (this.#area + BLOCK_TABLE + BLOCK_TABLE_ENTRIES * 16) >> 2);
     this.#host.flushed();
@@ -91,7 +113,7 @@ export class BlockCache {
    * record, with bit 0 set when it must not be cached.
    */
   decode(linear: bigint, gpa: number): number {
-    if (this.#crowded || this.#next + (MAX_BLOCK + 2) * RECORD > this.#area + RECORDS + RECORDS_SIZE) this.flush();
+    if (this.#crowded || this.#next + (MAX_BLOCK + 3) * RECORD > this.#area + RECORDS + RECORDS_SIZE) this.flush();
     const { vp } = this.#host;
     const mode = vp.mode;
     const page = gpa & ~(PAGE - 1);
@@ -108,6 +130,10 @@ export class BlockCache {
     const pageEnd = host + PAGE;
     const first = this.#next;
     let record = first;
+    if (this.hotAfter > 0 && mode & Mode.LONG64) {
+      this.#special(record, Handler.ENTER, 0, this.hotAfter, 0);
+      record += RECORD;
+    }
     let at = start;
     let secondPage = -1;
     // The bytes of the second page are not RAM, of which nobody tells when it becomes some.
@@ -185,6 +211,7 @@ export class BlockCache {
       count: (record - first) / RECORD,
       secondPage,
     };
+    if (cached && secondPage < 0 && this.hotAfter > 0) this.#byRecord.set(first, block);
     // The same instruction with another second page.
     if (known) {
       this.#drop(known);
@@ -344,8 +371,45 @@ export class BlockCache {
     this.#host.releasePage(page);
   }
 
+  /** The code that the block at `record` begins; undefined when it has been dropped. */
+  codeOf(record: number): { readonly page: Uint8Array; readonly offset: number; readonly gpa: number } | undefined {
+    const block = this.#byRecord.get(record);
+    if (!block || this.#halves[record >> 1] !== Handler.ENTER) return undefined;
+    const gpa = block.gpa - (block.gpa % PAGE);
+    const host = (this.#pageEntry(gpa) & -PAGE) >>> 0;
+    return { page: this.#bytes.subarray(host, host + PAGE), offset: block.gpa - gpa, gpa };
+  }
+
+  /** Puts a region, made from [from, from + length), in front of the block at `record`. */
+  install(record: number, place: number, from: number, length: number): void {
+    const owner = this.#byRecord.get(record) as Block;
+    const page = from - (from % PAGE);
+    owner.region = { owner, from, to: from + length, place };
+    this.#regions.set(page, [...(this.#regions.get(page) ?? []), owner.region]);
+    this.#special(record, Handler.REGION, 0, place, 0);
+  }
+
+  /** Takes regions that hold any of [gpa, end) out; their blocks are interpreted again, and may become hot again. */
+  #dropRegions(page: number, touched: (region: InstalledRegion) => boolean): void {
+    const regions = this.#regions.get(page);
+    if (!regions?.some(touched)) return;
+    for (const region of regions) {
+      if (!touched(region)) continue;
+      region.owner.region = undefined;
+      this.released(region.place);
+      this.#special(region.owner.record, Handler.ENTER, 0, this.hotAfter, 0);
+    }
+    this.#regions.set(
+      page,
+      regions.filter((r) => !touched(r)),
+    );
+  }
+
   #drop(block: Block): void {
     this.invalidatedBlocks++;
+    const { region } = block;
+    if (region) this.#dropRegions(region.from - (region.from % PAGE), (r) => r === region);
+    this.#byRecord.delete(block.record);
     for (let n = 0; n < block.count; n++) {
       const half = (block.record + n * RECORD + Field.HANDLER) >> 1;
       // What raises or goes on elsewhere stays harmless when it is looked up again.

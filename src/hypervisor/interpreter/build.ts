@@ -21,7 +21,7 @@ import { flushHelpers, jumpPage } from '../mmu/flush.ts';
 import { segmentationHelpers } from '../mmu/segmentation.ts';
 import { Access, walkHelpers } from '../mmu/walk.ts';
 import { Mode, Vector, VpState } from '../vp/state.ts';
-import type { FunctionBuilder, FunctionType, Label } from '../wasm/function.ts';
+import type { FunctionBuilder, FunctionType, Label, Table } from '../wasm/function.ts';
 import { ModuleBuilder } from '../wasm/module.ts';
 import type { Value } from '../wasm/value.ts';
 import { type HelperContext, type HelperDefinition, Library } from '../x86/library.ts';
@@ -35,6 +35,12 @@ const at = (name: Parameters<typeof VpState.offset>[0]): number => VpState.offse
 export const RunResult = { BUDGET: 0, ATTENTION: 1, SHUTDOWN: 2 } as const;
 
 const SYSTEM: FunctionType = { params: ['i64', 'i64'], results: ['i64'] };
+/** A region: budget -> budget left, or its complement where the interpreter is to execute the instruction at RIP. */
+export const REGION: FunctionType = { params: ['i32'], results: ['i32'] };
+/** Helpers that need nothing but their arguments. */
+export function isPure(helper: string): boolean {
+  return helper === 'divide_128' || helper.startsWith('float.') || helper.startsWith('sse.');
+}
 const HANDLER: FunctionType = { params: ['i32', 'i32'], results: ['i32'] };
 
 export interface BuildOptions {
@@ -67,6 +73,7 @@ export function buildInterpreter(
   provide('mmio_write', { params: ['i64', 'i32', 'i32'], results: [] });
   provide('code_written', { params: ['i32', 'i32'], results: [] });
   provide('decode', { params: ['i64', 'i32'], results: ['i32'] });
+  provide('hot', { params: ['i32'], results: [] });
   provide('deliver', { params: [], results: ['i32'] });
   provide('split_lock', { params: [], results: [] });
   provide('split_unlock', { params: [], results: [] });
@@ -84,21 +91,25 @@ export function buildInterpreter(
     },
   };
 
+  // What translated code calls.
+  for (const { name } of definitions) if (isPure(name)) library.export(name);
   const outline = handlers.outline.map((variant, i) =>
     module.function(`${variantName(variant)}_${i}`, HANDLER, (f) => {
       outlineHandler(f, variant, context);
     }),
   );
-  module.setTable(outline);
+  const outlineTable = module.setTable(outline);
+  const regionTable = module.importTable('regions');
   module.function(
     'run',
     { params: ['i32', 'i32'], results: ['i32'] },
     (f) => {
-      mainLoop(f, handlers, context, options.counting === true);
+      mainLoop(f, handlers, context, options.counting === true, { outline: outlineTable, regions: regionTable });
     },
     true,
   );
   library.exportAll();
+
   return module.finish();
 }
 
@@ -130,10 +141,17 @@ function outlineHandler(f: FunctionBuilder, variant: Variant, context: HelperCon
 }
 
 /** run(vp, budget): interprets until the budget is used up or something wants attention. */
-function mainLoop(f: FunctionBuilder, handlers: HandlerTable, context: HelperContext, counting: boolean): void {
+function mainLoop(
+  f: FunctionBuilder,
+  handlers: HandlerTable,
+  context: HelperContext,
+  counting: boolean,
+  tables: Tables,
+): void {
   const vp = f.param(0);
   const budget = f.variable('i32', f.param(1));
   const record = f.variable('i32', 0);
+  const redo = f.variable('i32', 0);
   const spill = (): void => {
     f.store('i32.store', vp, budget.get(), at('budget'));
   };
@@ -170,6 +188,17 @@ function mainLoop(f: FunctionBuilder, handlers: HandlerTable, context: HelperCon
             false,
           );
           f.store('i64.store', vp, f.load('i64.load', vp, at('rip')), at('blockIp'));
+          f.if(
+            redo.get(),
+            () => {
+              redo.set(0);
+              f.if(f.load('i32.load16_u', record.get(), Field.HANDLER).eq(Handler.REGION), () => {
+                record.set(record.get().add(RECORD));
+              });
+            },
+            undefined,
+            false,
+          );
           f.loop((dispatch) => {
             f.if(
               budget.get().eqz(),
@@ -183,7 +212,17 @@ function mainLoop(f: FunctionBuilder, handlers: HandlerTable, context: HelperCon
             );
             budget.set(budget.get().sub(1));
             if (counting) countRecord(f, vp, record.get());
-            dispatchTable(f, handlers, context, { vp, budget, record, dispatch, lookupAgain, spill, ipOfRecord });
+            dispatchTable(f, handlers, context, {
+              vp,
+              budget,
+              record,
+              dispatch,
+              lookupAgain,
+              redo,
+              tables,
+              spill,
+              ipOfRecord,
+            });
           }, 'dispatch');
         }, 'lookup');
       },
@@ -210,18 +249,26 @@ function countRecord(f: FunctionBuilder, vp: Value, record: Value): void {
   f.store('i64.store', counter, f.load('i64.load', counter, RECORD_COUNTS - RECORDS).add(1), RECORD_COUNTS - RECORDS);
 }
 
+interface Tables {
+  readonly outline: Table;
+  readonly regions: Table;
+}
+
 interface Loop {
   readonly vp: Value;
   readonly budget: ReturnType<FunctionBuilder['variable']>;
   readonly record: ReturnType<FunctionBuilder['variable']>;
   readonly dispatch: Label;
   readonly lookupAgain: Label;
+  /** 1 when a region has left an instruction to the interpreter, which must not enter the region again there. */
+  readonly redo: ReturnType<FunctionBuilder['variable']>;
+  readonly tables: Tables;
   spill(): void;
   ipOfRecord(): Value;
 }
 
 function dispatchTable(f: FunctionBuilder, handlers: HandlerTable, context: HelperContext, loop: Loop): void {
-  const { vp, budget, record, dispatch, lookupAgain } = loop;
+  const { vp, budget, record, dispatch, lookupAgain, redo } = loop;
   const goOn = (): void => {
     record.set(record.get().add(RECORD));
     f.br(dispatch);
@@ -240,6 +287,36 @@ function dispatchTable(f: FunctionBuilder, handlers: HandlerTable, context: Help
     f.store('i32.store', vp, f.load('i32.load', record.get(), Field.IMMEDIATE), at('faultVector'));
     f.store('i32.store', vp, f.load('i32.load', record.get(), Field.IMMEDIATE2), at('faultError'));
     f.throw(context.fault);
+  };
+  bodies[Handler.ENTER] = () => {
+    notAnInstruction();
+    const left = f.load('i32.load', record.get(), Field.IMMEDIATE).sub(1);
+    f.store('i32.store', record.get(), left, Field.IMMEDIATE);
+    f.if(
+      left.eqz(),
+      () => {
+        f.call(context.helper('hot'), record.get());
+      },
+      undefined,
+      false,
+    );
+    goOn();
+  };
+  bodies[Handler.REGION] = () => {
+    const place = f.load('i32.load', record.get(), Field.IMMEDIATE);
+    const [left] = f.callIndirect(loop.tables.regions, REGION, place, budget.get().add(1)) as [Value];
+    // Below zero: the complement of the budget, and the instruction at RIP is the interpreter's.
+    f.if(
+      left.ltS(0),
+      () => {
+        redo.set(1);
+        budget.set(left.not());
+      },
+      () => {
+        budget.set(left);
+      },
+    );
+    f.br(lookupAgain);
   };
   handlers.inline.forEach((variant, i) => {
     bodies[Handler.FIRST + i] = () => {
@@ -271,7 +348,7 @@ function dispatchTable(f: FunctionBuilder, handlers: HandlerTable, context: Help
       });
       loop.spill();
       const index = f.load('i32.load16_u', record.get(), Field.HANDLER).sub(handlers.firstOutline);
-      const [leave] = f.callIndirect(HANDLER, index, vp, record.get()) as [Value];
+      const [leave] = f.callIndirect(loop.tables.outline, HANDLER, index, vp, record.get()) as [Value];
       f.brIf(lookupAgain, leave);
       goOn();
       return;

@@ -6,6 +6,7 @@
 import { JUMP_CACHE, JUMP_CACHE_ENTRIES, PAGE, PAGE_MAP, PageFlag, VP_STATE, vpArea } from '../memory/layout.ts';
 import { CHECKED_CONTEXT } from '../mmu/access.ts';
 import { Access as WalkAccess } from '../mmu/walk.ts';
+import { HOT, type TranslationPort, Translator } from '../translator/translator.ts';
 import { Flag, Mode, Segment, Vector, VpState, type VpView } from '../vp/state.ts';
 import { Decoder } from '../x86/decoder.ts';
 import { LONGEST_REPEAT } from '../x86/semantics/integer-string.ts';
@@ -93,6 +94,10 @@ export interface InterpreterOptions {
   readonly index: number;
   readonly platform: EnginePlatform;
   readonly operations: Readonly<Record<string, SystemOperation>>;
+  /** Where hot code is sent for translation; absent: everything is interpreted. */
+  readonly translation?: TranslationPort | undefined;
+  /** Executions after which a block is hot. */
+  readonly hotAfter?: number;
 }
 
 const WALK_ACCESS: Record<Access, number> = {
@@ -113,6 +118,8 @@ export class Interpreter implements SystemContext {
   readonly #view: DataView;
   readonly #words: Int32Array;
   readonly #exports: Exports;
+  readonly #table: WebAssembly.Table;
+  readonly translator: Translator | undefined;
   #codeKey = '';
   /** Delivered in the run in progress. */
   #faults = 0;
@@ -137,7 +144,19 @@ export class Interpreter implements SystemContext {
         this.#dropCode();
       },
     });
+    this.#table = new WebAssembly.Table({ element: 'anyfunc', initial: 1024 });
     this.#exports = this.#instantiate(options);
+    if (options.translation) {
+      this.blocks.hotAfter = options.hotAfter ?? HOT;
+      this.translator = new Translator({
+        memory: options.memory,
+        index: options.index,
+        table: this.#table,
+        blocks: this.blocks,
+        port: options.translation,
+        helpers: this.#exports as unknown as Record<string, unknown>,
+      });
+    }
     this.#exports.flush_tlb(this.#area);
   }
 
@@ -174,6 +193,10 @@ export class Interpreter implements SystemContext {
           throw error === GUEST_FAULT ? thrown : error;
         }
       },
+      regions: this.#table,
+      hot: (record: number) => {
+        this.translator?.hot(record);
+      },
       deliver: () => {
         vp.faults++;
         const alive = platform.deliverFault(this);
@@ -209,6 +232,7 @@ export class Interpreter implements SystemContext {
   /** Executes at most `budget` instructions. Afterwards `retired` in VpState is exact. */
   run(budget: number): number {
     const { vp } = this;
+    this.translator?.work();
     vp.budget = budget;
     vp.budgetStart = budget;
     // In a single step a repeated instruction is left after one element.

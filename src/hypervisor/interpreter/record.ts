@@ -46,5 +46,9 @@ export const Handler = {
   CONTINUE: 1,
   /** Raises the exception in IMMEDIATE (vector) and IMMEDIATE2 (error code or -1). */
   RAISE: 2,
-  FIRST: 3,
+  /** Beginning of a block that is not translated: counts down in IMMEDIATE, and asks for translation at zero. */
+  ENTER: 3,
+  /** Beginning of a block that is translated: IMMEDIATE is the region's place in the table. */
+  REGION: 4,
+  FIRST: 5,
 } as const;

@@ -437,7 +437,55 @@ const probe: HelperDefinition = {
   },
 };
 
+/**
+ * For translated code: (vp, linear, size, -) -> address of the access in guest RAM, the TLB filled; 0 where the interpreter
+ * must make it (a fault, two pages, device memory, code, checked accesses).
+ */
+function plain(write: boolean): HelperDefinition {
+  return {
+    name: write ? 'plain_store' : 'plain_load',
+    exported: true,
+    type: { params: ['i32', 'i64', 'i32', 'i32'], results: ['i32'] },
+    build(f, helper, context) {
+      const [vp, linear, size] = [f.param(0), f.param(1), f.param(2)];
+      const offset = linear.wrap().and(4095);
+      const checked = f.load('i32.load', vp, at('tlbContext')).eq(CHECKED_CONTEXT);
+      const bad = offset.add(size).gtU(4096).or(checked).or(linear.shl(16).shrS(16).ne(linear));
+      f.if(bad, () => {
+        f.return(0);
+      });
+      const gpa = f.variable('i64');
+      f.try(
+        context.fault,
+        () => {
+          gpa.set(f.call1(helper('walk'), vp, linear, userBit(f, vp).or(write ? Access.WRITE : 0)));
+        },
+        () => {
+          f.return(0);
+        },
+      );
+      const entry = f.call1(helper('page_entry'), gpa.get());
+      const wanted = PageFlag.PRESENT | (write ? PageFlag.WRITABLE : 0);
+      f.if(entry.and(wanted | (write ? PageFlag.CODE : 0)).ne(wanted), () => {
+        f.return(0);
+      });
+      const page = entry.and(-4096);
+      f.store('i64.store', vp, f.load('i64.load', vp, at('tlbMisses')).add(1), at('tlbMisses'));
+      if (write) {
+        fill(f, vp, linear, page, true);
+        f.if(entry.and(PageFlag.DIRTY).eqz(), () => {
+          f.atomic('i32.atomic.rmw.or', gpa.get().wrap().shrU(12).shl(2).add(PAGE_MAP), PageFlag.DIRTY);
+        });
+      }
+      fill(f, vp, linear, page, false);
+      f.return(page.or(offset));
+    },
+  };
+}
+
 export const accessHelpers: readonly HelperDefinition[] = [
+  plain(false),
+  plain(true),
   load,
   loadAt,
   secondPage,

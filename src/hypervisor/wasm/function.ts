@@ -6,7 +6,7 @@
  * A load or a variable read keeps its place among stores, calls and assignments; pure operations move freely.
  */
 import { ByteWriter } from './bytes.ts';
-import { type MemoryOperator, memoryOperator, operator, type ValueType } from './opcodes.ts';
+import { type MemoryOperator, memoryOperator, type Operator, operator, type ValueType } from './opcodes.ts';
 import { fold, identity, type Operand, Value } from './value.ts';
 
 export interface FunctionType {
@@ -18,6 +18,11 @@ export interface FunctionType {
 export interface Callee {
   readonly name: string;
   readonly type: FunctionType;
+  index(): number;
+}
+
+/** A table of functions; imported ones come first. */
+export interface Table {
   index(): number;
 }
 
@@ -84,6 +89,7 @@ interface Statement {
   labels?: readonly Label[];
   callee?: Callee | undefined;
   tableType?: number;
+  table?: Table;
   tag?: Tag;
   memory?: MemoryOperator;
   offset?: number;
@@ -95,6 +101,7 @@ interface Statement {
 const TYPE_CODE: Record<ValueType, number> = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b };
 const CONST_CODE = { i32: 0x41, i64: 0x42, f32: 0x43, f64: 0x44 } as const;
 const VOID = 0x40;
+const NO_LANES: readonly number[] = [];
 
 export interface FunctionCode {
   /** The function's body: locals and expression, without its leading size. */
@@ -166,7 +173,14 @@ export class FunctionBuilder {
     const op = operator(name);
     if (args.length !== op.params.length || lanes.length !== op.lanes)
       throw new Error(`${this.name}: ${name} takes ${op.params.length} operands and ${op.lanes} immediates`);
-    const values = args.map((a, i) => this.coerce(a, op.params[i] as ValueType));
+    return this.operate(
+      op,
+      args.map((a, i) => this.coerce(a, op.params[i] as ValueType)),
+      lanes,
+    );
+  }
+  /** The same for an operator at hand and operands of its types. */
+  operate(op: Operator, values: readonly Value[], lanes: readonly number[] = NO_LANES): Value {
     const folded = fold(op, values);
     if (folded) return this.constant(folded.type, folded.value);
     const same = identity(op, values);
@@ -239,6 +253,13 @@ export class FunctionBuilder {
     this.#freeVariables = this.#freeVariables.concat(this.#openVariables);
     this.#openVariables = outer;
     return result;
+  }
+
+  /** Builds `body` in front of everything built so far: what has to be done first is known only at the end. */
+  first(body: () => void): void {
+    const rest = this.#items.splice(0);
+    body();
+    for (const item of rest) this.#items.push(item);
   }
 
   // ---- statements ---------------------------------------------------------------------------------------------------
@@ -332,9 +353,9 @@ export class FunctionBuilder {
     if (!value) throw new Error(`${callee.name} returns nothing`);
     return value;
   }
-  /** call_indirect through table 0. */
-  callIndirect(type: FunctionType, index: Operand, ...args: Operand[]): Value[] {
-    return this.#call(type, args, { tableType: this.#typeIndex(type) }, this.coerce(index, 'i32'));
+  /** call_indirect through a table of the module. */
+  callIndirect(table: Table, type: FunctionType, index: Operand, ...args: Operand[]): Value[] {
+    return this.#call(type, args, { tableType: this.#typeIndex(type), table }, this.coerce(index, 'i32'));
   }
   #call(type: FunctionType, args: readonly Operand[], how: Partial<Statement>, index?: Value): Value[] {
     if (args.length !== type.params.length)
@@ -538,7 +559,7 @@ export class FunctionBuilder {
         } else {
           out.byte(0x11);
           out.unsigned(item.tableType as number);
-          out.byte(0);
+          out.unsigned((item.table as Table).index());
         }
         break;
       case 'if':

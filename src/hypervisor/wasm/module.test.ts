@@ -51,7 +51,7 @@ describe('ModuleBuilder', () => {
       'which',
       functionType(['i32', 'i32'], 'i32'),
       (f) => {
-        f.return(f.callIndirect(functionType(['i32'], 'i32'), f.param(0), f.param(1))[0] as never);
+        f.return(f.callIndirect({ index: () => 0 }, functionType(['i32'], 'i32'), f.param(0), f.param(1))[0] as never);
       },
       true,
     );

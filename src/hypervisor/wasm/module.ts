@@ -1,6 +1,14 @@
 /** Builds one WebAssembly module around a shared imported memory. Sections as in the Core Specification, "Modules". */
 import { ByteWriter } from './bytes.ts';
-import { type Callee, FunctionBuilder, type FunctionCode, type FunctionType, type Tag, TYPE_CODE } from './function.ts';
+import {
+  type Callee,
+  FunctionBuilder,
+  type FunctionCode,
+  type FunctionType,
+  type Table,
+  type Tag,
+  TYPE_CODE,
+} from './function.ts';
 
 interface Defined {
   readonly name: string;
@@ -12,6 +20,8 @@ interface Defined {
 export interface ModuleOptions {
   /** Imported as `env.memory`, shared; limits in 64 KiB pages. */
   readonly memory: { readonly initial: number; readonly maximum: number };
+  /** No function calls another one of the module: each is encoded as soon as it is built. */
+  readonly leaves?: boolean;
 }
 
 export class ModuleBuilder {
@@ -22,6 +32,7 @@ export class ModuleBuilder {
   readonly #functions: Defined[] = [];
   readonly #tags: { name: string; imported: boolean }[] = [];
   #table: readonly Callee[] = [];
+  readonly #importedTables: string[] = [];
 
   constructor(options: ModuleOptions) {
     this.#options = options;
@@ -65,22 +76,31 @@ export class ModuleBuilder {
     return callee;
   }
 
-  /** Table 0's contents, for call_indirect. */
-  setTable(functions: readonly Callee[]): void {
+  /** A table imported as `env.<name>`. */
+  importTable(name: string): Table {
+    const index = this.#importedTables.push(name) - 1;
+    return { index: () => index };
+  }
+  /** The module's own table, with its contents. */
+  setTable(functions: readonly Callee[]): Table {
     this.#table = functions;
+    return { index: () => this.#importedTables.length };
   }
 
   finish(): Uint8Array<ArrayBuffer> {
     // Building a body may declare further functions and imports; indices are known only when all bodies are built.
     const builders: FunctionBuilder[] = [];
+    const early: FunctionCode[] = [];
     for (let i = 0; i < this.#functions.length; i++) {
       const d = this.#functions[i] as Defined;
       const f = new FunctionBuilder(d.name, d.type, this.typeIndex);
       if (!d.build) throw new Error(`${d.name} is declared but not defined`);
       d.build(f);
-      builders.push(f);
+      // Imports keep their numbers; only calls of the module's own functions have to wait.
+      if (this.#options.leaves === true) early.push(f.finish());
+      else builders.push(f);
     }
-    const codes: FunctionCode[] = builders.map((f) => f.finish());
+    const codes: FunctionCode[] = [...early, ...builders.map((f) => f.finish())];
     const types = this.#functions.map((d) => this.typeIndex(d.type));
     const importTypes = this.#imports.map((i) => this.typeIndex(i.type));
     const tagType = this.#tags.length ? this.typeIndex({ params: [], results: [] }) : 0;
@@ -104,7 +124,7 @@ export class ModuleBuilder {
       }
     });
     section(2, (s) => {
-      s.unsigned(1 + this.#imports.length + this.#tags.length);
+      s.unsigned(1 + this.#imports.length + this.#tags.length + this.#importedTables.length);
       s.name('env');
       s.name('memory');
       s.raw([0x02, 0x03]);
@@ -116,6 +136,12 @@ export class ModuleBuilder {
         s.byte(0x00);
         s.unsigned(importTypes[n] as number);
       });
+      for (const table of this.#importedTables) {
+        s.name('env');
+        s.name(table);
+        // Functions, any size from zero.
+        s.raw([0x01, 0x70, 0x00, 0]);
+      }
       for (const tag of this.#tags) {
         s.name('env');
         s.name(tag.name);
@@ -143,7 +169,10 @@ export class ModuleBuilder {
     });
     if (this.#table.length)
       section(9, (s) => {
-        s.raw([1, 0x00, 0x41, 0, 0x0b]);
+        // Active, of the module's own table, from its beginning.
+        s.raw([1, 0x02]);
+        s.unsigned(this.#importedTables.length);
+        s.raw([0x41, 0, 0x0b, 0x00]);
         s.unsigned(this.#table.length);
         for (const f of this.#table) s.unsigned(f.index());
       });

@@ -7,6 +7,8 @@ export type ValueType = 'i32' | 'i64' | 'f32' | 'f64' | 'v128';
 
 export interface Operator {
   readonly name: string;
+  /** The name without its type: `add` of `i64.add`. */
+  readonly short: string;
   /** Encoded opcode: one byte, or a prefix byte followed by a LEB128 number. */
   readonly code: readonly number[];
   readonly params: readonly ValueType[];
@@ -38,7 +40,7 @@ function define(
   result: ValueType,
   lanes = 0,
 ): void {
-  operators.set(name, { name, code, params, result, lanes });
+  operators.set(name, { name, short: name.slice(name.indexOf('.') + 1), code, params, result, lanes });
 }
 
 /** A run of same-shaped numeric instructions in opcode order. */
@@ -277,4 +279,17 @@ export function allOperators(): Iterable<Operator> {
 
 export function allMemoryOperators(): Iterable<MemoryOperator> {
   return memory.values();
+}
+
+/** Integer and float operations by type and short name, for those who build much. */
+const byType = new Map<ValueType, Map<string, Operator>>();
+for (const op of operators.values()) {
+  const type = op.name.slice(0, op.name.indexOf('.')) as ValueType;
+  const names = byType.get(type) ?? new Map<string, Operator>();
+  byType.set(type, names.set(op.short, op));
+}
+export function operatorOf(type: ValueType, short: string): Operator {
+  const found = byType.get(type)?.get(short);
+  if (!found) throw new Error(`no WebAssembly instruction ${type}.${short}`);
+  return found;
 }

@@ -4,7 +4,7 @@
  */
 
 import type { FunctionBuilder, Region } from './function.ts';
-import { type Operator, operator, type ValueType } from './opcodes.ts';
+import { type Operator, operator, operatorOf, type ValueType } from './opcodes.ts';
 
 export type Operand = Value | number | bigint;
 type Kind = 'const' | 'param' | 'op' | 'load' | 'get' | 'call' | 'select';
@@ -46,10 +46,10 @@ export class Value {
   }
 
   #binary(name: string, other: Operand): Value {
-    return this.builder.op(`${this.type}.${name}`, this, this.builder.coerce(other, this.type));
+    return this.builder.operate(operatorOf(this.type, name), [this, this.builder.coerce(other, this.type)]);
   }
   #unary(name: string): Value {
-    return this.builder.op(`${this.type}.${name}`, this);
+    return this.builder.operate(operatorOf(this.type, name), [this]);
   }
 
   add(other: Operand): Value {
@@ -195,10 +195,10 @@ const UNSIGNED = new Set(['lt_u', 'gt_u', 'le_u', 'ge_u']);
 /** The constant that an integer operation on constants gives, or undefined where it is not one the folder knows. */
 export function fold(op: Operator, args: readonly Value[]): { type: ValueType; value: bigint } | undefined {
   const first = args[0];
-  if (!first || !args.every((a) => a.kind === 'const' && a.type[0] === 'i')) return undefined;
+  if (first?.kind !== 'const' || !args.every((a) => a.kind === 'const' && a.type[0] === 'i')) return undefined;
   const bits = first.type === 'i64' ? 64 : 32;
   const a = BigInt.asIntN(bits, BigInt(first.imm));
-  const name = op.name.slice(op.name.indexOf('.') + 1);
+  const name = op.short;
   if (args.length === 1) {
     if (name === 'eqz') return { type: 'i32', value: a === 0n ? 1n : 0n };
     if (name === 'wrap_i64') return { type: 'i32', value: BigInt.asIntN(32, a) };
@@ -217,16 +217,20 @@ export function fold(op: Operator, args: readonly Value[]): { type: ValueType; v
   return { type: 'i32', value: signed(of(a), of(b)) ? 1n : 0n };
 }
 
+const IDENTITY: ReadonlyMap<string, number> = new Map([
+  ...['add', 'sub', 'or', 'xor', 'shl', 'shr_s', 'shr_u', 'rotl', 'rotr'].map((name) => [name, 0] as const),
+  ['and', -1],
+  ['mul', 1],
+]);
+
 /** The operand an operation leaves unchanged (x + 0, x << 0, x & -1 ...), if it is such a one. */
 export function identity(op: Operator, args: readonly Value[]): Value | undefined {
   const [a, b] = args;
   if (!a || !b || b.kind !== 'const' || b.type[0] !== 'i') return undefined;
-  const name = op.name.slice(op.name.indexOf('.') + 1);
-  const value = BigInt.asIntN(b.type === 'i64' ? 64 : 32, BigInt(b.imm));
-  if (value === 0n && ['add', 'sub', 'or', 'xor', 'shl', 'shr_s', 'shr_u', 'rotl', 'rotr'].includes(name)) return a;
-  if (value === -1n && name === 'and') return a;
-  if (value === 1n && name === 'mul') return a;
-  return undefined;
+  const known = IDENTITY.get(op.short);
+  if (known === undefined) return undefined;
+  const imm = typeof b.imm === 'bigint' ? Number(BigInt.asIntN(64, b.imm)) : b.imm;
+  return (b.type === 'i32' ? imm | 0 : imm) === known ? a : undefined;
 }
 
 export { operator };

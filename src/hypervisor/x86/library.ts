@@ -23,6 +23,7 @@ export class Library {
   readonly #module: ModuleBuilder;
   readonly #definitions = new Map<string, HelperDefinition>();
   readonly #callees = new Map<string, Callee>();
+  readonly #exported = new Set<string>();
   readonly fault: Tag;
 
   constructor(module: ModuleBuilder, fault: Tag, definitions: Iterable<HelperDefinition>) {
@@ -44,13 +45,19 @@ export class Library {
     if (callee) return callee;
     const definition = this.#definitions.get(name);
     if (!definition) throw new Error(`no helper is called ${name}`);
-    callee = this.#module.declare(name, definition.type, definition.exported === true);
+    callee = this.#module.declare(name, definition.type, definition.exported === true || this.#exported.has(name));
     this.#callees.set(name, callee);
     this.#module.define(callee, (f) => {
       definition.build(f, this.helper, this);
     });
     return callee;
   };
+
+  /** Declares a helper, and exports it whatever its definition says. Before anything else asks for it. */
+  export(name: string): void {
+    this.#exported.add(name);
+    this.helper(name);
+  }
 
   /** Declares every exported helper. */
   exportAll(): void {

@@ -1,0 +1,122 @@
+/**
+ * The translator's side on a virtual processor's thread: collects the blocks that the interpreter finds hot, has them
+ * translated (elsewhere, see service.ts), and puts the regions in the place of the blocks' first records.
+ */
+import type { BlockCache } from '../interpreter/block-cache.ts';
+import { VP_STATE, vpArea } from '../memory/layout.ts';
+import type { TranslationRequest, TranslationResult } from './service.ts';
+
+/** Executions after which a block is translated. */
+export const HOT = 500;
+/** Regions to a module: about 27 us of a module's cost are fixed. */
+const BATCH = 32;
+/** Looks at the queue after which a batch goes out however small it is. */
+const PATIENCE = 20;
+
+/** Where requests go, and answers come back in the order of the requests. */
+export interface TranslationPort {
+  send(request: TranslationRequest): void;
+  /** An answer that has arrived; never waits. */
+  receive(): TranslationResult | undefined;
+}
+
+export interface TranslatorOptions {
+  readonly memory: WebAssembly.Memory;
+  readonly index: number;
+  readonly table: WebAssembly.Table;
+  readonly blocks: BlockCache;
+  readonly port: TranslationPort;
+  /** The interpreter's exports: helpers that translated code calls. */
+  readonly helpers: Readonly<Record<string, unknown>>;
+}
+
+export class Translator {
+  /** For `--stats` and the inspect tree. */
+  readonly counters = { regions: 0, instructions: 0, bytes: 0, modules: 0, milliseconds: 0, stale: 0 };
+  readonly #options: TranslatorOptions;
+  readonly #vp: number;
+  #hot: number[] = [];
+  readonly #free: number[] = [];
+  #next = 0;
+  #waited = 0;
+  #pending = 0;
+
+  constructor(options: TranslatorOptions) {
+    this.#options = options;
+    this.#vp = vpArea(options.index) + VP_STATE;
+    options.blocks.released = (place) => {
+      this.#free.push(place);
+    };
+  }
+
+  /** A block has been entered HOT times. */
+  hot(record: number): void {
+    this.#hot.push(record);
+  }
+
+  /** Sends what is waiting and installs what has come back. Called between runs. */
+  work(): void {
+    if (this.#hot.length > 0 && (this.#hot.length >= BATCH || ++this.#waited >= PATIENCE)) this.#send();
+    while (this.#pending > 0) {
+      const result = this.#options.port.receive();
+      if (!result) return;
+      this.#pending--;
+      this.#install(result);
+    }
+  }
+
+  /** Sends everything and installs everything that has come back: for translation on this thread. */
+  finish(): void {
+    this.#send();
+    this.work();
+  }
+
+  #send(): void {
+    this.#waited = 0;
+    const { blocks, port } = this.#options;
+    const items: TranslationRequest['items'][number][] = [];
+    for (const record of this.#hot) {
+      const code = blocks.codeOf(record);
+      if (code) items.push({ record, page: code.page.slice(), entry: code.offset });
+    }
+    this.#hot = [];
+    for (let i = 0; i < items.length; i += BATCH) {
+      port.send({ vp: this.#vp, items: items.slice(i, i + BATCH) });
+      this.#pending++;
+    }
+  }
+
+  #install({ module, bytes, milliseconds, regions }: TranslationResult): void {
+    this.counters.milliseconds += milliseconds;
+    if (!module) return;
+    const { blocks, table, memory, helpers } = this.#options;
+    const { exports } = new WebAssembly.Instance(module, {
+      env: { memory, ...helpers },
+    });
+    this.counters.modules++;
+    this.counters.bytes += bytes;
+    for (const region of regions) {
+      if (!region) continue;
+      const { record, name, from, code, size } = region;
+      const current = blocks.codeOf(record);
+      // The code may have been changed, or dropped, while it was translated.
+      if (!current || !code.every((byte, i) => byte === current.page[from + i])) {
+        this.counters.stale++;
+        continue;
+      }
+      const place = this.#place();
+      table.set(place, (exports as Record<string, never>)[name]);
+      blocks.install(record, place, current.gpa + from, code.length);
+      this.counters.regions++;
+      this.counters.instructions += size;
+    }
+  }
+
+  #place(): number {
+    const free = this.#free.pop();
+    if (free !== undefined) return free;
+    const { table } = this.#options;
+    if (this.#next === table.length) table.grow(1024);
+    return this.#next++;
+  }
+}
