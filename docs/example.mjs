@@ -1,5 +1,6 @@
 // Boots a kernel with an initial RAM disk, types a command at its shell, and says how it ended:
-//   node example.mjs vmlinuz initrd 'uname -a; poweroff'
+//   node_modules/.bin/node example.mjs vmlinuz initrd 'uname -a; poweroff'
+// In a folder where the package `viridian` is installed. That Node comes with it; any from 24 on will do.
 import { createPartition } from 'viridian';
 
 const [kernel, initrd, command] = process.argv.slice(2);

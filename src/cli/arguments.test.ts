@@ -1,5 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { parseClock, parseInstructions, parseMemory, parseProcessors, parseTimeout } from './arguments.ts';
+import {
+  parseClock,
+  parseFile,
+  parseInstructions,
+  parseMemory,
+  parseModule,
+  parseProcessors,
+  parseTimeout,
+} from './arguments.ts';
 
 const MIB = 2 ** 20;
 
@@ -26,13 +34,22 @@ describe('command-line values', () => {
   it('--timeout', () => {
     expect(parseTimeout('0.5')).toBe(0.5);
     for (const text of ['0', '-1', 'NaN', 'Infinity', '1e9', '3000000'])
-      expect(() => parseTimeout(text)).toThrow('--timeout');
+      expect(() => parseTimeout(text)).toThrow(
+        `--timeout must be a number of seconds above 0, at most 2000000, not '${text}'`,
+      );
   });
 
   it('--instructions', () => {
     expect(parseInstructions('500_000_000')).toBe(500_000_000n);
     for (const text of ['0', '-1', '1.5', '1e6', '9'.repeat(19)])
       expect(() => parseInstructions(text)).toThrow('--instr');
+  });
+
+  it('files', () => {
+    expect(parseFile('--kernel')('a b')).toBe('a b');
+    expect(() => parseFile('--kernel')('')).toThrow("--kernel must be the name of a file, not ''");
+    expect(parseModule('b x', parseModule('a'))).toEqual(['a', 'b x']);
+    expect(() => parseModule('')).toThrow(`--module must be "FILE" or "FILE ARGUMENTS", not ''`);
   });
 
   it('--clock', () => {

@@ -19,7 +19,9 @@ export function parseProcessors(text: string): number {
 /** Timers of the host count milliseconds in 31 bits. */
 export function parseTimeout(text: string): number {
   const seconds = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
-  if (!(seconds > 0 && seconds <= 2_000_000)) throw wrong('--timeout', 'a number of seconds above 0', text);
+  if (!(seconds > 0 && seconds <= 2_000_000)) {
+    throw wrong('--timeout', 'a number of seconds above 0, at most 2000000', text);
+  }
   return seconds;
 }
 
@@ -35,6 +37,20 @@ export function parseInstructions(text: string): bigint {
 export function parseClock(text: string): 'real' | 'instructions' {
   if (text !== 'real' && text !== 'instructions') throw wrong('--clock', "'real' or 'instructions'", text);
   return text;
+}
+
+/** The parser of an option that names a file. */
+export function parseFile(option: string): (text: string) => string {
+  return (text) => {
+    if (text === '') throw wrong(option, 'the name of a file', text);
+    return text;
+  };
+}
+
+/** Repeatable: "FILE" or "FILE ARGUMENTS". */
+export function parseModule(text: string, all: readonly string[] = []): readonly string[] {
+  if (/^( |$)/.test(text)) throw wrong('--module', '"FILE" or "FILE ARGUMENTS"', text);
+  return [...all, text];
 }
 
 function wrong(option: string, wanted: string, text: string): ViridianError {

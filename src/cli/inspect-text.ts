@@ -11,12 +11,3 @@ export function inspectText(node: InspectNode, indent = ''): string {
   }
   return lines.filter((line) => line !== '').join('\n');
 }
-
-/** The same for --json: bigints as hexadecimal text, since JSON numbers would lose bits. */
-export function inspectJson(node: InspectNode): string {
-  return JSON.stringify(
-    node,
-    (_, value: unknown) => (typeof value === 'bigint' ? `0x${value.toString(16)}` : value),
-    2,
-  );
-}

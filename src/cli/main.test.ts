@@ -33,6 +33,7 @@ describe('bin/hv', () => {
     ['run --kernel kernel --memory lots', EXIT.usage, "hv: --memory must be a size such as 512M or 2G, not 'lots'"],
     ['run --kernel kernel --clock sundial', EXIT.usage, "hv: --clock must be 'real' or 'instructions', not 'sundial'"],
     ['run --kernel', EXIT.usage, "hv: option '--kernel <file>' argument missing"],
+    ['run --kernel ', EXIT.usage, "hv: --kernel must be the name of a file, not ''"],
     ['run --frobnicate', EXIT.usage, "hv: unknown option '--frobnicate'"],
     ['run kernel', EXIT.usage, "hv: too many arguments for 'run'. Expected 0 arguments but got 1: kernel."],
     [

@@ -6,7 +6,15 @@ import { Command, CommanderError, Option } from 'commander';
 import manifest from '../../package.json' with { type: 'json' };
 import { ERROR_EXIT_CODES, isViridianError } from '../contracts/errors.ts';
 import { describeExitCodes, EXIT } from '../contracts/exit-codes.ts';
-import { parseClock, parseInstructions, parseMemory, parseProcessors, parseTimeout } from './arguments.ts';
+import {
+  parseClock,
+  parseFile,
+  parseInstructions,
+  parseMemory,
+  parseModule,
+  parseProcessors,
+  parseTimeout,
+} from './arguments.ts';
 import { KEYS_HELP } from './console-keys.ts';
 import type { QuickstartFlags, RunFlags } from './flags.ts';
 import { say } from './say.ts';
@@ -39,13 +47,13 @@ function program(): Command {
   const run = hv
     .command('run')
     .description('run a throw-away partition with its console on this terminal')
-    .option('--kernel <file>', 'bzImage, ELF with a PVH note, or multiboot ELF32 to boot')
-    .option('--initrd <file>', 'initial RAM disk')
+    .option('--kernel <file>', 'bzImage, ELF with a PVH note, or multiboot ELF32 to boot', parseFile('--kernel'))
+    .option('--initrd <file>', 'initial RAM disk', parseFile('--initrd'))
     .option('--append <text>', "the kernel's command line")
-    .option('--module <file>', 'multiboot module, "FILE" or "FILE ARGUMENTS"; repeatable', collect)
+    .option('--module <file>', 'multiboot module, "FILE" or "FILE ARGUMENTS"; repeatable', parseModule)
     .option('--no-reboot', 'end the run where the guest asks for a restart')
     .option('--test-device', 'debug devices that bare-metal test kernels for QEMU expect')
-    .option('--restore <file>', 'continue a saved partition instead of booting one');
+    .option('--restore <file>', 'continue a saved partition instead of booting one', parseFile('--restore'));
   machineOptions(run)
     .addHelpText('after', TERMINAL_HELP + EXIT_HELP)
     .action(async (options: RunFlags) => {
@@ -56,8 +64,8 @@ function program(): Command {
   const quickstart = hv
     .command('quickstart')
     .description("boot Debian's kernel with a busybox shell (fetched with apt-get, kept in the user's cache)")
-    .option('--kernel <file>', "a kernel image instead of Debian's")
-    .option('--busybox <file>', "a static busybox instead of Debian's")
+    .option('--kernel <file>', "a kernel image instead of Debian's", parseFile('--kernel'))
+    .option('--busybox <file>', "a static busybox instead of Debian's", parseFile('--busybox'))
     .option('--append <text>', "more for the kernel's command line")
     .option('--refresh', 'look for newer packages, even if some are in the cache');
   machineOptions(quickstart)
@@ -89,15 +97,15 @@ function machineOptions(command: Command): Command {
     )
     .option('--timeout <seconds>', 'end the run after this time', parseTimeout)
     .option('--instructions <n>', 'stop when this many instructions have retired', parseInstructions)
-    .option('--save <file>', 'save the partition when the run is ended by a signal, a key, --timeout or --instructions')
+    .option(
+      '--save <file>',
+      'save the partition when the run is ended by a signal, a key, --timeout or --instructions',
+      parseFile('--save'),
+    )
     .option('--trace', 'name intercepts, MSRs and hypercalls on stderr as they happen')
     .option('--stats', 'show instructions, time and counters at the end')
     .option('--inspect', "show the partition's state at the end")
     .option('--hash', 'show digests of registers, memory and devices where the run is ended before the guest ends it');
-}
-
-function collect(value: string, all: readonly string[] = []): readonly string[] {
-  return [...all, value];
 }
 
 function indent(text: string): string {

@@ -168,7 +168,7 @@ class Session implements AsyncDisposable {
   /** Undefined when the partition stopped by itself. */
   async ending(timeoutSeconds: number | undefined): Promise<Ending | undefined> {
     if (timeoutSeconds !== undefined) {
-      const text = `stopped after the ${timeoutSeconds} seconds of --timeout`;
+      const text = `stopped after the ${timeoutSeconds} ${timeoutSeconds === 1 ? 'second' : 'seconds'} of --timeout`;
       const timer = setTimeout(() => this.#ended.resolve({ code: EXIT.timeout, text }), timeoutSeconds * 1000);
       this.#undo.push(() => clearTimeout(timer));
     }

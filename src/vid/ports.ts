@@ -9,11 +9,6 @@ export interface InterruptLine {
   set(level: boolean): void;
 }
 
-/** Sends an edge message-signalled interrupt: address/data as in the Intel SDM vol. 3, "Message Signalled Interrupts". */
-export interface MessageSignalledInterrupt {
-  send(address: number, data: number): void;
-}
-
 export interface PortRange {
   readonly first: number;
   readonly count: number;
@@ -59,13 +54,4 @@ export interface PowerControl {
   reset(): void;
   /** The test device's exit: ends the run with this process exit code. */
   exit(code: number): void;
-}
-
-/** The device side's view of guest-physical memory: bounds-checked, copying. Rejects ranges that are not wholly RAM. */
-export interface GuestMemoryPort {
-  readonly size: number;
-  /** Copies out. @throws RangeError outside RAM. */
-  read(gpa: number, length: number): Uint8Array;
-  /** Copies in and invalidates code on the pages. @throws RangeError outside RAM. */
-  write(gpa: number, bytes: Uint8Array): void;
 }

@@ -36,7 +36,7 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
   if (resolved.clock === 'instructions' && resolved.processors > 1)
     throw new ViridianError(
       'invalid',
-      'clock: instructions needs one processor: the order in which several run is the host’s',
+      "clock: instructions needs one processor: the order in which several run is the host's",
     );
   const config: MachineConfig = {
     memory: resolved.memory,
@@ -60,7 +60,13 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
   };
   let worker: VmWorker;
   if (resolved.restore !== undefined) {
-    worker = new VmWorker({ ...common, plan: NO_PLAN, saved: await bytesOf('saved state', resolved.restore) });
+    const saved = await bytesOf('saved state', resolved.restore);
+    try {
+      worker = new VmWorker({ ...common, plan: NO_PLAN, saved });
+    } catch (error) {
+      if (typeof resolved.restore !== 'string' || !isViridianError(error)) throw error;
+      throw new ViridianError(error.code, `${resolved.restore}: ${error.message}`, { cause: error });
+    }
   } else {
     worker = new VmWorker({ ...common, plan: await plan(resolved, config) });
   }

@@ -1,4 +1,7 @@
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import type { Partition, StopReason } from '../contracts/partition.ts';
 import { crc32 } from '../support/codec/crc32.ts';
@@ -24,6 +27,20 @@ function changed(at: number, bytes: readonly number[], seal = false): Uint8Array
   copy.set(bytes, at);
   if (seal) new DataView(copy.buffer).setUint32(20, crc32(copy.subarray(24)), true);
   return copy;
+}
+
+type Header = Record<string, unknown>;
+
+/** The fixture with another header, in order and under a checksum that matches. */
+function forged(change: (header: Header) => unknown): Uint8Array {
+  const bodyAt = 24 + new DataView(fixture.buffer, fixture.byteOffset).getUint32(12, true);
+  const header = JSON.parse(new TextDecoder().decode(zstdDecompressSync(fixture.subarray(24, bodyAt)))) as Header;
+  const text = zstdCompressSync(new TextEncoder().encode(JSON.stringify(change(header))));
+  const out = Uint8Array.from([...fixture.subarray(0, 24), ...text, ...fixture.subarray(bodyAt)]);
+  const view = new DataView(out.buffer);
+  view.setUint32(12, text.length, true);
+  view.setUint32(20, crc32(out.subarray(24)), true);
+  return out;
 }
 
 describe('a saved state', () => {
@@ -61,6 +78,47 @@ describe('a saved state', () => {
       code: 'badFile',
       message: expect.stringMatching(message),
     });
+  });
+
+  it('with a header as it was is taken', async () => {
+    await using partition = await createPartition({ restore: forged((header) => header) });
+    expect((await partition.digest()).instructions).toBe(700_000n);
+  });
+
+  it.each<[string, (header: Header) => unknown, string]>([
+    ['a header of null', () => null, 'header'],
+    ['a header that is a list', () => [], 'header'],
+    ['an empty header', () => ({}), 'configuration'],
+    ['no time', (header) => ({ ...header, time: 5 }), 'time'],
+    ['a struct of null', (header) => ({ ...header, structs: { a: null } }), 'platform state'],
+    ['a struct without fields', (header) => ({ ...header, structs: { a: {} } }), 'platform state'],
+    ['no plan', (header) => ({ ...header, plan: undefined }), 'boot plan'],
+    ['an empty plan', (header) => ({ ...header, plan: {} }), 'boot plan'],
+    ['an empty entry', (header) => ({ ...header, plan: { entry: {} } }), 'rip'],
+    ['no pages', (header) => ({ ...header, pages: null }), 'list of pages'],
+    ['a page that is text', (header) => ({ ...header, pages: ['0'] }), 'list of pages'],
+    ['a page twice', (header) => ({ ...header, pages: [4096, 4096] }), 'list of pages'],
+    ['a page outside memory', (header) => ({ ...header, pages: [2 ** 40] }), 'list of pages'],
+    ['a segment of null', (header) => ({ ...header, segments: [null] }), 'boot image'],
+  ])('with %s is refused', async (_what, change, part) => {
+    await expect(createPartition({ restore: forged(change) })).rejects.toMatchObject({
+      code: 'badFile',
+      message: `the saved state is damaged: its ${part} makes no sense`,
+    });
+  });
+
+  it('is named where it is a file', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'viridian-test-'));
+    try {
+      const path = join(folder, 'state');
+      writeFileSync(path, changed(30, [0, 0, 0, 0], true));
+      await expect(createPartition({ restore: path })).rejects.toMatchObject({
+        code: 'badFile',
+        message: `${path}: the saved state is damaged: its header cannot be read`,
+      });
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it('is of a partition that stands still', async () => {

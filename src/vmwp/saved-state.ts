@@ -4,9 +4,9 @@
  * struct of platform state by name and version. The body is the pages of RAM that are not zero, then the segments of the
  * boot image, whose addresses and lengths are in the header. Integers are little-endian.
  */
-import { ViridianError } from '../contracts/errors.ts';
+import { isViridianError, ViridianError } from '../contracts/errors.ts';
 import { resolvePartitionOptions } from '../contracts/partition-options.ts';
-import type { LoadPlan, VpInitialState } from '../firmware/load-plan.ts';
+import type { LoadPlan } from '../firmware/load-plan.ts';
 import type { Compression } from '../host/services.ts';
 import { PAGE } from '../hypervisor/memory/layout.ts';
 import { crc32 } from '../support/codec/crc32.ts';
@@ -17,6 +17,8 @@ const MAGIC = 'VIRIDIAN';
 /** Raised whenever an older build could misread a state. */
 export const STATE_VERSION = 1;
 const PREFIX = 24;
+/** RAM, the test device's too, is below 4 GiB. */
+const ADDRESS_LIMIT = 2 ** 32;
 const LONGEST_HEADER = 2 ** 26;
 
 export interface SavedPartition {
@@ -35,8 +37,9 @@ interface Header {
   readonly time: string;
   readonly structs: Readonly<Record<string, Saved>>;
   readonly pages: readonly number[];
+  /** A load plan without its bytes. */
   readonly plan: unknown;
-  readonly segments: readonly { gpa: number; length: number }[];
+  readonly segments: readonly { readonly gpa: number; readonly length: number }[];
 }
 
 export function encodeSavedState(state: SavedPartition, compression: Compression): Uint8Array {
@@ -86,12 +89,20 @@ export function decodeSavedState(bytes: Uint8Array, compression: Compression): S
     throw bad('is damaged: its checksum does not match');
   const bodyAt = PREFIX + word(1);
   try {
-    const text = compression.decompress(bytes.subarray(PREFIX, bodyAt), LONGEST_HEADER);
-    const header = JSON.parse(new TextDecoder().decode(text)) as Header;
+    const header = attempt('header', () => {
+      const text = compression.decompress(bytes.subarray(PREFIX, bodyAt), LONGEST_HEADER);
+      return JSON.parse(new TextDecoder().decode(text)) as unknown;
+    });
+    demand(isRecord(header), 'header');
     const config = parseConfig(header.config);
-    const total = header.pages.length * PAGE + header.segments.reduce((n, s) => n + s.length, 0);
-    const body = compression.decompress(bytes.subarray(bodyAt), total);
-    if (total !== body.length) throw new RangeError('its length does not fit its header');
+    const time = parseTime(header.time);
+    const structs = parseStructs(header.structs);
+    const pages = parsePages(header.pages);
+    const plan = parsePlan(header.plan);
+    const segments = parseSegments(header.segments, config);
+    const total = pages.length * PAGE + segments.reduce((n, s) => n + s.length, 0);
+    const body = attempt('memory', () => compression.decompress(bytes.subarray(bodyAt), total));
+    if (total !== body.length) throw new Damage('its length does not fit its header');
     let at = 0;
     const take = (count: number): Uint8Array => {
       at += count;
@@ -99,16 +110,14 @@ export function decodeSavedState(bytes: Uint8Array, compression: Compression): S
     };
     return {
       config,
-      time: parseTime(header.time),
-      structs: header.structs,
-      pages: header.pages.map((gpa) => ({ gpa, bytes: take(PAGE) })),
-      plan: {
-        ...parsePlan(header.plan),
-        segments: header.segments.map((s) => ({ gpa: parseAddress(s.gpa, s.length, config), bytes: take(s.length) })),
-      },
+      time,
+      structs,
+      pages: pages.map((gpa) => ({ gpa, bytes: take(PAGE) })),
+      plan: { ...plan, segments: segments.map((s) => ({ gpa: s.gpa, bytes: take(s.length) })) },
     };
   } catch (error) {
-    throw bad(`is damaged: ${error instanceof Error ? error.message : String(error)}`, error);
+    if (error instanceof Damage || isViridianError(error)) throw bad(`is damaged: ${error.message}`, error);
+    throw error;
   }
 }
 
@@ -121,11 +130,32 @@ function plainPlan(plan: LoadPlan): unknown {
 }
 
 /** The header is a file's word: what is not of its type and range is refused here, and nowhere later. */
+class Damage extends Error {}
+
 function demand(holds: boolean, what: string): asserts holds {
-  if (!holds) throw new RangeError(`its ${what} makes no sense`);
+  if (!holds) throw new Damage(`its ${what} makes no sense`);
 }
 
-function parseConfig({ memory, processors, virtualTime, testDevice }: MachineConfig): MachineConfig {
+/** A decompressor's or parser's own words are not for users. */
+function attempt<T>(what: string, read: () => T): T {
+  try {
+    return read();
+  } catch (cause) {
+    throw new Damage(`its ${what} cannot be read`, { cause });
+  }
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isWhole(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+}
+
+function parseConfig(config: unknown): MachineConfig {
+  demand(isRecord(config), 'configuration');
+  const { memory, processors, virtualTime, testDevice } = config;
   demand(typeof memory === 'number' && typeof processors === 'number', 'configuration');
   demand(typeof virtualTime === 'boolean' && typeof testDevice === 'boolean', 'configuration');
   resolvePartitionOptions({ kernel: MAGIC, memory, processors });
@@ -137,29 +167,56 @@ function parseTime(text: unknown): bigint {
   return BigInt(text);
 }
 
-function parseAddress(gpa: unknown, length: unknown, { memory }: MachineConfig): number {
-  const whole = (n: unknown): n is number => typeof n === 'number' && Number.isSafeInteger(n) && n >= 0;
-  demand(whole(gpa) && whole(length) && gpa + length <= memory, 'boot image');
-  return gpa;
+/** Names and versions are compared where the structs are loaded. */
+function parseStructs(structs: unknown): Header['structs'] {
+  demand(isRecord(structs), 'platform state');
+  for (const saved of Object.values(structs)) {
+    demand(isRecord(saved) && isRecord(saved.fields), 'platform state');
+    demand(typeof saved.struct === 'string' && typeof saved.version === 'number', 'platform state');
+  }
+  return structs as Header['structs'];
+}
+
+/** Ascending, so none is there twice. That each is RAM is seen where it is written. */
+function parsePages(pages: unknown): Header['pages'] {
+  demand(Array.isArray(pages), 'list of pages');
+  let end = 0;
+  for (const gpa of pages as unknown[]) {
+    demand(isWhole(gpa) && gpa % PAGE === 0 && gpa >= end && gpa < ADDRESS_LIMIT, 'list of pages');
+    end = gpa + PAGE;
+  }
+  return pages;
+}
+
+function parseSegments(segments: unknown, { memory }: MachineConfig): Header['segments'] {
+  demand(Array.isArray(segments), 'boot image');
+  for (const segment of segments as unknown[]) {
+    demand(isRecord(segment), 'boot image');
+    const { gpa, length } = segment;
+    demand(isWhole(gpa) && isWhole(length) && gpa + length <= memory, 'boot image');
+  }
+  return segments;
 }
 
 const ENTRY_WORDS = ['rip', 'rsp', 'rflags', 'rax', 'rbx', 'rsi', 'cr0', 'cr3', 'cr4', 'efer'] as const;
 const ENTRY_TABLES = ['gdtr', 'idtr'] as const;
 const ENTRY_SEGMENTS = ['cs', 'ds', 'es', 'fs', 'gs', 'ss', 'tr', 'ldtr'] as const;
 
-function demandEntry(entry: VpInitialState): void {
+function demandEntry(entry: unknown): void {
+  demand(isRecord(entry), 'boot plan');
   for (const name of ENTRY_WORDS) demand(typeof entry[name] === 'bigint', name);
   for (const name of [...ENTRY_TABLES, ...ENTRY_SEGMENTS]) {
-    const { base, limit } = entry[name];
-    demand(typeof base === 'bigint' && typeof limit === 'number', name);
+    const table = entry[name];
+    demand(isRecord(table) && typeof table.base === 'bigint' && typeof table.limit === 'number', name);
   }
   for (const name of ENTRY_SEGMENTS) {
-    const { selector, attributes } = entry[name];
+    const { selector, attributes } = entry[name] as Record<string, unknown>;
     demand(typeof selector === 'number' && typeof attributes === 'number', name);
   }
 }
 
 function parsePlan(plain: unknown): LoadPlan {
+  demand(isRecord(plain), 'boot plan');
   const plan = JSON.parse(JSON.stringify(plain), (_key, value: unknown) =>
     typeof value === 'string' && /^\d{1,20}n$/.test(value) ? BigInt(value.slice(0, -1)) : value,
   ) as LoadPlan;

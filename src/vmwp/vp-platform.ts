@@ -87,7 +87,7 @@ export function createVpPlatform(
         processors: machine.config.processors,
         hypervisor,
       });
-      trace?.('cpuid', `cpuid ${hex(leaf)}.${subleaf} = ${result.map(hex).join(' ')}`);
+      trace?.('cpuid', `${hex(leaf)}.${hex(subleaf)} = ${result.map(hex).join(' ')}`);
       return result;
     },
     portRead: (port, size) => lock.with(() => machine.ports.read(port, size)),

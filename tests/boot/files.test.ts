@@ -38,9 +38,9 @@ describe.skipIf(typeof debian === 'string')(`hv run${reason}`, () => {
     ['random bytes', ['--kernel', file('random', randomBytes(1e5))], 7, /random: this is not a Linux bzImage/],
     [
       'random bytes as a saved state',
-      ['--restore', file('state', randomBytes(1e5))],
+      ['--restore', file('random-state', randomBytes(1e5))],
       7,
-      /state .*is not one of Viridian/,
+      /random-state: the saved state is not one of Viridian/,
     ],
   ];
 

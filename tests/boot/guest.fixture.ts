@@ -7,6 +7,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { afterAll } from 'vitest';
 import { cachedFiles, DebianPackages, rememberFiles } from '../../src/cli/quickstart/debian.ts';
 import { buildInitramfs } from '../../src/cli/quickstart/initramfs.ts';
 import { cacheFolder } from '../../src/host/node/folders.ts';
@@ -15,6 +16,14 @@ const HV = fileURLToPath(new URL('../../bin/hv', import.meta.url));
 /** Around each command's output; typed in two pieces, so that their echo, folded or repeated, is not mistaken for them. */
 const BEGIN = '<BEGIN>';
 const END = '<END>';
+
+const children = new Set<ChildProcessWithoutNullStreams>();
+const folders: string[] = [];
+/** Nothing outlives a test file, however it ends. */
+afterAll(() => {
+  for (const child of children) child.kill('SIGKILL');
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
+});
 
 export interface DebianGuest {
   /** Arguments of `hv run`. */
@@ -38,7 +47,7 @@ export async function debianGuest(append = 'console=ttyS0 quiet'): Promise<Debia
     }
   }
   const folder = mkdtempSync(join(tmpdir(), 'viridian-boot-'));
-  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+  folders.push(folder);
   const kernel = files.kernel.path;
   const initrd = join(folder, 'initrd');
   writeFileSync(initrd, buildInitramfs({ busybox: readFileSync(files.busybox.path) }));
@@ -64,6 +73,7 @@ export class Guest {
   constructor(...args: readonly string[]) {
     const child = spawn(HV, ['run', ...args]);
     this.#child = child;
+    children.add(child);
     child.stdin.on('error', () => undefined);
     child.stdout.setEncoding('latin1').on('data', (text: string) => {
       this.#stdout += text;
@@ -76,6 +86,7 @@ export class Guest {
     this.exit = new Promise((resolve) => {
       child.on('close', (code) => {
         this.#ended = true;
+        children.delete(child);
         this.#changed();
         resolve({ code, stdout: this.#stdout, stderr: this.#stderr });
       });

@@ -6,6 +6,7 @@ import {
   aptReason,
   cachedFiles,
   DebianPackages,
+  damagedFiles,
   kernelPackageOf,
   PASS_FILES,
   packageRecordOf,
@@ -127,6 +128,16 @@ describe('DebianPackages', () => {
     // Asked again, the same version is not downloaded again.
     rmSync(join(folder, 'network'));
     expect(await new DebianPackages(cache()).fetch('kernel')).toEqual(kernel);
+
+    // A damaged file is none, and is fetched again.
+    writeFileSync(kernel.path, 'Linux-image-6.1.0-56-cloud-amd64=6.1.192-2\n');
+    expect(cachedFiles(cache())).toBeUndefined();
+    expect(damagedFiles(cache())).toEqual([kernel.path]);
+    await expect(new DebianPackages(cache()).fetch('kernel')).rejects.toThrow('cannot');
+    set('network');
+    expect(await new DebianPackages(cache()).fetch('kernel')).toEqual(kernel);
+    expect(cachedFiles(cache())).toEqual({ kernel, busybox });
+    expect(damagedFiles(cache())).toEqual([]);
 
     // A cache that lost a file is no cache.
     rmSync(kernel.path);

@@ -2,8 +2,10 @@
  * Fetches Debian's kernel and busybox with the system's own package client. No root: packages are downloaded and
  * unpacked into the user's cache, nothing is installed. Kept by package version, and used again without the network.
  */
+import { hash } from 'node:crypto';
 import {
   copyFileSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -13,7 +15,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { ViridianError } from '../../contracts/errors.ts';
 import { findCommand, runCommand } from '../../host/node/command.ts';
 
@@ -32,20 +34,51 @@ export interface CachedFile {
   readonly package: string;
   readonly version: string;
   readonly path: string;
+  readonly size: number;
+  /** In hexadecimal. */
+  readonly sha256: string;
 }
 export type CachedFiles = Readonly<Record<Wanted, CachedFile>>;
 
 export type Progress = (text: string) => void;
 
-/** The newest that earlier runs fetched, or undefined: cache/debian/current.json names it. */
+/** What earlier runs fetched, or undefined: cache/debian/current.json names it. Every file is as it was fetched. */
 export function cachedFiles(cache: string): CachedFiles | undefined {
+  const { kernel, busybox } = remembered(cache) ?? {};
+  return kernel && busybox && intact(kernel) && intact(busybox) ? { kernel, busybox } : undefined;
+}
+
+/** The files in the cache that are not as they were fetched, by path. */
+export function damagedFiles(cache: string): string[] {
+  const files = Object.values(remembered(cache) ?? {});
+  return files.filter((file) => existsSync(file.path) && !intact(file)).map((file) => file.path);
+}
+
+/** Only entries that are whole; an older build's have no digest. */
+function remembered(cache: string): Partial<CachedFiles> | undefined {
   try {
     const files = JSON.parse(readFileSync(join(cache, 'debian', 'current.json'), 'utf8')) as CachedFiles;
-    for (const name of Object.keys(WANTED) as Wanted[]) if (statSync(files[name].path).size === 0) return undefined;
-    return files;
+    const names = (Object.keys(WANTED) as Wanted[]).filter((name) => {
+      const { package: from, version, path, size, sha256 } = files[name] ?? {};
+      return [from, version, path, sha256].every((text) => typeof text === 'string') && typeof size === 'number';
+    });
+    return Object.fromEntries(names.map((name) => [name, files[name]]));
   } catch {
     return undefined;
   }
+}
+
+function intact(file: CachedFile): boolean {
+  try {
+    return statSync(file.path).size === file.size && digestOf(file.path).sha256 === file.sha256;
+  } catch {
+    return false;
+  }
+}
+
+function digestOf(path: string): { size: number; sha256: string } {
+  const bytes = readFileSync(path);
+  return { size: bytes.length, sha256: hash('sha256', bytes) };
 }
 
 export function rememberFiles(cache: string, files: CachedFiles): void {
@@ -129,15 +162,17 @@ export class DebianPackages {
     const record = await this.#resolve(wanted);
     const folder = join(this.#cache, `${record.package}_${record.version.replaceAll(':', '%3a')}`);
     const path = join(folder, wanted);
-    const cached = { package: record.package, version: record.version, path };
-    if (statSync(path, { throwIfNoEntry: false })?.isFile()) return cached;
+    const known = remembered(dirname(this.#cache))?.[wanted];
+    if (known?.path === path && intact(known)) return known;
 
+    let digest: ReturnType<typeof digestOf>;
     const scratch = mkdtempSync(join(this.#cache, 'fetch-'));
     try {
       const archive = await this.#download(record, scratch, progress);
       progress('unpacking');
       const file = await unpack(archive, join(scratch, 'root'), WANTED[wanted].file);
       // Copied beside its place and renamed, so that a file with the final name is always whole.
+      digest = digestOf(file);
       mkdirSync(folder, { recursive: true });
       const own = `${path}.${process.pid}`;
       copyFileSync(file, own);
@@ -145,7 +180,7 @@ export class DebianPackages {
     } finally {
       rmSync(scratch, { recursive: true, force: true });
     }
-    return cached;
+    return { package: record.package, version: record.version, path, ...digest };
   }
 
   /** The package that has the file: the kernel's metapackage is empty, its dependency changes with each update. */

@@ -3,7 +3,7 @@
  * fetches both with apt-get; later ones need no network.
  */
 import { existsSync } from 'node:fs';
-import { ViridianError } from '../../contracts/errors.ts';
+import { isViridianError, ViridianError } from '../../contracts/errors.ts';
 import type { CreatePartition } from '../../contracts/partition.ts';
 import { resolvePartitionOptions } from '../../contracts/partition-options.ts';
 import { readInput } from '../../host/node/files.ts';
@@ -17,6 +17,7 @@ import {
   type CachedFiles,
   cachedFiles,
   DebianPackages,
+  damagedFiles,
   rememberFiles,
   type Wanted,
 } from './debian.ts';
@@ -52,9 +53,18 @@ async function findFiles(flags: QuickstartFlags): Promise<Record<Wanted, string>
 
   const cache = cacheFolder();
   let files = flags.refresh ? undefined : cachedFiles(cache);
-  if (files === undefined) files = await fetchFiles(cache);
-  else say(`hv: ${files.kernel.package} ${files.kernel.version} (from the cache; --refresh looks for a newer one)`);
+  if (files === undefined) {
+    const damaged = damagedFiles(cache);
+    files = await fetchFiles(cache).catch((error: unknown) => {
+      throw damaged.length > 0 && isViridianError(error) ? damagedCache(damaged, error) : error;
+    });
+  } else say(`hv: ${files.kernel.package} ${files.kernel.version} (from the cache; --refresh looks for a newer one)`);
   return { kernel: given.kernel ?? files.kernel.path, busybox: given.busybox ?? files.busybox.path };
+}
+
+export function damagedCache(paths: readonly string[], reason: ViridianError): ViridianError {
+  const line = `the cache is damaged (${paths.join(', ')}) and fetching it again failed; when that can work, give --refresh`;
+  return new ViridianError(reason.code, `${line}. ${reason.message}`, { cause: reason });
 }
 
 async function fetchFiles(cache: string): Promise<CachedFiles> {

@@ -1,5 +1,5 @@
 /** Reading and writing whole files a user named, with errors that say what is wrong with which one. */
-import { open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises';
 import { type ErrorCode, ViridianError } from '../../contracts/errors.ts';
 
 const REASONS: Readonly<Record<string, readonly [ErrorCode, string]>> = {
@@ -9,16 +9,58 @@ const REASONS: Readonly<Record<string, readonly [ErrorCode, string]>> = {
   EPERM: ['denied', 'permission denied'],
   EROFS: ['denied', 'the file system is read-only'],
   EISDIR: ['badFile', 'is a folder, not a file'],
+  ENXIO: ['badFile', 'is not a file'],
   ENOSPC: ['failure', 'no space left on the device'],
 };
+
+const LARGEST = 2 ** 32;
+/** FileHandle.readFile() refuses 2 GiB and more, and a read counts its bytes in 31 bits. */
+const CHUNK = 2 ** 30;
+
+async function readSized(file: FileHandle, size: number): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = new Uint8Array(size);
+  let length = 0;
+  while (length < size) {
+    const { bytesRead } = await file.read(bytes, length, Math.min(CHUNK, size - length), null);
+    if (bytesRead === 0) break;
+    length += bytesRead;
+  }
+  return bytes.subarray(0, length);
+}
+
+/** A pipe, or a file that does not know its size (/proc). Undefined when there is too much of it. */
+async function readAll(file: FileHandle): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for (;;) {
+    const { bytesRead, buffer } = await file.read(new Uint8Array(65536), 0, 65536, null);
+    if (bytesRead === 0) break;
+    length += bytesRead;
+    if (length > LARGEST) return undefined;
+    chunks.push(buffer.slice(0, bytesRead));
+  }
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.length;
+  }
+  return bytes;
+}
 
 /** @param what The file's part, for the message: "kernel". @throws ViridianError */
 export async function readInput(what: string, path: string | URL): Promise<Uint8Array<ArrayBuffer>> {
   try {
+    const bad = (problem: string): ViridianError => new ViridianError('badFile', `${what} ${path}: ${problem}`);
+    // Before it is opened: that may wait forever, or do something.
+    const info = await stat(path);
+    if (info.isDirectory()) throw bad('is a folder, not a file');
+    if (!info.isFile() && !info.isFIFO()) throw bad('is not a file');
     await using file = await open(path, 'r');
-    const bytes = await file.readFile();
-    if (bytes.length === 0) throw new ViridianError('badFile', `${what} ${path}: the file is empty`);
-    return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
+    const bytes = info.size > LARGEST ? undefined : await (info.size > 0 ? readSized(file, info.size) : readAll(file));
+    if (bytes === undefined) throw bad('is larger than 4 GiB');
+    if (bytes.length === 0) throw bad('the file is empty');
+    return bytes;
   } catch (error) {
     throw explain(what, String(path), error);
   }

@@ -124,5 +124,3 @@ export const X86_64_V2: CpuProfile = {
   xcr0: 0b11,
   xsaveBytes: 576,
 };
-
-export const CPU_PROFILES: Readonly<Record<string, CpuProfile>> = { [X86_64_V2.name]: X86_64_V2 };

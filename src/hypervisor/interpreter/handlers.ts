@@ -3,11 +3,6 @@ import type { Form, SemanticFunction } from '../x86/form.ts';
 import type { Variant } from './port.ts';
 import { Handler } from './record.ts';
 
-export interface NumberedVariant {
-  readonly handler: number;
-  readonly variant: Variant;
-}
-
 /** Key of a product within its form; see `variantKey`. */
 function packed(size: number, memory: boolean, flat: boolean, lock: boolean, repeat: 'none' | 'rep' | 'repne'): number {
   return (

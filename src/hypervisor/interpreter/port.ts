@@ -2,6 +2,8 @@
  * The interpreter's implementation of the semantics port: operands are found through the predecoded record at run time.
  * The same code serves handlers inside the main loop (memory accesses inline) and handlers that are functions of their
  * own (memory accesses through helpers); they differ only in how they end, see `Ending`.
+ *
+ * Over 600 lines, because a class has one method for each operation of the port.
  */
 import { BOUNCE, commitIfBounced, hostAddress, MODIFY, STACK } from '../mmu/access.ts';
 import { Mode, Segment, Vector, VpState } from '../vp/state.ts';

@@ -33,6 +33,7 @@ export interface TranslationResult {
     | {
         readonly record: number;
         readonly name: string;
+        readonly entry: number;
         readonly from: number;
         readonly code: Uint8Array;
         readonly size: number;
@@ -56,7 +57,7 @@ export function translate(request: TranslationRequest): TranslationResult {
     const item = request.items[i];
     if (!region || !item) return undefined;
     const { from, to, size } = region;
-    return { record: item.record, name: `region${i}`, from, code: item.page.slice(from, to), size };
+    return { record: item.record, name: `region${i}`, entry: item.entry, from, code: item.page.slice(from, to), size };
   });
   if (regions.every((r) => r === undefined))
     return { module: undefined, bytes: 0, milliseconds: performance.now() - started, regions };

@@ -97,10 +97,10 @@ export class Translator {
     this.counters.bytes += bytes;
     for (const region of regions) {
       if (!region) continue;
-      const { record, name, from, code, size } = region;
+      const { record, name, entry, from, code, size } = region;
       const current = blocks.codeOf(record);
       // The code may have been changed, or dropped, while it was translated.
-      if (!current || !code.every((byte, i) => byte === current.page[from + i])) {
+      if (current?.offset !== entry || !code.every((byte, i) => byte === current.page[from + i])) {
         this.counters.stale++;
         continue;
       }

@@ -4,6 +4,8 @@
  * used more than once, and dropped where it is not used at all, so a semantic function may compute what nobody reads.
  *
  * A load or a variable read keeps its place among stores, calls and assignments; pure operations move freely.
+ *
+ * Over 600 lines: it is one builder, and where a value is placed and how it is encoded belong together.
  */
 import { ByteWriter } from './bytes.ts';
 import { type MemoryOperator, memoryOperator, type Operator, operator, type ValueType } from './opcodes.ts';

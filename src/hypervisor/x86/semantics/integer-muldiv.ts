@@ -1,22 +1,20 @@
 /** Multiplication and division: Intel SDM vol. 2, MUL, IMUL, DIV, IDIV. WebAssembly has no 128-bit product or dividend. */
 import { Vector } from '../../vp/state.ts';
-import type { FunctionBuilder } from '../../wasm/function.ts';
 import type { Value } from '../../wasm/value.ts';
 import type { Row, SemanticFunction } from '../form.ts';
 import type { HelperDefinition } from '../library.ts';
 import { Register, type Semantics } from '../semantics.ts';
 
 /** High half of the unsigned product of two i64. */
-export function multiplyHighUnsigned(f: FunctionBuilder, a: Value, b: Value): Value {
+function multiplyHighUnsigned(a: Value, b: Value): Value {
   const [al, ah, bl, bh] = [a.and(0xffff_ffff), a.shrU(32), b.and(0xffff_ffff), b.shrU(32)];
   const low = al.mul(bl);
   const middle1 = ah.mul(bl).add(low.shrU(32));
   const middle2 = al.mul(bh).add(middle1.and(0xffff_ffff));
-  void f;
   return ah.mul(bh).add(middle1.shrU(32)).add(middle2.shrU(32));
 }
-function multiplyHighSigned(f: FunctionBuilder, a: Value, b: Value): Value {
-  return multiplyHighUnsigned(f, a, b).sub(a.shrS(63).and(b)).sub(b.shrS(63).and(a));
+function multiplyHighSigned(a: Value, b: Value): Value {
+  return multiplyHighUnsigned(a, b).sub(a.shrS(63).and(b)).sub(b.shrS(63).and(a));
 }
 
 /** CF = OF = the upper half matters; the others are undefined and are left as the low half's. */
@@ -26,12 +24,11 @@ function overflowFlags(s: Semantics, low: Value, overflow: Value): void {
 
 function multiply(signed: boolean): SemanticFunction {
   return (s) => {
-    const { f } = s;
     const a = s.reg(Register.RAX);
     const b = s.read(0);
     if (s.size === 8) {
       const low = a.mul(b);
-      const high = signed ? multiplyHighSigned(f, a, b) : multiplyHighUnsigned(f, a, b);
+      const high = signed ? multiplyHighSigned(a, b) : multiplyHighUnsigned(a, b);
       s.setReg(Register.RAX, low);
       s.setReg(Register.RDX, high);
       overflowFlags(s, low, signed ? high.ne(low.shrS(63)) : high.ne(0));
@@ -48,11 +45,10 @@ function multiply(signed: boolean): SemanticFunction {
 }
 
 function multiplyTo(s: Semantics, a: Value, b: Value): void {
-  const { f } = s;
   if (s.size === 8) {
     const low = a.mul(b);
     s.write(0, low);
-    overflowFlags(s, low, multiplyHighSigned(f, a, b).ne(low.shrS(63)));
+    overflowFlags(s, low, multiplyHighSigned(a, b).ne(low.shrS(63)));
     return;
   }
   const product = a.sext(s.bits).mul(b.sext(s.bits));

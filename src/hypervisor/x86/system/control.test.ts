@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { Activity, Flag, Mode, readFlags, Segment, Vector, writeFlags } from '../../vp/state.ts';
 import { codeBreakpoints, Dr6, debugTrapAfter, noteDataAccess } from './debug.ts';
-import { FakeMachine, TSS } from './fixture.ts';
 import { Cr0, Cr4, Efer, Shadow } from './mode.ts';
+import { FakeMachine, TSS } from './system.fixture.ts';
 
 const gp = { vector: Vector.GP, error: 0 };
 const ud = { vector: Vector.UD, error: -1 };

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { Attribute, Flag, Mode, readFlags, Segment, Vector, writeFlags } from '../../vp/state.ts';
 import { debugTrapAfter } from './debug.ts';
-import { CODE, FakeMachine, IDT, Selector, STACK_TOP, TSS } from './fixture.ts';
 import { combine, deliver } from './interrupts.ts';
 import { setSegment } from './mode.ts';
+import { CODE, FakeMachine, IDT, Selector, STACK_TOP, TSS } from './system.fixture.ts';
 
 const longGate = (m: FakeMachine, vector: number, access = 0x8e, ist = 0, offset = 0xffff_8000_0000_1000n): void => {
   m.gate(IDT + vector * 16, Selector.CODE64, offset, access, ist, true);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Attribute, Flag, Mode, readFlags, Segment, Vector } from '../../vp/state.ts';
-import { FakeMachine, GDT, Selector } from './fixture.ts';
 import { Shadow, updateMode } from './mode.ts';
+import { FakeMachine, GDT, Selector } from './system.fixture.ts';
 
 const load = (m: FakeMachine, segment: number, selector: number) =>
   m.run('moveSegment', BigInt(segment), BigInt(selector));

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Flag, Mode, readFlags, Segment, Vector, writeFlags } from '../../vp/state.ts';
-import { CODE, FakeMachine, GDT, Selector, STACK_TOP, TSS } from './fixture.ts';
+import { CODE, FakeMachine, GDT, Selector, STACK_TOP, TSS } from './system.fixture.ts';
 
 const pack = (selector: number, size: number): bigint => BigInt(selector | (size << 16));
 const gp = (error: number) => ({ vector: Vector.GP, error });

@@ -18,7 +18,7 @@ import { NativeProcessor } from '../../../../tests/oracle/native/runner.ts';
 import type { Variant } from '../../interpreter/port.ts';
 import { rows as stateRows } from '../semantics/fxsave.ts';
 import { rows } from '../semantics/x87.ts';
-import { Bench, type Observed, Random } from './bench.ts';
+import { Bench, type Observed, Random } from './bench.fixture.ts';
 
 const native = await NativeProcessor.start();
 const BIAS = 16383;
