@@ -1,7 +1,8 @@
 /**
  * The translator's implementation of the semantics port: operands are known, general registers and lazy flags are locals,
  * everything else stays in VpState. Translated code never raises: where an instruction faults, touches anything but plain
- * RAM, or stores to code, control leaves in front of it and the interpreter executes it.
+ * RAM, or stores to code, control leaves in front of it and the interpreter executes it. Over 600 lines, because the port is
+ * one object with a method for each operation.
  */
 
 import { loadName, storeName } from '../interpreter/port.ts';
