@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { aptReason } from '../../src/cli/quickstart/debian.ts';
+import { aptOptions, aptReason } from '../../src/cli/quickstart/debian.ts';
 import { findCommand, runCommand } from '../../src/host/node/command.ts';
 
 /** Why something is left out of the benchmark: a line for the user. */
@@ -90,19 +90,8 @@ async function dependencies(cache: string, names: readonly string[]): Promise<st
 }
 
 function apt(cache: string, command: string, args: readonly string[], cwd = cache): ReturnType<typeof runCommand> {
-  // Without this, root's apt warns that its user _apt cannot enter our folder.
-  const options = ['-o', 'APT::Sandbox::User=root'];
   // The quickstart fetched package lists of our own where the system's were missing or out of date.
   const own = join(cache, 'debian', 'apt');
-  if (existsSync(join(own, 'lists'))) {
-    options.push(
-      '-o',
-      `Dir::State::lists=${own}/lists`,
-      '-o',
-      `Dir::Cache=${own}`,
-      '-o',
-      'Dir::Cache::archives=archives',
-    );
-  }
+  const options = aptOptions(existsSync(join(own, 'lists')) ? own : undefined);
   return runCommand(command, [...options, ...args], { cwd });
 }

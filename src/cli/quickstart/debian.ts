@@ -223,19 +223,7 @@ export class DebianPackages {
   }
 
   #apt(command: string, args: readonly string[], cwd = this.#cache): ReturnType<typeof runCommand> {
-    // Without this, root's apt warns that its user _apt cannot enter our folder.
-    const options = ['-o', 'APT::Sandbox::User=root'];
-    if (this.#ownLists) {
-      const apt = join(this.#cache, 'apt');
-      options.push(
-        '-o',
-        `Dir::State::lists=${apt}/lists`,
-        '-o',
-        `Dir::Cache=${apt}`,
-        '-o',
-        'Dir::Cache::archives=archives',
-      );
-    }
+    const options = aptOptions(this.#ownLists ? join(this.#cache, 'apt') : undefined);
     return runCommand(command, [...options, ...args], { cwd });
   }
 }
@@ -263,4 +251,13 @@ function files(folder: string): string[] {
 
 function megabytes(bytes: number): string {
   return `${(bytes / 1e6).toFixed(1)} MB`;
+}
+
+/** Options of apt's commands; `own` is a folder with package lists of our own, in place of the system's. */
+export function aptOptions(own: string | undefined): readonly string[] {
+  // Without this, root's apt warns that its user _apt cannot enter our folder.
+  const options = ['-o', 'APT::Sandbox::User=root'];
+  if (own === undefined) return options;
+  const places = [`Dir::State::lists=${own}/lists`, `Dir::Cache=${own}`, 'Dir::Cache::archives=archives'];
+  return [...options, ...places.flatMap((place) => ['-o', place])];
 }

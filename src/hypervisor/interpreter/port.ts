@@ -9,7 +9,7 @@ import { BOUNCE, commitIfBounced, hostAddress, MODIFY, STACK } from '../mmu/acce
 import { Mode, Segment, Vector, VpState } from '../vp/state.ts';
 import type { FunctionBuilder } from '../wasm/function.ts';
 import type { Operand as Term, Value } from '../wasm/value.ts';
-import type { Form, OperandForm } from '../x86/form.ts';
+import { type Form, isInMemory, type OperandForm, operandBytes, operandOf } from '../x86/form.ts';
 import { LazyFlags } from '../x86/lazy-flags.ts';
 import type { HelperContext } from '../x86/library.ts';
 import type { FlagName, FlagValues, Semantics, Through } from '../x86/semantics.ts';
@@ -48,8 +48,6 @@ export interface Frame {
   readonly ending: Ending;
 }
 
-const OPERAND_SIZE: Record<string, number> = { b: 1, w: 2, d: 4, q: 8, x: 16, u: 16 };
-
 export class InterpreterPort implements Semantics {
   readonly f: FunctionBuilder;
   readonly size: number;
@@ -85,21 +83,13 @@ export class InterpreterPort implements Semantics {
   // ---- operands ---------------------------------------------------------------------------------------------------------
 
   #operand(n: number): OperandForm {
-    const operand = this.#variant.form.operands[n];
-    if (!operand) throw new Error(`${this.#variant.form.mnemonic} has no operand ${n}`);
-    return operand;
+    return operandOf(this.#variant.form, n);
   }
-
   isMemory(n: number): boolean {
-    const kind = this.#operand(n).kind;
-    return kind === 'O' || kind === 'M' || ((kind === 'E' || kind === 'W' || kind === 'Q') && this.#variant.memory);
+    return isInMemory(this.#operand(n), this.#variant.memory);
   }
-
   #bytes(operand: OperandForm): number {
-    const fixed = OPERAND_SIZE[operand.width];
-    if (fixed !== undefined) return fixed;
-    if (operand.width === 'z') return Math.min(this.size, 4);
-    return this.size;
+    return operandBytes(operand, this.size);
   }
 
   index(n: number): Value {

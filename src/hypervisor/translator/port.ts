@@ -11,7 +11,7 @@ import { Mode, Segment, VpState } from '../vp/state.ts';
 import type { Callee, FunctionBuilder, Variable } from '../wasm/function.ts';
 import type { Operand as Term, Value } from '../wasm/value.ts';
 import type { Instruction } from '../x86/decoder.ts';
-import type { OperandForm } from '../x86/form.ts';
+import { isInMemory, type OperandForm, operandBytes, operandOf } from '../x86/form.ts';
 import { LazyFlags } from '../x86/lazy-flags.ts';
 import { type FlagName, type FlagValues, Register, type Semantics } from '../x86/semantics.ts';
 
@@ -20,7 +20,6 @@ const at = (name: FieldName): number => VpState.offset(name);
 const XMM = at('xmm');
 const X87 = at('x87');
 const STACK = 0x80;
-const OPERAND_SIZE: Record<string, number> = { b: 1, w: 2, d: 4, q: 8, x: 16, u: 16 };
 const FLAG_FIELDS = new Set(['flagResult', 'flagCarries', 'flagAux']);
 
 /** Thrown while building: the instruction is left to the interpreter. */
@@ -101,18 +100,13 @@ export class TranslatorPort implements Semantics {
   }
 
   #operand(n: number): OperandForm {
-    const operand = this.#i.form.operands[n];
-    if (!operand) throw new Error(`${this.#i.form.mnemonic} has no operand ${n}`);
-    return operand;
+    return operandOf(this.#i.form, n);
   }
   isMemory(n: number): boolean {
-    const { kind } = this.#operand(n);
-    return kind === 'O' || kind === 'M' || ((kind === 'E' || kind === 'W' || kind === 'Q') && this.#i.isMemory);
+    return isInMemory(this.#operand(n), this.#i.isMemory);
   }
   #bytes(operand: OperandForm): number {
-    const fixed = OPERAND_SIZE[operand.width];
-    if (fixed !== undefined) return fixed;
-    return operand.width === 'z' ? Math.min(this.size, 4) : this.size;
+    return operandBytes(operand, this.size);
   }
 
   // ---- registers ------------------------------------------------------------------------------------------------------

@@ -69,7 +69,6 @@ interface Statement {
     | 'set'
     | 'store'
     | 'call'
-    | 'results'
     | 'if'
     | 'else'
     | 'end'
@@ -83,8 +82,7 @@ interface Statement {
     | 'throw'
     | 'unreachable'
     | 'bulk'
-    | 'fence'
-    | 'drop';
+    | 'fence';
   args: readonly Value[];
   local?: number;
   label?: Label | undefined;
@@ -627,11 +625,6 @@ export class FunctionBuilder {
         break;
       case 'fence':
         out.raw([0xfe, 0x03, 0x00]);
-        break;
-      case 'drop':
-        out.byte(0x1a);
-        break;
-      case 'results':
         break;
     }
   }

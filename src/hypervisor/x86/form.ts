@@ -217,3 +217,22 @@ function parse(row: Row, id: number): Form {
 export function makeForms(rows: readonly Row[]): readonly Form[] {
   return rows.map(parse);
 }
+
+/** Operand `n` of a form, as the table numbers them. */
+export function operandOf(form: Form, n: number): OperandForm {
+  const found = form.operands[n];
+  if (!found) throw new Error(`${form.mnemonic} has no operand ${n}`);
+  return found;
+}
+
+/** Whether the operand is in memory; `memory` says that ModRM names memory. */
+export function isInMemory({ kind }: OperandForm, memory: boolean): boolean {
+  return kind === 'O' || kind === 'M' || (memory && (kind === 'E' || kind === 'W' || kind === 'Q'));
+}
+
+const OPERAND_BYTES: Readonly<Record<string, number>> = { b: 1, w: 2, d: 4, q: 8, x: 16, u: 16 };
+
+/** Bytes of the operand where the instruction's operand size is `size`. */
+export function operandBytes({ width }: OperandForm, size: number): number {
+  return OPERAND_BYTES[width] ?? (width === 'z' ? Math.min(size, 4) : size);
+}
