@@ -19,6 +19,7 @@ const dist = join(root, 'dist');
 const bundles: readonly Readonly<Record<string, string>>[] = [
   { main: 'src/cli/main.ts', index: 'src/vmwp/index.ts' },
   { 'vp-thread': 'src/vmwp/vp-thread.ts' },
+  { 'translator-thread': 'src/vmwp/translator-thread.ts' },
 ];
 
 rmSync(dist, { recursive: true, force: true });

@@ -42,6 +42,7 @@ const environments: readonly (readonly [string, string])[] = [
   ['src/manager/', 'the web console runs in a browser only'],
   ['src/vmwp/index.ts', 'the library entry for Node: hands the host to what is neutral'],
   ['src/vmwp/vp-thread.ts', 'the thread entry for Node'],
+  ['src/vmwp/translator-thread.ts', 'the thread entry for Node'],
 ];
 
 const hostGlobals = /(?<![\w.$'`/])(?:process|Buffer|window|document|__dirname|require|setImmediate)(?:\.|\()/;

@@ -34,6 +34,12 @@ export function parseInstructions(text: string): bigint {
   return BigInt(digits);
 }
 
+export function parseEngine(text: string): 'auto' | 'interpreter' | 'translator' {
+  if (text !== 'auto' && text !== 'interpreter' && text !== 'translator')
+    throw wrong('--engine', "'auto', 'interpreter' or 'translator'", text);
+  return text;
+}
+
 export function parseClock(text: string): 'real' | 'instructions' {
   if (text !== 'real' && text !== 'instructions') throw wrong('--clock', "'real' or 'instructions'", text);
   return text;

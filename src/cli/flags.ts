@@ -5,6 +5,7 @@ export interface MachineFlags {
   readonly memory?: number;
   readonly processors?: number;
   readonly clock?: 'real' | 'instructions';
+  readonly engine?: 'auto' | 'interpreter' | 'translator';
   readonly timeout?: number;
   readonly instructions?: bigint;
   readonly save?: string;

@@ -8,6 +8,7 @@ import { ERROR_EXIT_CODES, isViridianError } from '../contracts/errors.ts';
 import { describeExitCodes, EXIT } from '../contracts/exit-codes.ts';
 import {
   parseClock,
+  parseEngine,
   parseFile,
   parseInstructions,
   parseMemory,
@@ -95,6 +96,7 @@ function machineOptions(command: Command): Command {
         parseClock,
       ),
     )
+    .option('--engine <engine>', "'interpreter', 'translator' or 'auto' (default: auto)", parseEngine)
     .option('--timeout <seconds>', 'end the run after this time', parseTimeout)
     .option('--instructions <n>', 'stop when this many instructions have retired', parseInstructions)
     .option(

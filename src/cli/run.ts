@@ -28,6 +28,7 @@ export function machineOptionsOf(flags: MachineFlags): PartitionOptions {
     memory: flags.memory,
     processors: flags.processors,
     clock: flags.clock,
+    engine: flags.engine,
     instructionLimit: flags.instructions,
   };
 }

@@ -3,7 +3,7 @@
  * has no runtime dependencies, and each message says what to do.
  */
 import { ViridianError } from './errors.ts';
-import type { BootModule, ClockMode, FileSource, PartitionOptions, TraceEvent } from './partition.ts';
+import type { BootModule, ClockMode, EngineChoice, FileSource, PartitionOptions, TraceEvent } from './partition.ts';
 
 export const MIB = 2 ** 20;
 export const GIB = 2 ** 30;
@@ -25,6 +25,7 @@ export interface ResolvedPartitionOptions {
   readonly memory: number;
   readonly processors: number;
   readonly clock: ClockMode;
+  readonly engine: EngineChoice;
   readonly testDevice: boolean;
   readonly onReboot: 'restart' | 'stop';
   readonly instructionLimit: bigint | undefined;
@@ -63,6 +64,7 @@ export function resolvePartitionOptions(options: PartitionOptions): ResolvedPart
     memory: memory(options.memory ?? 512 * MIB),
     processors: integer('processors', options.processors ?? 1, 1, LIMITS.maximumProcessors),
     clock: oneOf('clock', options.clock ?? 'real', ['real', 'instructions']),
+    engine: oneOf('engine', options.engine ?? 'auto', ['auto', 'interpreter', 'translator']),
     testDevice: options.testDevice ?? false,
     onReboot: oneOf('onReboot', options.onReboot ?? 'restart', ['restart', 'stop']),
     instructionLimit: instructionLimit(options.instructionLimit),

@@ -12,6 +12,12 @@ export type FileSource = string | Uint8Array;
  */
 export type ClockMode = 'real' | 'instructions';
 
+/**
+ * What executes guest code. `translator`: an interpreter that has hot code translated to WebAssembly. `auto`: the fastest that
+ * this host has.
+ */
+export type EngineChoice = 'auto' | 'interpreter' | 'translator';
+
 /** A file handed to the kernel beside its initial RAM disk (multiboot 1, section 3.3, "mods_addr"). */
 export interface BootModule {
   readonly source: FileSource;
@@ -33,6 +39,8 @@ export interface PartitionOptions {
   readonly processors?: number | undefined;
   /** Default: 'real'. */
   readonly clock?: ClockMode | undefined;
+  /** Default: 'auto'. Not part of a saved state. */
+  readonly engine?: EngineChoice | undefined;
   /** The debug devices bare-metal test kernels written for QEMU expect. Default: false. */
   readonly testDevice?: boolean | undefined;
   /** What a restart asked for by the guest does. Default: 'restart'. */

@@ -10,6 +10,19 @@ export interface Thread<ToThread, FromThread> {
   terminate(): Promise<void>;
 }
 
+/** One end of a channel between two threads. */
+export interface ChannelEnd {
+  readonly kind?: 'channel end';
+}
+export type Channel = readonly [ChannelEnd, ChannelEnd];
+
+export interface ThreadOptions {
+  /** Ends of channels that are part of the thread's data. */
+  readonly ends?: readonly ChannelEnd[];
+  /** Mebibytes of its heap for what is young: for a thread that makes much and keeps little. */
+  readonly youngGeneration?: number;
+}
+
 export interface Compression {
   compress(bytes: Uint8Array): Uint8Array;
   /** @throws when the bytes are damaged, or would unpack to more than `limit`. */
@@ -17,7 +30,8 @@ export interface Compression {
 }
 
 export interface HostServices {
-  startThread<ToThread, FromThread>(entry: URL, data: unknown): Thread<ToThread, FromThread>;
+  startThread<ToThread, FromThread>(entry: URL, data: unknown, options?: ThreadOptions): Thread<ToThread, FromThread>;
+  openChannel(): Channel;
   /** Monotonic nanoseconds. */
   monotonicNow(): bigint;
   /** Clocks whose monotonic time counts from `origin`. */

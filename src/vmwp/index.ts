@@ -15,10 +15,13 @@ import { VmWorker } from './worker.ts';
 export { isViridianError, ViridianError } from '../contracts/errors.ts';
 export type * from '../contracts/partition.ts';
 
-/** The thread of a virtual processor: a source file in a checkout, a bundle in a package. */
-const THREAD_ENTRY = new URL(import.meta.url.endsWith('.ts') ? './vp-thread.ts' : './vp-thread.js', import.meta.url);
+const IN_CHECKOUT = import.meta.url.endsWith('.ts');
+/** A thread's entry: a source file in a checkout, a bundle in a package. */
+function entry(name: string): URL {
+  return new URL(`./${name}.${IN_CHECKOUT ? 'ts' : 'js'}`, import.meta.url);
+}
 /** Made by the build beside the bundles. */
-const INTERPRETER = import.meta.url.endsWith('.ts') ? undefined : new URL('./interpreter.wasm', import.meta.url);
+const INTERPRETER = IN_CHECKOUT ? undefined : new URL('./interpreter.wasm', import.meta.url);
 const MIB = 2 ** 20;
 /** A 32-bit WebAssembly memory holds the engine's state and the guest's RAM. */
 const ADDRESSABLE = 65535 * 65536;
@@ -54,7 +57,9 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
     onReboot: resolved.onReboot,
     instructionLimit: resolved.instructionLimit,
     trace: resolved.trace,
-    threadEntry: THREAD_ENTRY,
+    threadEntry: entry('vp-thread'),
+    translatorEntry: entry('translator-thread'),
+    engine: resolved.engine === 'interpreter' ? ('interpreter' as const) : ('translator' as const),
     host: nodeServices,
     interpreterImage: INTERPRETER && (await readInput('interpreter', INTERPRETER)),
   };

@@ -1,4 +1,5 @@
 /** What the parent and the threads of virtual processors say to each other. Steering goes through shared memory. */
+import type { ChannelEnd } from '../host/services.ts';
 import type { InterpreterModule } from '../hypervisor/interpreter/interpreter.ts';
 import type { MachineConfig } from './machine.ts';
 
@@ -13,6 +14,14 @@ export interface VpThreadData {
   readonly tracing: boolean;
   /** Seed of RDRAND where a run must be repeatable. */
   readonly randomSeed: bigint | undefined;
+  /** The way to the translator's thread; undefined: everything is interpreted. */
+  readonly translation: ChannelEnd | undefined;
+}
+
+export interface TranslatorThreadData {
+  readonly memory: WebAssembly.Memory;
+  /** One for each virtual processor. */
+  readonly channels: readonly ChannelEnd[];
 }
 
 export type FromVpThread =

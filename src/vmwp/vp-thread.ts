@@ -1,11 +1,12 @@
 /** Entry of a virtual processor's thread: assembles its view of the machine, its engine, and runs the processor's loop. */
-import { hostTime, postToParent, random64, threadData } from '../host/node/threads.ts';
+import { hostTime, postToParent, random64, sendOn, takeFrom, threadData } from '../host/node/threads.ts';
 import { Interpreter } from '../hypervisor/interpreter/interpreter.ts';
 import { PowerEvent, Run } from '../hypervisor/vp/control.ts';
 import { Processor } from '../hypervisor/vp/processor.ts';
 import { operations } from '../hypervisor/x86/operations.ts';
 import { Machine } from './machine.ts';
 import type { FromVpThread, VpThreadData } from './protocol.ts';
+import { seededRandom } from './seeded-random.ts';
 import { createVpPlatform } from './vp-platform.ts';
 
 const TRACE_BATCH = 256;
@@ -45,7 +46,20 @@ function main(): void {
     trace: data.tracing ? trace : undefined,
     serve: () => processor?.serve(),
   });
-  const engine = new Interpreter({ memory: data.memory, module: data.interpreter, index, platform, operations });
+  const channel = data.translation;
+  const engine = new Interpreter({
+    memory: data.memory,
+    module: data.interpreter,
+    index,
+    platform,
+    operations,
+    translation: channel && {
+      send: (request) => {
+        sendOn(channel, request);
+      },
+      receive: () => takeFrom(channel),
+    },
+  });
   platform.context = engine;
   const stop = (event: number): void => {
     machine.powerEvent(event);
@@ -84,16 +98,6 @@ function main(): void {
   });
   post({ kind: 'ready' });
   processor.loop();
-}
-
-/** A sequence that depends on the seed and on the instruction count alone, so that restoring a state continues it. SplitMix64. */
-function seededRandom(seed: bigint, count: () => bigint): () => bigint {
-  return () => {
-    let z = BigInt.asUintN(64, seed + count() * 0x9e37_79b9_7f4a_7c15n);
-    z = BigInt.asUintN(64, (z ^ (z >> 30n)) * 0xbf58_476d_1ce4_e5b9n);
-    z = BigInt.asUintN(64, (z ^ (z >> 27n)) * 0x94d0_49bb_1331_11ebn);
-    return z ^ (z >> 31n);
-  };
 }
 
 try {

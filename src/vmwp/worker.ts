@@ -12,18 +12,18 @@ import type {
   TraceEvent,
 } from '../contracts/partition.ts';
 import type { LoadPlan } from '../firmware/load-plan.ts';
-import type { HostServices, Thread } from '../host/services.ts';
+import type { ChannelEnd, HostServices, Thread } from '../host/services.ts';
 import { compileInterpreter } from '../hypervisor/interpreter/interpreter.ts';
 import { PAGE } from '../hypervisor/memory/layout.ts';
 import { PowerEvent, Run } from '../hypervisor/vp/control.ts';
 import { resetPowerUp } from '../hypervisor/vp/reset.ts';
-import { Activity, readFlags, VpState, writeFlags } from '../hypervisor/vp/state.ts';
+import { Activity, adoptSavedFlags, readFlags, VpState, writeFlags } from '../hypervisor/vp/state.ts';
 import { updateMode } from '../hypervisor/x86/system/mode.ts';
 import type { Saved } from '../support/struct.ts';
 import { applyInitialState } from './initial-state.ts';
 import { inspectMachine } from './inspect.ts';
 import { Machine, type MachineConfig, machineMemorySize } from './machine.ts';
-import type { FromVpThread, VpThreadData } from './protocol.ts';
+import type { FromVpThread, TranslatorThreadData, VpThreadData } from './protocol.ts';
 import { decodeSavedState, encodeSavedState, type SavedPartition } from './saved-state.ts';
 
 const WASM_PAGE = 65536;
@@ -31,6 +31,8 @@ const WASM_PAGE = 65536;
 const FIXED_SEED = 0x5649_5249_4449_414en;
 /** A guest that has reported a crash still writes the end of its report to the console. */
 const CRASH_GRACE = 300;
+/** MiB of young objects: a translation makes many and keeps none. */
+const TRANSLATOR_YOUNG = 64;
 
 export interface WorkerOptions {
   readonly config: MachineConfig;
@@ -39,6 +41,8 @@ export interface WorkerOptions {
   readonly instructionLimit: bigint | undefined;
   readonly trace: ((event: TraceEvent) => void) | undefined;
   readonly threadEntry: URL;
+  readonly translatorEntry: URL;
+  readonly engine: 'interpreter' | 'translator';
   readonly host: HostServices;
   /** The interpreter's module, ready-made; generated where it is not given. */
   readonly interpreterImage?: Uint8Array<ArrayBuffer> | undefined;
@@ -104,7 +108,10 @@ export class VmWorker implements Partition {
       const reason = error instanceof Error ? error.message : String(error);
       throw new ViridianError('badFile', `the saved state does not fit this build: ${reason}`, { cause: error });
     }
-    for (const vp of vps) updateMode(vp);
+    for (const vp of vps) {
+      adoptSavedFlags(vp);
+      updateMode(vp);
+    }
     clock.set(saved.time);
     // What the engines derive from the state is made afresh.
     Atomics.add(control.generation, 0, 1);
@@ -127,6 +134,7 @@ export class VmWorker implements Partition {
   async prepare(): Promise<void> {
     const { config } = this.#options;
     const interpreter = compileInterpreter(this.#options.interpreterImage);
+    const channels = this.#startTranslator();
     const ready = Array.from({ length: config.processors }, (_, index) => {
       const data: VpThreadData = {
         index,
@@ -137,8 +145,11 @@ export class VmWorker implements Partition {
         instructionLimit: this.#options.instructionLimit,
         tracing: this.#options.trace !== undefined,
         randomSeed: config.virtualTime ? FIXED_SEED : undefined,
+        translation: channels[index],
       };
-      const thread = this.#options.host.startThread<never, FromVpThread>(this.#options.threadEntry, data);
+      const thread = this.#options.host.startThread<never, FromVpThread>(this.#options.threadEntry, data, {
+        ends: data.translation ? [data.translation] : [],
+      });
       this.#threads.push(thread);
       return new Promise<void>((resolve, reject) => {
         thread.onMessage((message) => {
@@ -152,6 +163,23 @@ export class VmWorker implements Partition {
       });
     });
     await Promise.all(ready);
+  }
+
+  /** The processors' ends of the channels to it. */
+  #startTranslator(): readonly ChannelEnd[] {
+    const { config, host, engine, translatorEntry } = this.#options;
+    if (engine === 'interpreter') return [];
+    const channels = Array.from({ length: config.processors }, () => host.openChannel());
+    const data: TranslatorThreadData = { memory: this.#memory, channels: channels.map(([, end]) => end) };
+    const thread = host.startThread<never, FromVpThread>(translatorEntry, data, {
+      ends: data.channels,
+      youngGeneration: TRANSLATOR_YOUNG,
+    });
+    thread.onError((error) => {
+      this.#finish({ kind: 'error', message: error.message, cause: error });
+    });
+    this.#threads.push(thread);
+    return channels.map(([end]) => end);
   }
 
   #message(processor: number, message: FromVpThread): void {

@@ -198,6 +198,8 @@ export async function fuzzState(seed: number): Promise<'taken' | 'refused'> {
       instructionLimit: undefined,
       trace: undefined,
       threadEntry: new URL('file:///'),
+      translatorEntry: new URL('file:///'),
+      engine: 'interpreter',
       host: nodeServices,
       saved: bytes,
     });

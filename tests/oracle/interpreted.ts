@@ -12,7 +12,7 @@ import {
 import { PAGE, PAGE_MAP, PageFlag, ramBase, vpArea } from '../../src/hypervisor/memory/layout.ts';
 import { type TranslationResult, translate } from '../../src/hypervisor/translator/service.ts';
 import type { TranslationPort } from '../../src/hypervisor/translator/translator.ts';
-import { Attribute, Flag, Segment, Vector, VpState } from '../../src/hypervisor/vp/state.ts';
+import { Attribute, Flag, FlagKind, Segment, Vector, VpState } from '../../src/hypervisor/vp/state.ts';
 import { ModuleBuilder } from '../../src/hypervisor/wasm/module.ts';
 import { raise, type SystemContext, type SystemOperation } from '../../src/hypervisor/x86/system/context.ts';
 import { Cr0, Cr4, Efer, updateMode } from '../../src/hypervisor/x86/system/mode.ts';
@@ -136,9 +136,9 @@ const LINUX_SELECTORS: Selectors = {
 };
 
 /** Translates at once, on this thread. */
-function translateHere(): TranslationPort {
+function translateHere(memory: SharedArrayBuffer): TranslationPort {
   const results: TranslationResult[] = [];
-  return { send: (request) => void results.push(translate(request)), receive: () => results.shift() };
+  return { send: (request) => void results.push(translate(request, memory)), receive: () => results.shift() };
 }
 
 export class InterpretedProcessor {
@@ -190,7 +190,7 @@ export class InterpretedProcessor {
       index: 0,
       platform: this.#platform(),
       operations: Object.fromEntries(module.systemOperations.map((name) => [name, operationFor(name)])),
-      translation: this.#translate ? translateHere() : undefined,
+      translation: this.#translate ? translateHere(memory.buffer as unknown as SharedArrayBuffer) : undefined,
       hotAfter: 1,
     });
     this.#prepareState();
@@ -328,9 +328,11 @@ export class InterpretedProcessor {
     const parity = value & Flag.PF ? 1 : 0;
     words[vp + W('flagResult')] = zero ^ 1;
     words[vp + W('flagResult') + 1] = 0;
-    words[vp + W('flagCarries')] = 0;
-    words[vp + W('flagCarries') + 1] = (carry << 31) | ((carry ^ overflow) << 30);
-    words[vp + W('flagAux')] = (value & Flag.AF) | ((parity ^ zero) << 8) | (value & Flag.SF ? 0x80000000 : 0);
+    words[vp + W('flagA')] = 0;
+    words[vp + W('flagA') + 1] = overflow << 31;
+    words[vp + W('flagB')] = (value & Flag.AF) | ((parity ^ zero) << 8) | (value & Flag.SF ? 0x80000000 : 0);
+    words[vp + W('flagB') + 1] = 0;
+    words[vp + W('flagForm')] = carry;
     words[vp + W('flags')] = (value & (Flag.DF | Flag.NT | Flag.AC | Flag.ID)) | 0x202;
     words[vp + W('tlbContext')] = value & Flag.AC ? 3 : 0;
   }
@@ -340,20 +342,25 @@ export class InterpretedProcessor {
     const vp = this.#vp;
     const low = words[vp + W('flagResult')] as number;
     const high = words[vp + W('flagResult') + 1] as number;
-    const carries = words[vp + W('flagCarries') + 1] as number;
-    const aux = words[vp + W('flagAux')] as number;
+    const form = words[vp + W('flagForm')] as number;
+    const a = words[vp + W('flagA') + 1] as number;
+    const b = words[vp + W('flagB') + 1] as number;
+    const [lowA, lowB] = [words[vp + W('flagA')] as number, words[vp + W('flagB')] as number];
+    const kind = form >>> 1;
+    const aux = kind === FlagKind.WORDS ? lowB : (lowA ^ lowB ^ low) & Flag.AF;
+    const overflow = kind === FlagKind.WORDS ? a : kind === FlagKind.SUM ? (a ^ high) & (b ^ high) : (a ^ b) & (a ^ high);
     let parity = (low ^ (aux >>> 8)) & 0xff;
     parity ^= parity >> 4;
     parity ^= parity >> 2;
     parity ^= parity >> 1;
     return (
       (words[vp + W('flags')] as number) |
-      (carries < 0 ? Flag.CF : 0) |
+      (form & 1 ? Flag.CF : 0) |
       (parity & 1 ? 0 : Flag.PF) |
       (aux & Flag.AF) |
       ((low | high) === 0 ? Flag.ZF : 0) |
       ((high ^ aux) < 0 ? Flag.SF : 0) |
-      ((carries ^ (carries << 1)) < 0 ? Flag.OF : 0)
+      (overflow < 0 ? Flag.OF : 0)
     );
   }
 

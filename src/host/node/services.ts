@@ -2,10 +2,11 @@
 import { createHash } from 'node:crypto';
 import type { HostServices } from '../services.ts';
 import { zstandard } from './compress.ts';
-import { hostTime, monotonicNow, startThread } from './threads.ts';
+import { hostTime, monotonicNow, openChannel, startThread } from './threads.ts';
 
 export const nodeServices: HostServices = {
   startThread,
+  openChannel,
   monotonicNow,
   hostTime,
   compression: zstandard,

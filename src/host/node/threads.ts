@@ -2,12 +2,28 @@
 
 import { randomFillSync } from 'node:crypto';
 import { hrtime } from 'node:process';
-import { parentPort, Worker, workerData } from 'node:worker_threads';
+import {
+  MessageChannel,
+  type MessagePort,
+  parentPort,
+  receiveMessageOnPort,
+  Worker,
+  workerData,
+} from 'node:worker_threads';
 import type { HostTime } from '../clock.ts';
-import type { Thread } from '../services.ts';
+import type { Channel, ChannelEnd, Thread, ThreadOptions } from '../services.ts';
 
-export function startThread<ToThread, FromThread>(entry: URL, data: unknown): Thread<ToThread, FromThread> {
-  const worker = new Worker(entry, { workerData: data, execArgv: process.execArgv });
+export function startThread<ToThread, FromThread>(
+  entry: URL,
+  data: unknown,
+  { ends = [], youngGeneration }: ThreadOptions = {},
+): Thread<ToThread, FromThread> {
+  const worker = new Worker(entry, {
+    workerData: data,
+    execArgv: process.execArgv,
+    transferList: ends as unknown as MessagePort[],
+    ...(youngGeneration === undefined ? {} : { resourceLimits: { maxYoungGenerationSizeMb: youngGeneration } }),
+  });
   const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
   return {
     post: (message) => worker.postMessage(message),
@@ -22,6 +38,22 @@ export function startThread<ToThread, FromThread>(entry: URL, data: unknown): Th
       await worker.terminate();
     },
   };
+}
+
+/** A channel between two threads, whose ends go to them as part of their data and in `ends`. */
+export function openChannel(): Channel {
+  const { port1, port2 } = new MessageChannel();
+  return [port1 as unknown as ChannelEnd, port2 as unknown as ChannelEnd];
+}
+export function sendOn(end: ChannelEnd, message: unknown): void {
+  (end as unknown as MessagePort).postMessage(message);
+}
+/** The next message that has come, without waiting. */
+export function takeFrom<T>(end: ChannelEnd): T | undefined {
+  return receiveMessageOnPort(end as unknown as MessagePort)?.message as T | undefined;
+}
+export function listenOn<T>(end: ChannelEnd, callback: (message: T) => void): void {
+  (end as unknown as MessagePort).on('message', callback);
 }
 
 /** On a thread: what startThread was given, and the way back. */

@@ -9,6 +9,15 @@ import type { Form, OperandForm } from '../x86/form.ts';
 import type { HandlerTable } from './handlers.ts';
 import { Field, Handler, MAX_BLOCK, RECORD } from './record.ts';
 
+export interface BlockCode {
+  /** The page's bytes, and where in it the block begins. */
+  readonly page: Uint8Array;
+  readonly offset: number;
+  /** Guest-physical address of the page. */
+  readonly gpa: number;
+  readonly mode: number;
+}
+
 interface Block {
   readonly gpa: number;
   readonly mode: number;
@@ -101,6 +110,7 @@ export class BlockCache {
     this.#crowded = false;
     for (const regions of this.#regions.values()) for (const region of regions) this.released(region.place);
     this.#regions.clear();
+    this.#host.vp.unwind = 1;
     this.#pages.clear();
     this.#byRecord.clear();
     this.#next = this.#area + RECORDS;
@@ -283,17 +293,7 @@ export class BlockCache {
   #encode(record: number, ip: number, i: Instruction): void {
     const form = i.form;
     const memory = i.isMemory;
-    const flat = i.long64 && i.addressSize === 3;
-    const repeat =
-      form.options.repeat === undefined || i.repeat === 0
-        ? 'none'
-        : i.repeat === 0xf3
-          ? 'rep'
-          : form.options.repeat === 'rep'
-            ? 'rep'
-            : 'repne';
-    const locked = memory && (i.lock || form.options.implicitLock === true);
-    const handler = this.#handlers.find(form, i.size, memory, flat, locked, repeat);
+    const handler = this.#handlers.of(i);
     const registers = operandFields(form, i);
     let base = registers.rm;
     let index = 0;
@@ -343,6 +343,8 @@ export class BlockCache {
     const end = gpa + size;
     let hit = false;
     for (let page = gpa - (gpa % PAGE); page < end; page += PAGE) {
+      // A region reaches beyond the block it stands in front of.
+      this.#dropRegions(page, (region) => region.from < end && region.to > gpa);
       const blocks = this.#pages.get(page);
       if (!blocks || blocks.length === 0) {
         this.#release(page);
@@ -371,13 +373,19 @@ export class BlockCache {
     this.#host.releasePage(page);
   }
 
-  /** The code that the block at `record` begins; undefined when it has been dropped. */
-  codeOf(record: number): { readonly page: Uint8Array; readonly offset: number; readonly gpa: number } | undefined {
+  /** The code that the block at `record` begins; undefined when it has been dropped, or translated. */
+  codeOf(record: number): BlockCode | undefined {
     const block = this.#byRecord.get(record);
     if (!block || this.#halves[record >> 1] !== Handler.ENTER) return undefined;
     const gpa = block.gpa - (block.gpa % PAGE);
     const host = (this.#pageEntry(gpa) & -PAGE) >>> 0;
-    return { page: this.#bytes.subarray(host, host + PAGE), offset: block.gpa - gpa, gpa };
+    return { page: this.#bytes.subarray(host, host + PAGE), offset: block.gpa - gpa, gpa, mode: block.mode };
+  }
+
+  /** The blocks of a page in one mode: offset in the page, first record and count of records of each. */
+  blocksOf(page: number, mode: number): Int32Array {
+    const blocks = (this.#pages.get(page) ?? []).filter((b) => b.mode === mode && b.secondPage < 0);
+    return Int32Array.from(blocks.flatMap((b) => [b.gpa - page, b.record, b.count]));
   }
 
   /** Puts a region, made from [from, from + length), in front of the block at `record`. */
@@ -385,24 +393,26 @@ export class BlockCache {
     const owner = this.#byRecord.get(record) as Block;
     const page = from - (from % PAGE);
     owner.region = { owner, from, to: from + length, place };
-    this.#regions.set(page, [...(this.#regions.get(page) ?? []), owner.region]);
+    const regions = this.#regions.get(page);
+    if (regions) regions.push(owner.region);
+    else this.#regions.set(page, [owner.region]);
     this.#special(record, Handler.REGION, 0, place, 0);
   }
 
-  /** Takes regions that hold any of [gpa, end) out; their blocks are interpreted again, and may become hot again. */
+  /** Takes regions of a page out; their blocks are interpreted again, and may become hot again. */
   #dropRegions(page: number, touched: (region: InstalledRegion) => boolean): void {
     const regions = this.#regions.get(page);
     if (!regions?.some(touched)) return;
+    this.#host.vp.unwind = 1;
     for (const region of regions) {
       if (!touched(region)) continue;
       region.owner.region = undefined;
       this.released(region.place);
       this.#special(region.owner.record, Handler.ENTER, 0, this.hotAfter, 0);
     }
-    this.#regions.set(
-      page,
-      regions.filter((r) => !touched(r)),
-    );
+    const kept = regions.filter((r) => !touched(r));
+    if (kept.length > 0) this.#regions.set(page, kept);
+    else this.#regions.delete(page);
   }
 
   #drop(block: Block): void {

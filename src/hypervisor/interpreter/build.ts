@@ -9,7 +9,6 @@ import {
   CODE_TLB_CONTEXT,
   CODE_TLB_ENTRIES,
   JUMP_CACHE,
-  JUMP_CACHE_ENTRIES,
   JUMP_PAGES,
   PageFlag,
   RECORD_COUNTS,
@@ -20,6 +19,7 @@ import { accessHelpers, noteFilled } from '../mmu/access.ts';
 import { flushHelpers, jumpPage } from '../mmu/flush.ts';
 import { segmentationHelpers } from '../mmu/segmentation.ts';
 import { Access, walkHelpers } from '../mmu/walk.ts';
+import { jumpCacheEntry, REGION, UNWIND } from '../translator/abi.ts';
 import { Mode, Vector, VpState } from '../vp/state.ts';
 import type { FunctionBuilder, FunctionType, Label, Table } from '../wasm/function.ts';
 import { ModuleBuilder } from '../wasm/module.ts';
@@ -35,8 +35,6 @@ const at = (name: Parameters<typeof VpState.offset>[0]): number => VpState.offse
 export const RunResult = { BUDGET: 0, ATTENTION: 1, SHUTDOWN: 2 } as const;
 
 const SYSTEM: FunctionType = { params: ['i64', 'i64'], results: ['i64'] };
-/** A region: budget -> budget left, or its complement where the interpreter is to execute the instruction at RIP. */
-export const REGION: FunctionType = { params: ['i32'], results: ['i32'] };
 /** Helpers that need nothing but their arguments. */
 export function isPure(helper: string): boolean {
   return helper === 'divide_128' || helper.startsWith('float.') || helper.startsWith('sse.');
@@ -98,8 +96,17 @@ export function buildInterpreter(
       outlineHandler(f, variant, context);
     }),
   );
-  const outlineTable = module.setTable(outline);
+  const outlineTable = module.setTable(outline, 'outline');
   const regionTable = module.importTable('regions');
+  // What stands at every place of the table that holds no region.
+  module.function(
+    'no_region',
+    REGION,
+    (f) => {
+      f.return(f.param(0).or(UNWIND));
+    },
+    true,
+  );
   module.function(
     'run',
     { params: ['i32', 'i32'], results: ['i32'] },
@@ -227,6 +234,18 @@ function mainLoop(
         }, 'lookup');
       },
       () => {
+        const called = f.load('i32.load', vp, at('calledRecord'));
+        f.if(
+          called,
+          () => {
+            // In the interpreter's function for an instruction of a region.
+            record.set(called);
+            budget.set(f.load('i32.load', vp, at('budget')));
+            f.store('i32.store', vp, 0, at('calledRecord'));
+          },
+          undefined,
+          false,
+        );
         // The instruction that faulted has not retired.
         f.if(record.get().ne(0), () => {
           f.store('i64.store', vp, ipOfRecord(), at('rip'));
@@ -304,8 +323,14 @@ function dispatchTable(f: FunctionBuilder, handlers: HandlerTable, context: Help
   };
   bodies[Handler.REGION] = () => {
     const place = f.load('i32.load', record.get(), Field.IMMEDIATE);
-    const [left] = f.callIndirect(loop.tables.regions, REGION, place, budget.get().add(1)) as [Value];
-    // Below zero: the complement of the budget, and the instruction at RIP is the interpreter's.
+    // Other regions are to find it without coming here.
+    const entry = jumpCacheEntry(vp, codeLinear(f, vp));
+    f.if(f.load('i32.load', entry, JUMP_CACHE + 8).eq(record.get()), () => {
+      f.store('i32.store', entry, place, JUMP_CACHE + 12);
+    });
+    f.store('i32.store', vp, 0, at('unwind'));
+    record.set(0);
+    const [left] = f.callIndirect(loop.tables.regions, REGION, place, budget.get().add(1), 0) as [Value];
     f.if(
       left.ltS(0),
       () => {
@@ -313,7 +338,7 @@ function dispatchTable(f: FunctionBuilder, handlers: HandlerTable, context: Help
         budget.set(left.not());
       },
       () => {
-        budget.set(left);
+        budget.set(left.and(~UNWIND));
       },
     );
     f.br(lookupAgain);
@@ -371,28 +396,21 @@ function codeLinear(f: FunctionBuilder, vp: Value): Value {
     .add(f.load('i64.load', vp, at('codeBase')))
     .and(f.load('i64.load', vp, at('codeMask')));
 }
-function jumpCacheEntry(vp: Value, linear: Value): Value {
-  const low = linear.wrap();
-  return vp.add(
-    low
-      .xor(low.shrU(12))
-      .and(JUMP_CACHE_ENTRIES - 1)
-      .shl(4),
-  );
+/** What the jump cache has of a linear address in a mode. */
+function jumpCacheTag(linear: Value, mode: Value): Value {
+  return linear.xor(mode.extU().shl(48));
 }
 /** Record address of the block at RIP, or 0. */
 function probeJumpCache(f: FunctionBuilder, vp: Value): Value {
   const linear = codeLinear(f, vp);
   const entry = jumpCacheEntry(vp, linear);
-  const same = f
-    .load('i64.load', entry, JUMP_CACHE)
-    .eq(linear)
-    .and(f.load('i32.load', entry, JUMP_CACHE + 8).eq(f.load('i32.load', vp, at('mode'))));
-  const target = f.load('i32.load', entry, JUMP_CACHE + 12);
+  const same = f.load('i64.load', entry, JUMP_CACHE).eq(jumpCacheTag(linear, f.load('i32.load', vp, at('mode'))));
+  const target = f.load('i32.load', entry, JUMP_CACHE + 8);
   const found = f.variable('i32', 0);
   f.if(
     same,
     () => {
+      // Address zero reads as REFETCH.
       found.set(f.select(f.load('i32.load16_u', target, Field.HANDLER).eq(Handler.REFETCH), 0, target));
     },
     undefined,
@@ -497,9 +515,9 @@ const lookup: HelperDefinition = {
     for (const address of [linear, linear.add(4096)]) f.store('i32.store8', vp.add(jumpPage(address)), 1, JUMP_PAGES);
     const jump = jumpCacheEntry(vp, linear);
     noteFilled(f, vp, jump.add(JUMP_CACHE), global.get());
-    f.store('i64.store', jump, linear, JUMP_CACHE);
-    f.store('i32.store', jump, mode, JUMP_CACHE + 8);
-    f.store('i32.store', jump, record.get(), JUMP_CACHE + 12);
+    f.store('i64.store', jump, jumpCacheTag(linear, mode), JUMP_CACHE);
+    f.store('i32.store', jump, record.get(), JUMP_CACHE + 8);
+    f.store('i32.store', jump, 0, JUMP_CACHE + 12);
     f.return(record.get());
   },
 };

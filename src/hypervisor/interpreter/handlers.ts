@@ -1,4 +1,5 @@
 /** Which handler runs which product of a form: the numbering shared by the module's builder and the record encoder. */
+import type { Instruction } from '../x86/decoder.ts';
 import type { Form, SemanticFunction } from '../x86/form.ts';
 import type { Variant } from './port.ts';
 import { Handler } from './record.ts';
@@ -96,6 +97,16 @@ export class HandlerTable {
     [...hot, ...cold].forEach((g, i) => {
       for (const key of g.keys) this.#numbers.set(key, Handler.FIRST + i);
     });
+  }
+
+  /** The handler that executes a decoded instruction. */
+  of(i: Instruction): number {
+    const { form, isMemory } = i;
+    const takes = form.options.repeat;
+    const repeat =
+      takes === undefined || i.repeat === 0 ? 'none' : i.repeat === 0xf3 || takes === 'rep' ? 'rep' : 'repne';
+    const locked = isMemory && (i.lock || form.options.implicitLock === true);
+    return this.find(form, i.size, isMemory, i.long64 && i.addressSize === 3, locked, repeat);
   }
 
   find(

@@ -155,6 +155,9 @@ export class Interpreter implements SystemContext {
         blocks: this.blocks,
         port: options.translation,
         helpers: this.#exports as unknown as Record<string, unknown>,
+        dropPlaces: () => {
+          this.#dropCode();
+        },
       });
     }
     this.#exports.flush_tlb(this.#area);
@@ -381,6 +384,7 @@ export class Interpreter implements SystemContext {
   }
 
   flushTlb(kind: FlushKind, linear?: bigint): void {
+    this.vp.unwind = 1;
     // There is one address space in the TLB at a time: what is asked for by PCID is dropped with the rest.
     if (kind === 'page' && linear !== undefined) this.#exports.flush_page(this.#area, linear);
     else if (kind === 'all') this.#exports.flush_tlb(this.#area);

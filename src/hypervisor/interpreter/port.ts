@@ -10,7 +10,19 @@ import { Mode, Segment, Vector, VpState } from '../vp/state.ts';
 import type { FunctionBuilder } from '../wasm/function.ts';
 import type { Operand as Term, Value } from '../wasm/value.ts';
 import { type Form, isInMemory, type OperandForm, operandBytes, operandOf } from '../x86/form.ts';
-import { LazyFlags } from '../x86/lazy-flags.ts';
+import {
+  allFlags,
+  assignAllFlags,
+  type FlagState,
+  type FlagStore,
+  flagsAssigned,
+  flagsOfDifference,
+  flagsOfLogic,
+  flagsOfResult,
+  flagsOfSum,
+  readCondition,
+  readFlag,
+} from '../x86/lazy-flags.ts';
 import type { HelperContext } from '../x86/library.ts';
 import type { FlagName, FlagValues, Semantics, Through } from '../x86/semantics.ts';
 import { Field } from './record.ts';
@@ -48,7 +60,7 @@ export interface Frame {
   readonly ending: Ending;
 }
 
-export class InterpreterPort implements Semantics {
+export class InterpreterPort implements Semantics, FlagStore {
   readonly f: FunctionBuilder;
   readonly size: number;
   readonly bits: number;
@@ -59,7 +71,6 @@ export class InterpreterPort implements Semantics {
   readonly #context: HelperContext;
   readonly #hosts = new Map<number, Value>();
   readonly #linears = new Map<number, Value>();
-  readonly #flags: LazyFlags;
   readonly #displaced = new Map<number, Value>();
   /** Set when the handler has given control away on every path. */
   ended = false;
@@ -73,7 +84,6 @@ export class InterpreterPort implements Semantics {
     this.bits = variant.size * 8;
     this.flat = variant.flat;
     this.repeat = variant.repeat;
-    this.#flags = new LazyFlags(this.f, this.bits, this);
   }
 
   vp(): Value {
@@ -495,32 +505,48 @@ export class InterpreterPort implements Semantics {
 
   // ---- flags -------------------------------------------------------------------------------------------------------------------
 
-  flagsAdd(a: Value, b: Value, result: Value): void {
-    this.#flags.add(a, b, result);
+  flagState(): FlagState {
+    const form = this.state('flagForm');
+    return {
+      result: this.state('flagResult'),
+      a: this.state('flagA'),
+      b: this.state('flagB'),
+      carry: form.and(1),
+      kind: form.shrU(1),
+    };
   }
-  flagsSub(a: Value, b: Value, result: Value): void {
-    this.#flags.sub(a, b, result);
+  setFlagState({ result, a, b, carry, kind }: FlagState): void {
+    this.setState('flagResult', result);
+    this.setState('flagA', a);
+    this.setState('flagB', b);
+    this.setState('flagForm', carry.or(kind.shl(1)));
+  }
+  flagsAdd(a: Value, b: Value, result: Value, carryIn = false): void {
+    this.setFlagState(flagsOfSum(this.f, this.bits, a, b, result, carryIn));
+  }
+  flagsSub(a: Value, b: Value, result: Value, borrowIn = false): void {
+    this.setFlagState(flagsOfDifference(this.f, this.bits, a, b, result, borrowIn));
   }
   flagsLogic(result: Value): void {
-    this.#flags.logic(result);
+    this.setFlagState(flagsOfLogic(this.f, this.bits, result));
   }
   flagsResult(result: Value, values: FlagValues): void {
-    this.#flags.result(result, values);
+    this.setFlagState(flagsOfResult(this.f, this.bits, this.flagState(), result, values));
   }
   setFlags(values: FlagValues): void {
-    this.#flags.assign(values);
+    this.setFlagState(flagsAssigned(this.f, this.flagState(), values));
   }
   flag(name: FlagName): Value {
-    return this.#flags.read(name);
+    return readFlag(this.f, this.flagState(), name);
   }
   condition(code: number): Value {
-    return this.#flags.condition(code);
+    return readCondition(this.f, this.flagState(), code);
   }
   rflags(): Value {
-    return this.#flags.all();
+    return allFlags(this);
   }
   setRflags(value: Value, mask: Term): void {
-    this.#flags.assignAll(value, mask);
+    assignAllFlags(this, value, mask);
   }
 
   // ---- stack -------------------------------------------------------------------------------------------------------------------

@@ -39,7 +39,10 @@ export const TLB_CONTEXTS = 4;
 export const CODE_TLB = TLB + (TLB_CONTEXTS << TLB_CONTEXT_SHIFT);
 export const CODE_TLB_ENTRIES = 1024;
 export const CODE_TLB_CONTEXT = CODE_TLB_ENTRIES * 16;
-/** Jump cache: {linear address u64, mode u32, record address u32}, by linear address. */
+/**
+ * Jump cache: {linear address ^ mode << 48 u64, record address u32, place in the table of regions u32}, by linear address.
+ * Record zero: none. Place zero: nothing was translated there, or nobody has come there since.
+ */
 export const JUMP_CACHE = CODE_TLB + 2 * CODE_TLB_CONTEXT;
 export const JUMP_CACHE_ENTRIES = 4096;
 /**

@@ -106,8 +106,8 @@ export const flushHelpers: readonly HelperDefinition[] = [
       each(f, list, list.add(count.shl(2)), 4, (at) => {
         const entry = f.load('i32.load', at);
         f.store('i64.store', entry, tagElsewhere(entry));
-        // In the jump cache this is the mode, and no processor is in this one.
-        f.store('i32.store', entry, -1, 8);
+        // In the jump cache this is no record and no region.
+        f.store('i64.store', entry, 0n, 8);
       });
       f.store('i32.store', vp, 0, FILLED);
     },

@@ -1,19 +1,40 @@
-/** Emits one region as a WebAssembly function: (budget) -> budget left, or its complement to have RIP's instruction interpreted. */
+/**
+ * Emits one region as a WebAssembly function (see REGION in interpreter/build.ts for what it takes and returns). Calls of the
+ * guest are calls of the function that its target was translated to, while a few of these are nested; other ways out go to the
+ * next region by a tail call. The jump cache tells which function that is; a place that holds none returns at once.
+ */
+import { JUMP_CACHE } from '../memory/layout.ts';
 import { VpState } from '../vp/state.ts';
-import type { Callee, FunctionBuilder, Label, Variable } from '../wasm/function.ts';
+import type { Callee, FunctionBuilder, FunctionType, Label, Table, Variable } from '../wasm/function.ts';
 import type { Value } from '../wasm/value.ts';
-import { type Machine, TranslatorPort } from './port.ts';
+import { jumpCacheEntry, REGION, UNWIND } from './abi.ts';
+import type { FormFacts } from './facts.ts';
+import { type KnownFlags, Machine, TranslatorPort } from './port.ts';
 import type { Block, Region, RegionInstruction } from './region.ts';
 import { analyse, type Structure } from './structure.ts';
 
 const at = (name: Parameters<typeof VpState.offset>[0]): number => VpState.offset(name);
 const PAGE = 4096;
+/** Calls of the guest that are calls of WebAssembly at one time. */
+const DEEPEST = 48;
+/** What an interpreter's function for an instruction takes: VpState and record; it returns 1 where RIP says how to go on. */
+const OUTLINE: FunctionType = { params: ['i32', 'i32'], results: ['i32'] };
+
+/** How the code behind the exit goes on. */
+const Way = { REDO: 0, CHAIN: 1, RETURN: 2 } as const;
 
 export interface EmitOptions {
   readonly region: Region;
   /** Address of VpState: a constant of the function. */
   readonly vp: number;
+  /** The processor's mode, which stays the same in a region. */
+  readonly mode: number;
   helper(name: string): Callee;
+  /** What is known of an instruction's product. */
+  facts(instruction: RegionInstruction): FormFacts;
+  /** The interpreter's function and record for an instruction that is called; undefined: it is left to the interpreter. */
+  outline(instruction: RegionInstruction): { place: number; record: number; blockAt: number } | undefined;
+  readonly tables: { readonly regions: Table; readonly outline: Table };
 }
 
 export function emitRegion(f: FunctionBuilder, options: EmitOptions): void {
@@ -22,94 +43,108 @@ export function emitRegion(f: FunctionBuilder, options: EmitOptions): void {
 
 class Emitter {
   readonly #f: FunctionBuilder;
+  readonly #options: EmitOptions;
   readonly #region: Region;
   readonly #structure: Structure;
   readonly #machine: Machine;
   readonly #budget: Variable;
   readonly #rip: Variable;
-  /** 1: the instruction at RIP is the interpreter's. */
-  readonly #redo: Variable;
+  readonly #way: Variable;
   readonly #loops = new Map<number, Label>();
   readonly #merges = new Map<number, Label>();
+  readonly #flagsLive: ReadonlySet<number>;
   #exit!: Label;
 
-  constructor(f: FunctionBuilder, { region, vp, helper }: EmitOptions) {
+  constructor(f: FunctionBuilder, options: EmitOptions) {
     this.#f = f;
+    this.#options = options;
+    const { region } = options;
     this.#region = region;
     this.#structure = analyse({
       entry: region.entry,
       successors: (node) => (region.blocks.get(node) as Block).successors,
     });
-    const i64 = (): Variable => f.variable('i64');
-    this.#machine = {
-      f,
-      vp: f.i32(vp),
-      registers: Array.from({ length: 16 }, i64),
-      flagResult: i64(),
-      flagCarries: i64(),
-      flagAux: f.variable('i32'),
-      page: i64(),
-      helper,
-      used: new Set(),
-      written: new Set(),
-      flagsUsed: false,
-      flagsWritten: false,
-    };
+    this.#machine = new Machine(f, options.vp, options.mode, options.helper);
     this.#budget = f.variable('i32');
-    this.#rip = i64();
-    this.#redo = f.variable('i32');
+    this.#rip = f.variable('i64');
+    this.#way = f.variable('i32');
+    this.#flagsLive = liveFlags(region, this.#structure, options.facts);
   }
 
   emit(): void {
     const f = this.#f;
     const m = this.#machine;
+    const { vp } = m;
+    const head = f.hole();
     f.block((exit) => {
       this.#exit = exit;
+      this.#tree(this.#region.entry, undefined);
+    });
+    m.spill();
+    f.store('i64.store', vp, this.#rip.get(), at('rip'));
+    f.if(this.#way.get().eqz(), () => {
+      f.return(this.#budget.get().not());
+    });
+    f.if(this.#way.get().eq(Way.RETURN).and(f.param(1).ne(0)), () => {
+      f.return(this.#budget.get());
+    });
+    this.#chain(this.#rip.get());
+    head(() => {
       // Every path between two looks at the budget is shorter than the region.
       f.if(
-        this.#budget.get().ltS(this.#region.size),
+        f.param(0).ltS(this.#region.size),
         () => {
-          this.#leaveAt(this.#region.entry, true);
+          f.return(f.param(0).not());
         },
         undefined,
         false,
       );
-      this.#tree(this.#region.entry);
-    });
-    for (const index of m.written)
-      f.store('i64.store', m.vp, (m.registers[index] as Variable).get(), at('gpr') + index * 8);
-    if (m.flagsWritten) {
-      f.store('i64.store', m.vp, m.flagResult.get(), at('flagResult'));
-      f.store('i64.store', m.vp, m.flagCarries.get(), at('flagCarries'));
-      f.store('i32.store', m.vp, m.flagAux.get(), at('flagAux'));
-    }
-    f.store('i64.store', m.vp, this.#rip.get(), at('rip'));
-    f.return(f.select(this.#redo.get(), this.#budget.get().not(), this.#budget.get()));
-    f.first(() => {
+      f.if(
+        f.load('i32.load', vp, at('attention')),
+        () => {
+          f.return(f.param(0).or(UNWIND));
+        },
+        undefined,
+        false,
+      );
       this.#budget.set(f.param(0));
-      m.page.set(f.load('i64.load', m.vp, at('rip')).sub(this.#region.entry));
-      for (const index of m.used) (m.registers[index] as Variable).set(f.load('i64.load', m.vp, at('gpr') + index * 8));
-      if (!m.flagsUsed && !m.flagsWritten) return;
-      m.flagResult.set(f.load('i64.load', m.vp, at('flagResult')));
-      m.flagCarries.set(f.load('i64.load', m.vp, at('flagCarries')));
-      m.flagAux.set(f.load('i32.load', m.vp, at('flagAux')));
+      m.page.set(f.load('i64.load', vp, at('rip')).sub(this.#region.entry));
+      m.reload();
     });
+    m.fillIn();
+  }
+
+  /** Goes to the region at a linear address if the jump cache knows one, in place of returning. State is in VpState. */
+  #chain(rip: Value): void {
+    const f = this.#f;
+    const entry = jumpCacheEntry(this.#machine.vp, rip);
+    f.if(
+      f.load('i64.load', entry, JUMP_CACHE).eq(this.#tag(rip)),
+      () => {
+        const place = f.load('i32.load', entry, JUMP_CACHE + 12);
+        f.tailCallIndirect(this.#options.tables.regions, REGION, place, this.#budget.get(), f.param(1));
+      },
+      undefined,
+      true,
+    );
+    f.return(this.#budget.get());
   }
 
   // ---- structure ---------------------------------------------------------------------------------------------------------
 
-  #tree(node: number): void {
+  #tree(node: number, known: KnownFlags): void {
     const merges = this.#structure
       .children(node)
       .filter((child) => this.#structure.isMerge(child))
       .sort((a, b) => this.#order(b) - this.#order(a));
     if (!this.#structure.isLoopHeader(node)) {
-      this.#within(node, merges);
+      this.#within(node, merges, known);
       return;
     }
+    this.#keep(node, known);
     this.#f.loop((again) => {
       this.#loops.set(node, again);
-      this.#within(node, merges);
+      this.#within(node, merges, undefined);
     });
   }
 
@@ -118,54 +153,59 @@ class Emitter {
   }
 
   /** The block's code, inside a WebAssembly block for each node that several paths from here reach. */
-  #within(node: number, merges: readonly number[]): void {
+  #within(node: number, merges: readonly number[], known: KnownFlags): void {
     const [outermost, ...rest] = merges;
     if (outermost === undefined) {
-      this.#block(this.#region.blocks.get(node) as Block);
+      this.#block(this.#region.blocks.get(node) as Block, known);
       return;
     }
     this.#f.block((label) => {
       this.#merges.set(outermost, label);
-      this.#within(node, rest);
+      this.#within(node, rest, known);
     });
-    this.#tree(outermost);
+    this.#tree(outermost, undefined);
   }
 
-  #edge(from: Block, to: number): void {
+  /** Several paths meet at `node`: the flags that it may need go into the locals. */
+  #keep(node: number, known: KnownFlags): void {
+    if (known && this.#flagsLive.has(node)) this.#machine.setFlags(known);
+  }
+
+  #edge(from: Block, to: number, known: KnownFlags): void {
     const f = this.#f;
-    if (!from.successors.includes(to)) {
-      this.#leaveAt(to, false);
-      return;
-    }
-    const kind = this.#structure.edge(from.at, to);
+    const kind = from.successors.includes(to) ? this.#structure.edge(from.at, to) : 'irreducible';
     if (kind === 'irreducible') {
-      this.#leaveAt(to, false);
+      this.#leaveAt(to, Way.CHAIN, known);
       return;
     }
     if (kind === 'back') {
       f.if(
         this.#budget.get().ltS(this.#region.size),
         () => {
-          this.#leaveAt(to, true);
+          this.#leaveAt(to, Way.REDO, known);
         },
         undefined,
         false,
       );
+      this.#keep(to, known);
       f.br(this.#loops.get(to) as Label);
       return;
     }
     const merge = this.#merges.get(to);
-    if (merge && this.#structure.isMerge(to)) f.br(merge);
-    else this.#tree(to);
+    if (merge && this.#structure.isMerge(to)) {
+      this.#keep(to, known);
+      f.br(merge);
+    } else this.#tree(to, known);
   }
 
-  /** Leaves for an offset of the page; `redo` where the interpreter must not come straight back. */
-  #leaveAt(offset: number, redo: boolean): void {
-    this.#leave(this.#machine.page.get().add(offset), redo);
+  /** Leaves for an offset of the page. */
+  #leaveAt(offset: number, way: number, known: KnownFlags): void {
+    this.#leave(this.#machine.page.get().add(offset), way, known);
   }
-  #leave(rip: Value, redo: boolean): void {
+  #leave(rip: Value, way: number, known: KnownFlags): void {
+    if (known) this.#machine.setFlags(known);
     this.#rip.set(rip);
-    this.#redo.set(redo ? 1 : 0);
+    this.#way.set(way);
     this.#f.br(this.#exit);
   }
   #retire(count: number): void {
@@ -174,68 +214,230 @@ class Emitter {
 
   // ---- code ----------------------------------------------------------------------------------------------------------------
 
-  #block(block: Block): void {
+  #block(block: Block, before: KnownFlags): void {
     const f = this.#f;
     const count = block.instructions.length;
-    let last: TranslatorPort['last'];
+    let known = before;
+    let retired = 0;
     let condition: Value | undefined;
-    let left = false;
-    block.instructions.forEach((instruction, n) => {
+    let target: Value | undefined;
+    for (const [n, instruction] of block.instructions.entries()) {
+      if (instruction.outline) {
+        this.#callOutline(instruction, n - retired, known);
+        retired = n + 1;
+        known = undefined;
+        continue;
+      }
+      if (known && this.#options.facts(instruction).conditional) {
+        this.#machine.setFlags(known);
+        known = undefined;
+      }
+      const flags = known;
+      const done = n - retired;
       const port = new TranslatorPort(
         this.#machine,
         instruction.decoded,
         instruction.at,
         {
           redo: () => {
-            this.#retire(n);
-            this.#leaveAt(instruction.at, true);
+            this.#retire(done);
+            this.#leaveAt(instruction.at, Way.REDO, flags);
           },
-          leave: (target) => {
-            this.#retire(count);
-            this.#leave(target, false);
-            left = true;
+          leave: (to) => {
+            target = to;
           },
           branch: (value) => {
             condition = value;
           },
           jump: () => undefined,
         },
-        last,
+        known,
       );
       instruction.form.semantics(port);
-      last = port.last;
-    });
-    if (left) return;
-    this.#retire(count);
-    if (block.ending === 'branch') {
+      known = port.known;
+    }
+    this.#retire(count - retired);
+    const last = block.instructions[count - 1] as RegionInstruction;
+    if (block.ending === 'call') this.#call(block, target as Value, known);
+    else if (target) this.#leave(target, last.form.mnemonic === 'RET' ? Way.RETURN : Way.CHAIN, known);
+    else if (block.ending === 'branch') {
       const taken = condition as Value;
       f.if(
         taken,
         () => {
-          this.#edgeOut(block, block.target, block.instructions[count - 1] as RegionInstruction);
+          this.#edgeOut(block, block.target, last, known);
         },
         () => {
-          this.#edge(block, block.end);
+          this.#edge(block, block.end, known);
         },
       );
-    } else if (block.ending === 'leave') this.#leaveAt(block.end, false);
-    else this.#edge(block, block.target);
+    } else if (block.ending === 'leave') this.#leaveAt(block.end, Way.CHAIN, known);
+    else if (block.ending === 'jump' && block.target === block.end) this.#leaveAt(block.end, Way.REDO, known);
+    else this.#edge(block, block.target, known);
   }
 
   /** A taken branch. To another page: a target that is not canonical faults at the branch, which is the interpreter's. */
-  #edgeOut(block: Block, target: number, branch: RegionInstruction): void {
+  #edgeOut(block: Block, target: number, branch: RegionInstruction, known: KnownFlags): void {
     if (target < 0 || target >= PAGE) {
       const rip = this.#machine.page.get().add(target);
       this.#f.if(
         rip.shl(16).shrS(16).ne(rip),
         () => {
           this.#budget.set(this.#budget.get().add(1));
-          this.#leaveAt(branch.at, true);
+          this.#leaveAt(branch.at, Way.REDO, known);
         },
         undefined,
         false,
       );
     }
-    this.#edge(block, target);
+    this.#edge(block, target, known);
   }
+
+  /** A call: the region at its target is called, and if that comes back to the next instruction, this one goes on. */
+  #call(block: Block, target: Value, known: KnownFlags): void {
+    const f = this.#f;
+    const m = this.#machine;
+    if (block.successors.length === 0) {
+      this.#leave(target, Way.CHAIN, known);
+      return;
+    }
+    f.if(
+      f.param(1).geU(DEEPEST),
+      () => {
+        this.#leave(target, Way.CHAIN, known);
+      },
+      undefined,
+      false,
+    );
+    if (known) m.setFlags(known);
+    m.spillHere();
+    f.store('i64.store', m.vp, target, at('rip'));
+    const entry = jumpCacheEntry(m.vp, target);
+    f.if(
+      f.load('i64.load', entry, JUMP_CACHE).ne(this.#tag(target)),
+      () => {
+        f.return(this.#budget.get().or(UNWIND));
+      },
+      undefined,
+      false,
+    );
+    const place = f.load('i32.load', entry, JUMP_CACHE + 12);
+    const { regions } = this.#options.tables;
+    const [left] = f.callIndirect(regions, REGION, place, this.#budget.get(), f.param(1).add(1)) as [Value];
+    f.if(
+      left.geU(UNWIND),
+      () => {
+        f.return(left);
+      },
+      undefined,
+      false,
+    );
+    this.#budget.set(left);
+    const rip = f.load('i64.load', m.vp, at('rip'));
+    f.if(
+      rip.ne(m.page.get().add(block.end)),
+      () => {
+        this.#chain(rip);
+      },
+      undefined,
+      false,
+    );
+    // What was called has used the budget too.
+    f.if(
+      this.#budget.get().ltS(this.#region.size),
+      () => {
+        f.return(this.#budget.get().not());
+      },
+      undefined,
+      false,
+    );
+    m.reloadHere();
+    this.#edge(block, block.end, undefined);
+  }
+
+  /** What the jump cache has of a linear address in this mode. */
+  #tag(linear: Value): Value {
+    return linear.xor(BigInt(this.#options.mode) << 48n);
+  }
+
+  /**
+   * The interpreter's function for an instruction. It may do anything: where it has not just gone on to the next instruction,
+   * or somebody waits for this processor, or translated code was dropped, control leaves.
+   */
+  #callOutline(instruction: RegionInstruction, done: number, known: KnownFlags): void {
+    const f = this.#f;
+    const m = this.#machine;
+    const { vp } = m;
+    const callee = this.#options.outline(instruction);
+    if (!callee) {
+      this.#retire(done);
+      this.#leaveAt(instruction.at, Way.REDO, known);
+      return;
+    }
+    this.#retire(done + 1);
+    if (known) m.setFlags(known);
+    m.spillHere();
+    f.store('i32.store', vp, this.#budget.get(), at('budget'));
+    f.store('i32.store', vp, callee.record, at('calledRecord'));
+    f.store('i64.store', vp, m.page.get().add(callee.blockAt), at('blockIp'));
+    const [leave] = f.callIndirect(this.#options.tables.outline, OUTLINE, callee.place, vp, callee.record) as [Value];
+    f.store('i32.store', vp, 0, at('calledRecord'));
+    const next = m.page.get().add(instruction.at + instruction.length);
+    const window = f.load('i32.load', vp, at('flags')).and(f.load('i32.load', vp, at('interruptWindow')));
+    f.if(leave, () => {
+      const elsewhere = f
+        .load('i64.load', vp, at('rip'))
+        .ne(next)
+        .or(f.load('i32.load', vp, at('mode')).ne(this.#options.mode))
+        .or(f.load('i32.load', vp, at('attention')).or(window).ne(0));
+      f.if(elsewhere, () => {
+        f.return(this.#budget.get().or(UNWIND));
+      });
+    });
+    f.if(
+      f.load('i32.load', vp, at('unwind')),
+      () => {
+        f.store('i64.store', vp, next, at('rip'));
+        f.return(this.#budget.get().or(UNWIND));
+      },
+      undefined,
+      false,
+    );
+    m.reloadHere();
+  }
+}
+
+/** Blocks at whose beginning somebody may still read the flags: an instruction, or whoever goes on where control leaves. */
+function liveFlags(region: Region, structure: Structure, facts: EmitOptions['facts']): Set<number> {
+  const live = new Set<number>();
+  /** Undefined: as at the block's end. */
+  const local = new Map<number, boolean | undefined>();
+  for (const block of region.blocks.values()) {
+    let answer: boolean | undefined;
+    for (const instruction of block.instructions) {
+      const { needsFlags, setsAllFlags } = facts(instruction);
+      if (needsFlags || setsAllFlags) {
+        answer = needsFlags;
+        break;
+      }
+    }
+    local.set(block.at, answer);
+  }
+  for (let changed = true; changed; ) {
+    changed = false;
+    for (const block of region.blocks.values()) {
+      if (live.has(block.at)) continue;
+      const exits = block.ending === 'branch' ? block.successors.length < 2 : block.successors.length < 1;
+      // A call spills, and a back edge leaves when the budget is used up.
+      const atEnd =
+        exits ||
+        block.ending === 'call' ||
+        block.successors.some((s) => live.has(s) || structure.edge(block.at, s) !== 'forward');
+      if (local.get(block.at) ?? atEnd) {
+        live.add(block.at);
+        changed = true;
+      }
+    }
+  }
+  return live;
 }

@@ -1,48 +1,153 @@
 /**
- * The translator's implementation of the semantics port: operands are known, general registers and lazy flags are locals,
- * everything else stays in VpState. Translated code never raises: where an instruction faults, touches anything but plain
+ * The translator's implementation of the semantics port: operands are known; general and XMM registers are locals; of the
+ * flags what is known while code is built is kept as values until somebody reads them; everything else stays in VpState. Translated code never raises: where an instruction faults, touches anything but plain
  * RAM, or stores to code, control leaves in front of it and the interpreter executes it. Over 600 lines, because the port is
  * one object with a method for each operation.
  */
 
 import { loadName, storeName } from '../interpreter/port.ts';
 import { TLB, TLB_CONTEXT_SHIFT, TLB_ENTRIES, TLB_WRITE } from '../memory/layout.ts';
-import { Mode, Segment, VpState } from '../vp/state.ts';
+import { Segment, VpState } from '../vp/state.ts';
 import type { Callee, FunctionBuilder, Variable } from '../wasm/function.ts';
 import type { Operand as Term, Value } from '../wasm/value.ts';
 import type { Instruction } from '../x86/decoder.ts';
 import { isInMemory, type OperandForm, operandBytes, operandOf } from '../x86/form.ts';
-import { LazyFlags } from '../x86/lazy-flags.ts';
+import {
+  allFlags,
+  type FlagState,
+  type FlagStore,
+  flagsAssigned,
+  flagsOfDifference,
+  flagsOfLogic,
+  flagsOfResult,
+  flagsOfSum,
+  readCondition,
+  readFlag,
+} from '../x86/lazy-flags.ts';
 import { type FlagName, type FlagValues, Register, type Semantics } from '../x86/semantics.ts';
 
 type FieldName = Parameters<typeof VpState.offset>[0];
 const at = (name: FieldName): number => VpState.offset(name);
-const XMM = at('xmm');
 const X87 = at('x87');
 const STACK = 0x80;
-const FLAG_FIELDS = new Set(['flagResult', 'flagCarries', 'flagAux']);
+const IN_LOCALS = new Set(['gpr', 'xmm', 'rip', 'blockIp', 'flagResult', 'flagA', 'flagB', 'flagForm', 'tlbContext']);
 
 /** Thrown while building: the instruction is left to the interpreter. */
 export class Untranslatable extends Error {}
 
-/** The processor's state while a region runs. */
-export interface Machine {
+/** The processor's state while a region runs: locals that are made, and loaded when control enters, where they are used. */
+export class Machine {
   readonly f: FunctionBuilder;
+  /** Address of VpState, a constant. */
   readonly vp: Value;
-  readonly registers: readonly Variable[];
-  readonly flagResult: Variable;
-  readonly flagCarries: Variable;
-  readonly flagAux: Variable;
+  readonly mode: number;
+  readonly helper: (name: string) => Callee;
   /** Linear address of the region's page. */
   readonly page: Variable;
-  helper(name: string): Callee;
-  /** Registers that are read anywhere: to be loaded when control enters. */
-  readonly used: Set<number>;
-  /** Registers that are written anywhere: to be loaded too, and stored when control leaves. */
-  readonly written: Set<number>;
-  /** Whether the lazy flags are read or written anywhere. */
-  flagsUsed: boolean;
-  flagsWritten: boolean;
+  /** Address of the TLB in use, less the constant TLB. */
+  readonly tlb: Variable;
+  readonly #registers = new Map<number, Variable>();
+  readonly #vectors = new Map<number, Variable>();
+  readonly #written = new Set<Variable>();
+  #flags: Record<'result' | 'a' | 'b' | 'form', Variable> | undefined;
+  #flagsWritten = false;
+  readonly #later: (() => void)[] = [];
+
+  constructor(f: FunctionBuilder, vp: number, mode: number, helper: (name: string) => Callee) {
+    this.f = f;
+    this.vp = f.i32(vp);
+    this.mode = mode;
+    this.helper = helper;
+    this.page = f.variable('i64');
+    this.tlb = f.variable('i32');
+  }
+
+  register(index: number): Variable {
+    return this.#made(this.#registers, index, 'i64');
+  }
+  vector(index: number): Variable {
+    return this.#made(this.#vectors, index, 'v128');
+  }
+  #made(variables: Map<number, Variable>, index: number, type: 'i64' | 'v128'): Variable {
+    let variable = variables.get(index);
+    if (!variable) {
+      variable = this.f.variable(type);
+      variables.set(index, variable);
+    }
+    return variable;
+  }
+  written(variable: Variable): void {
+    this.#written.add(variable);
+  }
+
+  #flagVariables(): Record<'result' | 'a' | 'b' | 'form', Variable> {
+    const { f } = this;
+    this.#flags ??= { result: f.variable('i64'), a: f.variable('i64'), b: f.variable('i64'), form: f.variable('i32') };
+    return this.#flags;
+  }
+  /** The flags as the locals have them, of a kind that is not known. */
+  flags(): FlagState {
+    const { result, a, b, form } = this.#flagVariables();
+    const word = form.get();
+    return { result: result.get(), a: a.get(), b: b.get(), carry: word.and(1), kind: word.shrU(1) };
+  }
+  setFlags(state: FlagState): void {
+    const { result, a, b, form } = this.#flagVariables();
+    this.#flagsWritten = true;
+    const word = state.carry.or(state.kind.shl(1));
+    result.set(state.result);
+    a.set(state.a);
+    b.set(state.b);
+    form.set(word);
+  }
+
+  /** Here what is in locals is stored, or loaded: which that is, is known when all code is built. */
+  spillHere(): void {
+    const fill = this.f.hole();
+    this.#later.push(() => {
+      fill(() => {
+        this.spill();
+      });
+    });
+  }
+  reloadHere(): void {
+    const fill = this.f.hole();
+    this.#later.push(() => {
+      fill(() => {
+        this.reload();
+      });
+    });
+  }
+  fillIn(): void {
+    for (const fill of this.#later) fill();
+  }
+
+  /** Loads what is in locals; once all code that uses it is built. */
+  reload(): void {
+    const { f, vp } = this;
+    for (const [index, variable] of this.#registers) variable.set(f.load('i64.load', vp, at('gpr') + index * 8));
+    for (const [index, variable] of this.#vectors) variable.set(f.load('v128.load', vp, at('xmm') + index * 16));
+    if (this.#flags) {
+      this.#flags.result.set(f.load('i64.load', vp, at('flagResult')));
+      this.#flags.a.set(f.load('i64.load', vp, at('flagA')));
+      this.#flags.b.set(f.load('i64.load', vp, at('flagB')));
+      this.#flags.form.set(f.load('i32.load', vp, at('flagForm')));
+    }
+    this.tlb.set(vp.add(f.load('i32.load', vp, at('tlbContext')).shl(TLB_CONTEXT_SHIFT)));
+  }
+  /** Stores what has been changed. */
+  spill(): void {
+    const { f, vp } = this;
+    for (const [index, variable] of this.#registers)
+      if (this.#written.has(variable)) f.store('i64.store', vp, variable.get(), at('gpr') + index * 8);
+    for (const [index, variable] of this.#vectors)
+      if (this.#written.has(variable)) f.store('v128.store', vp, variable.get(), at('xmm') + index * 16);
+    if (!this.#flags || !this.#flagsWritten) return;
+    f.store('i64.store', vp, this.#flags.result.get(), at('flagResult'));
+    f.store('i64.store', vp, this.#flags.a.get(), at('flagA'));
+    f.store('i64.store', vp, this.#flags.b.get(), at('flagB'));
+    f.store('i32.store', vp, this.#flags.form.get(), at('flagForm'));
+  }
 }
 
 export interface Ending {
@@ -55,15 +160,10 @@ export interface Ending {
   jump(): void;
 }
 
-type Last = {
-  readonly kind: 'sub' | 'logic' | 'result';
-  readonly a: Value;
-  readonly b: Value;
-  readonly result: Value;
-  readonly bits: number;
-};
+/** The flags as far as they are known while code is built; undefined: the machine's locals have them. */
+export type KnownFlags = FlagState | undefined;
 
-export class TranslatorPort implements Semantics {
+export class TranslatorPort implements Semantics, FlagStore {
   readonly f: FunctionBuilder;
   readonly size: number;
   readonly bits: number;
@@ -73,16 +173,17 @@ export class TranslatorPort implements Semantics {
   readonly #i: Instruction;
   readonly #at: number;
   readonly #ending: Ending;
-  readonly #flags: LazyFlags;
   readonly #hosts = new Map<number, Value>();
   readonly #linears = new Map<number, Value>();
   readonly #displaced = new Map<number, Value>();
   #relative = false;
   readonly #region: FunctionBuilder['region'];
-  /** What set the flags last in this block, for conditions that need no flags. Carried from instruction to instruction. */
-  last: Last | undefined;
+  /** Carried from instruction to instruction. */
+  known: KnownFlags;
+  /** The instruction has set flags on one of several paths. */
+  conditional = false;
 
-  constructor(machine: Machine, instruction: Instruction, offset: number, ending: Ending, last: Last | undefined) {
+  constructor(machine: Machine, instruction: Instruction, offset: number, ending: Ending, known: KnownFlags) {
     this.#m = machine;
     this.#i = instruction;
     this.#at = offset;
@@ -90,8 +191,7 @@ export class TranslatorPort implements Semantics {
     this.f = machine.f;
     this.size = instruction.size;
     this.bits = instruction.size * 8;
-    this.#flags = new LazyFlags(this.f, this.bits, this);
-    this.last = last;
+    this.known = known;
     this.#region = this.f.region;
   }
 
@@ -111,19 +211,16 @@ export class TranslatorPort implements Semantics {
 
   // ---- registers ------------------------------------------------------------------------------------------------------
 
-  #variable(index: number): Variable {
-    this.#m.used.add(index);
-    return this.#m.registers[index] as Variable;
-  }
   reg(index: number, size = this.size): Value {
-    return this.#variable(index)
+    return this.#m
+      .register(index)
       .get()
       .zext(size * 8);
   }
   setReg(index: number, value: Term, size = this.size): void {
     const v = this.f.coerce(value, 'i64');
-    const variable = this.#variable(index);
-    this.#m.written.add(index);
+    const variable = this.#m.register(index);
+    this.#m.written(variable);
     if (size === 8) variable.set(v);
     else if (size === 4) variable.set(v.zext(32));
     else
@@ -168,8 +265,8 @@ export class TranslatorPort implements Semantics {
       this.setReg(n, value, bytes);
       return;
     }
-    const variable = this.#variable(n - 4);
-    this.#m.written.add(n - 4);
+    const variable = this.#m.register(n - 4);
+    this.#m.written(variable);
     variable.set(variable.get().and(~0xff00n).or(value.zext(8).shl(8)));
   }
   addressReg(index: number): Value {
@@ -303,7 +400,7 @@ export class TranslatorPort implements Semantics {
     return expected.get();
   }
 
-  // ---- vectors: in VpState -------------------------------------------------------------------------------------------------
+  // ---- vectors -------------------------------------------------------------------------------------------------
 
   #vectorHost(n: number, write: boolean): Value {
     const known = this.#hosts.get(n);
@@ -315,35 +412,41 @@ export class TranslatorPort implements Semantics {
     this.#hosts.set(n, host);
     return host;
   }
-  #xmm(n: number): number {
-    return XMM + this.#number(this.#operand(n)) * 16;
+  #xmm(n: number): Variable {
+    return this.#m.vector(this.#number(this.#operand(n)));
   }
   readV(n: number): Value {
-    if (this.isMemory(n)) return this.f.load('v128.load', this.#vectorHost(n, false));
-    return this.f.load('v128.load', this.#m.vp, this.#xmm(n));
+    return this.isMemory(n) ? this.f.load('v128.load', this.#vectorHost(n, false)) : this.#xmm(n).get();
   }
   writeV(n: number, value: Value): void {
-    if (this.isMemory(n)) this.f.store('v128.store', this.#vectorHost(n, true), value);
-    else this.f.store('v128.store', this.#m.vp, value, this.#xmm(n));
+    if (this.isMemory(n)) {
+      this.f.store('v128.store', this.#vectorHost(n, true), value);
+      return;
+    }
+    const variable = this.#xmm(n);
+    this.#m.written(variable);
+    variable.set(value);
   }
   #scalarHost(n: number, bytes: number, write: boolean): Value {
     return this.#host(this.linear(n), bytes, write, this.#mark());
   }
   read32(n: number): Value {
     if (this.isMemory(n)) return this.f.load('i32.load', this.#scalarHost(n, 4, false));
-    return this.f.load('i32.load', this.#m.vp, this.#xmm(n));
+    return this.f.lane('i32x4.extract_lane', [0], this.#xmm(n).get());
   }
   read64(n: number): Value {
     if (this.isMemory(n)) return this.f.load('i64.load', this.#scalarHost(n, 8, false));
-    return this.f.load('i64.load', this.#m.vp, this.#xmm(n));
+    return this.f.lane('i64x2.extract_lane', [0], this.#xmm(n).get());
   }
   write32(n: number, value: Term): void {
-    if (this.isMemory(n)) this.f.store('i32.store', this.#scalarHost(n, 4, true), value);
-    else this.f.store('i32.store', this.#m.vp, value, this.#xmm(n));
+    const v = this.f.coerce(value, 'i32');
+    if (this.isMemory(n)) this.f.store('i32.store', this.#scalarHost(n, 4, true), v);
+    else this.writeV(n, this.f.lane('i32x4.replace_lane', [0], this.#xmm(n).get(), v));
   }
   write64(n: number, value: Term): void {
-    if (this.isMemory(n)) this.f.store('i64.store', this.#scalarHost(n, 8, true), value);
-    else this.f.store('i64.store', this.#m.vp, value, this.#xmm(n));
+    const v = this.f.coerce(value, 'i64');
+    if (this.isMemory(n)) this.f.store('i64.store', this.#scalarHost(n, 8, true), v);
+    else this.writeV(n, this.f.lane('i64x2.replace_lane', [0], this.#xmm(n).get(), v));
   }
   #mm(n: number): number {
     return X87 + (this.#number(this.#operand(n)) & 7) * 16;
@@ -364,45 +467,26 @@ export class TranslatorPort implements Semantics {
 
   // ---- state -----------------------------------------------------------------------------------------------------------------
 
-  #lazy(name: string): Variable | undefined {
-    return name === 'flagResult'
-      ? this.#m.flagResult
-      : name === 'flagCarries'
-        ? this.#m.flagCarries
-        : name === 'flagAux'
-          ? this.#m.flagAux
-          : undefined;
-  }
   #field(name: string, index: number): { type: 'i32' | 'i64'; offset: number } {
-    if (name === 'gpr' || name === 'rip' || name === 'blockIp') throw new Untranslatable();
+    if (IN_LOCALS.has(name)) throw new Untranslatable();
     const type = VpState.fields[name as FieldName];
     const scalar = typeof type === 'string' ? type : type.of;
     const wide = scalar === 'u64';
     return { type: wide ? 'i64' : 'i32', offset: at(name as FieldName) + index * (wide ? 8 : 4) };
   }
   state(name: string, index = 0): Value {
-    const lazy = this.#lazy(name);
-    if (lazy) {
-      this.#m.flagsUsed = true;
-      return lazy.get();
-    }
-    // A region is made for 64-bit mode only.
-    if (name === 'mode') return this.f.load('i32.load', this.#m.vp, at('mode')).or(Mode.LONG64);
+    if (name === 'mode') return this.f.i32(this.#m.mode);
     const field = this.#field(name, index);
     return this.f.load(`${field.type}.load`, this.#m.vp, field.offset);
   }
   setState(name: string, value: Term, index = 0): void {
-    const lazy = this.#lazy(name);
-    if (lazy) {
-      this.#m.flagsWritten = true;
-      lazy.set(value);
-      return;
-    }
+    // Whoever waits for these looks at the next instruction, which is the interpreter's then.
+    if (name === 'flags' || name === 'attention' || name === 'interruptShadow') throw new Untranslatable();
     const field = this.#field(name, index);
     this.f.store(`${field.type}.store`, this.#m.vp, value, field.offset);
   }
   stateAddress(name: string): Value {
-    if (name === 'gpr' || FLAG_FIELDS.has(name)) throw new Untranslatable();
+    if (IN_LOCALS.has(name)) throw new Untranslatable();
     return this.#m.vp.add(at(name as FieldName));
   }
 
@@ -422,8 +506,7 @@ export class TranslatorPort implements Semantics {
   #host(linear: Value, bytes: number, write: boolean, mark: number): Value {
     const { f } = this;
     const { vp } = this.#m;
-    const context = f.load('i32.load', vp, at('tlbContext')).shl(TLB_CONTEXT_SHIFT);
-    const entry = vp.add(context).add(
+    const entry = this.#m.tlb.get().add(
       linear
         .wrap()
         .shrU(8)
@@ -463,74 +546,42 @@ export class TranslatorPort implements Semantics {
 
   // ---- flags ------------------------------------------------------------------------------------------------------------------------
 
-  /** What happens only on some paths says nothing about what follows. */
-  #remember(last: Last): void {
-    this.last = this.f.region === this.#region ? last : undefined;
+  flagState(): FlagState {
+    return this.known ?? this.#m.flags();
   }
-  flagsAdd(a: Value, b: Value, result: Value): void {
-    this.#flags.add(a, b, result);
-    this.#remember({ kind: 'result', a, b, result: result.sext(this.bits), bits: this.bits });
+  setFlagState(state: FlagState): void {
+    if (this.f.region === this.#region) {
+      this.known = state;
+      return;
+    }
+    // The locals have what the other path has: whoever emits the instruction has seen to that.
+    this.conditional = true;
+    this.#m.setFlags(state);
+    this.known = undefined;
   }
-  flagsSub(a: Value, b: Value, result: Value): void {
-    this.#flags.sub(a, b, result);
-    // Only a subtraction without borrow is a comparison; SBB's result differs.
-    const plain = this.#i.form.mnemonic !== 'SBB';
-    this.#remember({
-      kind: plain ? 'sub' : 'result',
-      a: a.zext(this.bits),
-      b: b.zext(this.bits),
-      result: result.sext(this.bits),
-      bits: this.bits,
-    });
+  flagsAdd(a: Value, b: Value, result: Value, carryIn = false): void {
+    this.setFlagState(flagsOfSum(this.f, this.bits, a, b, result, carryIn));
+  }
+  flagsSub(a: Value, b: Value, result: Value, borrowIn = false): void {
+    this.setFlagState(flagsOfDifference(this.f, this.bits, a, b, result, borrowIn));
   }
   flagsLogic(result: Value): void {
-    this.#flags.logic(result);
-    this.#remember({ kind: 'logic', a: result, b: result, result: result.sext(this.bits), bits: this.bits });
+    this.setFlagState(flagsOfLogic(this.f, this.bits, result));
   }
   flagsResult(result: Value, values: FlagValues): void {
-    this.#flags.result(result, values);
-    this.#remember({ kind: 'result', a: result, b: result, result: result.sext(this.bits), bits: this.bits });
+    this.setFlagState(flagsOfResult(this.f, this.bits, this.flagState(), result, values));
   }
   setFlags(values: FlagValues): void {
-    this.#flags.assign(values);
-    this.last = undefined;
+    this.setFlagState(flagsAssigned(this.f, this.flagState(), values));
   }
   flag(name: FlagName): Value {
-    const { last } = this;
-    if (last) {
-      if (name === 'ZF') return last.result.eqz();
-      if (name === 'SF') return last.result.ltS(0);
-      if (last.kind === 'logic' && (name === 'CF' || name === 'OF')) return this.f.i32(0);
-      if (last.kind === 'sub' && name === 'CF') return last.a.ltU(last.b);
-    }
-    return this.#flags.read(name);
+    return readFlag(this.f, this.flagState(), name);
   }
   condition(code: number): Value {
-    const direct = this.#compare(code >> 1);
-    if (!direct) return this.#flags.condition(code);
-    return code & 1 ? direct.eqz() : direct;
-  }
-  /** The condition from the operands of the comparison that made it. */
-  #compare(kind: number): Value | undefined {
-    const { last } = this;
-    if (!last) return undefined;
-    if (kind === 2) return last.result.eqz();
-    if (kind === 4) return last.result.ltS(0);
-    if (last.kind === 'logic') {
-      if (kind === 0 || kind === 1) return this.f.i32(0);
-      if (kind === 3) return last.result.eqz();
-      if (kind === 6) return last.result.ltS(0);
-      if (kind === 7) return last.result.leS(0);
-    } else if (last.kind === 'sub') {
-      if (kind === 1) return last.a.ltU(last.b);
-      if (kind === 3) return last.a.leU(last.b);
-      if (kind === 6) return last.a.sext(last.bits).ltS(last.b.sext(last.bits));
-      if (kind === 7) return last.a.sext(last.bits).leS(last.b.sext(last.bits));
-    }
-    return undefined;
+    return readCondition(this.f, this.flagState(), code);
   }
   rflags(): Value {
-    return this.#flags.all();
+    return allFlags(this);
   }
   setRflags(): void {
     throw new Untranslatable();

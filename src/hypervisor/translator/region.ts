@@ -1,9 +1,8 @@
 /**
  * Regions: what is translated as one function. A region is the code within one page that can be reached from its entry by
- * direct jumps and branches, cut into basic blocks; everything else (calls, returns, indirect jumps, other pages,
- * instructions that are not translated) leaves it.
+ * direct jumps and branches and behind calls, cut into basic blocks; returns, indirect jumps and other pages leave it. Of the
+ * two ways behind a branch, the taken one is followed only where code has been executed.
  */
-import { Mode } from '../vp/state.ts';
 import { type Decoder, Instruction } from '../x86/decoder.ts';
 import type { Form } from '../x86/form.ts';
 
@@ -14,6 +13,8 @@ export interface RegionInstruction {
   /** Offset in the page. */
   readonly at: number;
   readonly length: number;
+  /** Executed by the interpreter's function for it, which the region calls. */
+  readonly outline: boolean;
 }
 
 export interface Block {
@@ -24,8 +25,8 @@ export interface Block {
   readonly end: number;
   /** Offsets of the blocks that control can go to within the region: [taken, otherwise] of a branch, [next] else. */
   readonly successors: readonly number[];
-  /** How the block ends: a direct branch, a direct jump, by running into the next block, or by leaving the region. */
-  readonly ending: 'branch' | 'jump' | 'fall' | 'leave';
+  /** How the block ends: a direct branch, a direct jump, a call, by running into the next block, or by leaving the region. */
+  readonly ending: 'branch' | 'jump' | 'call' | 'fall' | 'leave';
   /** Offset of a direct transfer's target, relative to the page; may lie outside it. */
   readonly target: number;
 }
@@ -41,10 +42,13 @@ export interface Region {
   readonly size: number;
 }
 
-const MOST_INSTRUCTIONS = 200;
-const MOST_BLOCKS = 50;
+const MOST_INSTRUCTIONS = 400;
+const MOST_BLOCKS = 100;
 const PAGE = 4096;
-const MODE = Mode.LONG64 | Mode.LONG | Mode.PROTECTED;
+/** What control does not come back from to the next instruction, or hardly ever. */
+const LEAVES: ReadonlySet<string> = new Set(
+  'JMP RET JMPF CALLF RETF IRET INT INT1 INT3 INTO SYSCALL SYSRET SYSENTER SYSEXIT HLT UD0 UD1 UD2'.split(' '),
+);
 
 export interface RegionOptions {
   readonly decoder: Decoder;
@@ -52,13 +56,17 @@ export interface RegionOptions {
   readonly page: Uint8Array;
   /** Offset of the entry. */
   readonly entry: number;
-  /** Whether the product of an instruction can be translated. */
-  translatable(instruction: Instruction): boolean;
+  /** The processor's mode, by which code is decoded. */
+  readonly mode: number;
+  /** How an instruction is translated; `none`: it is left to the interpreter. */
+  classify(instruction: Instruction, at: number): 'inline' | 'outline' | 'none';
+  /** Whether control has come to an offset by a jump. */
+  executed(at: number): boolean;
 }
 
 interface Found {
   readonly instruction: RegionInstruction;
-  readonly kind: 'plain' | 'branch' | 'jump' | 'leave';
+  readonly kind: 'plain' | 'branch' | 'jump' | 'call' | 'leave';
   readonly target: number;
 }
 
@@ -73,43 +81,43 @@ export function findRegion(options: RegionOptions): Region | undefined {
     let at = work.shift() as number;
     while (at < PAGE && !found.has(at) && count < MOST_INSTRUCTIONS) {
       const decoded = new Instruction();
-      const outcome = decoder.decode(page, at, PAGE, MODE, decoded);
-      if (outcome !== 'ok' || !options.translatable(decoded)) {
+      const outcome = decoder.decode(page, at, PAGE, options.mode, decoded);
+      const how = outcome === 'ok' ? options.classify(decoded, at) : 'none';
+      if (how === 'none') {
         found.set(at, undefined);
         break;
       }
       count++;
       const { form, length } = decoded;
       const next = at + length;
-      const instruction = { form, decoded, at, length };
-      const direct = form.operands[0]?.kind === 'J';
-      const target = direct ? next + decoded.immediate : -1;
-      if (direct && form.mnemonic !== 'JMP' && form.mnemonic !== 'CALL') {
-        found.set(at, { instruction, kind: 'branch', target });
-        for (const leader of [next, target]) {
-          if (leader < 0 || leader >= PAGE || leaders.has(leader)) continue;
-          leaders.add(leader);
-          work.push(leader);
-        }
-        break;
-      }
-      if (direct && form.mnemonic === 'JMP') {
-        found.set(at, { instruction, kind: 'jump', target });
-        if (target >= 0 && target < PAGE && !leaders.has(target)) {
-          leaders.add(target);
-          work.push(target);
-        }
-        break;
-      }
-      if (form.options.ends === true) {
-        found.set(at, { instruction, kind: 'leave', target });
-        break;
-      }
-      found.set(at, { instruction, kind: 'plain', target });
+      const instruction = { form, decoded, at, length, outline: how === 'outline' };
+      const target = form.operands[0]?.kind === 'J' ? next + decoded.immediate : -1;
+      const kind = kindOf(instruction);
+      found.set(at, { instruction, kind, target });
+      const lead = (leader: number): void => {
+        if (leader < 0 || leader >= PAGE || leaders.has(leader)) return;
+        leaders.add(leader);
+        work.push(leader);
+      };
+      if (kind === 'branch') {
+        lead(next);
+        if (options.executed(target)) lead(target);
+      } else if (kind === 'jump') lead(target);
+      else if (kind === 'call') lead(next);
+      if (kind !== 'plain') break;
       at = next;
     }
   }
   return cut(options.entry, leaders, found);
+}
+
+function kindOf({ form, outline }: RegionInstruction): Found['kind'] {
+  if (form.operands[0]?.kind === 'J' && !outline) {
+    if (form.mnemonic === 'JMP') return 'jump';
+    if (form.mnemonic !== 'CALL') return 'branch';
+  }
+  if (form.mnemonic === 'CALL' && !outline) return 'call';
+  return LEAVES.has(form.mnemonic) ? 'leave' : 'plain';
 }
 
 /** Cuts the instructions found into blocks that begin at leaders. */
@@ -150,6 +158,12 @@ function cut(
         ending = 'jump';
         target = here.target;
         successors = [target].filter(inside);
+        break;
+      }
+      if (here.kind === 'call') {
+        ending = 'call';
+        target = at;
+        successors = [at].filter(inside);
         break;
       }
       if (here.kind === 'leave') break;

@@ -1,26 +1,47 @@
 /**
- * Translation of a batch of regions into one module: a function of the code alone, so that it can run on a thread of its
- * own. The processor compares the code again when it installs the result.
+ * Translation of a batch of regions into one module: a function of the code, and of which of it has been executed, alone, so that
+ * it can run on a thread of its own. The processor compares the code again when it installs the result.
  */
-import { isPure, REGION } from '../interpreter/build.ts';
-import { type Callee, FunctionBuilder } from '../wasm/function.ts';
+import { HandlerTable } from '../interpreter/handlers.ts';
+import { isPure } from '../interpreter/build.ts';
+import { Field, RECORD } from '../interpreter/record.ts';
+import type { Callee } from '../wasm/function.ts';
 import { ModuleBuilder } from '../wasm/module.ts';
 import { Decoder, type Instruction } from '../x86/decoder.ts';
 import { forms, helperDefinitions } from '../x86/table.ts';
+import { REGION } from './abi.ts';
 import { emitRegion } from './emit.ts';
-import { type Machine, TranslatorPort, Untranslatable } from './port.ts';
-import { findRegion, type Region } from './region.ts';
+import { factsOf } from './facts.ts';
+import { Untranslatable } from './port.ts';
+import { findRegion, type Region, type RegionInstruction } from './region.ts';
+
+export interface TranslationItem {
+  /** Names the item in the answer. */
+  readonly record: number;
+  readonly mode: number;
+  /** A copy of the page's bytes, and where in it the block begins. */
+  readonly page: Uint8Array;
+  readonly entry: number;
+  /** The blocks that the interpreter has of the page in this mode: offset in the page, first record, count of records. */
+  readonly blocks: Int32Array;
+}
 
 export interface TranslationRequest {
   /** Address of the processor's VpState: a constant of the code. */
   readonly vp: number;
-  readonly items: readonly {
-    /** Names the item in the answer. */
-    readonly record: number;
-    /** A copy of the page's bytes, and where in it the block begins. */
-    readonly page: Uint8Array;
-    readonly entry: number;
-  }[];
+  readonly items: readonly TranslationItem[];
+}
+
+export interface TranslatedRegion {
+  readonly record: number;
+  /** The exported function. */
+  readonly name: string;
+  readonly entry: number;
+  /** The stretch of the page it was made from. */
+  readonly from: number;
+  readonly code: Uint8Array;
+  /** Instructions. */
+  readonly size: number;
 }
 
 export interface TranslationResult {
@@ -28,42 +49,85 @@ export interface TranslationResult {
   /** Bytes of the module. */
   readonly bytes: number;
   readonly milliseconds: number;
-  /** In the order of the request: the exported function, and the stretch of the page it was made from; or nothing. */
-  readonly regions: readonly (
-    | {
-        readonly record: number;
-        readonly name: string;
-        readonly entry: number;
-        readonly from: number;
-        readonly code: Uint8Array;
-        readonly size: number;
-      }
-    | undefined
-  )[];
+  /** In the order of the request; undefined where not even the first instruction can be translated. */
+  readonly regions: readonly (TranslatedRegion | undefined)[];
 }
 
-const NOTHING = { params: [], results: [] } as const;
 const PLAIN = { params: ['i32', 'i64', 'i32', 'i32'], results: ['i32'] } as const;
 const TYPES = new Map(helperDefinitions.map((d) => [d.name, d.type]));
 const decoder = new Decoder(forms);
-const translatable = new Map<number, boolean>();
+const handlers = new HandlerTable(forms);
 
-export function translate(request: TranslationRequest): TranslationResult {
+/** @param memory the partition's, for the interpreter's records of instructions that translated code calls it for. */
+export function translate(request: TranslationRequest, memory: SharedArrayBuffer): TranslationResult {
   const started = performance.now();
-  const found = request.items.map(({ page, entry }) =>
-    findRegion({ decoder, page, entry, translatable: isTranslatable }),
-  );
-  const regions = found.map((region, i) => {
+  const words = new Int32Array(memory);
+  const found = request.items.map((item) => {
+    const source = new Source(item, words);
+    const region = findRegion({
+      decoder,
+      page: item.page,
+      entry: item.entry,
+      mode: item.mode,
+      classify: (instruction, at) => source.classify(instruction, at),
+      executed: (at) => source.executed(at),
+    });
+    return region ? { region, source } : undefined;
+  });
+  const regions = found.map((f, i) => {
     const item = request.items[i];
-    if (!region || !item) return undefined;
-    const { from, to, size } = region;
-    return { record: item.record, name: `region${i}`, entry: item.entry, from, code: item.page.slice(from, to), size };
+    if (!f || !item) return undefined;
+    const { from, to, size } = f.region;
+    return { record: item.record, name: `r${i}`, entry: item.entry, from, code: item.page.slice(from, to), size };
   });
   if (regions.every((r) => r === undefined))
     return { module: undefined, bytes: 0, milliseconds: performance.now() - started, regions };
   const bytes = build(found, request.vp);
   const module = new WebAssembly.Module(bytes);
   return { module, bytes: bytes.length, milliseconds: performance.now() - started, regions };
+}
+
+/** What there is to know about the code of one item. */
+class Source {
+  readonly #item: TranslationItem;
+  readonly #words: Int32Array;
+  readonly #starts = new Set<number>();
+
+  constructor(item: TranslationItem, words: Int32Array) {
+    this.#item = item;
+    this.#words = words;
+    for (let i = 0; i < item.blocks.length; i += 3) this.#starts.add(item.blocks[i] as number);
+  }
+  get mode(): number {
+    return this.#item.mode;
+  }
+
+  executed(at: number): boolean {
+    return this.#starts.has(at);
+  }
+  classify(instruction: Instruction, at: number): 'inline' | 'outline' | 'none' {
+    if (factsOf(instruction, this.#item.mode, helperType).translatable) return 'inline';
+    return this.outline(instruction, at) ? 'outline' : 'none';
+  }
+
+  /** The interpreter's function for an instruction, if it has decoded it and has one that is not part of its loop. */
+  outline(instruction: Instruction, at: number): { place: number; record: number; blockAt: number } | undefined {
+    const handler = handlers.of(instruction);
+    if (handler < handlers.firstOutline) return undefined;
+    const { blocks } = this.#item;
+    for (let i = 0; i < blocks.length; i += 3) {
+      const blockAt = blocks[i] as number;
+      if (at < blockAt || at >= blockAt + 256) continue;
+      const count = blocks[i + 2] as number;
+      for (let n = 0; n < count; n++) {
+        const record = (blocks[i + 1] as number) + n * RECORD;
+        const word = this.#words[(record + Field.HANDLER) >> 2] as number;
+        if ((word & 0xffff) === handler && ((word >>> 16) & 0xff) === at - blockAt)
+          return { place: handler - handlers.firstOutline, record, blockAt };
+      }
+    }
+    return undefined;
+  }
 }
 
 function helperType(name: string): Callee['type'] {
@@ -73,8 +137,12 @@ function helperType(name: string): Callee['type'] {
   return type;
 }
 
-function build(regions: readonly (Region | undefined)[], vp: number): Uint8Array<ArrayBuffer> {
+function build(
+  found: readonly ({ region: Region; source: Source } | undefined)[],
+  vp: number,
+): Uint8Array<ArrayBuffer> {
   const module = new ModuleBuilder({ memory: { initial: 1, maximum: 65536 }, leaves: true });
+  const tables = { regions: module.importTable('regions'), outline: module.importTable('outline') };
   const callees = new Map<string, Callee>();
   const helper = (name: string): Callee => {
     let callee = callees.get(name);
@@ -84,56 +152,26 @@ function build(regions: readonly (Region | undefined)[], vp: number): Uint8Array
     }
     return callee;
   };
-  regions.forEach((region, i) => {
-    if (!region) return;
+  found.forEach((item, i) => {
+    if (!item) return;
+    const { region, source } = item;
+    const { mode } = source;
     module.function(
-      `region${i}`,
+      `r${i}`,
       REGION,
       (f) => {
-        emitRegion(f, { region, vp, helper });
+        emitRegion(f, {
+          region,
+          vp,
+          mode,
+          helper,
+          facts: ({ decoded }: RegionInstruction) => factsOf(decoded, mode, helperType),
+          outline: ({ decoded, at }) => source.outline(decoded, at),
+          tables,
+        });
       },
       true,
     );
   });
   return module.finish();
-}
-
-/** Whether a product can be translated, found out by trying it once. */
-function isTranslatable(i: Instruction): boolean {
-  if (!i.long64 || i.addressSize !== 3 || i.form.options.repeat !== undefined) return false;
-  const key = (i.form.id << 7) | (Math.log2(i.size) << 4) | (i.isMemory ? 8 : 0) | (i.lock ? 4 : 0);
-  let known = translatable.get(key);
-  if (known === undefined) {
-    known = tryOut(i);
-    translatable.set(key, known);
-  }
-  return known;
-}
-
-function tryOut(instruction: Instruction): boolean {
-  const f = new FunctionBuilder('trial', NOTHING, () => 0);
-  const i64 = () => f.variable('i64');
-  const machine: Machine = {
-    f,
-    vp: f.i32(0),
-    registers: Array.from({ length: 16 }, i64),
-    flagResult: i64(),
-    flagCarries: i64(),
-    flagAux: f.variable('i32'),
-    page: i64(),
-    helper: (name) => ({ name, type: helperType(name), index: () => 0 }),
-    used: new Set(),
-    written: new Set(),
-    flagsUsed: false,
-    flagsWritten: false,
-  };
-  const nothing = (): void => undefined;
-  const ending = { redo: nothing, leave: nothing, branch: nothing, jump: nothing };
-  try {
-    instruction.form.semantics(new TranslatorPort(machine, instruction, 0, ending, undefined));
-    return true;
-  } catch (error) {
-    if (error instanceof Untranslatable) return false;
-    throw error;
-  }
 }

@@ -4,14 +4,16 @@
  */
 import type { BlockCache } from '../interpreter/block-cache.ts';
 import { VP_STATE, vpArea } from '../memory/layout.ts';
-import type { TranslationRequest, TranslationResult } from './service.ts';
+import type { TranslationItem, TranslationRequest, TranslationResult } from './service.ts';
 
 /** Executions after which a block is translated. */
-export const HOT = 500;
+export const HOT = 200;
 /** Regions to a module: about 27 us of a module's cost are fixed. */
 const BATCH = 32;
 /** Looks at the queue after which a batch goes out however small it is. */
-const PATIENCE = 20;
+const PATIENCE = 3;
+/** Places that stand empty before they are used again: the jump cache has to be emptied for that. */
+const MOST_VACANT = 1024;
 
 /** Where requests go, and answers come back in the order of the requests. */
 export interface TranslationPort {
@@ -23,29 +25,40 @@ export interface TranslationPort {
 export interface TranslatorOptions {
   readonly memory: WebAssembly.Memory;
   readonly index: number;
+  /** The table of regions. */
   readonly table: WebAssembly.Table;
   readonly blocks: BlockCache;
   readonly port: TranslationPort;
-  /** The interpreter's exports: helpers that translated code calls. */
+  /** The interpreter's exports: helpers and the table of functions that translated code calls. */
   readonly helpers: Readonly<Record<string, unknown>>;
+  /** Forgets every place that the jump cache holds. */
+  dropPlaces(): void;
 }
 
 export class Translator {
   /** For `--stats` and the inspect tree. */
-  readonly counters = { regions: 0, instructions: 0, bytes: 0, modules: 0, milliseconds: 0, stale: 0 };
+  readonly counters = { regions: 0, instructions: 0, bytes: 0, modules: 0, milliseconds: 0, stale: 0, dropped: 0 };
   readonly #options: TranslatorOptions;
   readonly #vp: number;
+  readonly #none: () => number;
   #hot: number[] = [];
   readonly #free: number[] = [];
-  #next = 0;
+  /** Empty, but the jump cache may still name them. */
+  #vacant: number[] = [];
+  #next = 1;
   #waited = 0;
-  #pending = 0;
+  /** For each batch that is out, how often the blocks had been dropped when it was sent. */
+  readonly #pending: number[] = [];
 
   constructor(options: TranslatorOptions) {
     this.#options = options;
     this.#vp = vpArea(options.index) + VP_STATE;
+    this.#none = options.helpers['no_region'] as () => number;
+    for (let place = 0; place < options.table.length; place++) options.table.set(place, this.#none);
     options.blocks.released = (place) => {
-      this.#free.push(place);
+      this.counters.dropped++;
+      options.table.set(place, this.#none);
+      this.#vacant.push(place);
     };
   }
 
@@ -57,11 +70,12 @@ export class Translator {
   /** Sends what is waiting and installs what has come back. Called between runs. */
   work(): void {
     if (this.#hot.length > 0 && (this.#hot.length >= BATCH || ++this.#waited >= PATIENCE)) this.#send();
-    while (this.#pending > 0) {
+    while (this.#pending.length > 0) {
       const result = this.#options.port.receive();
       if (!result) return;
-      this.#pending--;
-      this.#install(result);
+      // Records have been used again since.
+      if (this.#pending.shift() === this.#options.blocks.flushes) this.#install(result);
+      else this.counters.stale += result.regions.length;
     }
   }
 
@@ -74,15 +88,17 @@ export class Translator {
   #send(): void {
     this.#waited = 0;
     const { blocks, port } = this.#options;
-    const items: TranslationRequest['items'][number][] = [];
+    const items: TranslationItem[] = [];
     for (const record of this.#hot) {
       const code = blocks.codeOf(record);
-      if (code) items.push({ record, page: code.page.slice(), entry: code.offset });
+      if (!code) continue;
+      const { page, offset, gpa, mode } = code;
+      items.push({ record, mode, page: page.slice(), entry: offset, blocks: blocks.blocksOf(gpa, mode) });
     }
     this.#hot = [];
     for (let i = 0; i < items.length; i += BATCH) {
       port.send({ vp: this.#vp, items: items.slice(i, i + BATCH) });
-      this.#pending++;
+      this.#pending.push(blocks.flushes);
     }
   }
 
@@ -91,7 +107,7 @@ export class Translator {
     if (!module) return;
     const { blocks, table, memory, helpers } = this.#options;
     const { exports } = new WebAssembly.Instance(module, {
-      env: { memory, ...helpers },
+      env: { memory, regions: table, ...helpers },
     });
     this.counters.modules++;
     this.counters.bytes += bytes;
@@ -113,10 +129,14 @@ export class Translator {
   }
 
   #place(): number {
+    if (this.#free.length === 0 && this.#vacant.length >= MOST_VACANT) {
+      this.#options.dropPlaces();
+      this.#free.push(...this.#vacant.splice(0));
+    }
     const free = this.#free.pop();
     if (free !== undefined) return free;
     const { table } = this.#options;
-    if (this.#next === table.length) table.grow(1024);
+    if (this.#next === table.length) table.grow(1024, this.#none);
     return this.#next++;
   }
 }

@@ -26,8 +26,9 @@ export function resetInit(vp: VpView): void {
   vp.rip = 0xfff0n;
   vp.flags = 2;
   vp.flagResult = 1n;
-  vp.flagCarries = 0n;
-  vp.flagAux = 0;
+  vp.flagA = 0n;
+  vp.flagB = 0n;
+  vp.flagForm = 0;
   vp.cr0 = (vp.cr0 & 0x6000_0000n) | 0x10n;
   vp.cr2 = 0n;
   vp.cr3 = 0n;

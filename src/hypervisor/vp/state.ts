@@ -2,11 +2,13 @@
  * The state of one virtual processor: a fixed layout in the partition's shared memory, used by the interpreter's and the
  * translator's WebAssembly through byte offsets and by TypeScript through typed views.
  *
- * Arithmetic flags are lazy. `flagResult` is the last result sign-extended to 64 bits; `flagCarries` holds the carry (or
- * borrow) out of each bit, shifted so that the top bit's is bit 63; `flagAux` corrects what those two cannot say:
- *   ZF = flagResult == 0                    SF = sign(flagResult) ^ flagAux[31]
- *   CF = flagCarries[63]                    OF = flagCarries[63] ^ flagCarries[62]
- *   AF = flagAux[4]                         PF = even parity of (flagResult ^ flagAux >> 8)[7:0]
+ * Arithmetic flags are lazy. `flagResult` (r) is the last result and `flagA`, `flagB` (a, b) its operands, all sign-extended
+ * to 64 bits; `flagForm` is CF in bit 0, and in bits 2:1 what the operands mean (`FlagKind`):
+ *   ZF = r == 0 always        SUM: r = a + b (+ carry)     DIFFERENCE: r = a - b (- borrow)     WORDS
+ *   SF                        sign(r)                      sign(r)                              sign(r) ^ b[31]
+ *   OF                        sign((a ^ r) & (b ^ r))      sign((a ^ b) & (a ^ r))              sign(a)
+ *   AF                        (a ^ b ^ r)[4]               (a ^ b ^ r)[4]                       b[4]
+ *   PF, even parity of        r[7:0]                       r[7:0]                               (r ^ b >> 8)[7:0]
  * All other bits of RFLAGS are in `flags` (bit 1 always set; the six arithmetic bits always clear there).
  */
 import { array, struct, type View } from '../../support/struct.ts';
@@ -54,6 +56,10 @@ export const VpState = struct(
     /** RIP of the instruction after the current one, set for instructions that TypeScript executes. */
     nextRip: 'u64',
     flagResult: 'u64',
+    flagA: 'u64',
+    flagB: 'u64',
+    flagForm: 'u32',
+    /** What a saved state says of the flags beside `flagResult`: CF and CF ^ OF in the two top bits; AF, PF and SF as in `flagB`. */
     flagCarries: 'u64',
     flagAux: 'u32',
     flags: 'u32',
@@ -132,6 +138,10 @@ export const VpState = struct(
     unfinished: 'u32',
     /** What repeated string instructions have done in this run of the interpreter; see countRepetition(). */
     repetitions: 'u32',
+    /** The record of the instruction that translated code has called the interpreter's function for; zero outside such calls. */
+    calledRecord: 'u32',
+    /** Translated code was dropped, or translations of addresses were: translated code returns to the interpreter. */
+    unwind: 'u32',
     /** Page-crossing and memory-mapped accesses go through this buffer. */
     bounce: array('u64', 8),
     bounceGpa: array('u64', 2),
@@ -146,6 +156,9 @@ export const VpState = struct(
   },
   [
     // Derived from the rest, or meaningful within one run of the interpreter only.
+    'flagA',
+    'flagB',
+    'flagForm',
     'zero',
     'blockIp',
     'nextRip',
@@ -162,6 +175,8 @@ export const VpState = struct(
     'budget',
     'unfinished',
     'repetitions',
+    'calledRecord',
+    'unwind',
     'bounce',
     'bounceGpa',
     'bounceSize',
@@ -248,22 +263,28 @@ function parityEven(byte: number): boolean {
   return (b & 1) === 0;
 }
 
+/** Bits 2:1 of `flagForm`. */
+export const FlagKind = { WORDS: 0, SUM: 1, DIFFERENCE: 2 } as const;
+
 /** The whole of RFLAGS, as the lazy flags say. */
 export function readFlags(vp: VpView): number {
-  const top = Number(vp.flagCarries >> 62n);
-  const carry = top >> 1;
-  const overflow = carry ^ (top & 1);
-  const aux = vp.flagAux;
-  const sign = Number(vp.flagResult >> 63n) ^ (aux >>> 31);
-  const low = Number(vp.flagResult & 0xffn) ^ ((aux >> 8) & 0xff);
+  const r = vp.flagResult;
+  const a = vp.flagA;
+  const b = vp.flagB;
+  const kind = vp.flagForm >>> 1;
+  const words = kind === FlagKind.WORDS ? Number(b & 0xffff_ffffn) : 0;
+  const overflow = kind === FlagKind.WORDS ? a : kind === FlagKind.SUM ? (a ^ r) & (b ^ r) : (a ^ b) & (a ^ r);
+  const sign = Number(r >> 63n) ^ (words >>> 31);
+  const low = Number(r & 0xffn) ^ ((words >> 8) & 0xff);
+  const aux = kind === FlagKind.WORDS ? words : Number((a ^ b ^ r) & 0xffn);
   return (
     vp.flags |
-    (carry ? Flag.CF : 0) |
+    (vp.flagForm & 1 ? Flag.CF : 0) |
     (parityEven(low) ? Flag.PF : 0) |
     (aux & 0x10 ? Flag.AF : 0) |
-    (vp.flagResult === 0n ? Flag.ZF : 0) |
+    (r === 0n ? Flag.ZF : 0) |
     (sign ? Flag.SF : 0) |
-    (overflow ? Flag.OF : 0)
+    (overflow >> 63n ? Flag.OF : 0)
   );
 }
 
@@ -276,5 +297,14 @@ export function writeFlags(vp: VpView, value: number): void {
   vp.flagResult = zero ? 0n : 1n;
   vp.flagCarries = (BigInt(carry) << 63n) | (BigInt(carry ^ overflow) << 62n);
   vp.flagAux = ((value & Flag.AF ? 0x10 : 0) | ((parity ^ zero) << 8) | (value & Flag.SF ? 0x80000000 : 0)) >>> 0;
+  adoptSavedFlags(vp);
   vp.flags = ((value & 0x3f7fd5 & ~ARITHMETIC_FLAGS) | 2) >>> 0;
+}
+
+/** The lazy flags from the form in which they are saved. */
+export function adoptSavedFlags(vp: VpView): void {
+  const top = Number(vp.flagCarries >> 62n);
+  vp.flagA = BigInt((top >> 1) ^ (top & 1)) << 63n;
+  vp.flagB = BigInt(vp.flagAux);
+  vp.flagForm = top >> 1;
 }

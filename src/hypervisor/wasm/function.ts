@@ -69,6 +69,7 @@ interface Statement {
     | 'set'
     | 'store'
     | 'call'
+    | 'tailCall'
     | 'if'
     | 'else'
     | 'end'
@@ -82,7 +83,8 @@ interface Statement {
     | 'throw'
     | 'unreachable'
     | 'bulk'
-    | 'fence';
+    | 'fence'
+    | 'hole';
   args: readonly Value[];
   local?: number;
   label?: Label | undefined;
@@ -119,7 +121,8 @@ export class FunctionBuilder {
   readonly name: string;
   readonly type: FunctionType;
   region: Region = { parent: undefined, loops: 0 };
-  readonly #items: (Value | Statement)[] = [];
+  #items: (Value | Statement)[] = [];
+  readonly #holes = new Map<Value | Statement, (Value | Statement)[]>();
   readonly #locals: ValueType[] = [];
   #freeVariables: Variable[] = [];
   #openVariables: Variable[] = [];
@@ -255,11 +258,22 @@ export class FunctionBuilder {
     return result;
   }
 
-  /** Builds `body` in front of everything built so far: what has to be done first is known only at the end. */
-  first(body: () => void): void {
-    const rest = this.#items.splice(0);
-    body();
-    for (const item of rest) this.#items.push(item);
+  /**
+   * Leaves room here for what is known only later, and returns what fills it: it builds there, as often as it is called. What
+   * is built there sees only constants, parameters and variables.
+   */
+  hole(): (body: () => void) => void {
+    const filling: (Value | Statement)[] = [];
+    this.#holes.set(this.statement({ kind: 'hole', args: [] }), filling);
+    const { region } = this;
+    return (body) => {
+      const [items, outer] = [this.#items, this.region];
+      this.#items = filling;
+      this.region = region;
+      body();
+      this.#items = items;
+      this.region = outer;
+    };
   }
 
   // ---- statements ---------------------------------------------------------------------------------------------------
@@ -272,9 +286,10 @@ export class FunctionBuilder {
       throw new Error(`${this.name}: a value made inside a branch is used outside it; use a variable`);
   }
 
-  statement(statement: Statement): void {
+  statement(statement: Statement): Statement {
     for (const arg of statement.args) this.#checkVisible(arg);
     this.#items.push(statement);
+    return statement;
   }
 
   #nested(loop: boolean, body: () => void): void {
@@ -356,6 +371,16 @@ export class FunctionBuilder {
   /** call_indirect through a table of the module. */
   callIndirect(table: Table, type: FunctionType, index: Operand, ...args: Operand[]): Value[] {
     return this.#call(type, args, { tableType: this.#typeIndex(type), table }, this.coerce(index, 'i32'));
+  }
+  /** The same in place of returning: the function's results are those of the callee. */
+  tailCallIndirect(table: Table, type: FunctionType, index: Operand, ...args: Operand[]): void {
+    const values = args.map((a, i) => this.coerce(a, type.params[i] as ValueType));
+    this.statement({
+      kind: 'tailCall',
+      args: [...values, this.coerce(index, 'i32')],
+      tableType: this.#typeIndex(type),
+      table,
+    });
   }
   #call(type: FunctionType, args: readonly Operand[], how: Partial<Statement>, index?: Value): Value[] {
     if (args.length !== type.params.length)
@@ -444,6 +469,7 @@ export class FunctionBuilder {
   }
 
   finish(): FunctionCode {
+    if (this.#holes.size > 0) this.#items = this.#items.flatMap((item) => this.#holes.get(item) ?? [item]);
     this.#structure();
     this.#place();
     const out = new ByteWriter();
@@ -562,6 +588,11 @@ export class FunctionBuilder {
           out.unsigned((item.table as Table).index());
         }
         break;
+      case 'tailCall':
+        out.byte(0x13);
+        out.unsigned(item.tableType as number);
+        out.unsigned((item.table as Table).index());
+        break;
       case 'if':
         hint();
         out.raw([0x04, VOID]);
@@ -625,6 +656,8 @@ export class FunctionBuilder {
         break;
       case 'fence':
         out.raw([0xfe, 0x03, 0x00]);
+        break;
+      case 'hole':
         break;
     }
   }

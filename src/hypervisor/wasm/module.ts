@@ -32,6 +32,7 @@ export class ModuleBuilder {
   readonly #functions: Defined[] = [];
   readonly #tags: { name: string; imported: boolean }[] = [];
   #table: readonly Callee[] = [];
+  #tableName: string | undefined;
   readonly #importedTables: string[] = [];
 
   constructor(options: ModuleOptions) {
@@ -81,9 +82,10 @@ export class ModuleBuilder {
     const index = this.#importedTables.push(name) - 1;
     return { index: () => index };
   }
-  /** The module's own table, with its contents. */
-  setTable(functions: readonly Callee[]): Table {
+  /** The module's own table, with its contents; exported under a name if one is given. */
+  setTable(functions: readonly Callee[], name?: string): Table {
     this.#table = functions;
+    this.#tableName = name;
     return { index: () => this.#importedTables.length };
   }
 
@@ -160,7 +162,12 @@ export class ModuleBuilder {
       });
     section(7, (s) => {
       const exported = this.#functions.flatMap((d, i) => (d.exported ? [[d.name, i] as const] : []));
-      s.unsigned(exported.length);
+      s.unsigned(exported.length + (this.#tableName === undefined ? 0 : 1));
+      if (this.#tableName !== undefined) {
+        s.name(this.#tableName);
+        s.byte(0x01);
+        s.unsigned(this.#importedTables.length);
+      }
       for (const [name, i] of exported) {
         s.name(name);
         s.byte(0x00);

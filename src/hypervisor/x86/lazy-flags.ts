@@ -1,154 +1,228 @@
 /**
- * Arithmetic flags in the lazy form that vp/state.ts describes: what producers of flags store, and how flags and
- * conditions are read back from it.
+ * Arithmetic flags in the lazy form that vp/state.ts describes: what producers of flags leave, and how flags and conditions
+ * are read from it. Where the kind is known while code is built, constants fold and the expression is the short one.
  */
-import { ARITHMETIC_FLAGS, Flag } from '../vp/state.ts';
+import { ARITHMETIC_FLAGS, Flag, FlagKind } from '../vp/state.ts';
 import type { FunctionBuilder } from '../wasm/function.ts';
 import type { Operand as Term, Value } from '../wasm/value.ts';
 import type { FlagName, FlagValues } from './semantics.ts';
 
-/** Where the words of the lazy form are kept: VpState's fields, or locals. */
-export interface FlagStore {
-  state(field: string): Value;
-  setState(field: string, value: Term): void;
+/** The lazy words; see VpState. Result and operands are i64, carry and kind i32. */
+export interface FlagState {
+  readonly result: Value;
+  readonly a: Value;
+  readonly b: Value;
+  readonly carry: Value;
+  readonly kind: Value;
+  /** A subtraction without borrow in, whose borrow is the carry: conditions are comparisons of its operands. */
+  readonly comparison?: boolean;
 }
 
-export class LazyFlags {
-  readonly #f: FunctionBuilder;
-  readonly #bits: number;
-  readonly #get: (field: string) => Value;
-  readonly #set: (field: string, value: Term) => void;
+/** Where the words are kept: VpState, or what is known while code is built. */
+export interface FlagStore {
+  readonly f: FunctionBuilder;
+  flagState(): FlagState;
+  setFlagState(state: FlagState): void;
+  /** The other bits of RFLAGS. */
+  state(field: 'flags'): Value;
+  setState(field: 'flags' | 'attention', value: Term): void;
+}
 
-  /** @param bits the operand size whose results set the flags. */
-  constructor(f: FunctionBuilder, bits: number, store: FlagStore) {
-    this.#f = f;
-    this.#bits = bits;
-    this.#get = (field) => store.state(field);
-    this.#set = (field, value) => {
-      store.setState(field, value);
-    };
-  }
+/** Operands in the width in which they are compared: 32 bits without a mask. */
+function narrow(v: Value, bits: number): Value {
+  return bits === 64 ? v : bits === 32 ? v.wrap() : v.wrap().zext(bits);
+}
 
-  #store(result: Value, carries: Term, aux: Term): void {
-    this.#set('flagResult', result);
-    this.#set('flagCarries', carries);
-    this.#set('flagAux', aux);
+/** Flags of result = a + b. @param carryIn whether a carry was added too. */
+export function flagsOfSum(
+  f: FunctionBuilder,
+  bits: number,
+  a: Value,
+  b: Value,
+  result: Value,
+  carryIn: boolean,
+): FlagState {
+  const carry = carryIn
+    ? bitOf(a.and(b).or(a.or(b).and(result.not())), bits - 1)
+    : narrow(result, bits).ltU(narrow(a, bits));
+  return { result: result.sext(bits), a: a.sext(bits), b: b.sext(bits), carry, kind: f.i32(FlagKind.SUM) };
+}
+/** Flags of result = a - b. @param borrowIn whether a borrow was subtracted too. */
+export function flagsOfDifference(
+  f: FunctionBuilder,
+  bits: number,
+  a: Value,
+  b: Value,
+  result: Value,
+  borrowIn: boolean,
+): FlagState {
+  const carry = borrowIn
+    ? bitOf(a.not().and(b).or(a.xor(b).not().and(result)), bits - 1)
+    : narrow(a, bits).ltU(narrow(b, bits));
+  const words = { result: result.sext(bits), a: a.sext(bits), b: b.sext(bits), carry };
+  return { ...words, kind: f.i32(FlagKind.DIFFERENCE), comparison: !borrowIn };
+}
+export function flagsOfLogic(f: FunctionBuilder, bits: number, result: Value): FlagState {
+  return { result: result.sext(bits), a: f.i64(0), b: f.i64(0), carry: f.i32(0), kind: f.i32(FlagKind.WORDS) };
+}
+function bitOf(v: Value, bit: number): Value {
+  return v.shrU(bit).wrap().and(1);
+}
+function overflowWord(f: FunctionBuilder, overflow: Value): Value {
+  return overflow.kind === 'const' ? f.i64(BigInt(overflow.imm) === 0n ? 0n : 1n << 63n) : overflow.extU().shl(63);
+}
+
+/** ZF, SF and PF from a result; CF, OF and AF as given or as they are. */
+export function flagsOfResult(
+  f: FunctionBuilder,
+  bits: number,
+  old: FlagState,
+  result: Value,
+  values: FlagValues,
+): FlagState {
+  const value = (name: FlagName): Value => valueOf(f, old, name, values);
+  return {
+    result: result.sext(bits),
+    a: overflowWord(f, value('OF')),
+    b: value('AF').shl(4).extU(),
+    carry: value('CF'),
+    kind: f.i32(FlagKind.WORDS),
+  };
+}
+
+/** The flags named set, the others as they are. */
+export function flagsAssigned(f: FunctionBuilder, old: FlagState, values: FlagValues): FlagState {
+  const given = (name: FlagName): boolean => values[name] !== undefined;
+  const value = (name: FlagName): Value => valueOf(f, old, name, values);
+  const shape = given('ZF') || given('SF') || given('PF');
+  if (!shape && !given('OF') && !given('AF')) return { ...old, carry: value('CF'), comparison: false };
+  const a = overflowWord(f, value('OF'));
+  const carry = value('CF');
+  const kind = f.i32(FlagKind.WORDS);
+  const af = value('AF').shl(4);
+  if (!shape) {
+    // The corrections of sign and parity stay.
+    const corrections = f.select(old.kind, 0, old.b.wrap().and(0x8000_ff00 | 0));
+    return { result: old.result, a, b: af.or(corrections).extU(), carry, kind };
   }
-  add(a: Value, b: Value, result: Value): void {
-    const carries = a.and(b).or(a.or(b).and(result.not()));
-    this.#store(result.sext(this.#bits), carries.shl(64 - this.#bits), a.xor(b).xor(result).wrap().and(0x10));
-  }
-  sub(a: Value, b: Value, result: Value): void {
-    const borrows = a.not().and(b).or(a.xor(b).not().and(result));
-    this.#store(result.sext(this.#bits), borrows.shl(64 - this.#bits), a.xor(b).xor(result).wrap().and(0x10));
-  }
-  logic(result: Value): void {
-    this.#store(result.sext(this.#bits), 0, 0);
-  }
-  #carries(cf: Value, of: Value): Value {
-    return cf.extU().shl(63).or(cf.xor(of).extU().shl(62));
-  }
-  result(result: Value, values: FlagValues): void {
-    const f = this.#f;
-    const value = (name: FlagName): Value => {
-      const given = values[name];
-      return given === undefined ? this.read(name) : f.coerce(given, 'i32');
-    };
-    const carries = this.#carries(value('CF'), value('OF'));
-    const aux = value('AF').shl(4);
-    this.#store(result.sext(this.#bits), carries, aux);
-  }
-  assign(values: FlagValues): void {
-    const f = this.#f;
-    const value = (name: FlagName): Value => {
-      const given = values[name];
-      return given === undefined ? this.read(name) : f.coerce(given, 'i32');
-    };
-    if (values.CF !== undefined || values.OF !== undefined)
-      this.#set('flagCarries', this.#carries(value('CF'), value('OF')));
-    const shape = values.ZF !== undefined || values.SF !== undefined || values.PF !== undefined;
-    if (shape) {
-      const zf = value('ZF');
-      const aux = value('AF').shl(4).or(value('PF').xor(zf).shl(8)).or(value('SF').shl(31));
-      this.#set('flagAux', aux);
-      this.#set('flagResult', zf.xor(1).extU());
-    } else if (values.AF !== undefined) {
-      this.#set('flagAux', this.#get('flagAux').and(~0x10).or(value('AF').shl(4)));
+  const zf = value('ZF');
+  const aux = af.or(value('PF').xor(zf).shl(8)).or(value('SF').shl(31));
+  return { result: zf.xor(1).extU(), a, b: aux.extU(), carry, kind };
+}
+function valueOf(f: FunctionBuilder, old: FlagState, name: FlagName, values: FlagValues): Value {
+  const given = values[name];
+  return given === undefined ? readFlag(f, old, name) : f.coerce(given, 'i32');
+}
+
+/** One flag: i32, 0 or 1. */
+export function readFlag(f: FunctionBuilder, s: FlagState, name: FlagName): Value {
+  const { result, a, b, carry, kind } = s;
+  switch (name) {
+    case 'CF':
+      return carry;
+    case 'ZF':
+      return result.eqz();
+    case 'SF':
+      return result.shrU(63).wrap().xor(f.select(kind, 0, b.wrap().shrU(31)));
+    case 'OF': {
+      const sum = a.xor(result).and(b.xor(result));
+      const difference = a.xor(b).and(a.xor(result));
+      const word = f.select(kind, f.select(kind.eq(FlagKind.SUM), sum, difference), a);
+      return word.shrU(63).wrap();
+    }
+    case 'AF':
+      return f.select(kind, a.xor(b).xor(result), b).wrap().shrU(4).and(1);
+    case 'PF': {
+      const low = result.wrap().xor(f.select(kind, 0, b.wrap().shrU(8))).and(0xff);
+      return low.popcnt().and(1).xor(1);
     }
   }
-  read(name: FlagName): Value {
-    switch (name) {
-      case 'CF':
-        return this.#get('flagCarries').shrU(63).wrap();
-      case 'OF': {
-        const carries = this.#get('flagCarries');
-        return carries.xor(carries.shl(1)).shrU(63).wrap();
-      }
-      case 'ZF':
-        return this.#get('flagResult').eqz();
-      case 'SF':
-        return this.#get('flagResult').shrU(63).wrap().xor(this.#get('flagAux').shrU(31));
-      case 'AF':
-        return this.#get('flagAux').shrU(4).and(1);
-      case 'PF': {
-        const low = this.#get('flagResult').wrap().xor(this.#get('flagAux').shrU(8)).and(0xff);
-        return low.popcnt().and(1).xor(1);
-      }
+}
+
+/** Condition code 0..15: i32, 0 or not. */
+export function readCondition(f: FunctionBuilder, s: FlagState, code: number): Value {
+  const positive = (): Value => {
+    const flag = (name: FlagName): Value => readFlag(f, s, name);
+    const compared = s.comparison === true;
+    switch (code >> 1) {
+      case 0:
+        return flag('OF');
+      case 1:
+        return compared ? s.a.ltU(s.b) : s.carry;
+      case 2:
+        return s.result.eqz();
+      case 3:
+        return compared ? s.a.leU(s.b) : s.carry.or(flag('ZF'));
+      case 4:
+        return isWordsOf(s, 0n) ? s.result.ltS(0) : flag('SF');
+      case 5:
+        return flag('PF');
+      case 6:
+        if (compared) return s.a.ltS(s.b);
+        return isPlainResult(s) ? s.result.ltS(0) : flag('SF').xor(flag('OF'));
+      default:
+        if (compared) return s.a.leS(s.b);
+        return isPlainResult(s) ? s.result.leS(0) : flag('SF').xor(flag('OF')).or(flag('ZF'));
     }
-  }
-  condition(code: number): Value {
-    const positive = (): Value => {
-      switch (code >> 1) {
-        case 0:
-          return this.read('OF');
-        case 1:
-          return this.#get('flagCarries').ltS(0);
-        case 2:
-          return this.read('ZF');
-        case 3:
-          return this.read('CF').or(this.read('ZF'));
-        case 4:
-          return this.read('SF');
-        case 5:
-          return this.read('PF');
-        case 6:
-          return this.read('SF').xor(this.read('OF'));
-        default:
-          return this.read('SF').xor(this.read('OF')).or(this.read('ZF'));
-      }
-    };
-    return code & 1 ? positive().eqz() : positive();
-  }
-  all(): Value {
-    const bit = (name: FlagName, shift: number): Value => this.read(name).shl(shift);
-    return this.#get('flags')
-      .or(bit('CF', 0))
-      .or(bit('PF', 2))
-      .or(bit('AF', 4))
-      .or(bit('ZF', 6))
-      .or(bit('SF', 7))
-      .or(bit('OF', 11))
-      .extU();
-  }
-  assignAll(value: Value, mask: Term): void {
-    const f = this.#f;
-    const m = f.coerce(mask, 'i64').wrap();
-    const old = this.all().wrap();
-    const next = old.and(m.not()).or(value.wrap().and(m));
-    const bit = (shift: number): Value => next.shrU(shift).and(1);
-    this.#set('flags', next.and(~ARITHMETIC_FLAGS).or(2));
-    const zf = bit(6);
-    this.#set('flagResult', zf.xor(1).extU());
-    this.#set('flagCarries', this.#carries(bit(0), bit(11)));
-    this.#set('flagAux', next.and(0x10).or(bit(2).xor(zf).shl(8)).or(bit(7).shl(31)));
-    // A trap flag that is now set must be seen after the next instruction.
-    f.if(
-      next.and(Flag.TF),
-      () => {
-        this.#set('attention', 1);
-      },
-      undefined,
-      false,
-    );
-  }
+  };
+  return code & 1 ? positive().eqz() : positive();
+}
+/** No correction of the sign. */
+function isWordsOf(s: FlagState, b: bigint): boolean {
+  return s.kind.kind === 'const' && (Number(s.kind.imm) !== FlagKind.WORDS || isConstant(s.b, b));
+}
+/** OF is zero and the sign is the result's. */
+function isPlainResult(s: FlagState): boolean {
+  return s.kind.kind === 'const' && Number(s.kind.imm) === FlagKind.WORDS && isConstant(s.a, 0n) && isConstant(s.b, 0n);
+}
+function isConstant(v: Value, n: bigint): boolean {
+  return v.kind === 'const' && BigInt(v.imm) === n;
+}
+
+/** RFLAGS with all bits: i64. */
+export function allFlags(store: FlagStore): Value {
+  const { f } = store;
+  const state = store.flagState();
+  const bit = (name: FlagName, shift: number): Value => readFlag(f, state, name).shl(shift);
+  return store
+    .state('flags')
+    .or(bit('CF', 0))
+    .or(bit('PF', 2))
+    .or(bit('AF', 4))
+    .or(bit('ZF', 6))
+    .or(bit('SF', 7))
+    .or(bit('OF', 11))
+    .extU();
+}
+
+/** Replaces the bits of RFLAGS in `mask`. */
+export function assignAllFlags(store: FlagStore, value: Value, mask: Term): void {
+  const { f } = store;
+  const m = f.coerce(mask, 'i64').wrap();
+  const old = allFlags(store).wrap();
+  const next = old.and(m.not()).or(value.wrap().and(m));
+  const bit = (shift: number): Value => next.shrU(shift).and(1);
+  const zf = bit(6);
+  const state = {
+    result: zf.xor(1).extU(),
+    a: bit(11).extU().shl(63),
+    b: next
+      .and(0x10)
+      .or(bit(2).xor(zf).shl(8))
+      .or(bit(7).shl(31))
+      .extU(),
+    carry: bit(0),
+    kind: f.i32(FlagKind.WORDS),
+  };
+  store.setState('flags', next.and(~ARITHMETIC_FLAGS).or(2));
+  store.setFlagState(state);
+  // A trap flag that is now set must be seen after the next instruction.
+  f.if(
+    next.and(Flag.TF),
+    () => {
+      store.setState('attention', 1);
+    },
+    undefined,
+    false,
+  );
 }

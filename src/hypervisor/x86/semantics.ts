@@ -153,10 +153,10 @@ export interface Semantics {
   probe(linear: Value, bytes: Term, access: 'read' | 'write', through?: Through): void;
 
   // ---- flags ---------------------------------------------------------------------------------------------------------------
-  /** Flags of r = a + b (+ carry); all six. Size is the operand size. */
-  flagsAdd(a: Value, b: Value, result: Value): void;
-  /** Flags of r = a - b (- borrow). */
-  flagsSub(a: Value, b: Value, result: Value): void;
+  /** Flags of r = a + b, or a + b + carry; all six. Size is the operand size. */
+  flagsAdd(a: Value, b: Value, result: Value, carryIn?: boolean): void;
+  /** Flags of r = a - b, or a - b - borrow. */
+  flagsSub(a: Value, b: Value, result: Value, borrowIn?: boolean): void;
   /** Flags of a logical result: CF = OF = 0, AF = 0. */
   flagsLogic(result: Value): void;
   /** Sets the flags named (i32 values 0 or 1) and keeps the others. */

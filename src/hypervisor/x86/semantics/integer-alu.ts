@@ -13,6 +13,12 @@ const add: FlagRule = (s, a, b, r) => {
 const sub: FlagRule = (s, a, b, r) => {
   s.flagsSub(a, b, r);
 };
+const addCarry: FlagRule = (s, a, b, r) => {
+  s.flagsAdd(a, b, r, true);
+};
+const subBorrow: FlagRule = (s, a, b, r) => {
+  s.flagsSub(a, b, r, true);
+};
 const logic: FlagRule = (s, _a, _b, r) => {
   s.flagsLogic(r);
 };
@@ -43,8 +49,8 @@ const test = compare((_s, a, b) => a.and(b), logic);
 const ALU: readonly (readonly [string, SemanticFunction])[] = [
   ['ADD', binary((_s, a, b) => a.add(b), add)],
   ['OR', binary((_s, a, b) => a.or(b), logic)],
-  ['ADC', binary((_s, a, b, c) => a.add(b).add(c), add)],
-  ['SBB', binary((_s, a, b, c) => a.sub(b).sub(c), sub)],
+  ['ADC', binary((_s, a, b, c) => a.add(b).add(c), addCarry)],
+  ['SBB', binary((_s, a, b, c) => a.sub(b).sub(c), subBorrow)],
   ['AND', binary((_s, a, b) => a.and(b), logic)],
   ['SUB', binary((_s, a, b) => a.sub(b), sub)],
   ['XOR', binary((_s, a, b) => a.xor(b), logic)],

@@ -1,0 +1,23 @@
+/** What translated code and the interpreter's main loop agree on. */
+import { JUMP_CACHE_ENTRIES } from '../memory/layout.ts';
+import type { FunctionType } from '../wasm/function.ts';
+import type { Value } from '../wasm/value.ts';
+
+/**
+ * A region: (budget, calls nested) -> budget left, and RIP says where to go on. With UNWIND: every caller is to return too.
+ * Below zero it is the complement of the budget left, and the interpreter is to execute the instruction at RIP, whatever was
+ * translated there.
+ */
+export const REGION: FunctionType = { params: ['i32', 'i32'], results: ['i32'] };
+export const UNWIND = 0x4000_0000;
+
+/** Address of the jump cache's entry for a linear address, less the constant JUMP_CACHE. */
+export function jumpCacheEntry(vp: Value, linear: Value): Value {
+  const low = linear.wrap();
+  return vp.add(
+    low
+      .xor(low.shrU(12))
+      .and(JUMP_CACHE_ENTRIES - 1)
+      .shl(4),
+  );
+}

@@ -1,0 +1,11 @@
+/** Entry of the translator's thread: what the processors find hot comes in, modules go back. */
+import { listenOn, sendOn, threadData } from '../host/node/threads.ts';
+import { type TranslationRequest, translate } from '../hypervisor/translator/service.ts';
+import type { TranslatorThreadData } from './protocol.ts';
+
+const { memory, channels } = threadData<TranslatorThreadData>();
+for (const channel of channels) {
+  listenOn<TranslationRequest>(channel, (request) => {
+    sendOn(channel, translate(request, memory.buffer as unknown as SharedArrayBuffer));
+  });
+}
