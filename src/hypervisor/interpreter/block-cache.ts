@@ -382,10 +382,26 @@ export class BlockCache {
     return { page: this.#bytes.subarray(host, host + PAGE), offset: block.gpa - gpa, gpa, mode: block.mode };
   }
 
-  /** The blocks of a page in one mode: offset in the page, first record and count of records of each. */
-  blocksOf(page: number, mode: number): Int32Array {
+  /**
+   * The blocks of a page in one mode: offset in the page, first record, count of records, and how often each has been entered,
+   * or -1 where it is translated or `taken`.
+   */
+  blocksOf(page: number, mode: number, taken: ReadonlySet<number>): Int32Array {
     const blocks = (this.#pages.get(page) ?? []).filter((b) => b.mode === mode && b.secondPage < 0);
-    return Int32Array.from(blocks.flatMap((b) => [b.gpa - page, b.record, b.count]));
+    return Int32Array.from(
+      blocks.flatMap((b) => {
+        const entered = b.region || taken.has(b.record) ? -1 : this.hotAfter - (this.#words[(b.record >> 2) + 4] as number);
+        return [b.gpa - page, b.record, b.count, entered];
+      }),
+    );
+  }
+
+  /** Blocks at these offsets of a page have become part of a region: what is entered from elsewhere has to get hot anew. */
+  cool(page: number, mode: number, offsets: readonly number[]): void {
+    for (const block of this.#pages.get(page) ?? []) {
+      if (block.mode !== mode || block.region || !offsets.includes(block.gpa - page)) continue;
+      if (this.#halves[block.record >> 1] === Handler.ENTER) this.#words[(block.record >> 2) + 4] = this.hotAfter;
+    }
   }
 
   /** Puts a region, made from [from, from + length), in front of the block at `record`. */

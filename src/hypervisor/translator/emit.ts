@@ -272,7 +272,6 @@ class Emitter {
         },
       );
     } else if (block.ending === 'leave') this.#leaveAt(block.end, Way.CHAIN, known);
-    else if (block.ending === 'jump' && block.target === block.end) this.#leaveAt(block.end, Way.REDO, known);
     else this.#edge(block, block.target, known);
   }
 

@@ -1,7 +1,7 @@
 /**
  * Regions: what is translated as one function. A region is the code within one page that can be reached from its entry by
- * direct jumps and branches and behind calls, cut into basic blocks; returns, indirect jumps and other pages leave it. Of the
- * two ways behind a branch, the taken one is followed only where code has been executed.
+ * direct jumps and branches and behind calls, cut into basic blocks; returns, indirect jumps and other pages leave it. It goes
+ * nowhere that another region begins, and of the two ways behind a branch the taken one only where control has often gone.
  */
 import { type Decoder, Instruction } from '../x86/decoder.ts';
 import type { Form } from '../x86/form.ts';
@@ -42,8 +42,8 @@ export interface Region {
   readonly size: number;
 }
 
-const MOST_INSTRUCTIONS = 400;
-const MOST_BLOCKS = 100;
+const MOST_INSTRUCTIONS = 250;
+const MOST_BLOCKS = 60;
 const PAGE = 4096;
 /** What control does not come back from to the next instruction, or hardly ever. */
 const LEAVES: ReadonlySet<string> = new Set(
@@ -60,8 +60,10 @@ export interface RegionOptions {
   readonly mode: number;
   /** How an instruction is translated; `none`: it is left to the interpreter. */
   classify(instruction: Instruction, at: number): 'inline' | 'outline' | 'none';
-  /** Whether control has come to an offset by a jump. */
+  /** Whether a jump to an offset is worth following. */
   executed(at: number): boolean;
+  /** Whether another region begins at an offset. */
+  isEntry(at: number): boolean;
 }
 
 interface Found {
@@ -80,6 +82,7 @@ export function findRegion(options: RegionOptions): Region | undefined {
   while (work.length > 0 && count < MOST_INSTRUCTIONS && leaders.size < MOST_BLOCKS) {
     let at = work.shift() as number;
     while (at < PAGE && !found.has(at) && count < MOST_INSTRUCTIONS) {
+      if (at !== options.entry && options.isEntry(at)) break;
       const decoded = new Instruction();
       const outcome = decoder.decode(page, at, PAGE, options.mode, decoded);
       const how = outcome === 'ok' ? options.classify(decoded, at) : 'none';
@@ -95,7 +98,7 @@ export function findRegion(options: RegionOptions): Region | undefined {
       const kind = kindOf(instruction);
       found.set(at, { instruction, kind, target });
       const lead = (leader: number): void => {
-        if (leader < 0 || leader >= PAGE || leaders.has(leader)) return;
+        if (leader < 0 || leader >= PAGE || leaders.has(leader) || options.isEntry(leader)) return;
         leaders.add(leader);
         work.push(leader);
       };
@@ -141,7 +144,7 @@ function cut(
     for (;;) {
       const here = found.get(at);
       if (!here) {
-        // Not translated: control leaves in front of it.
+        // Another region's, or not translated.
         ending = 'jump';
         target = at;
         break;

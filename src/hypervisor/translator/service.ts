@@ -19,10 +19,15 @@ export interface TranslationItem {
   /** Names the item in the answer. */
   readonly record: number;
   readonly mode: number;
+  /** Guest-physical address of the page. */
+  readonly gpa: number;
   /** A copy of the page's bytes, and where in it the block begins. */
   readonly page: Uint8Array;
   readonly entry: number;
-  /** The blocks that the interpreter has of the page in this mode: offset in the page, first record, count of records. */
+  /**
+   * The blocks that the interpreter has of the page in this mode: offset in the page, first record, count of records, and how
+   * often it has been entered, or -1 where a region begins.
+   */
   readonly blocks: Int32Array;
 }
 
@@ -42,6 +47,8 @@ export interface TranslatedRegion {
   readonly code: Uint8Array;
   /** Instructions. */
   readonly size: number;
+  /** Offsets at which its basic blocks begin. */
+  readonly blocks: readonly number[];
 }
 
 export interface TranslationResult {
@@ -49,12 +56,16 @@ export interface TranslationResult {
   /** Bytes of the module. */
   readonly bytes: number;
   readonly milliseconds: number;
-  /** In the order of the request; undefined where not even the first instruction can be translated. */
+  /** In the order of the request; undefined where a region before it has the code, or not even its beginning can be translated. */
   readonly regions: readonly (TranslatedRegion | undefined)[];
 }
 
 const PLAIN = { params: ['i32', 'i64', 'i32', 'i32'], results: ['i32'] } as const;
 const TYPES = new Map(helperDefinitions.map((d) => [d.name, d.type]));
+/** Words of an item's block. */
+const BLOCK = 4;
+/** A branch's target belongs to the region when control has gone there so often. */
+const WORTHWHILE = 16;
 const decoder = new Decoder(forms);
 const handlers = new HandlerTable(forms);
 
@@ -62,7 +73,9 @@ const handlers = new HandlerTable(forms);
 export function translate(request: TranslationRequest, memory: SharedArrayBuffer): TranslationResult {
   const started = performance.now();
   const words = new Int32Array(memory);
+  const made = new Set<number>();
   const found = request.items.map((item) => {
+    if (made.has(item.gpa + item.entry)) return undefined;
     const source = new Source(item, words);
     const region = findRegion({
       decoder,
@@ -71,14 +84,17 @@ export function translate(request: TranslationRequest, memory: SharedArrayBuffer
       mode: item.mode,
       classify: (instruction, at) => source.classify(instruction, at),
       executed: (at) => source.executed(at),
+      isEntry: (at) => source.isEntry(at),
     });
+    for (const at of region?.blocks.keys() ?? []) made.add(item.gpa + at);
     return region ? { region, source } : undefined;
   });
   const regions = found.map((f, i) => {
     const item = request.items[i];
     if (!f || !item) return undefined;
     const { from, to, size } = f.region;
-    return { record: item.record, name: `r${i}`, entry: item.entry, from, code: item.page.slice(from, to), size };
+    const blocks = [...f.region.blocks.keys()];
+    return { record: item.record, name: `r${i}`, entry: item.entry, from, code: item.page.slice(from, to), size, blocks };
   });
   if (regions.every((r) => r === undefined))
     return { module: undefined, bytes: 0, milliseconds: performance.now() - started, regions };
@@ -91,19 +107,24 @@ export function translate(request: TranslationRequest, memory: SharedArrayBuffer
 class Source {
   readonly #item: TranslationItem;
   readonly #words: Int32Array;
-  readonly #starts = new Set<number>();
+  /** By offset of a block. */
+  readonly #entered = new Map<number, number>();
 
   constructor(item: TranslationItem, words: Int32Array) {
     this.#item = item;
     this.#words = words;
-    for (let i = 0; i < item.blocks.length; i += 3) this.#starts.add(item.blocks[i] as number);
+    for (let i = 0; i < item.blocks.length; i += BLOCK)
+      this.#entered.set(item.blocks[i] as number, item.blocks[i + 3] as number);
   }
   get mode(): number {
     return this.#item.mode;
   }
 
   executed(at: number): boolean {
-    return this.#starts.has(at);
+    return (this.#entered.get(at) ?? 0) >= WORTHWHILE;
+  }
+  isEntry(at: number): boolean {
+    return this.#entered.get(at) === -1;
   }
   classify(instruction: Instruction, at: number): 'inline' | 'outline' | 'none' {
     if (factsOf(instruction, this.#item.mode, helperType).translatable) return 'inline';
@@ -115,7 +136,7 @@ class Source {
     const handler = handlers.of(instruction);
     if (handler < handlers.firstOutline) return undefined;
     const { blocks } = this.#item;
-    for (let i = 0; i < blocks.length; i += 3) {
+    for (let i = 0; i < blocks.length; i += BLOCK) {
       const blockAt = blocks[i] as number;
       if (at < blockAt || at >= blockAt + 256) continue;
       const count = blocks[i + 2] as number;

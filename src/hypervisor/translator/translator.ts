@@ -35,6 +35,13 @@ export interface TranslatorOptions {
   dropPlaces(): void;
 }
 
+/** What is out for translation. */
+interface Batch {
+  /** How often the blocks had been dropped when it was sent. */
+  readonly flushes: number;
+  readonly pages: readonly number[];
+}
+
 export class Translator {
   /** For `--stats` and the inspect tree. */
   readonly counters = { regions: 0, instructions: 0, bytes: 0, modules: 0, milliseconds: 0, stale: 0, dropped: 0 };
@@ -42,13 +49,16 @@ export class Translator {
   readonly #vp: number;
   readonly #none: () => number;
   #hot: number[] = [];
+  /** Records of blocks whose translation is under way. */
+  readonly #asked = new Set<number>();
   readonly #free: number[] = [];
   /** Empty, but the jump cache may still name them. */
   #vacant: number[] = [];
   #next = 1;
   #waited = 0;
-  /** For each batch that is out, how often the blocks had been dropped when it was sent. */
-  readonly #pending: number[] = [];
+  readonly #pending: Batch[] = [];
+  /** Pages with code that is being translated. */
+  readonly #busy = new Set<number>();
 
   constructor(options: TranslatorOptions) {
     this.#options = options;
@@ -73,9 +83,12 @@ export class Translator {
     while (this.#pending.length > 0) {
       const result = this.#options.port.receive();
       if (!result) return;
+      const { flushes, pages } = this.#pending.shift() as Batch;
+      for (const page of pages) this.#busy.delete(page);
       // Records have been used again since.
-      if (this.#pending.shift() === this.#options.blocks.flushes) this.#install(result);
+      if (flushes === this.#options.blocks.flushes) this.#install(result);
       else this.counters.stale += result.regions.length;
+      if (this.#pending.length === 0) this.#asked.clear();
     }
   }
 
@@ -89,16 +102,27 @@ export class Translator {
     this.#waited = 0;
     const { blocks, port } = this.#options;
     const items: TranslationItem[] = [];
+    const waiting: number[] = [];
     for (const record of this.#hot) {
       const code = blocks.codeOf(record);
       if (!code) continue;
       const { page, offset, gpa, mode } = code;
-      items.push({ record, mode, page: page.slice(), entry: offset, blocks: blocks.blocksOf(gpa, mode) });
+      // A region that is being made may have this code too.
+      if (this.#busy.has(gpa)) {
+        waiting.push(record);
+        continue;
+      }
+      // Of several regions with code in common, the first one has it.
+      items.push({ record, mode, gpa, page: page.slice(), entry: offset, blocks: blocks.blocksOf(gpa, mode, this.#asked) });
+      this.#asked.add(record);
     }
-    this.#hot = [];
+    this.#hot = waiting;
     for (let i = 0; i < items.length; i += BATCH) {
-      port.send({ vp: this.#vp, items: items.slice(i, i + BATCH) });
-      this.#pending.push(blocks.flushes);
+      const batch = items.slice(i, i + BATCH);
+      const pages = batch.map(({ gpa }) => gpa);
+      for (const page of pages) this.#busy.add(page);
+      port.send({ vp: this.#vp, items: batch });
+      this.#pending.push({ flushes: blocks.flushes, pages });
     }
   }
 
@@ -123,6 +147,7 @@ export class Translator {
       const place = this.#place();
       table.set(place, (exports as Record<string, never>)[name]);
       blocks.install(record, place, current.gpa + from, code.length);
+      blocks.cool(current.gpa, current.mode, region.blocks);
       this.counters.regions++;
       this.counters.instructions += size;
     }
