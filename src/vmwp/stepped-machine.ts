@@ -69,7 +69,7 @@ export class SteppedMachine {
       ...(hotAfter === undefined ? {} : { hotAfter }),
       translation: translated
         ? {
-            send: (request) => void results.push(translate(request, this.buffer)),
+            send: (request) => { (globalThis as any).__requests?.push(request); (globalThis as any).__buffer = this.buffer; results.push(translate(request, this.buffer)); },
             receive: () => results.shift(),
           }
         : undefined,

@@ -430,6 +430,9 @@ export class VmWorker implements Partition {
         blockLookups: sum((vp) => vp.blockLookups),
         tlbMisses: sum((vp) => vp.tlbMisses),
         faults: sum((vp) => vp.faults),
+        regionEntries: sum((vp) => vp.regionEntries),
+        regionInstructions: sum((vp) => vp.regionInstructions),
+        regionRedos: sum((vp) => vp.regionRedos),
       },
     };
   }

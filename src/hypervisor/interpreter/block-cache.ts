@@ -10,8 +10,9 @@ import type { HandlerTable } from './handlers.ts';
 import { Field, Handler, MAX_BLOCK, RECORD } from './record.ts';
 
 export interface BlockCode {
-  /** The page's bytes, and where in it the block begins. */
+  /** The page's bytes, their address in the partition's memory, and where in the page the block begins. */
   readonly page: Uint8Array;
+  readonly host: number;
   readonly offset: number;
   /** Guest-physical address of the page. */
   readonly gpa: number;
@@ -379,7 +380,7 @@ export class BlockCache {
     if (!block || this.#halves[record >> 1] !== Handler.ENTER) return undefined;
     const gpa = block.gpa - (block.gpa % PAGE);
     const host = (this.#pageEntry(gpa) & -PAGE) >>> 0;
-    return { page: this.#bytes.subarray(host, host + PAGE), offset: block.gpa - gpa, gpa, mode: block.mode };
+    return { page: this.#bytes.subarray(host, host + PAGE), host, offset: block.gpa - gpa, gpa, mode: block.mode };
   }
 
   /**
@@ -387,13 +388,18 @@ export class BlockCache {
    * or -1 where it is translated or `taken`.
    */
   blocksOf(page: number, mode: number, taken: ReadonlySet<number>): Int32Array {
-    const blocks = (this.#pages.get(page) ?? []).filter((b) => b.mode === mode && b.secondPage < 0);
-    return Int32Array.from(
-      blocks.flatMap((b) => {
-        const entered = b.region || taken.has(b.record) ? -1 : this.hotAfter - (this.#words[(b.record >> 2) + 4] as number);
-        return [b.gpa - page, b.record, b.count, entered];
-      }),
-    );
+    const blocks = this.#pages.get(page) ?? [];
+    const words = new Int32Array(blocks.length * 4);
+    let at = 0;
+    for (const b of blocks) {
+      if (b.mode !== mode || b.secondPage >= 0) continue;
+      words[at++] = b.gpa - page;
+      words[at++] = b.record;
+      words[at++] = b.count;
+      const left = this.#words[(b.record >> 2) + 4] as number;
+      words[at++] = b.region || taken.has(b.record) ? -1 : this.hotAfter - left;
+    }
+    return words.slice(0, at);
   }
 
   /** Blocks at these offsets of a page have become part of a region: what is entered from elsewhere has to get hot anew. */

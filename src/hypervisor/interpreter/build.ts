@@ -330,17 +330,24 @@ function dispatchTable(f: FunctionBuilder, handlers: HandlerTable, context: Help
     });
     f.store('i32.store', vp, 0, at('unwind'));
     record.set(0);
+    const count = (counter: 'regionEntries' | 'regionInstructions' | 'regionRedos', by: Value | number): void => {
+      f.store('i64.store', vp, f.load('i64.load', vp, at(counter)).add(by), at(counter));
+    };
+    const before = budget.get();
+    count('regionEntries', 1);
     const [left] = f.callIndirect(loop.tables.regions, REGION, place, budget.get().add(1), 0) as [Value];
     f.if(
       left.ltS(0),
       () => {
         redo.set(1);
         budget.set(left.not());
+        count('regionRedos', 1);
       },
       () => {
         budget.set(left.and(~UNWIND));
       },
     );
+    count('regionInstructions', before.add(1).sub(budget.get()).extU());
     f.br(lookupAgain);
   };
   handlers.inline.forEach((variant, i) => {

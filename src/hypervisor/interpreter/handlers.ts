@@ -4,10 +4,12 @@ import type { Form, SemanticFunction } from '../x86/form.ts';
 import type { Variant } from './port.ts';
 import { Handler } from './record.ts';
 
+const LOG2: Readonly<Record<number, number>> = { 1: 0, 2: 1, 4: 2, 8: 3 };
+
 /** Key of a product within its form; see `variantKey`. */
 function packed(size: number, memory: boolean, flat: boolean, lock: boolean, repeat: 'none' | 'rep' | 'repne'): number {
   return (
-    Math.log2(size) |
+    (LOG2[size] as number) |
     (memory ? 4 : 0) |
     (flat ? 8 : 0) |
     (lock ? 16 : 0) |

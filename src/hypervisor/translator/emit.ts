@@ -9,6 +9,7 @@ import type { Callee, FunctionBuilder, FunctionType, Label, Table, Variable } fr
 import type { Value } from '../wasm/value.ts';
 import { jumpCacheEntry, REGION, UNWIND } from './abi.ts';
 import type { FormFacts } from './facts.ts';
+import type { FlagState } from '../x86/lazy-flags.ts';
 import { type KnownFlags, Machine, TranslatorPort } from './port.ts';
 import type { Block, Region, RegionInstruction } from './region.ts';
 import { analyse, type Structure } from './structure.ts';
@@ -22,6 +23,8 @@ const OUTLINE: FunctionType = { params: ['i32', 'i32'], results: ['i32'] };
 
 /** How the code behind the exit goes on. */
 const Way = { REDO: 0, CHAIN: 1, RETURN: 2 } as const;
+/** Where an instruction is left to the interpreter: instructions of its block that are done, and from this bit on its offset. */
+const OFFSET_SHIFT = 8;
 
 export interface EmitOptions {
   readonly region: Region;
@@ -50,10 +53,19 @@ class Emitter {
   readonly #budget: Variable;
   readonly #rip: Variable;
   readonly #way: Variable;
+  readonly #undone: Variable;
   readonly #loops = new Map<number, Label>();
   readonly #merges = new Map<number, Label>();
   readonly #flagsLive: ReadonlySet<number>;
+  readonly #modeBits: bigint;
+  /** Known flags that the locals have too, on the path on which they are known under this name. */
+  readonly #held = new WeakSet<FlagState>();
+  /** RIP, budget and way are set. */
   #exit!: Label;
+  /** Which instruction is undone is set. */
+  #redo!: Label;
+  /** Everything is in VpState: to the region at RIP. */
+  #onwards!: Label;
 
   constructor(f: FunctionBuilder, options: EmitOptions) {
     this.#f = f;
@@ -68,6 +80,8 @@ class Emitter {
     this.#budget = f.variable('i32');
     this.#rip = f.variable('i64');
     this.#way = f.variable('i32');
+    this.#undone = f.variable('i32');
+    this.#modeBits = BigInt(options.mode) << 48n;
     this.#flagsLive = liveFlags(region, this.#structure, options.facts);
   }
 
@@ -76,19 +90,29 @@ class Emitter {
     const m = this.#machine;
     const { vp } = m;
     const head = f.hole();
-    f.block((exit) => {
-      this.#exit = exit;
-      this.#tree(this.#region.entry, undefined);
+    f.block((onwards) => {
+      this.#onwards = onwards;
+      f.block((exit) => {
+        this.#exit = exit;
+        f.block((redo) => {
+          this.#redo = redo;
+          this.#tree(this.#region.entry, undefined);
+        });
+        const undone = this.#undone.get();
+        this.#budget.set(this.#budget.get().sub(undone.and(2 ** OFFSET_SHIFT - 1)));
+        this.#rip.set(m.page.get().add(undone.shrU(OFFSET_SHIFT).extU()));
+        this.#way.set(Way.REDO);
+      });
+      m.spill();
+      f.store('i64.store', vp, this.#rip.get(), at('rip'));
+      f.if(this.#way.get().eqz(), () => {
+        f.return(this.#budget.get().not());
+      });
+      f.if(this.#way.get().eq(Way.RETURN).and(f.param(1).ne(0)), () => {
+        f.return(this.#budget.get());
+      });
     });
-    m.spill();
-    f.store('i64.store', vp, this.#rip.get(), at('rip'));
-    f.if(this.#way.get().eqz(), () => {
-      f.return(this.#budget.get().not());
-    });
-    f.if(this.#way.get().eq(Way.RETURN).and(f.param(1).ne(0)), () => {
-      f.return(this.#budget.get());
-    });
-    this.#chain(this.#rip.get());
+    this.#chain(f.load('i64.load', vp, at('rip')));
     head(() => {
       // Every path between two looks at the budget is shorter than the region.
       f.if(
@@ -168,7 +192,7 @@ class Emitter {
 
   /** Several paths meet at `node`: the flags that it may need go into the locals. */
   #keep(node: number, known: KnownFlags): void {
-    if (known && this.#flagsLive.has(node)) this.#machine.setFlags(known);
+    if (known && this.#flagsLive.has(node) && !this.#held.has(known)) this.#machine.setFlags(known);
   }
 
   #edge(from: Block, to: number, known: KnownFlags): void {
@@ -203,7 +227,7 @@ class Emitter {
     this.#leave(this.#machine.page.get().add(offset), way, known);
   }
   #leave(rip: Value, way: number, known: KnownFlags): void {
-    if (known) this.#machine.setFlags(known);
+    if (known && !this.#held.has(known)) this.#machine.setFlags(known);
     this.#rip.set(rip);
     this.#way.set(way);
     this.#f.br(this.#exit);
@@ -218,6 +242,7 @@ class Emitter {
     const f = this.#f;
     const count = block.instructions.length;
     let known = before;
+    const { region } = f;
     let retired = 0;
     let condition: Value | undefined;
     let target: Value | undefined;
@@ -232,16 +257,28 @@ class Emitter {
         this.#machine.setFlags(known);
         known = undefined;
       }
-      const flags = known;
       const done = n - retired;
+      const undone = (instruction.at << OFFSET_SHIFT) | done;
+      const flags = known;
+      let kept: KnownFlags;
+      const keep = (): void => {
+        if (!flags || kept || this.#held.has(flags)) return;
+        this.#machine.setFlags(flags);
+        if (f.region !== region) return;
+        kept = { ...flags };
+        this.#held.add(kept);
+      };
       const port = new TranslatorPort(
         this.#machine,
         instruction.decoded,
         instruction.at,
         {
-          redo: () => {
-            this.#retire(done);
-            this.#leaveAt(instruction.at, Way.REDO, flags);
+          mayLeave: keep,
+          redoAt: () => ({ label: this.#redo, undone: { local: this.#undone.local, value: undone } }),
+          redoIf: (condition) => {
+            keep();
+            this.#undone.set(undone);
+            f.brIf(this.#redo, condition, false);
           },
           leave: (to) => {
             target = to;
@@ -254,7 +291,7 @@ class Emitter {
         known,
       );
       instruction.form.semantics(port);
-      known = port.known;
+      known = port.known === flags ? (kept ?? flags) : port.known;
     }
     this.#retire(count - retired);
     const last = block.instructions[count - 1] as RegionInstruction;
@@ -336,7 +373,7 @@ class Emitter {
     f.if(
       rip.ne(m.page.get().add(block.end)),
       () => {
-        this.#chain(rip);
+        f.br(this.#onwards);
       },
       undefined,
       false,
@@ -356,7 +393,7 @@ class Emitter {
 
   /** What the jump cache has of a linear address in this mode. */
   #tag(linear: Value): Value {
-    return linear.xor(BigInt(this.#options.mode) << 48n);
+    return linear.xor(this.#modeBits);
   }
 
   /**

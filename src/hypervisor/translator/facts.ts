@@ -2,7 +2,7 @@
  * What the translator knows of an instruction's product before it emits it, found out by building the product once on its own:
  * whether it can be translated, and what it does to the flags.
  */
-import { type Callee, FunctionBuilder } from '../wasm/function.ts';
+import { type Callee, FunctionBuilder, type Label } from '../wasm/function.ts';
 import type { Instruction } from '../x86/decoder.ts';
 import type { FlagState } from '../x86/lazy-flags.ts';
 import { Machine, TranslatorPort, Untranslatable } from './port.ts';
@@ -25,8 +25,8 @@ export function factsOf(i: Instruction, mode: number, helperType: (name: string)
   if (!i.long64 || i.addressSize !== 3 || i.form.options.repeat !== undefined) return UNKNOWN;
   // A constant count decides whether a shift sets flags.
   const count = i.form.operands.some((o) => o.kind === 'I') ? i.immediate & 63 : 0;
-  const product = (Math.log2(i.size) << 2) | (i.isMemory ? 2 : 0) | (i.lock ? 1 : 0);
-  const key = ((i.form.id * 64 + count) << 4) | product;
+  const product = i.size * 4 + (i.isMemory ? 2 : 0) + (i.lock ? 1 : 0);
+  const key = (i.form.id * 64 + count) * 64 + product;
   let facts = known.get(key);
   if (!facts) {
     facts = tryOut(i, mode, helperType);
@@ -49,10 +49,17 @@ function build(i: Instruction, mode: number, helperType: (name: string) => Calle
   const [result, a, b] = [0, 8, 16].map((offset) => f.load('i64.load', 0, offset)) as [FlagState['a'], FlagState['a'], FlagState['a']];
   const before = { result, a, b, carry: f.load('i32.load', 0, 24), kind: f.load('i32.load', 0, 28) };
   let leaves = false;
+  let out!: Label;
   const nothing = (): void => undefined;
   const ending = {
-    redo: () => {
+    mayLeave: nothing,
+    redoAt: () => {
       leaves = true;
+      return { label: out, undone: { local: 0, value: 0 } };
+    },
+    redoIf: (condition: FlagState['carry']) => {
+      leaves = true;
+      f.store('i32.store', 0, condition, 64);
     },
     // Whoever goes on there may read the flags; what is said of a block's end sees to that.
     leave: nothing,
@@ -61,20 +68,25 @@ function build(i: Instruction, mode: number, helperType: (name: string) => Calle
     },
     jump: nothing,
   };
-  const port = new TranslatorPort(machine, i, 0, ending, before);
-  i.form.semantics(port);
-  const after = port.known ?? machine.flags();
-  if (keep) {
-    f.store('i64.store', 0, after.result, 32);
-    f.store('i64.store', 0, after.a, 40);
-    f.store('i64.store', 0, after.b, 48);
-    f.store('i32.store', 0, after.carry, 56);
-    f.store('i32.store', 0, after.kind, 60);
-  }
-  machine.spill();
+  let conditional = false;
+  f.block((label) => {
+    out = label;
+    const port = new TranslatorPort(machine, i, 0, ending, before);
+    i.form.semantics(port);
+    ({ conditional } = port);
+    const after = port.known ?? machine.flags();
+    if (keep) {
+      f.store('i64.store', 0, after.result, 32);
+      f.store('i64.store', 0, after.a, 40);
+      f.store('i64.store', 0, after.b, 48);
+      f.store('i32.store', 0, after.carry, 56);
+      f.store('i32.store', 0, after.kind, 60);
+    }
+    machine.spill();
+  });
   f.finish();
   const used = [before.result, before.a, before.b, before.carry, before.kind].some((v) => v.uses > 0);
-  return { leaves, conditional: port.conditional, used };
+  return { leaves, conditional, used };
 }
 
 function tryOut(i: Instruction, mode: number, helperType: (name: string) => Callee['type']): FormFacts {

@@ -8,7 +8,8 @@
 import { loadName, storeName } from '../interpreter/port.ts';
 import { TLB, TLB_CONTEXT_SHIFT, TLB_ENTRIES, TLB_WRITE } from '../memory/layout.ts';
 import { Segment, VpState } from '../vp/state.ts';
-import type { Callee, FunctionBuilder, Variable } from '../wasm/function.ts';
+import type { ByteWriter } from '../wasm/bytes.ts';
+import type { Callee, FunctionBuilder, Label, Variable } from '../wasm/function.ts';
 import type { Operand as Term, Value } from '../wasm/value.ts';
 import type { Instruction } from '../x86/decoder.ts';
 import { isInMemory, type OperandForm, operandBytes, operandOf } from '../x86/form.ts';
@@ -29,8 +30,29 @@ import { type FlagName, type FlagValues, Register, type Semantics } from '../x86
 type FieldName = Parameters<typeof VpState.offset>[0];
 const at = (name: FieldName): number => VpState.offset(name);
 const X87 = at('x87');
+const GPR = at('gpr');
+const XMM = at('xmm');
 const STACK = 0x80;
 const IN_LOCALS = new Set(['gpr', 'xmm', 'rip', 'blockIp', 'flagResult', 'flagA', 'flagB', 'flagForm', 'tlbContext']);
+
+// Opcodes of the access below.
+const [IF, ELSE, END, BR_IF, CALL] = [0x04, 0x05, 0x0b, 0x0d, 0x10] as const;
+const [CONST32, CONST64, EQZ32, LT_U64, ADD32, AND32, SHR_U32, SUB64, WRAP] = [
+  0x41, 0x42, 0x45, 0x54, 0x6a, 0x71, 0x76, 0x7d, 0xa7,
+] as const;
+const [LOAD32, LOAD64, I32] = [0x28, 0x29, 0x7f] as const;
+function getLocal(out: ByteWriter, local: number): void {
+  out.byte(0x20);
+  out.unsigned(local);
+}
+function setLocal(out: ByteWriter, local: number): void {
+  out.byte(0x21);
+  out.unsigned(local);
+}
+function teeLocal(out: ByteWriter, local: number): void {
+  out.byte(0x22);
+  out.unsigned(local);
+}
 
 /** Thrown while building: the instruction is left to the interpreter. */
 export class Untranslatable extends Error {}
@@ -46,6 +68,8 @@ export class Machine {
   readonly page: Variable;
   /** Address of the TLB in use, less the constant TLB. */
   readonly tlb: Variable;
+  /** Locals of a memory access. */
+  readonly scratch: { readonly linear: number; readonly entry: number; readonly host: number };
   readonly #registers = new Map<number, Variable>();
   readonly #vectors = new Map<number, Variable>();
   readonly #written = new Set<Variable>();
@@ -60,6 +84,11 @@ export class Machine {
     this.helper = helper;
     this.page = f.variable('i64');
     this.tlb = f.variable('i32');
+    this.scratch = {
+      linear: f.variable('i64').local,
+      entry: f.variable('i32').local,
+      host: f.variable('i32').local,
+    };
   }
 
   register(index: number): Variable {
@@ -125,8 +154,8 @@ export class Machine {
   /** Loads what is in locals; once all code that uses it is built. */
   reload(): void {
     const { f, vp } = this;
-    for (const [index, variable] of this.#registers) variable.set(f.load('i64.load', vp, at('gpr') + index * 8));
-    for (const [index, variable] of this.#vectors) variable.set(f.load('v128.load', vp, at('xmm') + index * 16));
+    for (const [index, variable] of this.#registers) variable.set(f.load('i64.load', vp, GPR + index * 8));
+    for (const [index, variable] of this.#vectors) variable.set(f.load('v128.load', vp, XMM + index * 16));
     if (this.#flags) {
       this.#flags.result.set(f.load('i64.load', vp, at('flagResult')));
       this.#flags.a.set(f.load('i64.load', vp, at('flagA')));
@@ -139,9 +168,9 @@ export class Machine {
   spill(): void {
     const { f, vp } = this;
     for (const [index, variable] of this.#registers)
-      if (this.#written.has(variable)) f.store('i64.store', vp, variable.get(), at('gpr') + index * 8);
+      if (this.#written.has(variable)) f.store('i64.store', vp, variable.get(), GPR + index * 8);
     for (const [index, variable] of this.#vectors)
-      if (this.#written.has(variable)) f.store('v128.store', vp, variable.get(), at('xmm') + index * 16);
+      if (this.#written.has(variable)) f.store('v128.store', vp, variable.get(), XMM + index * 16);
     if (!this.#flags || !this.#flagsWritten) return;
     f.store('i64.store', vp, this.#flags.result.get(), at('flagResult'));
     f.store('i64.store', vp, this.#flags.a.get(), at('flagA'));
@@ -151,8 +180,12 @@ export class Machine {
 }
 
 export interface Ending {
-  /** Control leaves in front of the instruction, for the interpreter to execute it. */
-  redo(): void;
+  /** Where the condition holds, control leaves in front of the instruction, for the interpreter to execute it. */
+  redoIf(condition: Value): void;
+  /** The same, for code that encodes itself: branch to the label with the local set to the value. */
+  redoAt(): { readonly label: Label; readonly undone: { readonly local: number; readonly value: number } };
+  /** Said where it is sure to come by, of a condition that is looked at on some paths only. */
+  mayLeave(): void;
   /** Control goes to a linear address elsewhere, the instruction done. */
   leave(target: Value): void;
   /** Direct transfers of the region's blocks. */
@@ -356,8 +389,10 @@ export class TranslatorPort implements Semantics, FlagStore {
     const first = this.#i.form.operands.findIndex((o) => o.kind === 'I') === n;
     if (!first) return this.f.i64(i.immediate2 >>> 0);
     const bytes = operand.width === 'b' ? 1 : operand.width === 'w' ? 2 : this.size;
-    const value = (BigInt(i.immediateHigh) << 32n) | BigInt(i.immediate >>> 0);
-    return this.f.i64(BigInt.asUintN(bytes * 8, value));
+    // A number where one will do: BigInts are slow.
+    if (bytes < 8) return this.f.i64((bytes === 4 ? i.immediate : i.immediate & (2 ** (bytes * 8) - 1)) >>> 0);
+    if (i.immediateHigh === i.immediate >> 31) return this.f.i64(i.immediate);
+    return this.f.i64((BigInt(i.immediateHigh) << 32n) | BigInt(i.immediate >>> 0));
   }
   #modifyHost(n: number, bytes: number): Value {
     const known = this.#hosts.get(n);
@@ -386,7 +421,7 @@ export class TranslatorPort implements Semantics, FlagStore {
     }
     const bytes = this.#bytes(this.#operand(n));
     const host = this.#modifyHost(n, bytes);
-    if (bytes > 1) this.#redoIf(host.and(bytes - 1));
+    if (bytes > 1) this.#ending.redoIf(host.and(bytes - 1));
     const width = bytes === 8 ? '' : String(bytes * 8);
     const expected = f.variable('i64', f.load(loadName(bytes), host));
     f.loop((again) => {
@@ -407,7 +442,7 @@ export class TranslatorPort implements Semantics, FlagStore {
     if (known) return known;
     const operand = this.#operand(n);
     const linear = this.linear(n);
-    if (operand.width === 'x') this.#redoIf(linear.wrap().and(15));
+    if (operand.width === 'x') this.#ending.redoIf(linear.wrap().and(15));
     const host = this.#host(linear, 16, write || operand.access === 'readwrite', this.#mark());
     this.#hosts.set(n, host);
     return host;
@@ -492,41 +527,57 @@ export class TranslatorPort implements Semantics, FlagStore {
 
   // ---- memory --------------------------------------------------------------------------------------------------------------------
 
-  #redoIf(condition: Value): void {
-    this.f.if(
-      condition,
-      () => {
-        this.#ending.redo();
-      },
-      undefined,
-      false,
-    );
-  }
   /** Address in linear memory for an access: by the TLB, else by a walk that fills it; what is not plain RAM leaves. */
   #host(linear: Value, bytes: number, write: boolean, mark: number): Value {
     const { f } = this;
-    const { vp } = this.#m;
-    const entry = this.#m.tlb.get().add(
-      linear
-        .wrap()
-        .shrU(8)
-        .and((TLB_ENTRIES - 1) << 4),
-    );
+    const m = this.#m;
+    this.#ending.mayLeave();
+    const { label, undone } = this.#ending.redoAt();
+    const slow = m.helper(write ? 'plain_store' : 'plain_load');
     const offset = TLB + (write ? TLB_WRITE : 0);
-    const host = f.variable('i32');
-    f.if(
-      linear.sub(f.load('i64.load', entry, offset)).ltU(4097 - bytes),
-      () => {
-        host.set(linear.wrap().add(f.load('i32.load', entry, offset + 8)));
-      },
-      () => {
-        const found = f.call1(this.#m.helper(write ? 'plain_store' : 'plain_load'), vp, linear, bytes, mark);
-        this.#redoIf(found.eqz());
-        host.set(found);
-      },
-      true,
-    );
-    return host.get();
+    return f.code('i32', [m.tlb.get(), linear], (out, at) => {
+      const { linear: address, entry, host } = m.scratch;
+      // entry = tlb + (linear >> 8 & mask)
+      teeLocal(out, address);
+      out.raw([WRAP, CONST32, 8, SHR_U32, CONST32]);
+      out.signed32((TLB_ENTRIES - 1) << 4);
+      out.raw([AND32, ADD32]);
+      setLocal(out, entry);
+      // linear - tag < 4097 - bytes ?
+      getLocal(out, address);
+      getLocal(out, entry);
+      out.raw([LOAD64, 0]);
+      out.unsigned(offset);
+      out.raw([SUB64, CONST64]);
+      out.signed32(4097 - bytes);
+      out.byte(LT_U64);
+      at.hint(true);
+      out.raw([IF, I32]);
+      getLocal(out, address);
+      out.byte(WRAP);
+      getLocal(out, entry);
+      out.raw([LOAD32, 0]);
+      out.unsigned(offset + 8);
+      out.raw([ADD32, ELSE, CONST32]);
+      out.signed32(undone.value);
+      setLocal(out, undone.local);
+      out.byte(CONST32);
+      out.signed32(Number(m.vp.imm));
+      getLocal(out, address);
+      out.byte(CONST32);
+      out.signed32(bytes);
+      out.byte(CONST32);
+      out.signed32(mark);
+      out.byte(CALL);
+      out.unsigned(slow.index());
+      teeLocal(out, host);
+      out.byte(EQZ32);
+      at.hint(false);
+      out.byte(BR_IF);
+      out.unsigned(at.depth(label) + 1);
+      getLocal(out, host);
+      out.byte(END);
+    });
   }
   loadLinear(linear: Value, bytes: number, through?: 'stack'): Value {
     return this.f.load(loadName(bytes), this.#host(linear, bytes, false, through ? STACK : 0));
@@ -624,7 +675,7 @@ export class TranslatorPort implements Semantics, FlagStore {
   }
   jump(target: Value, commit?: () => void): void {
     const inside = this.#relative && this.#i.form.mnemonic === 'JMP';
-    if (!inside) this.#redoIf(target.shl(16).shrS(16).ne(target));
+    if (!inside) this.#ending.redoIf(target.shl(16).shrS(16).ne(target));
     commit?.();
     if (inside) this.#ending.jump();
     else this.#ending.leave(target);
@@ -637,7 +688,7 @@ export class TranslatorPort implements Semantics, FlagStore {
     throw new Untranslatable();
   }
   raiseIf(condition: Value): void {
-    this.#redoIf(condition);
+    this.#ending.redoIf(condition);
   }
   requireCpl0(): void {
     throw new Untranslatable();

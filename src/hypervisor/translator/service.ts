@@ -5,6 +5,7 @@
 import { HandlerTable } from '../interpreter/handlers.ts';
 import { isPure } from '../interpreter/build.ts';
 import { Field, RECORD } from '../interpreter/record.ts';
+import { PAGE } from '../memory/layout.ts';
 import type { Callee } from '../wasm/function.ts';
 import { ModuleBuilder } from '../wasm/module.ts';
 import { Decoder, type Instruction } from '../x86/decoder.ts';
@@ -21,8 +22,8 @@ export interface TranslationItem {
   readonly mode: number;
   /** Guest-physical address of the page. */
   readonly gpa: number;
-  /** A copy of the page's bytes, and where in it the block begins. */
-  readonly page: Uint8Array;
+  /** Address of the page's bytes in the partition's memory, and where in it the block begins. */
+  readonly host: number;
   readonly entry: number;
   /**
    * The blocks that the interpreter has of the page in this mode: offset in the page, first record, count of records, and how
@@ -73,13 +74,15 @@ const handlers = new HandlerTable(forms);
 export function translate(request: TranslationRequest, memory: SharedArrayBuffer): TranslationResult {
   const started = performance.now();
   const words = new Int32Array(memory);
+  // Whoever installs a region looks whether this is still the code.
+  const pages = request.items.map(({ host }) => new Uint8Array(memory, host, PAGE).slice());
   const made = new Set<number>();
-  const found = request.items.map((item) => {
+  const found = request.items.map((item, i) => {
     if (made.has(item.gpa + item.entry)) return undefined;
     const source = new Source(item, words);
     const region = findRegion({
       decoder,
-      page: item.page,
+      page: pages[i] as Uint8Array,
       entry: item.entry,
       mode: item.mode,
       classify: (instruction, at) => source.classify(instruction, at),
@@ -94,7 +97,7 @@ export function translate(request: TranslationRequest, memory: SharedArrayBuffer
     if (!f || !item) return undefined;
     const { from, to, size } = f.region;
     const blocks = [...f.region.blocks.keys()];
-    return { record: item.record, name: `r${i}`, entry: item.entry, from, code: item.page.slice(from, to), size, blocks };
+    return { record: item.record, name: `r${i}`, entry: item.entry, from, code: (pages[i] as Uint8Array).slice(from, to), size, blocks };
   });
   if (regions.every((r) => r === undefined))
     return { module: undefined, bytes: 0, milliseconds: performance.now() - started, regions };

@@ -7,11 +7,11 @@ import { VP_STATE, vpArea } from '../memory/layout.ts';
 import type { TranslationItem, TranslationRequest, TranslationResult } from './service.ts';
 
 /** Executions after which a block is translated. */
-export const HOT = 200;
+export const HOT = Number(process.env["HOT"] ?? 200);
 /** Regions to a module: about 27 us of a module's cost are fixed. */
 const BATCH = 32;
-/** Looks at the queue after which a batch goes out however small it is. */
-const PATIENCE = 3;
+/** Batches that are out while a small one waits for company. */
+const SMALL_BATCHES = 1;
 /** Places that stand empty before they are used again: the jump cache has to be emptied for that. */
 const MOST_VACANT = 1024;
 
@@ -55,7 +55,6 @@ export class Translator {
   /** Empty, but the jump cache may still name them. */
   #vacant: number[] = [];
   #next = 1;
-  #waited = 0;
   readonly #pending: Batch[] = [];
   /** Pages with code that is being translated. */
   readonly #busy = new Set<number>();
@@ -79,7 +78,7 @@ export class Translator {
 
   /** Sends what is waiting and installs what has come back. Called between runs. */
   work(): void {
-    if (this.#hot.length > 0 && (this.#hot.length >= BATCH || ++this.#waited >= PATIENCE)) this.#send();
+    if (this.#hot.length >= BATCH || (this.#hot.length > 0 && this.#pending.length < SMALL_BATCHES)) this.#send();
     while (this.#pending.length > 0) {
       const result = this.#options.port.receive();
       if (!result) return;
@@ -99,21 +98,20 @@ export class Translator {
   }
 
   #send(): void {
-    this.#waited = 0;
     const { blocks, port } = this.#options;
     const items: TranslationItem[] = [];
     const waiting: number[] = [];
     for (const record of this.#hot) {
       const code = blocks.codeOf(record);
       if (!code) continue;
-      const { page, offset, gpa, mode } = code;
+      const { host, offset, gpa, mode } = code;
       // A region that is being made may have this code too.
       if (this.#busy.has(gpa)) {
         waiting.push(record);
         continue;
       }
       // Of several regions with code in common, the first one has it.
-      items.push({ record, mode, gpa, page: page.slice(), entry: offset, blocks: blocks.blocksOf(gpa, mode, this.#asked) });
+      items.push({ record, mode, gpa, host, entry: offset, blocks: blocks.blocksOf(gpa, mode, this.#asked) });
       this.#asked.add(record);
     }
     this.#hot = waiting;

@@ -153,6 +153,11 @@ export const VpState = struct(
     tlbMisses: 'u64',
     faults: 'u64',
     blockLookups: 'u64',
+    /** Times that the interpreter has gone to translated code, and instructions that were executed there. */
+    regionEntries: 'u64',
+    regionInstructions: 'u64',
+    /** Times that translated code has left an instruction to the interpreter. */
+    regionRedos: 'u64',
   },
   [
     // Derived from the rest, or meaningful within one run of the interpreter only.
@@ -185,6 +190,9 @@ export const VpState = struct(
     'tlbMisses',
     'faults',
     'blockLookups',
+    'regionEntries',
+    'regionInstructions',
+    'regionRedos',
   ],
 );
 export type VpView = View<typeof VpState.fields>;

@@ -3,7 +3,7 @@
 const text = new TextEncoder();
 
 export class ByteWriter {
-  #bytes = new Uint8Array(256);
+  #bytes = new Uint8Array(1024);
   length = 0;
 
   #reserve(count: number): void {
@@ -20,8 +20,15 @@ export class ByteWriter {
 
   raw(values: ArrayLike<number>): void {
     this.#reserve(values.length);
-    this.#bytes.set(values, this.length);
+    // Copying a few bytes costs less than asking for it.
+    if (values.length > 16) this.#bytes.set(values, this.length);
+    else for (let i = 0; i < values.length; i++) this.#bytes[this.length + i] = values[i] as number;
     this.length += values.length;
+  }
+
+  /** Replaces a byte that has been written. */
+  patch(at: number, value: number): void {
+    this.#bytes[at] = value;
   }
 
   /** Unsigned LEB128 of a value below 2^32. */

@@ -60,32 +60,33 @@ export class Variable {
     return this.#builder.anchor(new Value(this.#builder, this.type, 'get', [], this.local));
   }
   set(value: Operand): void {
-    this.#builder.statement({ kind: 'set', args: [this.#builder.coerce(value, this.type)], local: this.local });
+    this.#builder.statement('set', [this.#builder.coerce(value, this.type)], { local: this.local });
   }
 }
 
-interface Statement {
-  kind:
-    | 'set'
-    | 'store'
-    | 'call'
-    | 'tailCall'
-    | 'if'
-    | 'else'
-    | 'end'
-    | 'block'
-    | 'loop'
-    | 'try'
-    | 'br'
-    | 'brIf'
-    | 'brTable'
-    | 'return'
-    | 'throw'
-    | 'unreachable'
-    | 'bulk'
-    | 'fence'
-    | 'hole';
-  args: readonly Value[];
+type StatementKind =
+  | 'set'
+  | 'store'
+  | 'call'
+  | 'tailCall'
+  | 'if'
+  | 'else'
+  | 'end'
+  | 'block'
+  | 'loop'
+  | 'try'
+  | 'br'
+  | 'brIf'
+  | 'brTable'
+  | 'return'
+  | 'throw'
+  | 'unreachable'
+  | 'bulk'
+  | 'fence'
+  | 'code'
+  | 'hole';
+
+interface StatementParts {
   local?: number;
   label?: Label | undefined;
   labels?: readonly Label[];
@@ -96,14 +97,65 @@ interface Statement {
   memory?: MemoryOperator;
   offset?: number;
   code?: readonly number[];
+  encode?: Encode;
   results?: readonly Value[];
   hint?: boolean | undefined;
+}
+
+/** One shape for all statements: passes over them are hot. */
+class Statement {
+  readonly kind: StatementKind;
+  readonly args: readonly Value[];
+  readonly local: number;
+  readonly label: Label | undefined;
+  readonly labels: readonly Label[] | undefined;
+  readonly callee: Callee | undefined;
+  readonly tableType: number;
+  readonly table: Table | undefined;
+  readonly tag: Tag | undefined;
+  readonly memory: MemoryOperator | undefined;
+  readonly offset: number;
+  readonly code: readonly number[] | undefined;
+  readonly encode: Encode | undefined;
+  readonly results: readonly Value[];
+  readonly hint: boolean | undefined;
+
+  constructor(kind: StatementKind, args: readonly Value[], parts: StatementParts) {
+    this.kind = kind;
+    this.args = args;
+    this.local = parts.local ?? -1;
+    this.label = parts.label;
+    this.labels = parts.labels;
+    this.callee = parts.callee;
+    this.tableType = parts.tableType ?? 0;
+    this.table = parts.table;
+    this.tag = parts.tag;
+    this.memory = parts.memory;
+    this.offset = parts.offset ?? 0;
+    this.code = parts.code;
+    this.encode = parts.encode;
+    this.results = parts.results ?? NO_VALUES;
+    this.hint = parts.hint;
+  }
+}
+
+/** Encodes a piece of code that is always the same but for its numbers. */
+export type Encode = (out: ByteWriter, at: Encoding) => void;
+export interface Encoding {
+  /** How many labels out a label is, from where the piece begins. */
+  depth(label: Label): number;
+  /** Says of the branch that is written next whether it is likely. */
+  hint(likely: boolean): void;
 }
 
 const TYPE_CODE: Record<ValueType, number> = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b };
 const CONST_CODE = { i32: 0x41, i64: 0x42, f32: 0x43, f64: 0x44 } as const;
 const VOID = 0x40;
 const NO_LANES: readonly number[] = [];
+const NO_VALUES: readonly Value[] = [];
+const NOTHING: StatementParts = {};
+/** What a function is encoded into before it is copied out. */
+const scratch = new ByteWriter();
 
 export interface FunctionCode {
   /** The function's body: locals and expression, without its leading size. */
@@ -124,6 +176,9 @@ export class FunctionBuilder {
   #items: (Value | Statement)[] = [];
   readonly #holes = new Map<Value | Statement, (Value | Statement)[]>();
   readonly #locals: ValueType[] = [];
+  /** Constants made so far. */
+  readonly #words = new Map<number, Value>();
+  readonly #longs = new Map<number, Value>();
   #freeVariables: Variable[] = [];
   #openVariables: Variable[] = [];
   readonly #typeIndex: (type: FunctionType) => number;
@@ -143,7 +198,14 @@ export class FunctionBuilder {
   }
 
   constant(type: ValueType, value: number | bigint): Value {
-    return new Value(this, type, 'const', [], value);
+    const known =
+      typeof value === 'bigint' ? undefined : type === 'i32' ? this.#words : type === 'i64' ? this.#longs : undefined;
+    let constant = known?.get(value as number);
+    if (!constant) {
+      constant = new Value(this, type, 'const', NO_VALUES, value);
+      known?.set(value as number, constant);
+    }
+    return constant;
   }
   i32(value: number): Value {
     return this.constant('i32', value);
@@ -202,19 +264,14 @@ export class FunctionBuilder {
   /** A memory load, `name` as in WebAssembly (`i64.load32_u`); `address` is i32, `offset` a constant added to it. */
   load(name: string, address: Operand, offset = 0): Value {
     const op = memoryOperator(name);
-    if (!name.includes('load')) throw new Error(`${this.name}: ${name} is not a load`);
+    if (op.access !== 'load') throw new Error(`${this.name}: ${name} is not a load`);
     const at = this.coerce(address, 'i32');
     return this.anchor(new Value(this, op.type, 'load', [at], offset, op as unknown as ReturnType<typeof operator>));
   }
   store(name: string, address: Operand, value: Operand, offset = 0): void {
     const op = memoryOperator(name);
-    if (!name.includes('store')) throw new Error(`${this.name}: ${name} is not a store`);
-    this.statement({
-      kind: 'store',
-      args: [this.coerce(address, 'i32'), this.coerce(value, op.type)],
-      memory: op,
-      offset,
-    });
+    if (op.access !== 'store') throw new Error(`${this.name}: ${name} is not a store`);
+    this.statement('store', [this.coerce(address, 'i32'), this.coerce(value, op.type)], { memory: op, offset });
   }
   /** An atomic read-modify-write or compare-exchange; returns the old value. */
   atomic(name: string, address: Operand, ...operands: Operand[]): Value {
@@ -222,17 +279,12 @@ export class FunctionBuilder {
     if (!name.includes('.rmw') || operands.length !== (name.includes('cmpxchg') ? 2 : 1))
       throw new Error(`${this.name}: ${name} is not an atomic operation on ${operands.length} operands`);
     const result = new Value(this, op.type, 'call', [], 0);
-    this.statement({
-      kind: 'store',
-      args: [this.coerce(address, 'i32'), ...operands.map((o) => this.coerce(o, op.type))],
-      memory: op,
-      offset: 0,
-      results: [result],
-    });
+    const args = [this.coerce(address, 'i32'), ...operands.map((o) => this.coerce(o, op.type))];
+    this.statement('store', args, { memory: op, results: [result] });
     return result;
   }
   atomicFence(): void {
-    this.statement({ kind: 'fence', args: [] });
+    this.statement('fence');
   }
 
   variable(type: ValueType, initial?: Operand): Variable {
@@ -264,7 +316,7 @@ export class FunctionBuilder {
    */
   hole(): (body: () => void) => void {
     const filling: (Value | Statement)[] = [];
-    this.#holes.set(this.statement({ kind: 'hole', args: [] }), filling);
+    this.#holes.set(this.statement('hole'), filling);
     const { region } = this;
     return (body) => {
       const [items, outer] = [this.#items, this.region];
@@ -279,6 +331,8 @@ export class FunctionBuilder {
   // ---- statements ---------------------------------------------------------------------------------------------------
 
   #checkVisible(value: Value): void {
+    // The usual case.
+    if (value.region === this.region && value.builder === this) return;
     if (value.builder !== this) throw new Error(`${this.name}: a value of ${value.builder.name} is used here`);
     let at: Region | undefined = this.region;
     while (at && at !== value.region) at = at.parent;
@@ -286,8 +340,9 @@ export class FunctionBuilder {
       throw new Error(`${this.name}: a value made inside a branch is used outside it; use a variable`);
   }
 
-  statement(statement: Statement): Statement {
-    for (const arg of statement.args) this.#checkVisible(arg);
+  statement(kind: StatementKind, args: readonly Value[] = NO_VALUES, parts: StatementParts = NOTHING): Statement {
+    for (const arg of args) this.#checkVisible(arg);
+    const statement = new Statement(kind, args, parts);
     this.#items.push(statement);
     return statement;
   }
@@ -307,46 +362,46 @@ export class FunctionBuilder {
       else otherwise?.();
       return;
     }
-    this.statement({ kind: 'if', args: [value], hint: likely });
+    this.statement('if', [value], { hint: likely });
     this.#nested(false, then);
     if (otherwise) {
-      this.statement({ kind: 'else', args: [] });
+      this.statement('else');
       this.#nested(false, otherwise);
     }
-    this.statement({ kind: 'end', args: [] });
+    this.statement('end');
   }
   /** A block; branching to its label leaves it. */
   block(body: (out: Label) => void, name = 'out'): void {
     const label = new Label(name);
-    this.statement({ kind: 'block', args: [], label });
+    this.statement('block', NO_VALUES, { label });
     this.#nested(false, () => {
       body(label);
     });
-    this.statement({ kind: 'end', args: [] });
+    this.statement('end');
   }
   /** A loop; branching to its label starts it again; falling off its end leaves it. */
   loop(body: (again: Label) => void, name = 'again'): void {
     const label = new Label(name);
-    this.statement({ kind: 'loop', args: [], label });
+    this.statement('loop', NO_VALUES, { label });
     this.#nested(true, () => {
       body(label);
     });
-    this.statement({ kind: 'end', args: [] });
+    this.statement('end');
   }
   /** Runs `body`; where it throws `tag` (without values), runs `handler`. */
   try(tag: Tag, body: () => void, handler: () => void): void {
     this.block((done) => {
       this.block((caught) => {
-        this.statement({ kind: 'try', args: [], tag, label: caught });
+        this.statement('try', NO_VALUES, { tag, label: caught });
         this.#nested(false, body);
-        this.statement({ kind: 'end', args: [] });
+        this.statement('end');
         this.br(done);
       });
       handler();
     });
   }
   br(label: Label): void {
-    this.statement({ kind: 'br', args: [], label });
+    this.statement('br', NO_VALUES, { label });
   }
   brIf(label: Label, condition: Operand, likely?: boolean): void {
     const value = this.coerce(condition, 'i32');
@@ -354,10 +409,10 @@ export class FunctionBuilder {
       if (holds(value)) this.br(label);
       return;
     }
-    this.statement({ kind: 'brIf', args: [value], label, hint: likely });
+    this.statement('brIf', [value], { label, hint: likely });
   }
   brTable(index: Operand, labels: readonly Label[], otherwise: Label): void {
-    this.statement({ kind: 'brTable', args: [this.coerce(index, 'i32')], labels, label: otherwise });
+    this.statement('brTable', [this.coerce(index, 'i32')], { labels, label: otherwise });
   }
   call(callee: Callee, ...args: Operand[]): Value[] {
     return this.#call(callee.type, args, { callee });
@@ -375,33 +430,29 @@ export class FunctionBuilder {
   /** The same in place of returning: the function's results are those of the callee. */
   tailCallIndirect(table: Table, type: FunctionType, index: Operand, ...args: Operand[]): void {
     const values = args.map((a, i) => this.coerce(a, type.params[i] as ValueType));
-    this.statement({
-      kind: 'tailCall',
-      args: [...values, this.coerce(index, 'i32')],
-      tableType: this.#typeIndex(type),
-      table,
-    });
+    values.push(this.coerce(index, 'i32'));
+    this.statement('tailCall', values, { tableType: this.#typeIndex(type), table });
   }
-  #call(type: FunctionType, args: readonly Operand[], how: Partial<Statement>, index?: Value): Value[] {
+  #call(type: FunctionType, args: readonly Operand[], how: StatementParts, index?: Value): Value[] {
     if (args.length !== type.params.length)
       throw new Error(`${this.name}: ${how.callee?.name ?? 'indirect call'} takes ${type.params.length} arguments`);
     const values = args.map((a, i) => this.coerce(a, type.params[i] as ValueType));
     if (index) values.push(index);
     const results = type.results.map((t) => new Value(this, t, 'call', [], 0));
-    this.statement({ kind: 'call', args: values, results, ...how });
+    this.statement('call', values, { results, ...how });
     return results;
   }
   return(...values: Operand[]): void {
     if (values.length !== this.type.results.length)
       throw new Error(`${this.name}: returns ${this.type.results.length} values, ${values.length} given`);
     const args = values.map((v, i) => this.coerce(v, this.type.results[i] as ValueType));
-    this.statement({ kind: 'return', args });
+    this.statement('return', args);
   }
   throw(tag: Tag): void {
-    this.statement({ kind: 'throw', args: [], tag });
+    this.statement('throw', NO_VALUES, { tag });
   }
   unreachable(): void {
-    this.statement({ kind: 'unreachable', args: [] });
+    this.statement('unreachable');
   }
   memoryFill(address: Operand, byte: Operand, length: Operand): void {
     this.#bulk([0xfc, 11, 0], [address, byte, length]);
@@ -410,7 +461,18 @@ export class FunctionBuilder {
     this.#bulk([0xfc, 10, 0, 0], [to, from, length]);
   }
   #bulk(code: readonly number[], args: readonly Operand[]): void {
-    this.statement({ kind: 'bulk', args: args.map((a) => this.coerce(a, 'i32')), code });
+    this.statement(
+      'bulk',
+      args.map((a) => this.coerce(a, 'i32')),
+      { code },
+    );
+  }
+
+  /** A piece of code that encodes itself: it finds `args` on the stack, the last one on top, and leaves one value. */
+  code(type: ValueType, args: readonly Value[], encode: Encode): Value {
+    const result = new Value(this, type, 'call', NO_VALUES, 0);
+    this.statement('code', args, { encode, results: [result] });
+    return result;
   }
 
   // ---- placement and encoding -----------------------------------------------------------------------------------------
@@ -472,10 +534,11 @@ export class FunctionBuilder {
     if (this.#holes.size > 0) this.#items = this.#items.flatMap((item) => this.#holes.get(item) ?? [item]);
     this.#structure();
     this.#place();
-    const out = new ByteWriter();
+    const out = scratch;
+    out.length = 0;
     const hints: { at: number; likely: boolean }[] = [];
     const free = new Map<ValueType, number[]>();
-    const expiring = new Map<number, Value[]>();
+    const expiring: (Value[] | undefined)[] = new Array<Value[] | undefined>(this.#items.length);
     const labels: (Label | undefined)[] = [];
     const localIndex = (type: ValueType): number => {
       const reusable = free.get(type)?.pop();
@@ -485,23 +548,36 @@ export class FunctionBuilder {
     };
     const keep = (value: Value): void => {
       value.local = localIndex(value.type);
-      const list = expiring.get(value.lastUse);
+      const list = expiring[value.lastUse];
       if (list) list.push(value);
-      else expiring.set(value.lastUse, [value]);
+      else expiring[value.lastUse] = [value];
+      set(value.local);
+    };
+    // A local that is read right after it was set: local.tee.
+    let lastSet = { local: -1, from: 0, to: -1 };
+    const set = (local: number): void => {
+      const from = out.length;
       out.byte(0x21);
-      out.unsigned(value.local);
+      out.unsigned(local);
+      lastSet = { local, from, to: out.length };
+    };
+    const get = (local: number): void => {
+      if (lastSet.to === out.length && lastSet.local === local) {
+        out.patch(lastSet.from, 0x22);
+        lastSet.to = -1;
+        return;
+      }
+      out.byte(0x20);
+      out.unsigned(local);
     };
     const emit = (value: Value): void => {
       if (value.local >= 0) {
-        out.byte(0x20);
-        out.unsigned(value.local);
+        get(value.local);
         return;
       }
       if (value.kind === 'const') this.#constant(out, value);
-      else if (value.kind === 'param' || value.kind === 'get') {
-        out.byte(0x20);
-        out.unsigned(Number(value.imm));
-      } else {
+      else if (value.kind === 'param' || value.kind === 'get') get(Number(value.imm));
+      else {
         for (const arg of value.args) emit(arg);
         if (value.kind === 'select') {
           if (value.type === 'v128') out.raw([0x1c, 1, TYPE_CODE.v128]);
@@ -527,15 +603,18 @@ export class FunctionBuilder {
         }
       } else {
         if (item.kind !== 'else' && item.kind !== 'end') for (const arg of item.args) emit(arg);
-        this.#statement(out, item, labels, depth, hints);
-        const results = item.results ?? [];
+        if (item.kind === 'set') set(item.local as number);
+        else this.#statement(out, item, labels, depth, hints);
+        const { results } = item;
         for (let r = results.length - 1; r >= 0; r--) {
           const result = results[r] as Value;
           if (result.uses > 0) keep(result);
           else out.byte(0x1a);
         }
       }
-      for (const value of expiring.get(i) ?? []) {
+      const expired = expiring[i];
+      if (!expired) return;
+      for (const value of expired) {
         const list = free.get(value.type);
         if (list) list.push(value.local);
         else free.set(value.type, [value.local]);
@@ -572,8 +651,7 @@ export class FunctionBuilder {
     };
     switch (item.kind) {
       case 'set':
-        out.byte(0x21);
-        out.unsigned(item.local as number);
+      case 'hole':
         break;
       case 'store':
         this.#access(out, item.memory as MemoryOperator, item.offset as number);
@@ -657,7 +735,13 @@ export class FunctionBuilder {
       case 'fence':
         out.raw([0xfe, 0x03, 0x00]);
         break;
-      case 'hole':
+      case 'code':
+        (item.encode as Encode)(out, {
+          depth,
+          hint: (likely) => {
+            hints.push({ at: out.length, likely });
+          },
+        });
         break;
     }
   }
@@ -669,7 +753,9 @@ export class FunctionBuilder {
       return;
     }
     out.byte(CONST_CODE[value.type]);
-    if (value.type === 'i32') out.signed32(Number(BigInt.asIntN(32, BigInt(value.imm))));
+    const { imm } = value;
+    if (typeof imm === 'number' && imm === (imm | 0) && value.type[0] === 'i') out.signed32(imm);
+    else if (value.type === 'i32') out.signed32(Number(BigInt.asIntN(32, BigInt(imm))));
     else if (value.type === 'i64') out.signed64(BigInt(value.imm));
     else {
       const bytes = new DataView(new ArrayBuffer(8));

@@ -21,6 +21,7 @@ export interface MemoryOperator {
   readonly name: string;
   readonly code: readonly number[];
   readonly type: ValueType;
+  readonly access: 'load' | 'store' | 'modify';
   /** log2 of the natural alignment, which atomics must state exactly. */
   readonly align: number;
   readonly atomic: boolean;
@@ -213,7 +214,8 @@ simd(
 );
 
 function access(name: string, code: readonly number[], type: ValueType, align: number, atomic = false): void {
-  memory.set(name, { name, code, type, align, atomic });
+  const access = name.includes('.rmw') ? 'modify' : name.includes('.load') ? 'load' : 'store';
+  memory.set(name, { name, code, type, access, align, atomic });
 }
 access('i32.load', [0x28], 'i32', 2);
 access('i64.load', [0x29], 'i64', 3);

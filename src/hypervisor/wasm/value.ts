@@ -167,7 +167,7 @@ export class Value {
   zext(bits: number): Value {
     const own = this.type === 'i64' ? 64 : 32;
     if (bits >= own) return this;
-    return this.and(own === 64 ? (1n << BigInt(bits)) - 1n : 2 ** bits - 1);
+    return this.and(2 ** bits - 1);
   }
 }
 
@@ -217,6 +217,7 @@ export function fold(op: Operator, args: readonly Value[]): { type: ValueType; v
   return { type: 'i32', value: signed(of(a), of(b)) ? 1n : 0n };
 }
 
+const BIG = [-1n, 0n, 1n];
 const IDENTITY: ReadonlyMap<string, number> = new Map([
   ...['add', 'sub', 'or', 'xor', 'shl', 'shr_s', 'shr_u', 'rotl', 'rotr'].map((name) => [name, 0] as const),
   ['and', -1],
@@ -229,7 +230,9 @@ export function identity(op: Operator, args: readonly Value[]): Value | undefine
   if (!a || !b || b.kind !== 'const' || b.type[0] !== 'i') return undefined;
   const known = IDENTITY.get(op.short);
   if (known === undefined) return undefined;
-  const imm = typeof b.imm === 'bigint' ? Number(BigInt.asIntN(64, b.imm)) : b.imm;
+  const { imm } = b;
+  // BigInt operations are slow where a comparison will do.
+  if (typeof imm === 'bigint') return imm === BIG[known + 1] ? a : undefined;
   return (b.type === 'i32' ? imm | 0 : imm) === known ? a : undefined;
 }
 
