@@ -4,7 +4,8 @@
  */
 import type { LoadPlan } from '../firmware/load-plan.ts';
 import { type InterpreterModule, Interpreter } from '../hypervisor/interpreter/interpreter.ts';
-import { type TranslationResult, translate } from '../hypervisor/translator/service.ts';
+import type { TranslationResult } from '../hypervisor/translator/request.ts';
+import { translate } from '../hypervisor/translator/service.ts';
 import { PowerEvent, Run } from '../hypervisor/vp/control.ts';
 import { Processor } from '../hypervisor/vp/processor.ts';
 import { resetPowerUp } from '../hypervisor/vp/reset.ts';

@@ -1,6 +1,7 @@
 /** Entry of the translator's thread: what the processors find hot comes in, modules go back. */
 import { listenOn, sendOn, threadData } from '../host/node/threads.ts';
-import { type TranslationRequest, translate } from '../hypervisor/translator/service.ts';
+import type { TranslationRequest } from '../hypervisor/translator/request.ts';
+import { translate } from '../hypervisor/translator/service.ts';
 import type { TranslatorThreadData } from './protocol.ts';
 
 const { memory, channels } = threadData<TranslatorThreadData>();

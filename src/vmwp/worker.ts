@@ -432,7 +432,7 @@ export class VmWorker implements Partition {
         faults: sum((vp) => vp.faults),
         regionEntries: sum((vp) => vp.regionEntries),
         regionInstructions: sum((vp) => vp.regionInstructions),
-        regionRedos: sum((vp) => vp.regionRedos),
+        regionExits: vps.map((vp) => [...vp.regionExits].join(' ')).join('; ') as never,
       },
     };
   }

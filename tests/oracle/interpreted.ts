@@ -10,7 +10,8 @@ import {
   RunResult,
 } from '../../src/hypervisor/interpreter/interpreter.ts';
 import { PAGE, PAGE_MAP, PageFlag, ramBase, vpArea } from '../../src/hypervisor/memory/layout.ts';
-import { type TranslationResult, translate } from '../../src/hypervisor/translator/service.ts';
+import type { TranslationResult } from '../../src/hypervisor/translator/request.ts';
+import { translate } from '../../src/hypervisor/translator/service.ts';
 import type { TranslationPort } from '../../src/hypervisor/translator/translator.ts';
 import { Attribute, Flag, FlagKind, Segment, Vector, VpState } from '../../src/hypervisor/vp/state.ts';
 import { ModuleBuilder } from '../../src/hypervisor/wasm/module.ts';

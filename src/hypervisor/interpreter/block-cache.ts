@@ -292,9 +292,9 @@ export class BlockCache {
   }
 
   #encode(record: number, ip: number, i: Instruction): void {
-    const form = i.form;
-    const memory = i.isMemory;
+    const { form, isMemory: memory } = i;
     const handler = this.#handlers.of(i);
+    const { isAbsolute, immediate } = shapeOf(form);
     const registers = operandFields(form, i);
     let base = registers.rm;
     let index = 0;
@@ -304,25 +304,24 @@ export class BlockCache {
     }
     const stack = i.long64 && i.segmentOverride < 0 && memory && (i.base === 4 || i.base === 5);
     let displacementLow = i.displacement;
-    let displacementHigh = form.operands.some((o) => o.kind === 'O') ? i.displacementHigh : i.displacement >> 31;
+    let displacementHigh = isAbsolute ? i.displacementHigh : i.displacement >> 31;
     if (i.base === 16 && memory) {
       // Relative to the next instruction, kept relative to the block.
-      const sum = BigInt(i.displacement) + BigInt(ip + i.length);
-      displacementLow = Number(BigInt.asIntN(32, sum));
-      displacementHigh = Number(BigInt.asIntN(32, sum >> 32n));
+      const sum = i.displacement + ip + i.length;
+      displacementLow = sum | 0;
+      displacementHigh = sum < 0 ? -1 : 0;
     }
     let immediateLow = i.immediate;
     let immediateHigh = i.immediateHigh;
-    const first = form.operands.find((o) => o.kind === 'I' || o.kind === 'J' || o.kind === 'A');
-    if (first?.kind === 'J') {
-      const sum = BigInt(i.immediate) + BigInt(ip + i.length);
-      immediateLow = Number(BigInt.asIntN(32, sum));
-      immediateHigh = Number(BigInt.asIntN(32, sum >> 32n));
-    } else if (first?.kind === 'A') {
+    if (immediate?.kind === 'J') {
+      const sum = i.immediate + ip + i.length;
+      immediateLow = sum | 0;
+      immediateHigh = sum < 0 ? -1 : 0;
+    } else if (immediate?.kind === 'A') {
       immediateHigh = 0;
       if (i.size === 2) immediateLow &= 0xffff;
-    } else if (first) {
-      const bytes = first.width === 'b' || first.width === 'w' ? (first.width === 'b' ? 1 : 2) : i.size;
+    } else if (immediate) {
+      const bytes = immediate.width === 'b' ? 1 : immediate.width === 'w' ? 2 : i.size;
       if (bytes < 8) immediateHigh = 0;
       if (bytes === 2) immediateLow &= 0xffff;
       else if (bytes === 1) immediateLow &= 0xff;
@@ -460,6 +459,26 @@ export class BlockCache {
   get pages(): number {
     return this.#pages.size;
   }
+}
+
+/** What encoding asks of a form each time. */
+interface Shape {
+  /** An address is part of the instruction. */
+  readonly isAbsolute: boolean;
+  /** Its first operand that is one. */
+  readonly immediate: OperandForm | undefined;
+}
+const shapes: (Shape | undefined)[] = [];
+function shapeOf({ id, operands }: Form): Shape {
+  let shape = shapes[id];
+  if (!shape) {
+    shape = {
+      isAbsolute: operands.some((o) => o.kind === 'O'),
+      immediate: operands.find((o) => o.kind === 'I' || o.kind === 'J' || o.kind === 'A'),
+    };
+    shapes[id] = shape;
+  }
+  return shape;
 }
 
 /** Byte offsets (or numbers) for the REG and RM fields. */

@@ -19,8 +19,8 @@ import { accessHelpers, noteFilled } from '../mmu/access.ts';
 import { flushHelpers, jumpPage } from '../mmu/flush.ts';
 import { segmentationHelpers } from '../mmu/segmentation.ts';
 import { Access, walkHelpers } from '../mmu/walk.ts';
-import { jumpCacheEntry, REGION, UNWIND } from '../translator/abi.ts';
-import { Mode, Vector, VpState } from '../vp/state.ts';
+import { COLD, countExit, jumpCacheEntry, REGION, UNWIND } from '../translator/abi.ts';
+import { Mode, RegionExit, Vector, VpState } from '../vp/state.ts';
 import type { FunctionBuilder, FunctionType, Label, Table } from '../wasm/function.ts';
 import { ModuleBuilder } from '../wasm/module.ts';
 import type { Value } from '../wasm/value.ts';
@@ -103,7 +103,8 @@ export function buildInterpreter(
     'no_region',
     REGION,
     (f) => {
-      f.return(f.param(0).or(UNWIND));
+      // One processor, one instance: its state is where the table's owner says.
+      f.return(f.param(0).or(UNWIND | COLD));
     },
     true,
   );
@@ -176,6 +177,17 @@ function mainLoop(
             () => {
               spill();
               f.return(RunResult.ATTENTION);
+            },
+            undefined,
+            false,
+          );
+          // What shadows one instruction ends with it, and that one is executed now.
+          f.if(
+            f.load('i32.load', vp, at('interruptShadow')),
+            () => {
+              f.if(budget.get(), () => {
+                f.store('i32.store', vp, 0, at('interruptShadow'));
+              });
             },
             undefined,
             false,
@@ -330,7 +342,7 @@ function dispatchTable(f: FunctionBuilder, handlers: HandlerTable, context: Help
     });
     f.store('i32.store', vp, 0, at('unwind'));
     record.set(0);
-    const count = (counter: 'regionEntries' | 'regionInstructions' | 'regionRedos', by: Value | number): void => {
+    const count = (counter: 'regionEntries' | 'regionInstructions', by: Value | number): void => {
       f.store('i64.store', vp, f.load('i64.load', vp, at(counter)).add(by), at(counter));
     };
     const before = budget.get();
@@ -341,10 +353,12 @@ function dispatchTable(f: FunctionBuilder, handlers: HandlerTable, context: Help
       () => {
         redo.set(1);
         budget.set(left.not());
-        count('regionRedos', 1);
       },
       () => {
-        budget.set(left.and(~UNWIND));
+        f.if(left.and(COLD), () => {
+          countExit(f, vp, RegionExit.COLD);
+        });
+        budget.set(left.and(~(UNWIND | COLD)));
       },
     );
     count('regionInstructions', before.add(1).sub(budget.get()).extU());

@@ -1,6 +1,7 @@
 /** What translated code and the interpreter's main loop agree on. */
 import { JUMP_CACHE_ENTRIES } from '../memory/layout.ts';
-import type { FunctionType } from '../wasm/function.ts';
+import { VpState } from '../vp/state.ts';
+import type { FunctionBuilder, FunctionType } from '../wasm/function.ts';
 import type { Value } from '../wasm/value.ts';
 
 /**
@@ -10,6 +11,14 @@ import type { Value } from '../wasm/value.ts';
  */
 export const REGION: FunctionType = { params: ['i32', 'i32'], results: ['i32'] };
 export const UNWIND = 0x4000_0000;
+/** With UNWIND: because nothing is translated at RIP. */
+export const COLD = 0x2000_0000;
+
+/** Counts why control leaves: an index of VpState's regionExits. */
+export function countExit(f: FunctionBuilder, vp: Value, reason: number): void {
+  const offset = VpState.offset('regionExits') + reason * 8;
+  f.store('i64.store', vp, f.load('i64.load', vp, offset).add(1), offset);
+}
 
 /** Address of the jump cache's entry for a linear address, less the constant JUMP_CACHE. */
 export function jumpCacheEntry(vp: Value, linear: Value): Value {

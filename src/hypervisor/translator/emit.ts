@@ -4,10 +4,10 @@
  * next region by a tail call. The jump cache tells which function that is; a place that holds none returns at once.
  */
 import { JUMP_CACHE } from '../memory/layout.ts';
-import { VpState } from '../vp/state.ts';
+import { RegionExit, VpState } from '../vp/state.ts';
 import type { Callee, FunctionBuilder, FunctionType, Label, Table, Variable } from '../wasm/function.ts';
 import type { Value } from '../wasm/value.ts';
-import { jumpCacheEntry, REGION, UNWIND } from './abi.ts';
+import { countExit, jumpCacheEntry, REGION, UNWIND } from './abi.ts';
 import type { FormFacts } from './facts.ts';
 import type { FlagState } from '../x86/lazy-flags.ts';
 import { type KnownFlags, Machine, TranslatorPort } from './port.ts';
@@ -102,6 +102,7 @@ class Emitter {
         this.#budget.set(this.#budget.get().sub(undone.and(2 ** OFFSET_SHIFT - 1)));
         this.#rip.set(m.page.get().add(undone.shrU(OFFSET_SHIFT).extU()));
         this.#way.set(Way.REDO);
+        countExit(f, vp, RegionExit.ACCESS);
       });
       m.spill();
       f.store('i64.store', vp, this.#rip.get(), at('rip'));
@@ -118,6 +119,7 @@ class Emitter {
       f.if(
         f.param(0).ltS(this.#region.size),
         () => {
+          countExit(f, vp, RegionExit.BUDGET);
           f.return(f.param(0).not());
         },
         undefined,
@@ -126,6 +128,7 @@ class Emitter {
       f.if(
         f.load('i32.load', vp, at('attention')),
         () => {
+          countExit(f, vp, RegionExit.ATTENTION);
           f.return(f.param(0).or(UNWIND));
         },
         undefined,
@@ -151,6 +154,7 @@ class Emitter {
       undefined,
       true,
     );
+    countExit(f, this.#machine.vp, RegionExit.JUMP);
     f.return(this.#budget.get());
   }
 
@@ -352,6 +356,7 @@ class Emitter {
     f.if(
       f.load('i64.load', entry, JUMP_CACHE).ne(this.#tag(target)),
       () => {
+        countExit(f, m.vp, RegionExit.CALL);
         f.return(this.#budget.get().or(UNWIND));
       },
       undefined,
@@ -427,8 +432,11 @@ class Emitter {
         .or(f.load('i32.load', vp, at('mode')).ne(this.#options.mode))
         .or(f.load('i32.load', vp, at('attention')).or(window).ne(0));
       f.if(elsewhere, () => {
+        countExit(f, vp, RegionExit.SYSTEM);
         f.return(this.#budget.get().or(UNWIND));
       });
+      // What shadows one instruction ends with it, and that one is executed now.
+      f.store('i32.store', vp, 0, at('interruptShadow'));
     });
     f.if(
       f.load('i32.load', vp, at('unwind')),

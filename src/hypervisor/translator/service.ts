@@ -14,52 +14,8 @@ import { REGION } from './abi.ts';
 import { emitRegion } from './emit.ts';
 import { factsOf } from './facts.ts';
 import { Untranslatable } from './port.ts';
+import { type TranslationRequest, type TranslationResult, type TranslationItem, unpackRequest } from './request.ts';
 import { findRegion, type Region, type RegionInstruction } from './region.ts';
-
-export interface TranslationItem {
-  /** Names the item in the answer. */
-  readonly record: number;
-  readonly mode: number;
-  /** Guest-physical address of the page. */
-  readonly gpa: number;
-  /** Address of the page's bytes in the partition's memory, and where in it the block begins. */
-  readonly host: number;
-  readonly entry: number;
-  /**
-   * The blocks that the interpreter has of the page in this mode: offset in the page, first record, count of records, and how
-   * often it has been entered, or -1 where a region begins.
-   */
-  readonly blocks: Int32Array;
-}
-
-export interface TranslationRequest {
-  /** Address of the processor's VpState: a constant of the code. */
-  readonly vp: number;
-  readonly items: readonly TranslationItem[];
-}
-
-export interface TranslatedRegion {
-  readonly record: number;
-  /** The exported function. */
-  readonly name: string;
-  readonly entry: number;
-  /** The stretch of the page it was made from. */
-  readonly from: number;
-  readonly code: Uint8Array;
-  /** Instructions. */
-  readonly size: number;
-  /** Offsets at which its basic blocks begin. */
-  readonly blocks: readonly number[];
-}
-
-export interface TranslationResult {
-  readonly module: WebAssembly.Module | undefined;
-  /** Bytes of the module. */
-  readonly bytes: number;
-  readonly milliseconds: number;
-  /** In the order of the request; undefined where a region before it has the code, or not even its beginning can be translated. */
-  readonly regions: readonly (TranslatedRegion | undefined)[];
-}
 
 const PLAIN = { params: ['i32', 'i64', 'i32', 'i32'], results: ['i32'] } as const;
 const TYPES = new Map(helperDefinitions.map((d) => [d.name, d.type]));
@@ -75,9 +31,10 @@ export function translate(request: TranslationRequest, memory: SharedArrayBuffer
   const started = performance.now();
   const words = new Int32Array(memory);
   // Whoever installs a region looks whether this is still the code.
-  const pages = request.items.map(({ host }) => new Uint8Array(memory, host, PAGE).slice());
+  const items = unpackRequest(request);
+  const pages = items.map(({ host }) => new Uint8Array(memory, host, PAGE).slice());
   const made = new Set<number>();
-  const found = request.items.map((item, i) => {
+  const found = items.map((item, i) => {
     if (made.has(item.gpa + item.entry)) return undefined;
     const source = new Source(item, words);
     const region = findRegion({
@@ -93,7 +50,7 @@ export function translate(request: TranslationRequest, memory: SharedArrayBuffer
     return region ? { region, source } : undefined;
   });
   const regions = found.map((f, i) => {
-    const item = request.items[i];
+    const item = items[i];
     if (!f || !item) return undefined;
     const { from, to, size } = f.region;
     const blocks = [...f.region.blocks.keys()];
@@ -101,7 +58,7 @@ export function translate(request: TranslationRequest, memory: SharedArrayBuffer
   });
   if (regions.every((r) => r === undefined))
     return { module: undefined, bytes: 0, milliseconds: performance.now() - started, regions };
-  const bytes = build(found, request.vp);
+  const bytes = build(found, (request[0] as number) >>> 0);
   const module = new WebAssembly.Module(bytes);
   return { module, bytes: bytes.length, milliseconds: performance.now() - started, regions };
 }

@@ -4,7 +4,7 @@
  */
 import type { BlockCache } from '../interpreter/block-cache.ts';
 import { VP_STATE, vpArea } from '../memory/layout.ts';
-import type { TranslationItem, TranslationRequest, TranslationResult } from './service.ts';
+import { packRequest, type TranslationItem, type TranslationRequest, type TranslationResult } from './request.ts';
 
 /** Executions after which a block is translated. */
 export const HOT = Number(process.env["HOT"] ?? 200);
@@ -119,7 +119,7 @@ export class Translator {
       const batch = items.slice(i, i + BATCH);
       const pages = batch.map(({ gpa }) => gpa);
       for (const page of pages) this.#busy.add(page);
-      port.send({ vp: this.#vp, items: batch });
+      port.send(packRequest(this.#vp, batch));
       this.#pending.push({ flushes: blocks.flushes, pages });
     }
   }

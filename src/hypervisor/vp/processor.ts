@@ -12,8 +12,8 @@ import { type Doorbell, type PartitionControlView, Run, takeCodeWritten, type Vp
 import { resetInit, startAt } from './reset.ts';
 import { Activity, Flag, Vector, type VpView } from './state.ts';
 
-/** Instructions between two looks at the clock. About 0.1 ms. */
-const QUANTUM = 20_000;
+/** Instructions between two looks at the clock: 0.05 to 0.3 ms. */
+const QUANTUM = 50_000;
 /** An idle processor looks at the clock at least this often, in milliseconds. */
 const LONGEST_SLEEP = 1000;
 

@@ -156,8 +156,8 @@ export const VpState = struct(
     /** Times that the interpreter has gone to translated code, and instructions that were executed there. */
     regionEntries: 'u64',
     regionInstructions: 'u64',
-    /** Times that translated code has left an instruction to the interpreter. */
-    regionRedos: 'u64',
+    /** Why control has left translated code; see RegionExit. */
+    regionExits: array('u64', 8),
   },
   [
     // Derived from the rest, or meaningful within one run of the interpreter only.
@@ -192,10 +192,27 @@ export const VpState = struct(
     'blockLookups',
     'regionEntries',
     'regionInstructions',
-    'regionRedos',
+    'regionExits',
   ],
 );
 export type VpView = View<typeof VpState.fields>;
+
+/** Why control leaves translated code for the interpreter: indices of `regionExits`. */
+export const RegionExit = {
+  /** The budget may not last for another round. */
+  BUDGET: 0,
+  ATTENTION: 1,
+  /** An instruction faults, touches what is not plain RAM, or stores to code. */
+  ACCESS: 2,
+  /** The jump cache does not know the target of a jump or a return. */
+  JUMP: 3,
+  /** The same for a call. */
+  CALL: 4,
+  /** The target is not translated. */
+  COLD: 5,
+  /** An instruction that was called for has gone elsewhere, changed the mode, or asks for a look around. */
+  SYSTEM: 6,
+} as const;
 
 /** `activity`. */
 export const Activity = { RUNNING: 0, HALTED: 1, WAIT_FOR_SIPI: 2, SHUTDOWN: 3 } as const;
