@@ -91,7 +91,8 @@ export function buildInterpreter(
 
   // What translated code calls.
   for (const { name } of definitions) if (isPure(name)) library.export(name);
-  const outline = handlers.outline.map((variant, i) =>
+  // Those inside the loop follow as functions too, for translated code to call.
+  const outline = [...handlers.outline, ...handlers.inline].map((variant, i) =>
     module.function(`${variantName(variant)}_${i}`, HANDLER, (f) => {
       outlineHandler(f, variant, context);
     }),

@@ -111,6 +111,13 @@ export class HandlerTable {
     return this.find(form, i.size, isMemory, i.long64 && i.addressSize === 3, locked, repeat);
   }
 
+  /** A handler's place in the table of functions. */
+  functionOf(handler: number): number {
+    return handler >= this.firstOutline
+      ? handler - this.firstOutline
+      : this.outline.length + handler - Handler.FIRST;
+  }
+
   find(
     form: Form,
     size: number,

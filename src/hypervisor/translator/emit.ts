@@ -247,6 +247,7 @@ class Emitter {
     const count = block.instructions.length;
     let known = before;
     const { region } = f;
+    const checked = new Set<string>();
     let retired = 0;
     let condition: Value | undefined;
     let target: Value | undefined;
@@ -255,6 +256,7 @@ class Emitter {
         this.#callOutline(instruction, n - retired, known);
         retired = n + 1;
         known = undefined;
+        checked.clear();
         continue;
       }
       if (known && this.#options.facts(instruction).conditional) {
@@ -293,6 +295,7 @@ class Emitter {
           jump: () => undefined,
         },
         known,
+        checked,
       );
       instruction.form.semantics(port);
       known = port.known === flags ? (kept ?? flags) : port.known;

@@ -211,12 +211,22 @@ export class TranslatorPort implements Semantics, FlagStore {
   readonly #displaced = new Map<number, Value>();
   #relative = false;
   readonly #region: FunctionBuilder['region'];
+  readonly #done: Set<string>;
   /** Carried from instruction to instruction. */
   known: KnownFlags;
   /** The instruction has set flags on one of several paths. */
   conditional = false;
 
-  constructor(machine: Machine, instruction: Instruction, offset: number, ending: Ending, known: KnownFlags) {
+  /** @param done Names of the checks that hold already, see once(). */
+  constructor(
+    machine: Machine,
+    instruction: Instruction,
+    offset: number,
+    ending: Ending,
+    known: KnownFlags,
+    done: Set<string> = new Set(),
+  ) {
+    this.#done = done;
     this.#m = machine;
     this.#i = instruction;
     this.#at = offset;
@@ -515,8 +525,9 @@ export class TranslatorPort implements Semantics, FlagStore {
     return this.f.load(`${field.type}.load`, this.#m.vp, field.offset);
   }
   setState(name: string, value: Term, index = 0): void {
-    // Whoever waits for these looks at the next instruction, which is the interpreter's then.
-    if (name === 'flags' || name === 'attention' || name === 'interruptShadow') throw new Untranslatable();
+    // Whoever waits for these looks at the next instruction. CLI, CLD and STD let nothing in.
+    const quiet = /^(CLI|CLD|STD)$/.test(this.#i.form.mnemonic);
+    if (name === 'attention' || name === 'interruptShadow' || (name === 'flags' && !quiet)) throw new Untranslatable();
     const field = this.#field(name, index);
     this.f.store(`${field.type}.store`, this.#m.vp, value, field.offset);
   }
@@ -685,13 +696,20 @@ export class TranslatorPort implements Semantics, FlagStore {
   }
 
   raise(): void {
-    throw new Untranslatable();
+    // What only raises is not worth a region.
+    if (this.f.region === this.#region) throw new Untranslatable();
+    this.#ending.redoIf(this.f.i32(1));
   }
   raiseIf(condition: Value): void {
     this.#ending.redoIf(condition);
   }
   requireCpl0(): void {
     throw new Untranslatable();
+  }
+  once(what: string, check: () => void): void {
+    if (this.#done.has(what)) return;
+    check();
+    if (this.f.region === this.#region) this.#done.add(what);
   }
   helper(name: string, ...args: Term[]): Value[] {
     return this.f.call(this.#m.helper(name), ...args);

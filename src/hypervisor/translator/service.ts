@@ -91,10 +91,9 @@ class Source {
     return this.outline(instruction, at) ? 'outline' : 'none';
   }
 
-  /** The interpreter's function for an instruction, if it has decoded it and has one that is not part of its loop. */
+  /** The interpreter's function for an instruction, if it has decoded it. */
   outline(instruction: Instruction, at: number): { place: number; record: number; blockAt: number } | undefined {
     const handler = handlers.of(instruction);
-    if (handler < handlers.firstOutline) return undefined;
     const { blocks } = this.#item;
     for (let i = 0; i < blocks.length; i += BLOCK) {
       const blockAt = blocks[i] as number;
@@ -104,7 +103,7 @@ class Source {
         const record = (blocks[i + 1] as number) + n * RECORD;
         const word = this.#words[(record + Field.HANDLER) >> 2] as number;
         if ((word & 0xffff) === handler && ((word >>> 16) & 0xff) === at - blockAt)
-          return { place: handler - handlers.firstOutline, record, blockAt };
+          return { place: handlers.functionOf(handler), record, blockAt };
       }
     }
     return undefined;

@@ -7,7 +7,7 @@ import { VP_STATE, vpArea } from '../memory/layout.ts';
 import { packRequest, type TranslationItem, type TranslationRequest, type TranslationResult } from './request.ts';
 
 /** Executions after which a block is translated. */
-export const HOT = Number(process.env["HOT"] ?? 200);
+export const HOT = Number(process.env["HOT"] ?? 400);
 /** Regions to a module: about 27 us of a module's cost are fixed. */
 const BATCH = 32;
 /** Batches that are out while a small one waits for company. */

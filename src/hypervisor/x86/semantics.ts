@@ -197,6 +197,8 @@ export interface Semantics {
   /** Raises an exception at this instruction. `error` only for vectors that push one. */
   raise(vector: number, error?: Term): void;
   raiseIf(condition: Value, vector: number, error?: Term): void;
+  /** A check by this name, which holds for the instructions that follow where nothing but these changes the state. */
+  once(what: string, check: () => void): void;
   /** #GP(0) unless CPL is 0. */
   requireCpl0(): void;
   /** Calls a helper of the library (hypervisor/x86/library.ts) by name. */

@@ -17,6 +17,11 @@ const FSW_ES = 1 << 7;
 
 /** Where SSE instructions may not run: #UD without the operating system's support, #NM after a task switch. */
 export function requireSse(s: Semantics): void {
+  s.once('SSE', () => {
+    checkSse(s);
+  });
+}
+function checkSse(s: Semantics): void {
   const disabled = s.state('cr4').wrap().and(CR4_OSFXSR).xor(CR4_OSFXSR);
   const reasons = s
     .state('cr0')

@@ -1,0 +1,76 @@
+/** What the processors' threads and the translator's thread say to each other. */
+
+export interface TranslationItem {
+  /** Names the item in the answer. */
+  readonly record: number;
+  readonly mode: number;
+  /** Guest-physical address of the page. */
+  readonly gpa: number;
+  /** Address of the page's bytes in the partition's memory, and where in it the block begins. */
+  readonly host: number;
+  readonly entry: number;
+  /**
+   * The blocks that the interpreter has of the page in this mode: offset in the page, first record, count of records, and how
+   * often it has been entered, or -1 where a region begins.
+   */
+  readonly blocks: Int32Array;
+}
+
+/**
+ * A batch as one array, which goes to another thread in one piece: the address of the processor's VpState (a constant of the
+ * code), and for each item record, mode, gpa, host, entry, count of words of blocks, blocks.
+ */
+export type TranslationRequest = Int32Array<ArrayBuffer>;
+
+export function packRequest(vp: number, items: readonly TranslationItem[]): TranslationRequest {
+  const words = new Int32Array(items.reduce((n, item) => n + 6 + item.blocks.length, 1));
+  words[0] = vp;
+  let at = 1;
+  for (const { record, mode, gpa, host, entry, blocks } of items) {
+    words.set([record, mode, gpa, host, entry, blocks.length], at);
+    words.set(blocks, at + 6);
+    at += 6 + blocks.length;
+  }
+  return words;
+}
+export function unpackRequest(words: TranslationRequest): TranslationItem[] {
+  const items: TranslationItem[] = [];
+  for (let at = 1; at < words.length; ) {
+    const [record, mode, gpa, host, entry, length] = words.subarray(at, at + 6) as unknown as number[] as [
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+    ];
+    at += 6;
+    const blocks = words.subarray(at, at + length);
+    items.push({ record: record >>> 0, mode, gpa: gpa >>> 0, host: host >>> 0, entry, blocks });
+    at += length;
+  }
+  return items;
+}
+
+export interface TranslatedRegion {
+  readonly record: number;
+  /** The exported function. */
+  readonly name: string;
+  readonly entry: number;
+  /** The stretch of the page it was made from. */
+  readonly from: number;
+  readonly code: Uint8Array;
+  /** Instructions. */
+  readonly size: number;
+  /** Offsets at which its basic blocks begin. */
+  readonly blocks: readonly number[];
+}
+
+export interface TranslationResult {
+  readonly module: WebAssembly.Module | undefined;
+  /** Bytes of the module. */
+  readonly bytes: number;
+  readonly milliseconds: number;
+  /** In the order of the request; undefined where a region before it has the code, or not even its beginning can be translated. */
+  readonly regions: readonly (TranslatedRegion | undefined)[];
+}
