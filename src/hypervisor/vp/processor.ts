@@ -203,6 +203,7 @@ export class Processor {
   }
 
   #deliver(vector: number, kind: 'external' | 'nmi' | 'exception'): void {
+    if (kind === 'external' && this.#p.engine.interrupt(vector)) return;
     const outcome = deliver(this.#p.engine, vector, kind);
     this.#p.engine.modeRefreshed();
     if (outcome === 'shutdown') this.#shutdown();

@@ -272,6 +272,24 @@ const sysret: SemanticFunction = (s) => {
   );
 };
 
+const iret: SemanticFunction = (s) => {
+  if (!s.flat || s.size !== 8) {
+    s.system('iret', size(s));
+    return;
+  }
+  const [done] = s.helper('short_iret', s.vp()) as [Value];
+  s.f.if(
+    done,
+    () => {
+      s.jump(s.state('rip'));
+    },
+    () => {
+      s.system('iret', size(s));
+    },
+    true,
+  );
+};
+
 const swapgs: SemanticFunction = (s) => {
   s.requireCpl0();
   const base = s.state('segmentBase', Segment.GS);
@@ -542,7 +560,7 @@ export const rows: readonly Row[] = [
   ['INT', 'CD', 'Ib', system('int', (s) => s.read(0).zext(8)), ends],
   ['INTO', 'CE', '', system('into'), { ...legacy, ends: true }],
   ['INT1', 'F1', '', system('int1'), ends],
-  ['IRET', 'CF', '', system('iret', size), farReturnSizes],
+  ['IRET', 'CF', '', iret, { ...farReturnSizes, flavored: true }],
   ['SYSCALL', '0F 05', '', syscall, { ...ends, flavored: true, size: 8 }],
   ['SYSRET', '0F 07', '', sysret, { ...ends, flavored: true, sizes: [4, 8] }],
   ['SYSENTER', '0F 34', '', system('sysenter'), ends],
