@@ -31,6 +31,8 @@ export { RunResult } from './build.ts';
 const CR0_AM = 1n << 18n;
 /** Faults delivered in one run before it ends: a loop of faults retires nothing, so the budget does not end it. */
 const MOST_FAULTS = 1000;
+/** System operations that return a value and change neither where execution goes on nor the mode. */
+const VALUES: ReadonlySet<string> = new Set(['rdtsc', 'readCr', 'rdmsr', 'random']);
 const PLATFORM_PAGES = { initial: 1, maximum: 65536 };
 const handlers = new HandlerTable(forms);
 const decoder = new Decoder(forms);
@@ -217,9 +219,11 @@ export class Interpreter implements SystemContext {
     for (const name of options.module.systemOperations) {
       const operation = options.operations[name];
       if (!operation) throw new Error(`no system operation is called ${name}`);
+      const only = VALUES.has(name);
       env[`system:${name}`] = (a: bigint, b: bigint): bigint => {
         try {
           const value = operation(this, BigInt.asUintN(64, a), BigInt.asUintN(64, b));
+          if (only) return value ?? 0n;
           vp.rip = vp.nextRip;
           this.modeRefreshed();
           return value ?? 0n;
