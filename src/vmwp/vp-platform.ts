@@ -4,6 +4,7 @@ import { LocalApic } from '../hypervisor/apic/local-apic.ts';
 import { Cpuid } from '../hypervisor/cpuid/cpuid.ts';
 import { X86_64_V2 } from '../hypervisor/cpuid/profiles.ts';
 import type { EnginePlatform } from '../hypervisor/interpreter/interpreter.ts';
+import { PHYSICAL_BITS } from '../hypervisor/mmu/walk.ts';
 import { hypercallName } from '../hypervisor/tlfs/constants.ts';
 import { syntheticMsrName } from '../hypervisor/tlfs/msrs.ts';
 import { HypervVp } from '../hypervisor/tlfs/partition.ts';
@@ -39,7 +40,11 @@ export function createVpPlatform(
   /** Of CPUID, by leaf, subleaf and what else it depends on. */
   const answers = new Map<string, CpuidResult>();
   const trace = ports.trace;
-  const hypervisor = { processors: machine.config.processors, maxProcessors: MAX_PROCESSORS, physicalBits: 40 };
+  const hypervisor = {
+    processors: machine.config.processors,
+    maxProcessors: MAX_PROCESSORS,
+    physicalBits: PHYSICAL_BITS,
+  };
 
   /** Asks the processors given to flush, and waits until none of them can still be using what is to be flushed. */
   const flushProcessors = (processors: readonly number[]): void => {

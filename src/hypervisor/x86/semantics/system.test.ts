@@ -1,10 +1,13 @@
 /** System instructions whose usual case is written in the emitter, executed by the interpreter. */
+import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { CR0, CR4, Machine } from '../../mmu/machine.fixture.ts';
 import { Vector } from '../../vp/state.ts';
 import { operations } from '../operations.ts';
 
 const calls: string[] = [];
+/** A traced processor leaves everything to TypeScript. */
+let tracing = false;
 const machine = new Machine({
   operations: Object.fromEntries(
     Object.entries(operations).map(([name, operation]) => [
@@ -15,7 +18,14 @@ const machine = new Machine({
       },
     ]),
   ),
-  platform: { readCr8: () => 5n },
+  platform: {
+    readCr8: () => 5n,
+    cpuid: (leaf) => [leaf === 0x8000_0008 ? 40 : 0, 0, 0, 0],
+    get tracing() {
+      return tracing;
+    },
+    onTrace: () => {},
+  },
 });
 const { vp, ram, bytes } = machine;
 const TABLES = 0x1000;
@@ -35,6 +45,7 @@ beforeEach(() => {
     ram.setBigUint64(TABLES + n * 0x1000, BigInt(TABLES + (n + 1) * 0x1000) | P | W | U, true);
   ram.setBigUint64(TABLES + 0x2000 + 8, CODE | PS | P | U, true);
   calls.length = 0;
+  tracing = false;
 });
 /** Each instruction at an address of its own, so that what was decoded stays true. */
 const places = new Map<string, bigint>();
@@ -69,6 +80,64 @@ describe('MOV from a control register', () => {
     expect(execute(code(n))).toMatchObject(
       value === undefined ? { vector: Vector.UD } : { vector: Vector.GP, error: 0 },
     );
+  });
+});
+
+describe('MOV to CR3', () => {
+  /** MOV CR3, RDX and MOV EAX, [RBX] */
+  const write = [0x0f, 0x22, 0xda];
+  const load = [0x8b, 0x03];
+  const PCIDE = 1n << 17n;
+
+  it('does in the emitter what TypeScript does', () => {
+    const low = fc.bigInt(0n, 0xfffn);
+    const high = fc.constantFrom(0n, 0n, 1n << 63n, 1n << 40n, 1n << 39n, 1n << 62n);
+    const short = { taken: 0 };
+    fc.assert(
+      fc.property(fc.boolean(), fc.constantFrom(0, 0, 0, 3), low, high, (pcid, cpl, flags, bits) => {
+        const results = [false, true].map((full) => {
+          tracing = full;
+          prepare(cpl as 0 | 3);
+          if (pcid) vp.cr4 |= PCIDE;
+          vp.gpr[2] = BigInt(TABLES) | flags | bits;
+          vp.unwind = 0;
+          vp.retired = 0n;
+          calls.length = 0;
+          const fault = execute(write);
+          if (!full && fault === undefined && calls.length === 0) short.taken++;
+          if (full) expect(calls).toEqual(['writeCr']);
+          const { cr3, rip, retired, unwind } = vp;
+          return { fault, cr3, rip, retired, unwind };
+        });
+        expect(results[0]).toEqual(results[1]);
+      }),
+    );
+    expect(short.taken).toBeGreaterThan(20);
+  });
+
+  it('lets go of translations, but of global ones', () => {
+    const [GLOBAL, OTHER] = [0x100n, 0x8000];
+    prepare(0);
+    map(0x10, 0x30_0000);
+    ram.setBigUint64(PT + 0x11 * 8, 0x30_0000n | P | W | U | GLOBAL, true);
+    ram.setUint32(0x30_0000, 1, true);
+    ram.setUint32(0x31_0000, 2, true);
+    const read = (address: bigint): bigint => {
+      vp.gpr[3] = address;
+      expect(execute(load)).toBeUndefined();
+      return vp.gpr[0] as bigint;
+    };
+    expect([read(0x1_0000n), read(0x1_1000n)]).toEqual([1n, 1n]);
+    // The same tables but for the last.
+    bytes.copyWithin(OTHER, TABLES, TABLES + 4 * 0x1000);
+    for (let n = 0; n < 3; n++)
+      ram.setBigUint64(OTHER + n * 0x1000, BigInt(OTHER + (n + 1) * 0x1000) | P | W | U, true);
+    for (const page of [0x10, 0x11]) ram.setBigUint64(OTHER + 0x3000 + page * 8, 0x31_0000n | P | W | U, true);
+    vp.gpr[2] = BigInt(OTHER);
+    expect(execute(write)).toBeUndefined();
+    expect(vp.cr3).toBe(BigInt(OTHER));
+    expect([read(0x1_0000n), read(0x1_1000n)]).toEqual([2n, 1n]);
+    expect(calls).toEqual([]);
   });
 });
 

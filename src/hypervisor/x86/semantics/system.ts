@@ -1,8 +1,9 @@
 /**
  * System instructions: Intel SDM vol. 2, those that load segments, transfer control beyond a segment, change modes, or
  * reach outside the processor. Most are handed to TypeScript (x86/system); what kernels execute all the time is
- * written here: STAC and CLAC, FS and GS base, PUSHF, POPF, CLI and STI, INVLPG; and in system-entry.ts.
+ * written here: STAC and CLAC, FS and GS base, PUSHF, POPF, CLI and STI, INVLPG, a switch of CR3; and in system-entry.ts.
  */
+import { PHYSICAL_BITS } from '../../mmu/walk.ts';
 import { ARITHMETIC_FLAGS, Flag, Mode, Segment, Vector } from '../../vp/state.ts';
 import type { Value } from '../../wasm/value.ts';
 import type { Row, SemanticFunction } from '../form.ts';
@@ -203,11 +204,31 @@ const readControl: SemanticFunction = (s) => {
 const readDebug: SemanticFunction = (s) => {
   s.write(0, s.systemValue('readDr', s.index(1)));
 };
-function writeSystemRegister(name: 'writeCr' | 'writeDr'): SemanticFunction {
-  return (s) => {
-    s.system(name, s.index(0), s.read(1));
-  };
-}
+/** CR3 in 64-bit mode is written here: there is one address space in the TLB, so whatever bit 63 says the old one is dropped. */
+const writeControl: SemanticFunction = (s) => {
+  const { f } = s;
+  const value = s.read(1);
+  const pcid = s.state('cr4').wrap().and(Cr4.PCIDE);
+  const table = f.select(pcid, value.and((1n << 63n) - 1n), value);
+  const long = s.state('mode').and(Mode.LONG64).ne(0).and(s.state('cpl').eqz());
+  const usual = long.and(s.state('shortWays')).and(s.index(0).eq(3)).and(table.shrU(PHYSICAL_BITS).eqz());
+  f.if(
+    usual,
+    () => {
+      s.setState('cr3', table);
+      s.setState('unwind', 1);
+      s.helper('flush_local', s.vp());
+      s.endBlock();
+    },
+    () => {
+      s.system('writeCr', s.index(0), value);
+    },
+    true,
+  );
+};
+const writeDebug: SemanticFunction = (s) => {
+  s.system('writeDr', s.index(0), s.read(1));
+};
 
 // ---- far transfers and system calls --------------------------------------------------------------------------------------
 
@@ -469,10 +490,10 @@ export const rows: readonly Row[] = [
   ['MOV', '0F 20 /r', 'Rd= Cd', readControl, legacy],
   ['MOV', '0F 21 /r', 'Rq= Dq', readDebug, only64],
   ['MOV', '0F 21 /r', 'Rd= Dd', readDebug, legacy],
-  ['MOV', '0F 22 /r', 'Cq= Rq', writeSystemRegister('writeCr'), { ...only64, ends: true }],
-  ['MOV', '0F 22 /r', 'Cd= Rd', writeSystemRegister('writeCr'), { ...legacy, ends: true }],
-  ['MOV', '0F 23 /r', 'Dq= Rq', writeSystemRegister('writeDr'), { ...only64, ends: true }],
-  ['MOV', '0F 23 /r', 'Dd= Rd', writeSystemRegister('writeDr'), { ...legacy, ends: true }],
+  ['MOV', '0F 22 /r', 'Cq= Rq', writeControl, { ...only64, ends: true }],
+  ['MOV', '0F 22 /r', 'Cd= Rd', writeControl, { ...legacy, ends: true }],
+  ['MOV', '0F 23 /r', 'Dq= Rq', writeDebug, { ...only64, ends: true }],
+  ['MOV', '0F 23 /r', 'Dd= Rd', writeDebug, { ...legacy, ends: true }],
   ['INVPCID', '66 0F 38 82 /r', 'Gq M', invpcid, { ...only64, ends: true, feature: 'invpcid' }],
   ['INVPCID', '66 0F 38 82 /r', 'Gd M', invpcid, { ...legacy, ends: true, feature: 'invpcid' }],
 
