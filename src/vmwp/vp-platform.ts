@@ -4,6 +4,7 @@ import { LocalApic } from '../hypervisor/apic/local-apic.ts';
 import { Cpuid } from '../hypervisor/cpuid/cpuid.ts';
 import { X86_64_V2 } from '../hypervisor/cpuid/profiles.ts';
 import type { EnginePlatform } from '../hypervisor/interpreter/interpreter.ts';
+import { PHYSICAL_BITS } from '../hypervisor/mmu/walk.ts';
 import { hypercallName } from '../hypervisor/tlfs/constants.ts';
 import { syntheticMsrName } from '../hypervisor/tlfs/msrs.ts';
 import { HypervVp } from '../hypervisor/tlfs/partition.ts';
@@ -16,6 +17,7 @@ import type { Machine } from './machine.ts';
 
 const MAX_PROCESSORS = 64;
 const APIC_PAGE = 4096n;
+const MOST_ANSWERS = 1000;
 
 export interface VpPlatformPorts {
   /** Random words for RDRAND and RDSEED. */
@@ -35,8 +37,14 @@ export function createVpPlatform(
   const vp = machine.vps[index]!;
   const { lock, doorbell, processorControls } = machine;
   const cpuid = new Cpuid(X86_64_V2);
+  /** Of CPUID, by leaf, subleaf and what else it depends on. */
+  const answers = new Map<string, CpuidResult>();
   const trace = ports.trace;
-  const hypervisor = { processors: machine.config.processors, maxProcessors: MAX_PROCESSORS, physicalBits: 40 };
+  const hypervisor = {
+    processors: machine.config.processors,
+    maxProcessors: MAX_PROCESSORS,
+    physicalBits: PHYSICAL_BITS,
+  };
 
   /** Asks the processors given to flush, and waits until none of them can still be using what is to be flushed. */
   const flushProcessors = (processors: readonly number[]): void => {
@@ -80,13 +88,16 @@ export function createVpPlatform(
     },
     msrName: syntheticMsrName,
     cpuid: (leaf, subleaf): CpuidResult => {
-      const result = cpuid.cpuid(leaf, subleaf, {
-        osxsave: (Number(vp.cr4) & Cr4.OSXSAVE) !== 0,
-        apicEnabled: apic.enabled,
-        apicId: index,
-        processors: machine.config.processors,
-        hypervisor,
-      });
+      const osxsave = (Number(vp.cr4) & Cr4.OSXSAVE) !== 0;
+      const apicEnabled = apic.enabled;
+      const key = `${leaf}.${subleaf}.${osxsave}.${apicEnabled}`;
+      let result = answers.get(key);
+      if (!result) {
+        const { processors } = machine.config;
+        result = cpuid.cpuid(leaf, subleaf, { osxsave, apicEnabled, apicId: index, processors, hypervisor });
+        // A program can ask for any leaf.
+        if (answers.size < MOST_ANSWERS) answers.set(key, result);
+      }
       trace?.('cpuid', `${hex(leaf)}.${hex(subleaf)} = ${result.map(hex).join(' ')}`);
       return result;
     },

@@ -265,8 +265,10 @@ function mainLoop(
           budget.set(budget.get().add(1));
         });
         spill();
-        f.if(f.call1(context.helper('deliver')), () => {
-          f.return(RunResult.SHUTDOWN);
+        f.if(f.call1(context.helper('short_deliver'), vp).eqz(), () => {
+          f.if(f.call1(context.helper('deliver')), () => {
+            f.return(RunResult.SHUTDOWN);
+          });
         });
       },
     );

@@ -31,6 +31,8 @@ export { RunResult } from './build.ts';
 const CR0_AM = 1n << 18n;
 /** Faults delivered in one run before it ends: a loop of faults retires nothing, so the budget does not end it. */
 const MOST_FAULTS = 1000;
+/** System operations that return a value and change neither where execution goes on nor the mode. */
+const VALUES: ReadonlySet<string> = new Set(['rdtsc', 'readCr', 'rdmsr', 'random']);
 const PLATFORM_PAGES = { initial: 1, maximum: 65536 };
 const handlers = new HandlerTable(forms);
 const decoder = new Decoder(forms);
@@ -80,6 +82,7 @@ interface Exports {
   load_at(vp: number, linear: bigint, size: number, access: number, fill: number): number;
   store_at(vp: number, linear: bigint, size: number, access: number, how: number): number;
   store_commit(vp: number): void;
+  short_enter(vp: number, vector: number, error: number, pushed: number): number;
   flush_tlb(vp: number): void;
   flush_local(vp: number): void;
   flush_writes(vp: number): void;
@@ -121,8 +124,6 @@ export class Interpreter implements SystemContext {
   readonly #table: WebAssembly.Table;
   readonly translator: Translator | undefined;
   #codeKey = '';
-  /** Delivered in the run in progress. */
-  #faults = 0;
 
   constructor(options: InterpreterOptions) {
     const buffer = options.memory.buffer as unknown as SharedArrayBuffer;
@@ -204,7 +205,8 @@ export class Interpreter implements SystemContext {
         vp.faults++;
         const alive = platform.deliverFault(this);
         this.modeRefreshed();
-        if (this.stepping || ++this.#faults >= MOST_FAULTS) vp.attention = 1;
+        vp.resumeFlag = 0;
+        if (this.stepping || --vp.faultsLeft <= 0) vp.attention = 1;
         return alive ? 0 : 1;
       },
       split_lock: () => {
@@ -217,9 +219,11 @@ export class Interpreter implements SystemContext {
     for (const name of options.module.systemOperations) {
       const operation = options.operations[name];
       if (!operation) throw new Error(`no system operation is called ${name}`);
+      const only = VALUES.has(name);
       env[`system:${name}`] = (a: bigint, b: bigint): bigint => {
         try {
           const value = operation(this, BigInt.asUintN(64, a), BigInt.asUintN(64, b));
+          if (only) return value ?? 0n;
           vp.rip = vp.nextRip;
           this.modeRefreshed();
           return value ?? 0n;
@@ -240,15 +244,24 @@ export class Interpreter implements SystemContext {
     vp.budgetStart = budget;
     // In a single step a repeated instruction is left after one element.
     vp.repetitions = this.stepping ? LONGEST_REPEAT + 1 : 0;
-    this.#faults = 0;
+    vp.faultsLeft = MOST_FAULTS;
+    vp.shortWays = this.stepping || this.platform.tracing ? 0 : 1;
     const result = this.#exports.run(this.#area, budget);
     // How often a repeated instruction is left depends on when others ring: it counts once, when it is done.
     vp.retired += BigInt(budget - vp.budget - vp.unfinished);
     this.repeating = vp.unfinished !== 0;
     vp.unfinished = 0;
+    if (vp.resumeFlag !== 0 && vp.budget === vp.resumeBudget) vp.flags |= vp.resumeFlag;
+    vp.resumeFlag = 0;
     vp.budgetStart = 0;
     vp.budget = 0;
     return result;
+  }
+
+  /** Delivers an external interrupt in the usual case; false: nothing has changed, and it is deliver()'s. */
+  interrupt(vector: number): boolean {
+    this.vp.shortWays = this.platform.tracing ? 0 : 1;
+    return this.#exports.short_enter(this.#area, vector, -1, 0) !== 0;
   }
 
   /** Drops everything cached: after a reset, an INIT or a restore. */

@@ -2,6 +2,7 @@
 import { compileInterpreter, type EnginePlatform, Interpreter } from '../interpreter/interpreter.ts';
 import { PAGE, PAGE_MAP, PageFlag, ramBase } from '../memory/layout.ts';
 import { Mode, Segment, type VpView, writeFlags } from '../vp/state.ts';
+import type { SystemOperation } from '../x86/system/context.ts';
 import { setSegment, updateMode } from '../x86/system/mode.ts';
 
 export const RAM_SIZE = 16 * 1024 * 1024;
@@ -41,7 +42,11 @@ export class Machine {
   readonly #words: Int32Array;
   readonly #ramBase = ramBase(1);
 
-  constructor() {
+  /** With `system`, system operations and the delivery of faults are the real ones; `platform` is what they meet. */
+  constructor(system?: {
+    readonly operations: Readonly<Record<string, SystemOperation>>;
+    readonly platform: Partial<EnginePlatform>;
+  }) {
     const pages = (this.#ramBase + RAM_SIZE) / 65536;
     const memory = new WebAssembly.Memory({ initial: pages, maximum: 65536, shared: true });
     this.#words = new Int32Array(memory.buffer);
@@ -64,7 +69,8 @@ export class Machine {
       pageProtected: () => {},
       deliverFault: () => false,
     };
-    const operations = Object.fromEntries(
+    Object.defineProperties(platform, Object.getOwnPropertyDescriptors(system?.platform ?? {}));
+    const none = Object.fromEntries(
       compiled.systemOperations.map((name) => [
         name,
         () => {
@@ -77,7 +83,7 @@ export class Machine {
       module: compiled,
       index: 0,
       platform: Object.defineProperty(platform, 'alone', { get: () => this.alone }) as EnginePlatform,
-      operations,
+      operations: system?.operations ?? none,
     });
     this.vp = this.engine.vp;
   }

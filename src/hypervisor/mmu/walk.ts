@@ -33,7 +33,9 @@ const DIRTY = 0x40n;
 const LARGE = 0x80n;
 const GLOBAL_SHIFT = 8n;
 const NX = 1n << 63n;
-/** Bits 51:40: beyond the 40 physical address bits that CPUID reports. */
+/** What CPUID 8000_0008 reports. */
+export const PHYSICAL_BITS = 40;
+/** Bits 51:40: beyond the physical address bits. */
 const BEYOND = 0x000f_ff00_0000_0000n;
 /** Bits 62:52, which 4-level paging leaves to software and PAE paging reserves. */
 const IGNORED_WHEN_LONG = 0x7ff0_0000_0000_0000n;

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { InterruptRouter } from '../apic/interrupt-router.ts';
 import { LocalApic } from '../apic/local-apic.ts';
 import { LocalApicState } from '../apic/state.ts';
@@ -32,9 +32,11 @@ class Machine {
   readonly #ram: DataView;
   readonly #processor: Processor;
   #time = 0n;
+  /** Of the only timer; undefined: it is always due. */
+  deadline: bigint | undefined;
   #rounds = 0;
 
-  constructor(code: readonly number[]) {
+  constructor(code: readonly number[], virtualTime = true) {
     const base = ramBase(1);
     const memory = new WebAssembly.Memory({ initial: (base + RAM) / 65536, maximum: 65536, shared: true });
     const buffer = memory.buffer as unknown as SharedArrayBuffer;
@@ -74,12 +76,16 @@ class Machine {
       index: 0,
       engine: this.engine,
       apic: this.apic,
-      hyperv: { poll: () => {}, takeIdle: () => false, nextDeadline: () => this.#time } as unknown as HypervVp,
+      hyperv: {
+        poll: () => {},
+        takeIdle: () => false,
+        nextDeadline: () => this.deadline ?? this.#time,
+      } as unknown as HypervVp,
       control: VpControl.view(new SharedArrayBuffer(VpControl.size)),
       partition,
       doorbell,
       now: () => this.#time++,
-      virtualTime: true,
+      virtualTime,
       skipTo: () => {},
       devices: undefined,
       instructionLimit: undefined,
@@ -143,6 +149,19 @@ class Machine {
     const frame = Number(vp.gpr[4]);
     return { vector: (Number(vp.rip) - HANDLERS) >> 12, from: Number(this.#ram.getBigUint64(frame, true)) };
   }
+  /** Runs for as many rounds as there are; for code without a HLT. */
+  runRounds(): void {
+    this.#processor.loop();
+  }
+  /** A word of the frame at the stack pointer: RIP, CS, RFLAGS, RSP, SS. */
+  frame(n: number): number {
+    return Number(this.#ram.getBigUint64(Number(this.vp.gpr[4]) + 8 * n, true));
+  }
+  poke(at: number, words: readonly number[]): void {
+    words.forEach((word, n) => {
+      this.#ram.setBigUint64(at + 8 * n, BigInt(word), true);
+    });
+  }
 }
 
 const NOP = 0x90;
@@ -178,6 +197,35 @@ describe('the boundary between two instructions', () => {
     expect(arrived).toBe(true);
   });
 
+  it.each([
+    ['waits', 0, CODE + 0x100],
+    ['arrives after the next instruction', 1, CODE + 0x101],
+  ])(
+    'RF as IRETQ has loaded it is pushed by an interrupt that %s, unless an instruction has run since',
+    (_, late, from) => {
+      const machine = new Machine([0x48, 0xcf]);
+      const { vp, apic, engine } = machine;
+      machine.write(CODE + 0x100, [NOP, NOP, 0xf4]);
+      const stack = STACK - 0x100;
+      machine.poke(stack, [CODE + 0x100, 8, Flag.RF | Flag.IF | 2, STACK - 0x200, 0x10]);
+      vp.gpr[4] = BigInt(stack);
+      apic.writeMsr(0x1b, 0xfee0_0d00n);
+      apic.writeMsr(0x80f, 0x1ffn);
+      const run = engine.run.bind(engine);
+      if (late === 0) apic.accept(0x40, false);
+      else
+        engine.run = () => {
+          // IRETQ and what follows it, then the interrupt.
+          const result = run(2);
+          engine.run = run;
+          apic.accept(0x40, false);
+          return result;
+        };
+      expect(machine.run()).toEqual({ vector: 0x40, from });
+      expect(machine.frame(2) & Flag.RF).toBe(late === 0 ? Flag.RF : 0);
+    },
+  );
+
   it('an NMI that two senders post at once is handled twice', () => {
     const machine = new Machine([NOP]);
     // The first handler returns at once to the second.
@@ -189,5 +237,38 @@ describe('the boundary between two instructions', () => {
     machine.apic.requestNmi();
     expect(machine.run().vector).toBe(Vector.NMI);
     expect(machine.vp.gpr[3]).toBe(2n);
+  });
+});
+
+describe('the quantum', () => {
+  /** Budgets of an endless loop, where each run seems to take that long. */
+  function budgets(milliseconds: number, virtualTime: boolean): number[] {
+    const machine = new Machine([0xeb, 0xfe], virtualTime);
+    machine.deadline = 10n ** 12n;
+    const given: number[] = [];
+    const { engine } = machine;
+    const run = engine.run.bind(engine);
+    engine.run = (budget) => {
+      given.push(budget);
+      return run(budget);
+    };
+    let now = 0;
+    const clock = vi.spyOn(performance, 'now').mockImplementation(() => (now += milliseconds));
+    machine.runRounds();
+    clock.mockRestore();
+    return given;
+  }
+
+  it('grows while it takes less than a slice of time, up to a bound', () => {
+    const given = budgets(0.01, false);
+    expect(given[0]).toBe(20_000);
+    expect(given.every((b, n) => n === 0 || b >= given[n - 1]!)).toBe(true);
+    expect(given.at(-1)).toBe(400_000);
+  });
+  it('stays the least where it takes longer', () => {
+    expect(new Set(budgets(5, false))).toEqual(new Set([20_000]));
+  });
+  it('stays the same where time is a function of instructions', () => {
+    expect(new Set(budgets(0.01, true))).toEqual(new Set([20_000]));
   });
 });

@@ -142,6 +142,13 @@ export const VpState = struct(
     calledRecord: 'u32',
     /** Translated code was dropped, or translations of addresses were: translated code returns to the interpreter. */
     unwind: 'u32',
+    /** 1 while system operations may take their short ways: nothing is traced, and this is no single step. */
+    shortWays: 'u32',
+    /** Exceptions that may still be delivered in this run of the interpreter before it ends. */
+    faultsLeft: 'u32',
+    /** Flag.RF where an IRET loaded it and `resumeBudget` is still the budget: the flag holds for the next instruction. */
+    resumeFlag: 'u32',
+    resumeBudget: 'i32',
     /** Page-crossing and memory-mapped accesses go through this buffer. */
     bounce: array('u64', 8),
     bounceGpa: array('u64', 2),
@@ -182,6 +189,10 @@ export const VpState = struct(
     'repetitions',
     'calledRecord',
     'unwind',
+    'shortWays',
+    'faultsLeft',
+    'resumeFlag',
+    'resumeBudget',
     'bounce',
     'bounceGpa',
     'bounceSize',

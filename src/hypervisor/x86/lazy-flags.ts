@@ -123,7 +123,10 @@ export function readFlag(f: FunctionBuilder, s: FlagState, name: FlagName): Valu
     case 'ZF':
       return result.eqz();
     case 'SF':
-      return result.shrU(63).wrap().xor(f.select(kind, 0, b.wrap().shrU(31)));
+      return result
+        .shrU(63)
+        .wrap()
+        .xor(f.select(kind, 0, b.wrap().shrU(31)));
     case 'OF': {
       const sum = a.xor(result).and(b.xor(result));
       const difference = a.xor(b).and(a.xor(result));
@@ -133,7 +136,10 @@ export function readFlag(f: FunctionBuilder, s: FlagState, name: FlagName): Valu
     case 'AF':
       return f.select(kind, a.xor(b).xor(result), b).wrap().shrU(4).and(1);
     case 'PF': {
-      const low = result.wrap().xor(f.select(kind, 0, b.wrap().shrU(8))).and(0xff);
+      const low = result
+        .wrap()
+        .xor(f.select(kind, 0, b.wrap().shrU(8)))
+        .and(0xff);
       return low.popcnt().and(1).xor(1);
     }
   }
@@ -206,11 +212,7 @@ export function assignAllFlags(store: FlagStore, value: Value, mask: Term): void
   const state = {
     result: zf.xor(1).extU(),
     a: bit(11).extU().shl(63),
-    b: next
-      .and(0x10)
-      .or(bit(2).xor(zf).shl(8))
-      .or(bit(7).shl(31))
-      .extU(),
+    b: next.and(0x10).or(bit(2).xor(zf).shl(8)).or(bit(7).shl(31)).extU(),
     carry: bit(0),
     kind: f.i32(FlagKind.WORDS),
   };

@@ -12,6 +12,9 @@ import * as sse from './semantics/sse.ts';
 import * as system from './semantics/system.ts';
 import * as x87 from './semantics/x87.ts';
 import { helpers as floatHelpers } from './softfloat/operations.ts';
+import { shortInterruptHelpers } from './system/short-interrupts.ts';
+import { shortIretHelpers } from './system/short-iret.ts';
+import { shortWayHelpers } from './system/short-ways.ts';
 import { helpers as x87Helpers } from './x87/helpers.ts';
 
 export const forms: readonly Form[] = makeForms([
@@ -33,4 +36,7 @@ export const helperDefinitions: readonly HelperDefinition[] = [
   ...floatHelpers,
   ...x87Helpers,
   ...sse.helpers,
+  ...shortWayHelpers,
+  ...shortInterruptHelpers,
+  ...shortIretHelpers,
 ];

@@ -1,19 +1,19 @@
 /**
  * System instructions: Intel SDM vol. 2, those that load segments, transfer control beyond a segment, change modes, or
  * reach outside the processor. Most are handed to TypeScript (x86/system); what kernels execute all the time is
- * written here: SYSCALL and SYSRET between 64-bit modes, SWAPGS, STAC and CLAC, FS and GS base, PUSHF, POPF, CLI and STI.
+ * written here: STAC and CLAC, FS and GS base, PUSHF, POPF, CLI and STI, INVLPG, a switch of CR3; and in system-entry.ts.
  */
+import { PHYSICAL_BITS } from '../../mmu/walk.ts';
 import { ARITHMETIC_FLAGS, Flag, Mode, Segment, Vector } from '../../vp/state.ts';
 import type { Value } from '../../wasm/value.ts';
 import type { Row, SemanticFunction } from '../form.ts';
 import { Register, type Semantics } from '../semantics.ts';
-import { FLAT } from '../system/entry.ts';
-import { Cr0, Cr4, Efer, Shadow } from '../system/mode.ts';
+import { Cr0, Cr4, Shadow } from '../system/mode.ts';
 import type { SystemOperationName } from '../system/operations.ts';
 import { countRepetition, PORT_WORK } from './integer-string.ts';
+import { rows as entryRows } from './system-entry.ts';
 
 const { RAX, RCX, RDX, RSI, RDI } = Register;
-const R11 = Register.R11;
 
 function system(name: SystemOperationName, ...operands: ((s: Semantics) => Value | number)[]): SemanticFunction {
   return (s) => {
@@ -170,18 +170,65 @@ const invpcid: SemanticFunction = (s) => {
 };
 const invlpg: SemanticFunction = (s) => {
   s.requireCpl0();
-  s.system('invlpg', s.linear(0, 1, 'read'));
+  const linear = s.linear(0, 1, 'read');
+  // In 64-bit mode addresses have 48 bits (CR4.LA57 is not offered); one that is not canonical is no error.
+  if (!s.flat) {
+    s.system('invlpg', linear);
+    return;
+  }
+  s.f.if(linear.shl(16).shrS(16).eq(linear), () => {
+    s.setState('unwind', 1);
+    s.helper('flush_page', s.vp(), linear);
+  });
+  s.endBlock();
 };
-function readSystemRegister(name: 'readCr' | 'readDr'): SemanticFunction {
-  return (s) => {
-    s.write(0, s.systemValue(name, s.index(1)));
-  };
-}
-function writeSystemRegister(name: 'writeCr' | 'writeDr'): SemanticFunction {
-  return (s) => {
-    s.system(name, s.index(0), s.read(1));
-  };
-}
+/** CR0, CR2, CR3 and CR4 are words that follow each other in VpState; the others are not there, or not always. */
+const readControl: SemanticFunction = (s) => {
+  const { f } = s;
+  const index = s.index(1).wrap();
+  const value = f.variable('i64');
+  const kept = f.i32(0b1_1101).shrU(index).and(1);
+  f.if(
+    kept.and(index.leU(4)).and(s.state('cpl').eqz()),
+    () => {
+      const place = index.sub(index.ne(0)).shl(3);
+      value.set(f.load('i64.load', s.stateAddress('cr0').add(place)));
+    },
+    () => {
+      value.set(s.systemValue('readCr', s.index(1)));
+    },
+    true,
+  );
+  s.write(0, value.get());
+};
+const readDebug: SemanticFunction = (s) => {
+  s.write(0, s.systemValue('readDr', s.index(1)));
+};
+/** CR3 in 64-bit mode is written here: there is one address space in the TLB, so whatever bit 63 says the old one is dropped. */
+const writeControl: SemanticFunction = (s) => {
+  const { f } = s;
+  const value = s.read(1);
+  const pcid = s.state('cr4').wrap().and(Cr4.PCIDE);
+  const table = f.select(pcid, value.and((1n << 63n) - 1n), value);
+  const long = s.state('mode').and(Mode.LONG64).ne(0).and(s.state('cpl').eqz());
+  const usual = long.and(s.state('shortWays')).and(s.index(0).eq(3)).and(table.shrU(PHYSICAL_BITS).eqz());
+  f.if(
+    usual,
+    () => {
+      s.setState('cr3', table);
+      s.setState('unwind', 1);
+      s.helper('flush_local', s.vp());
+      s.endBlock();
+    },
+    () => {
+      s.system('writeCr', s.index(0), value);
+    },
+    true,
+  );
+};
+const writeDebug: SemanticFunction = (s) => {
+  s.system('writeDr', s.index(0), s.read(1));
+};
 
 // ---- far transfers and system calls --------------------------------------------------------------------------------------
 
@@ -197,88 +244,6 @@ function farIndirect(name: 'farJump' | 'farCall'): SemanticFunction {
     s.system(name, offset, to.or(s.size << 16));
   };
 }
-
-/** Flat CS and SS from selectors (i64) and the privilege level, the rest of the mode being 64-bit already. */
-function enterFlat(s: Semantics, code: Value, stack: Value, level: 0 | 3): void {
-  const dpl = level === 3 ? FLAT.DPL3 : 0;
-  for (const [index, value, attributes] of [
-    [Segment.CS, code, FLAT.CODE64 | dpl],
-    [Segment.SS, stack, FLAT.DATA | dpl],
-  ] as const) {
-    s.setState('segmentSelector', value.wrap().and(0xffff).or(level), index);
-    s.setState('segmentBase', s.f.i64(0), index);
-    s.setState('segmentLimit', s.f.i32(FLAT.LIMIT), index);
-    s.setState('segmentAttributes', s.f.i32(attributes), index);
-  }
-  s.setState('cpl', s.f.i32(level));
-  s.setState('mode', s.f.i32(Mode.LONG64 | Mode.LONG | Mode.PROTECTED | (level === 3 ? Mode.USER : 0)));
-}
-
-const syscall: SemanticFunction = (s) => {
-  if (!s.flat) {
-    s.system('syscall');
-    return;
-  }
-  const { f } = s;
-  const flags = s.rflags();
-  const usual = flags.wrap().and(Flag.TF).eqz().and(s.state('efer').wrap().and(Efer.SCE));
-  f.if(
-    usual,
-    () => {
-      s.setReg(RCX, s.next(), 8);
-      s.setReg(R11, flags.and(~Flag.RF), 8);
-      s.setRflags(f.i64(0), s.state('sfmask').or(Flag.RF));
-      const code = s.state('star').shrU(32).and(0xfffc);
-      enterFlat(s, code, code.add(8), 0);
-      const smap = s.state('cr4').wrap().and(Cr4.SMAP).ne(0).and(s.state('flags').and(Flag.AC).eqz());
-      s.setState('tlbContext', smap.add(1));
-      s.jump(s.state('lstar'));
-    },
-    () => {
-      s.system('syscall');
-    },
-    true,
-  );
-};
-
-/** What SYSRET takes from R11; RF and VM become zero. */
-const SYSRET_FLAGS = 0x3c_7fd7;
-const ALL_FLAGS = 0x3f_7fd5;
-
-const sysret: SemanticFunction = (s) => {
-  if (!s.flat || s.size !== 8) {
-    s.system('sysret', s.f.i64(s.size));
-    return;
-  }
-  const { f } = s;
-  const target = s.reg(RCX, 8);
-  const flags = s.reg(R11, 8);
-  const enabled = s.state('efer').wrap().and(Efer.SCE).and(s.state('cpl').eqz());
-  const usual = enabled.and(flags.wrap().and(Flag.TF).eqz()).and(target.shl(16).shrS(16).eq(target));
-  f.if(
-    usual,
-    () => {
-      s.setRflags(flags.and(SYSRET_FLAGS), f.i64(ALL_FLAGS));
-      const base = s.state('star').shrU(48);
-      enterFlat(s, base.add(16), base.add(8), 3);
-      const aligned = s.state('cr0').wrap().and(Cr0.AM).ne(0).and(s.state('flags').and(Flag.AC).ne(0));
-      s.setState('tlbContext', f.select(aligned, f.i32(3), f.i32(0)));
-      s.jump(target);
-    },
-    () => {
-      s.system('sysret', f.i64(8));
-    },
-    true,
-  );
-};
-
-const swapgs: SemanticFunction = (s) => {
-  s.requireCpl0();
-  const base = s.state('segmentBase', Segment.GS);
-  const other = s.state('kernelGsBase');
-  s.setState('kernelGsBase', base);
-  s.setState('segmentBase', other, Segment.GS);
-};
 
 function requireFsGsBase(s: Semantics): void {
   s.raiseIf(s.state('cr4').wrap().and(Cr4.FSGSBASE).eqz(), Vector.UD);
@@ -521,14 +486,14 @@ export const rows: readonly Row[] = [
   ['LMSW', '0F 01 /6', 'Ew', privileged('lmsw', operand(0)), ends],
   ['INVLPG', '0F 01 /7', 'M', invlpg, ends],
   ['CLTS', '0F 06', '', clts, ends],
-  ['MOV', '0F 20 /r', 'Rq= Cq', readSystemRegister('readCr'), only64],
-  ['MOV', '0F 20 /r', 'Rd= Cd', readSystemRegister('readCr'), legacy],
-  ['MOV', '0F 21 /r', 'Rq= Dq', readSystemRegister('readDr'), only64],
-  ['MOV', '0F 21 /r', 'Rd= Dd', readSystemRegister('readDr'), legacy],
-  ['MOV', '0F 22 /r', 'Cq= Rq', writeSystemRegister('writeCr'), { ...only64, ends: true }],
-  ['MOV', '0F 22 /r', 'Cd= Rd', writeSystemRegister('writeCr'), { ...legacy, ends: true }],
-  ['MOV', '0F 23 /r', 'Dq= Rq', writeSystemRegister('writeDr'), { ...only64, ends: true }],
-  ['MOV', '0F 23 /r', 'Dd= Rd', writeSystemRegister('writeDr'), { ...legacy, ends: true }],
+  ['MOV', '0F 20 /r', 'Rq= Cq', readControl, only64],
+  ['MOV', '0F 20 /r', 'Rd= Cd', readControl, legacy],
+  ['MOV', '0F 21 /r', 'Rq= Dq', readDebug, only64],
+  ['MOV', '0F 21 /r', 'Rd= Dd', readDebug, legacy],
+  ['MOV', '0F 22 /r', 'Cq= Rq', writeControl, { ...only64, ends: true }],
+  ['MOV', '0F 22 /r', 'Cd= Rd', writeControl, { ...legacy, ends: true }],
+  ['MOV', '0F 23 /r', 'Dq= Rq', writeDebug, { ...only64, ends: true }],
+  ['MOV', '0F 23 /r', 'Dd= Rd', writeDebug, { ...legacy, ends: true }],
   ['INVPCID', '66 0F 38 82 /r', 'Gq M', invpcid, { ...only64, ends: true, feature: 'invpcid' }],
   ['INVPCID', '66 0F 38 82 /r', 'Gd M', invpcid, { ...legacy, ends: true, feature: 'invpcid' }],
 
@@ -542,12 +507,9 @@ export const rows: readonly Row[] = [
   ['INT', 'CD', 'Ib', system('int', (s) => s.read(0).zext(8)), ends],
   ['INTO', 'CE', '', system('into'), { ...legacy, ends: true }],
   ['INT1', 'F1', '', system('int1'), ends],
-  ['IRET', 'CF', '', system('iret', size), farReturnSizes],
-  ['SYSCALL', '0F 05', '', syscall, { ...ends, flavored: true, size: 8 }],
-  ['SYSRET', '0F 07', '', sysret, { ...ends, flavored: true, sizes: [4, 8] }],
+  ...entryRows,
   ['SYSENTER', '0F 34', '', system('sysenter'), ends],
   ['SYSEXIT', '0F 35', '', system('sysexit', size), { ...ends, sizes: [4, 8] }],
-  ['SWAPGS', '0F 01 F8', '', swapgs, { ...only64, hot: true }],
   ['RDFSBASE', 'F3 0F AE /0', 'Ry=', readBase(Segment.FS), base],
   ['RDGSBASE', 'F3 0F AE /1', 'Ry=', readBase(Segment.GS), base],
   ['WRFSBASE', 'F3 0F AE /2', 'Ry', writeBase(Segment.FS), base],

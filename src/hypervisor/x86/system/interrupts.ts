@@ -34,7 +34,7 @@ import { fetchTss, hasWideTss, switchTask } from './tasks.ts';
 export type EventKind = 'external' | 'nmi' | 'exception' | 'software' | 'software-exception' | 'privileged-software';
 
 /** Exceptions that restart their instruction and so push RF = 1; #DB depends. */
-const FAULTS =
+export const FAULTS =
   (1 << Vector.DE) |
   (1 << Vector.BR) |
   (1 << Vector.UD) |
