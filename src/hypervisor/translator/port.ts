@@ -583,7 +583,7 @@ export class TranslatorPort implements Semantics {
   }
 
   raise(): void {
-    throw new Untranslatable();
+    this.#ending.redo();
   }
   raiseIf(condition: Value): void {
     this.#redoIf(condition);

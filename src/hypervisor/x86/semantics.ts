@@ -70,6 +70,12 @@ export interface Semantics {
   /** True when operand `n` is in memory. */
   isMemory(n: number): boolean;
 
+  /**
+   * Whether the product has made sure that these instructions may run, so that none of them asks again. Without this
+   * method each asks by itself.
+   */
+  established?(unit: 'sse' | 'mmx' | 'fpu'): boolean;
+
   // ---- operands, numbered as in the table -----------------------------------------------------------------------------
   /**
    * An integer operand (general register, memory, immediate, segment selector): i64, zero-extended. Of a far pointer in

@@ -19,6 +19,7 @@ import {
   Rounding,
   TOP_BIT,
 } from './format.ts';
+import { quick } from './quick.ts';
 
 const QUIET_BIT = 1n << 62n;
 const SIGNALS = Kind.SNAN | Kind.UNSUPPORTED;
@@ -160,6 +161,7 @@ function binary(format: Format, operation: Binary): HelperDefinition {
     name: `float.${operation}${format.name}`,
     type: { params: [...format.types, ...format.types, 'i32'], results: [...format.types, 'i32'] },
     build(f, helper) {
+      if (format !== FORMAT_80) quick(f, format, operation, [f.param(0), f.param(1)], f.param(2));
       const body = new Body(f, helper, f.param(2 * n));
       const a = body.unpack(format, 0);
       let b = body.unpack(format, n);
@@ -190,6 +192,7 @@ function squareRoot(format: Format): HelperDefinition {
     name: `float.sqrt${format.name}`,
     type: { params: [...format.types, 'i32'], results: [...format.types, 'i32'] },
     build(f, helper) {
+      if (format !== FORMAT_80) quick(f, format, 'sqrt', [f.param(0)], f.param(1));
       const body = new Body(f, helper, f.param(n));
       const a = body.unpack(format, 0);
       f.if(a.kind.and(ANY_NAN).ne(0), () => returnNan(body, format, a, a), undefined, false);
