@@ -105,16 +105,19 @@ const NO_LANES: readonly number[] = [];
 
 /** What a reinterpretation of bits has to do with loads, stores and lanes of either type. */
 const CASTS = new Map(
-  [
-    ['i32', 'f32', 'i32x4', 'f32x4'],
-    ['i64', 'f64', 'i64x2', 'f64x2'],
-    ['f32', 'i32', 'f32x4', 'i32x4'],
-    ['f64', 'i64', 'f64x2', 'i64x2'],
-  ].map(([from, to, lanes, twins]) => [
+  (
+    [
+      ['i32', 'f32', 'i32x4', 'f32x4'],
+      ['i64', 'f64', 'i64x2', 'f64x2'],
+      ['f32', 'i32'],
+      ['f64', 'i64'],
+    ] as const
+  ).map(([from, to, lanes, twins]) => [
     `${to}.reinterpret_${from}`,
     {
       back: `${from}.reinterpret_${to}`,
-      lane: `${lanes}.extract_lane`,
+      // From a lane to an integer the way through a float is the shorter one: it may go on to a lane.
+      lane: lanes && `${lanes}.extract_lane`,
       twinLane: `${twins}.extract_lane`,
       load: `${from}.load`,
       twinLoad: `${to}.load`,
@@ -222,6 +225,9 @@ export class FunctionBuilder {
    */
   #reinterpreted(op: Operator, values: readonly Value[], lanes: readonly number[]): Value | undefined {
     const [first, second] = values as [Value, Value | undefined];
+    // The low lane of integers: V8 moves a float's bits in one step, a lane's in two.
+    if (op.name === 'i64x2.extract_lane' && lanes[0] === 0)
+      return this.op('i64.reinterpret_f64', this.lane('f64x2.extract_lane', [0], first));
     const lane = LANE_TWINS.get(op.name);
     if (lane) {
       const bits = second ?? first;
@@ -233,7 +239,7 @@ export class FunctionBuilder {
     if (!cast) return undefined;
     const source = first.operator?.name;
     if (source === cast.back) return first.args[0];
-    if (first.kind === 'op' && source === cast.lane)
+    if (first.kind === 'op' && cast.lane && source === cast.lane)
       return this.operate(operator(cast.twinLane), first.args, first.lanes);
     // A load keeps its place: only right behind it can there be another of the same bytes.
     if (first.kind !== 'load' || source !== cast.load || !this.#isRecent(first)) return undefined;

@@ -71,10 +71,11 @@ export interface Semantics {
   isMemory(n: number): boolean;
 
   /**
-   * Whether the product has made sure that these instructions may run, so that none of them asks again. Without this
-   * method each asks by itself.
+   * Whether the product has made sure of something once, so that no instruction asks again: that SSE or x87 instructions
+   * may run; that MXCSR is settled (semantics/sse-direct.ts), which only loading MXCSR changes. Without this method each
+   * instruction asks.
    */
-  established?(unit: 'sse' | 'mmx' | 'fpu'): boolean;
+  established?(what: 'sse' | 'fpu' | 'settled'): boolean;
 
   // ---- operands, numbered as in the table -----------------------------------------------------------------------------
   /**

@@ -42,11 +42,12 @@ function scalarArithmetic(lanes: Lanes, name: string): SemanticFunction {
     const [b, y] = readFloat(s, lanes, 1);
     const [a, x] = readFloat(s, lanes, 0);
     const result = f.op(`${lanes.scalar}.${name}`, x, y);
+    const factors = isSum(name) ? [] : name === 'div' ? [a] : [a, b];
     const checks = [
       unsettled(s),
       denormal(lanes, a),
       denormal(lanes, b),
-      unusual(lanes, bitsOf(f, lanes, result), isSum(name)),
+      unusual(lanes, bitsOf(f, lanes, result), factors),
     ];
     const slow = (mxcsr: Value): Value[] => s.helper(`sse.scalar.${name}${lanes.format}`, x, y, mxcsr);
     writeFloat(s, lanes, 0, directOr1(s, checks, result, slow));

@@ -98,16 +98,7 @@ function betweenScalars(from: Lanes): SemanticFunction {
     const { f } = s;
     const [a, x] = readFloat(s, from, 1);
     const result = f.op(narrows ? 'f32.demote_f64' : 'f64.promote_f32', x);
-    // Of a number that is not denormal, zero comes of zero, or of what is too small.
-    const small: Check = (_, slow) => {
-      f.if(
-        bitsOf(f, to, result).shl(1).eqz(),
-        () => f.brIf(slow, a.shl(1).ne(0), false),
-        () => unusual(to, bitsOf(f, to, result), false)(f, slow),
-        false,
-      );
-    };
-    const checks = narrows ? [unsettled(s), small] : [notFinite(from, a)];
+    const checks = narrows ? [unsettled(s), unusual(to, bitsOf(f, to, result), [a])] : [notFinite(from, a)];
     const slow = (mxcsr: Value): Value[] => s.helper(`sse.scalar.${narrows ? 'narrow' : 'widen'}`, x, mxcsr);
     writeFloat(s, to, 0, directOr1(s, checks, result, slow));
   };

@@ -10,26 +10,25 @@
  * - The result is at least twice the smallest normal number (UE, FTZ: tininess is found after rounding) and finite. A NaN or
  *   an infinity as operand gives one as result of these operations, or a quotient of zero, so operands need no look for
  *   them; the same finds OE, ZE and IE.
- * - A result of zero is exact in sums. Products and quotients leave zeros to the slow path, which knows when they are exact.
+ * - A result of zero is exact in sums, and where a factor or the dividend is zero.
  *
  * Comparisons, MIN and MAX ask nothing of MXCSR: they only report what operands are (IE, DE).
  */
 import type { FunctionBuilder, Label } from '../../wasm/function.ts';
 import type { Value } from '../../wasm/value.ts';
 import type { Semantics } from '../semantics.ts';
-import { isDouble, type Lanes, raiseUnmasked, splat32, splat64, zeroVector } from './sse-common.ts';
+import { isTooSmall, ranked, usual } from '../softfloat/ranks.ts';
+import { isSettled } from '../softfloat/settled.ts';
+import { isDouble, type Lanes, raiseUnmasked } from './sse-common.ts';
 
 /** Leaves for the slow path where the direct result will not do. */
 export type Check = (f: FunctionBuilder, slow: Label) => void;
 
-/** RC, the masks and PE of MXCSR, and what they are where an inexact result rounded to nearest reports nothing. */
-const SETTLED_BITS = 0x7fa0;
-const SETTLED = 0x1fa0;
-
 /** Leaves unless MXCSR is settled. */
 export function unsettled(s: Semantics): Check {
   return (f, slow) => {
-    f.brIf(slow, s.state('mxcsr').and(SETTLED_BITS).ne(SETTLED), false);
+    if (s.established?.('settled')) return;
+    f.brIf(slow, isSettled(s.state('mxcsr')).eqz(), false);
   };
 }
 
@@ -57,14 +56,26 @@ export function denormal(lanes: Lanes, bits: Value): Check {
   };
 }
 
-/** Leaves where a scalar result is tiny, infinite, a NaN, or zero unless `zero` allows that. */
-export function unusual(lanes: Lanes, bits: Value, zero: boolean): Check {
+/**
+ * Leaves where a scalar result is tiny, infinite, a NaN, or a zero that need not be exact: where there are `factors`, it is
+ * if one of them is zero.
+ */
+export function unusual(lanes: Lanes, bits: Value, factors: readonly Value[] = []): Check {
   return (f, slow) => {
     const outside = field(lanes, bits)
       .sub(2)
       .geU(lastField(lanes) - 2);
-    if (zero) f.if(outside, () => f.brIf(slow, bits.shl(1).ne(0), false), undefined, false);
-    else f.brIf(slow, outside, false);
+    const isNot = (v: Value): Value => v.shl(1).ne(0);
+    const check = (): void => {
+      f.brIf(slow, isNot(bits), false);
+      if (factors.length > 0)
+        f.brIf(
+          slow,
+          factors.map(isNot).reduce((a, b) => a.and(b)),
+          false,
+        );
+    };
+    f.if(outside, check, undefined, false);
   };
 }
 
@@ -100,47 +111,23 @@ export function unordered(lanes: Lanes, x: Value, y: Value): Check {
   };
 }
 
-/** The exponent field's least value that vectors let pass, as the upper bits of 32: twice the bits of a number. */
-const leastDoubled = (lanes: Lanes): number => (isDouble(lanes) ? 3 << 21 : 3 << 24);
-
-function doubled(f: FunctionBuilder, lanes: Lanes, v: Value): Value {
-  return f.op(`${lanes.integers}.add`, v, v);
-}
-/** Twice the bits less one: zero is above all numbers. Of doubles the upper halves count. */
-function ranked(f: FunctionBuilder, lanes: Lanes, v: Value): Value {
-  return f.op(`${lanes.integers}.add`, doubled(f, lanes, v), splat32(f, -1));
-}
-/**
- * What is large for numbers from twice the smallest normal one up to the largest finite one, and small else. With `zero`,
- * large for zeros too.
- */
-function usual(f: FunctionBuilder, lanes: Lanes, v: Value, zero: boolean): Value {
-  const top = isDouble(lanes) ? splat64(f, (2n << 53n) - 1n) : splat32(f, (2 << 24) - 1);
-  const twice = doubled(f, lanes, v);
-  const rank = f.op(`${lanes.integers}.sub`, top, twice);
-  return zero ? f.op('v128.or', rank, f.op(`${lanes.integers}.eq`, twice, zeroVector(f))) : rank;
-}
-/** A vector whose lanes have their sign bit set where the least of the ranks is too small. */
-function tooSmall(f: FunctionBuilder, lanes: Lanes, ranks: readonly Value[]): Value {
-  const least = ranks.reduce((a, b) => f.op('i32x4.min_u', a, b));
-  return f.op('v128.andnot', f.op('i32x4.sub', least, splat32(f, leastDoubled(lanes))), least);
-}
-
 /** Leaves where an operand of a vector operation is denormal in any lane, or its result anything but usual. */
 export function unusualVectors(lanes: Lanes, operands: readonly Value[], result: Value, zero: boolean): Check {
+  const { integers } = lanes;
   return (f, slow) => {
-    const ranks = [...operands.map((v) => ranked(f, lanes, v)), usual(f, lanes, result, zero)];
-    f.brIf(slow, f.op(`${lanes.integers}.bitmask`, tooSmall(f, lanes, ranks)), false);
+    const ranks = [...operands.map((v) => ranked(f, integers, v)), usual(f, integers, result, zero)];
+    f.brIf(slow, f.op(`${integers}.bitmask`, isTooSmall(f, integers, ranks)), false);
   };
 }
 
 /** Leaves where any lane of either vector is denormal or a NaN. */
 export function unorderedVectors(lanes: Lanes, a: Value, b: Value): Check {
+  const { integers } = lanes;
   return (f, slow) => {
     const sum = f.op(`${lanes.vector}.add`, a, b);
     const nan = f.op(`${lanes.vector}.ne`, sum, sum);
-    const small = tooSmall(f, lanes, [ranked(f, lanes, a), ranked(f, lanes, b)]);
-    f.brIf(slow, f.op(`${lanes.integers}.bitmask`, f.op('v128.or', nan, small)), false);
+    const small = isTooSmall(f, integers, [ranked(f, integers, a), ranked(f, integers, b)]);
+    f.brIf(slow, f.op(`${integers}.bitmask`, f.op('v128.or', nan, small)), false);
   };
 }
 

@@ -15,7 +15,8 @@ import type { ValueType } from '../../wasm/opcodes.ts';
 import type { Value } from '../../wasm/value.ts';
 import type { FindHelper } from './core.ts';
 import { Control, Exception, type HelperDefinition } from './format.ts';
-import { settle, settledHelpers } from './settled.ts';
+import { isTooSmall, isZero, ranked, usual } from './ranks.ts';
+import { isSettled, settle, settledHelpers } from './settled.ts';
 
 interface Shape {
   readonly name: '32' | '64';
@@ -71,9 +72,24 @@ function packedBinary(
         const [a, b] = operands(i);
         return f.call(helper(`float.${operation(i)}${shape.name}`), element(a), element(b), control) as [Value, Value];
       };
+      if (name === 'mul') exactZeros(f, shape, control);
       laneByLane(f, shape, one, (flags) => settle(f, combine(f, flags, control), control));
     },
   };
+}
+
+/** Returns products of which some lanes are zero because a factor is, where MXCSR is settled and nothing else special. */
+function exactZeros(f: FunctionBuilder, shape: Shape, mxcsr: Value): void {
+  const { vector } = shape;
+  const [a, b] = [f.param(0), f.param(1)];
+  f.if(isSettled(mxcsr), () => {
+    const product = f.op(`${shape.type === 'i64' ? 'f64x2' : 'f32x4'}.mul`, a, b);
+    const factor = f.op('v128.or', isZero(f, vector, a), isZero(f, vector, b));
+    const exact = f.op('v128.and', factor, isZero(f, vector, product));
+    const result = f.op('v128.or', usual(f, vector, product, false), exact);
+    const ranks = [ranked(f, vector, a), ranked(f, vector, b), result];
+    f.if(f.op(`${vector}.bitmask`, isTooSmall(f, vector, ranks)).eqz(), () => f.return(product, mxcsr));
+  });
 }
 
 function packedUnary(

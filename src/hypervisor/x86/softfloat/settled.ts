@@ -19,6 +19,13 @@ import { Control, Exception, type HelperDefinition } from './format.ts';
 
 const UNMASKED = 1 << 31;
 
+/** RC, the masks and PE of MXCSR, and what they are where an inexact result rounded to nearest reports nothing. */
+const SETTLED_BITS = 0x7fa0;
+const SETTLED = 0x1fa0;
+export function isSettled(mxcsr: Value): Value {
+  return mxcsr.and(SETTLED_BITS).eq(SETTLED);
+}
+
 /** MXCSR after these exceptions; bit 31 where one of them is not masked. */
 export function settle(f: FunctionBuilder, flags: Value, mxcsr: Value): Value {
   const occurred = flags.and(0x3f);
