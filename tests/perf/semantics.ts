@@ -86,7 +86,12 @@ const SEQUENCES: readonly Sequence[] = [
   { name: 'FLD m64; FADD m64; FSTP m64', code: 'dd03 dc4308 dd5b10' },
   { name: 'FLD m64; FMUL m64; FSTP m64', code: 'dd03 dc4b08 dd5b10' },
   { name: 'FLD m64; FDIV m64; FSTP m64', code: 'dd03 dc7308 dd5b10' },
-  { name: 'FLD st0; FADDP', code: 'd9c0 dec1' },
+  { name: 'FLD m64; FSTP m64', code: 'dd03 dd5b10' },
+  { name: 'FLD1; FMULP', code: 'd9e8 dec9' },
+  { name: 'FLD1; FSTP st0', code: 'd9e8 ddd8' },
+  { name: 'FLD m64; FCOMIP; (FLD m64; FISTP m64)', code: 'dd03 dff1 dd03 df7b18' },
+  { name: 'FXCH st0', code: 'd9c8' },
+  { name: 'FCHS', code: 'd9e0' },
 ];
 
 const { values: options } = parseArgs({
