@@ -89,7 +89,7 @@ const SEQUENCES: readonly Sequence[] = [
   { name: 'FLD m64; FSTP m64', code: 'dd03 dd5b10' },
   { name: 'FLD1; FMULP', code: 'd9e8 dec9' },
   { name: 'FLD1; FSTP st0', code: 'd9e8 ddd8' },
-  { name: 'FLD m64; FCOMIP; (FLD m64; FISTP m64)', code: 'dd03 dff1 dd03 df7b18' },
+  { name: 'FLD m64; FCOMIP; FLD m64; FISTP m64', code: 'dd03 dff1 dd03 df7b18' },
   { name: 'FXCH st0', code: 'd9c8' },
   { name: 'FCHS', code: 'd9e0' },
 ];
@@ -121,19 +121,42 @@ function decode(code: string): Instruction[] {
   return found;
 }
 
+interface Last {
+  operands: readonly [Value, Value] | undefined;
+}
+interface Registers {
+  readonly xmm: readonly Variable[];
+  readonly mxcsr: Variable;
+  readonly last: Last;
+}
+/** Conditions AE and A in encoding order, as relations of floats. */
+const CONDITIONS: Readonly<Record<number, string>> = { 3: 'ge', 7: 'gt' };
+
 /** What a translator with XMM registers in locals would say. */
 class RegisterPort extends TranslatorPort {
   readonly #instruction: Instruction;
   readonly #xmm: readonly Variable[];
   readonly #mxcsr: Variable;
-  constructor(machine: Machine, instruction: Instruction, xmm: readonly Variable[], mxcsr: Variable) {
+  /** The last comparison of floats; sequences set flags in no other way before they use them. */
+  readonly #last: Last;
+  constructor(machine: Machine, instruction: Instruction, { xmm, mxcsr, last }: Registers) {
     super(machine, instruction, 0, endings(machine.f), undefined);
     this.#instruction = instruction;
     this.#xmm = xmm;
     this.#mxcsr = mxcsr;
+    this.#last = last;
   }
-  established(): boolean {
-    return true;
+  compared(x: Value, y: Value): void {
+    this.#last.operands = [x, y];
+  }
+  override condition(code: number): Value {
+    const { operands } = this.#last;
+    const relation = CONDITIONS[code];
+    if (!operands || !relation) return super.condition(code);
+    return this.f.op(`${operands[0].type}.${relation}`, ...operands);
+  }
+  established(what: string): boolean {
+    return what !== 'settled';
   }
   #register(n: number): Variable | undefined {
     const operand = operandOf(this.#instruction.form, n);
@@ -203,6 +226,7 @@ function emit(f: FunctionBuilder, code: readonly Instruction[], registers: boole
   };
   const xmm = Array.from({ length: 16 }, () => f.variable('v128'));
   const mxcsr = f.variable('i32', f.load('i32.load', VP, at('mxcsr')));
+  const last: Last = { operands: undefined };
   machine.registers.forEach((register, i) => {
     register.set(f.load('i64.load', VP, at('gpr') + i * 8));
   });
@@ -214,7 +238,7 @@ function emit(f: FunctionBuilder, code: readonly Instruction[], registers: boole
       for (const instruction of code)
         instruction.form.semantics(
           registers
-            ? new RegisterPort(machine, instruction, xmm, mxcsr)
+            ? new RegisterPort(machine, instruction, { xmm, mxcsr, last })
             : new TranslatorPort(machine, instruction, 0, endings(f), undefined),
         );
     rounds.set(rounds.get().sub(1));

@@ -37,9 +37,9 @@ export const RunResult = { BUDGET: 0, ATTENTION: 1, SHUTDOWN: 2 } as const;
 const SYSTEM: FunctionType = { params: ['i64', 'i64'], results: ['i64'] };
 /** A region: budget -> budget left, or its complement where the interpreter is to execute the instruction at RIP. */
 export const REGION: FunctionType = { params: ['i32'], results: ['i32'] };
-/** Helpers that need nothing but their arguments. */
+/** Helpers that need nothing but their arguments; the x87's also have its state in VpState. Nothing of them faults. */
 export function isPure(helper: string): boolean {
-  return helper === 'divide_128' || helper.startsWith('float.') || helper.startsWith('sse.');
+  return helper === 'divide_128' || /^(float|sse|x87)\./.test(helper);
 }
 const HANDLER: FunctionType = { params: ['i32', 'i32'], results: ['i32'] };
 

@@ -170,6 +170,11 @@ export interface Semantics {
   setFlags(values: FlagValues): void;
   /** ZF, SF and PF from a result; the flags named in `values` as given; what is not named keeps its value. */
   flagsResult(result: Value, values: FlagValues): void;
+  /**
+   * The flags just set are those of UCOMIS of two floats (f32 or f64): a product may answer conditions from these, A for
+   * example as x > y.
+   */
+  compared?(x: Value, y: Value): void;
   /** One flag: i32, 0 or 1. */
   flag(name: FlagName): Value;
   /** Condition code 0..15: i32, 0 or 1. */

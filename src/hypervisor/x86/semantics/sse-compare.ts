@@ -79,6 +79,7 @@ function compareFlags(lanes: Lanes, signaling: 0 | 1): SemanticFunction {
       SF: 0,
       OF: 0,
     });
+    s.compared?.(x, y);
   };
 }
 
