@@ -181,7 +181,13 @@ export function writeReal(random: Random, format: RealFormat, out: Uint32Array, 
       low = random.u32();
   }
   let exponent: number;
-  switch (random.below(14)) {
+  switch (random.below(16)) {
+    case 14: // whose products, quotients and squares are near the ends of the range
+      exponent = random.pick([bias >> 1, bias + (bias >> 1), bias - (bias >> 1), 1]) + random.below(5) - 2;
+      break;
+    case 15: // where the other formats' ranges end
+      exponent = bias + random.pick([-1022, -149, -126, -64, 64, 127, 128, 1023]) + random.below(5) - 2;
+      break;
     case 0: // zero
       exponent = 0;
       high = 0;
@@ -297,8 +303,18 @@ function exceptionMasks(random: Random): number {
   return random.oneIn(8) ? random.u32() & ALL_EXCEPTIONS : ALL_EXCEPTIONS;
 }
 
-/** Any rounding control, DAZ and FTZ each once in eight times, any sticky exceptions, mostly masked. */
+const PE = 0x20;
+const ALL_MASKED = ALL_EXCEPTIONS << 7;
+
+/**
+ * Any rounding control, DAZ and FTZ each once in eight times, any sticky exceptions, mostly masked. Every other time as
+ * programs have it that compute: to nearest, all masked, PE set, and at times other sticky exceptions, DAZ or FTZ.
+ */
 export function mxcsr(random: Random): number {
+  if (random.oneIn(2)) {
+    const before = random.oneIn(4) ? random.u32() & ALL_EXCEPTIONS : 0;
+    return ALL_MASKED | PE | before | (random.oneIn(6) ? random.u32() & (DAZ | FTZ) : 0);
+  }
   const sticky = random.oneIn(2) ? random.u32() & ALL_EXCEPTIONS : 0;
   const modes = (random.oneIn(8) ? DAZ : 0) | (random.oneIn(8) ? FTZ : 0);
   return (random.below(4) << 13) | (exceptionMasks(random) << 7) | modes | sticky;

@@ -35,9 +35,9 @@ const at = (name: Parameters<typeof VpState.offset>[0]): number => VpState.offse
 export const RunResult = { BUDGET: 0, ATTENTION: 1, SHUTDOWN: 2 } as const;
 
 const SYSTEM: FunctionType = { params: ['i64', 'i64'], results: ['i64'] };
-/** Helpers that need nothing but their arguments. */
+/** Helpers that need nothing but their arguments; the x87's also have its state in VpState. Nothing of them faults. */
 export function isPure(helper: string): boolean {
-  return helper === 'divide_128' || helper.startsWith('float.') || helper.startsWith('sse.');
+  return helper === 'divide_128' || /^(float|sse|x87)\./.test(helper);
 }
 const HANDLER: FunctionType = { params: ['i32', 'i32'], results: ['i32'] };
 

@@ -644,9 +644,6 @@ export class InterpreterPort implements Semantics, FlagStore {
       false,
     );
   }
-  once(_what: string, check: () => void): void {
-    check();
-  }
   requireCpl0(): void {
     this.raiseIf(this.state('cpl').ne(0), Vector.GP, 0);
   }

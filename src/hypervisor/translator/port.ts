@@ -25,6 +25,7 @@ import {
   readCondition,
   readFlag,
 } from '../x86/lazy-flags.ts';
+import { isSettled } from '../x86/softfloat/settled.ts';
 import { type FlagName, type FlagValues, Register, type Semantics } from '../x86/semantics.ts';
 
 type FieldName = Parameters<typeof VpState.offset>[0];
@@ -68,6 +69,8 @@ export class Machine {
   readonly page: Variable;
   /** Address of the TLB in use, less the constant TLB. */
   readonly tlb: Variable;
+  /** Whether MXCSR is settled, once somebody has asked. */
+  readonly settled: Variable;
   /** Locals of a memory access. */
   readonly scratch: { readonly linear: number; readonly entry: number; readonly host: number };
   readonly #registers = new Map<number, Variable>();
@@ -84,6 +87,7 @@ export class Machine {
     this.helper = helper;
     this.page = f.variable('i64');
     this.tlb = f.variable('i32');
+    this.settled = f.variable('i32');
     this.scratch = {
       linear: f.variable('i64').local,
       entry: f.variable('i32').local,
@@ -217,7 +221,7 @@ export class TranslatorPort implements Semantics, FlagStore {
   /** The instruction has set flags on one of several paths. */
   conditional = false;
 
-  /** @param done Names of the checks that hold already, see once(). */
+  /** @param done What holds already, see established(). */
   constructor(
     machine: Machine,
     instruction: Instruction,
@@ -528,6 +532,7 @@ export class TranslatorPort implements Semantics, FlagStore {
     // Whoever waits for these looks at the next instruction. CLI, CLD and STD let nothing in.
     const quiet = /^(CLI|CLD|STD)$/.test(this.#i.form.mnemonic);
     if (name === 'attention' || name === 'interruptShadow' || (name === 'flags' && !quiet)) throw new Untranslatable();
+    if (name === 'mxcsr' && this.#i.form.mnemonic === 'LDMXCSR') this.#done.delete('settled');
     const field = this.#field(name, index);
     this.f.store(`${field.type}.store`, this.#m.vp, value, field.offset);
   }
@@ -706,10 +711,21 @@ export class TranslatorPort implements Semantics, FlagStore {
   requireCpl0(): void {
     throw new Untranslatable();
   }
-  once(what: string, check: () => void): void {
-    if (this.#done.has(what)) return;
-    check();
+  settled(): Value {
+    const { settled } = this.#m;
+    // Nothing unsettles it but loading it. What settles it on the way is found by the next block.
+    if (!this.#done.has('settled')) settled.set(isSettled(this.state('mxcsr')));
+    this.#done.add('settled');
+    return settled.get();
+  }
+  compared(x: Value, y: Value): void {
+    if (this.known && this.f.region === this.#region) this.known = { ...this.known, floats: [x, y] };
+  }
+  established(what: string): boolean {
+    if (this.#done.has(what)) return true;
+    // The instruction that asks makes sure of it, on every path or on one of several.
     if (this.f.region === this.#region) this.#done.add(what);
+    return false;
   }
   helper(name: string, ...args: Term[]): Value[] {
     return this.f.call(this.#m.helper(name), ...args);

@@ -364,3 +364,58 @@ describe('misuse', () => {
     expect(build((f, callee) => f.call1(callee, 1, 1n))).toThrow('callee returns nothing');
   });
 });
+
+describe('bits that change their type', () => {
+  it('are loaded and stored as what they become', () => {
+    const lines = code(functionType(['i32']), (f) => {
+      const bits = f.load('i64.load', f.param(0), 8);
+      const x = f.op('f64.reinterpret_i64', bits);
+      f.store('i64.store', f.param(0), f.op('i64.reinterpret_f64', f.op('f64.add', x, x)), 16);
+    });
+    expect(lines.map((line) => line.split(' ')[0])).toEqual([
+      'local.get',
+      'f64.load',
+      'local.set',
+      'local.get',
+      'local.get',
+      'local.get',
+      'f64.add',
+      'f64.store',
+    ]);
+  });
+
+  it('stay where they were loaded when something was stored since', () => {
+    const lines = code(functionType(['i32'], 'f32'), (f) => {
+      const bits = f.load('i32.load', f.param(0));
+      f.store('i32.store', f.param(0), 1);
+      f.return(f.op('f32.reinterpret_i32', bits));
+    });
+    expect(lines).toContain('f32.reinterpret_i32');
+    expect(lines.some((line) => line.startsWith('f32.load'))).toBe(false);
+  });
+
+  it('come from and go to lanes of the other kind', () => {
+    const lines = code(functionType(['v128'], 'v128'), (f) => {
+      const x = f.op('f64.reinterpret_i64', f.lane('i64x2.extract_lane', [1], f.param(0)));
+      const bits = f.op('i64.reinterpret_f64', f.op('f64.sqrt', x));
+      f.return(f.lane('i64x2.replace_lane', [0], f.param(0), bits));
+    });
+    expect(lines).toEqual([
+      'local.get 0',
+      'local.get 0',
+      'f64x2.extract_lane 1',
+      'f64.sqrt',
+      'f64x2.replace_lane 0',
+      'return',
+      'unreachable',
+    ]);
+  });
+
+  it('are what they were after a way there and back', () => {
+    expect(
+      code(functionType(['f32'], 'f32'), (f) =>
+        f.return(f.op('f32.reinterpret_i32', f.op('i32.reinterpret_f32', f.param(0)))),
+      ),
+    ).toEqual(['local.get 0', 'return', 'unreachable']);
+  });
+});

@@ -157,6 +157,37 @@ const NOTHING: StatementParts = {};
 /** What a function is encoded into before it is copied out. */
 const scratch = new ByteWriter();
 
+/** What a reinterpretation of bits has to do with loads, stores and lanes of either type. */
+const CASTS = new Map(
+  (
+    [
+      ['i32', 'f32', 'i32x4', 'f32x4'],
+      ['i64', 'f64', 'i64x2', 'f64x2'],
+      ['f32', 'i32'],
+      ['f64', 'i64'],
+    ] as const
+  ).map(([from, to, lanes, twins]) => [
+    `${to}.reinterpret_${from}`,
+    {
+      back: `${from}.reinterpret_${to}`,
+      // From a lane to an integer the way through a float is the shorter one: it may go on to a lane.
+      lane: lanes && `${lanes}.extract_lane`,
+      twinLane: `${twins}.extract_lane`,
+      load: `${from}.load`,
+      twinLoad: `${to}.load`,
+      store: `${to}.store`,
+      twinStore: `${from}.store`,
+    },
+  ]),
+);
+/** Operations that put bits in a lane, and their twins that take the other type. */
+const LANE_TWINS = new Map(
+  ['replace_lane', 'splat'].flatMap((name) => [
+    [`i32x4.${name}`, { reinterpret: 'i32.reinterpret_f32', twin: `f32x4.${name}` }],
+    [`i64x2.${name}`, { reinterpret: 'i64.reinterpret_f64', twin: `f64x2.${name}` }],
+  ]),
+);
+
 export interface FunctionCode {
   /** The function's body: locals and expression, without its leading size. */
   readonly body: Uint8Array;
@@ -248,9 +279,44 @@ export class FunctionBuilder {
   operate(op: Operator, values: readonly Value[], lanes: readonly number[] = NO_LANES): Value {
     const folded = fold(op, values);
     if (folded) return this.constant(folded.type, folded.value);
-    const same = identity(op, values);
+    const same = identity(op, values) ?? this.#reinterpreted(op, values, lanes);
     if (same) return same;
     return this.anchor(new Value(this, op.result, 'op', values, 0, op, lanes));
+  }
+
+  /**
+   * Bits that change between integer and float on their way from or to a lane, a load or one another go there directly:
+   * a lane of the other kind, a load of the other type.
+   */
+  #reinterpreted(op: Operator, values: readonly Value[], lanes: readonly number[]): Value | undefined {
+    const [first, second] = values as [Value, Value | undefined];
+    // The low lane of integers: V8 moves a float's bits in one step, a lane's in two.
+    if (op.name === 'i64x2.extract_lane' && lanes[0] === 0)
+      return this.op('i64.reinterpret_f64', this.lane('f64x2.extract_lane', [0], first));
+    const lane = LANE_TWINS.get(op.name);
+    if (lane) {
+      const bits = second ?? first;
+      if (bits.operator?.name !== lane.reinterpret) return undefined;
+      const [float] = bits.args as [Value];
+      return this.operate(operator(lane.twin), second ? [first, float] : [float], lanes);
+    }
+    const cast = CASTS.get(op.name);
+    if (!cast) return undefined;
+    const source = first.operator?.name;
+    if (source === cast.back) return first.args[0];
+    if (first.kind === 'op' && cast.lane && source === cast.lane)
+      return this.operate(operator(cast.twinLane), first.args, first.lanes);
+    // A load keeps its place: only right behind it can there be another of the same bytes.
+    if (first.kind !== 'load' || source !== cast.load || !this.#isRecent(first)) return undefined;
+    return this.load(cast.twinLoad, first.args[0] as Value, Number(first.imm));
+  }
+  #isRecent(value: Value): boolean {
+    for (let i = this.#items.length - 1; i >= 0; i--) {
+      const item = this.#items[i];
+      if (item === value) return true;
+      if (!(item instanceof Value)) return false;
+    }
+    return false;
   }
 
   /** `a` where the i32 condition is not zero, else `b`; both are evaluated. */
@@ -269,9 +335,15 @@ export class FunctionBuilder {
     return this.anchor(new Value(this, op.type, 'load', [at], offset, op as unknown as ReturnType<typeof operator>));
   }
   store(name: string, address: Operand, value: Operand, offset = 0): void {
-    const op = memoryOperator(name);
+    let op = memoryOperator(name);
     if (op.access !== 'store') throw new Error(`${this.name}: ${name} is not a store`);
-    this.statement('store', [this.coerce(address, 'i32'), this.coerce(value, op.type)], { memory: op, offset });
+    let stored = this.coerce(value, op.type);
+    const cast = stored.kind === 'op' ? CASTS.get(stored.operator?.name ?? '') : undefined;
+    if (cast?.store === name) {
+      op = memoryOperator(cast.twinStore);
+      stored = stored.args[0] as Value;
+    }
+    this.statement('store', [this.coerce(address, 'i32'), stored], { memory: op, offset });
   }
   /** An atomic read-modify-write or compare-exchange; returns the old value. */
   atomic(name: string, address: Operand, ...operands: Operand[]): Value {

@@ -16,6 +16,8 @@ export interface FlagState {
   readonly kind: Value;
   /** A subtraction without borrow in, whose borrow is the carry: conditions are comparisons of its operands. */
   readonly comparison?: boolean;
+  /** Two floats whose comparison (COMISS and its kin) set the flags. */
+  readonly floats?: readonly [Value, Value];
 }
 
 /** Where the words are kept: VpState, or what is known while code is built. */
@@ -95,7 +97,10 @@ export function flagsAssigned(f: FunctionBuilder, old: FlagState, values: FlagVa
   const given = (name: FlagName): boolean => values[name] !== undefined;
   const value = (name: FlagName): Value => valueOf(f, old, name, values);
   const shape = given('ZF') || given('SF') || given('PF');
-  if (!shape && !given('OF') && !given('AF')) return { ...old, carry: value('CF'), comparison: false };
+  if (!shape && !given('OF') && !given('AF')) {
+    const { result, a, b, kind } = old;
+    return { result, a, b, kind, carry: value('CF') };
+  }
   const a = overflowWord(f, value('OF'));
   const carry = value('CF');
   const kind = f.i32(FlagKind.WORDS);
@@ -147,6 +152,8 @@ export function readFlag(f: FunctionBuilder, s: FlagState, name: FlagName): Valu
 
 /** Condition code 0..15: i32, 0 or not. */
 export function readCondition(f: FunctionBuilder, s: FlagState, code: number): Value {
+  const floats = s.floats && floatCondition(f, s.floats, code >> 1);
+  if (floats) return code & 1 ? floats.eqz() : floats;
   const positive = (): Value => {
     const flag = (name: FlagName): Value => readFlag(f, s, name);
     const compared = s.comparison === true;
@@ -172,6 +179,22 @@ export function readCondition(f: FunctionBuilder, s: FlagState, code: number): V
     }
   };
   return code & 1 ? positive().eqz() : positive();
+}
+/** Unordered floats set ZF, PF and CF, as equal and smaller ones set the first and the last. */
+function floatCondition(f: FunctionBuilder, [x, y]: readonly [Value, Value], kind: number): Value | undefined {
+  const is = (relation: string, a: Value, b: Value): Value => f.op(`${x.type}.${relation}`, a, b);
+  switch (kind) {
+    case 1:
+      return is('ge', x, y).eqz();
+    case 2:
+      return is('lt', x, y).or(is('gt', x, y)).eqz();
+    case 3:
+      return is('gt', x, y).eqz();
+    case 5:
+      return is('ne', x, x).or(is('ne', y, y));
+    default:
+      return undefined;
+  }
 }
 /** No correction of the sign. */
 function isWordsOf(s: FlagState, b: bigint): boolean {

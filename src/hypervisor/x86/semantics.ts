@@ -70,6 +70,14 @@ export interface Semantics {
   /** True when operand `n` is in memory. */
   isMemory(n: number): boolean;
 
+  /**
+   * Whether an instruction before this one has made sure that SSE or x87 instructions may run, so that this one need not ask;
+   * one that is told no asks. Without this method each instruction asks.
+   */
+  established?(what: 'sse' | 'fpu'): boolean;
+  /** Whether MXCSR is settled (semantics/sse-direct.ts), where that is known from before: i32. */
+  settled?(): Value;
+
   // ---- operands, numbered as in the table -----------------------------------------------------------------------------
   /**
    * An integer operand (general register, memory, immediate, segment selector): i64, zero-extended. Of a far pointer in
@@ -163,6 +171,11 @@ export interface Semantics {
   setFlags(values: FlagValues): void;
   /** ZF, SF and PF from a result; the flags named in `values` as given; what is not named keeps its value. */
   flagsResult(result: Value, values: FlagValues): void;
+  /**
+   * The flags just set are those of UCOMIS of two floats (f32 or f64): a product may answer conditions from these, A for
+   * example as x > y.
+   */
+  compared?(x: Value, y: Value): void;
   /** One flag: i32, 0 or 1. */
   flag(name: FlagName): Value;
   /** Condition code 0..15: i32, 0 or 1. */
@@ -197,8 +210,6 @@ export interface Semantics {
   /** Raises an exception at this instruction. `error` only for vectors that push one. */
   raise(vector: number, error?: Term): void;
   raiseIf(condition: Value, vector: number, error?: Term): void;
-  /** A check by this name, which holds for the instructions that follow where nothing but these changes the state. */
-  once(what: string, check: () => void): void;
   /** #GP(0) unless CPL is 0. */
   requireCpl0(): void;
   /** Calls a helper of the library (hypervisor/x86/library.ts) by name. */

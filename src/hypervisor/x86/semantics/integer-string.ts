@@ -1,15 +1,18 @@
 /**
- * String instructions: Intel SDM vol. 2, MOVS, CMPS, STOS, LODS, SCAS and "REP". In 64-bit mode, forward runs of MOVS
- * and STOS move as many elements at once as lie within their pages; a fault leaves the registers at the element it hit.
+ * String instructions: Intel SDM vol. 2, MOVS, CMPS, STOS, LODS, SCAS and "REP". In 64-bit mode, forward runs of all but
+ * LODS take as many elements at once as lie within their pages; a fault leaves the registers at the element it hit.
  */
-import { TLB, TLB_WRITE } from '../../memory/layout.ts';
-import { BOUNCE, hostAddress, MODIFY, tlbEntry } from '../../mmu/access.ts';
-import { Flag, Segment, VpState } from '../../vp/state.ts';
-import type { Callee, FunctionBuilder } from '../../wasm/function.ts';
-import type { Operand, Value } from '../../wasm/value.ts';
+import { BOUNCE } from '../../mmu/access.ts';
+import { Flag, Segment } from '../../vp/state.ts';
+import type { FunctionBuilder } from '../../wasm/function.ts';
+import type { Value } from '../../wasm/value.ts';
 import type { Row, SemanticFunction } from '../form.ts';
 import type { HelperDefinition } from '../library.ts';
 import { Register, type Semantics } from '../semantics.ts';
+import { compareHelpers, INTERRUPTED } from './string-compare.ts';
+import { at, countRepetition, gpr, hostFor, isSlow, isUnmapped, minimum, RUN_SHIFT, run } from './string-runs.ts';
+
+export { countRepetition, LONGEST_REPEAT, PORT_WORK } from './string-runs.ts';
 
 const { RAX, RCX, RSI, RDI } = Register;
 
@@ -25,28 +28,6 @@ function destinationLinear(s: Semantics, access: 'read' | 'write'): Value {
 }
 function advance(s: Semantics, register: number): void {
   s.setAddressReg(register, s.truncateAddress(s.addressReg(register).add(stride(s))));
-}
-
-/**
- * Work after which repeated instructions leave the interpreter: their counts are the guest's, and the budget counts
- * instructions. An element is one; moved at once, 128 bytes are; access to a port is many.
- */
-export const LONGEST_REPEAT = 0x1_0000;
-const RUN_SHIFT = 7;
-export const PORT_WORK = 16;
-
-/** Adds to what the repeated instructions of this run have done, and asks for attention when it is much. */
-export function countRepetition(f: FunctionBuilder, vp: Value, work: Operand): void {
-  const done = f.load('i32.load', vp, at('repetitions')).add(work);
-  f.store('i32.store', vp, done, at('repetitions'));
-  f.if(
-    done.gtU(LONGEST_REPEAT),
-    () => {
-      f.store('i32.store', vp, 1, at('attention'));
-    },
-    undefined,
-    false,
-  );
 }
 
 /**
@@ -107,6 +88,7 @@ const lods: SemanticFunction = (s) => {
  * done or is interrupted; a fault leaves them as they were (SDM vol. 2, "REP").
  */
 function comparing(
+  bulkName: string,
   operands: (s: Semantics) => readonly [Value, Value],
   registers: readonly number[],
 ): SemanticFunction {
@@ -122,6 +104,18 @@ function comparing(
     };
     if (s.repeat === 'none') {
       compare(...element());
+      return;
+    }
+    if (s.flat) {
+      const base = s.segmentLinear('override', f.i64(0), 0, 'read');
+      const whileEqual = s.repeat === 'rep' ? 1 : 0;
+      const [outcome, a, b] = s.helper(`${bulkName}_${s.size}`, s.vp(), base, whileEqual) as [Value, Value, Value];
+      f.if(outcome, () => {
+        compare(a, b);
+        f.if(outcome.eq(INTERRUPTED), () => {
+          s.again();
+        });
+      });
       return;
     }
     f.block((nothing) => {
@@ -151,13 +145,14 @@ function comparing(
 }
 /** Of two operands that fault, processors report the one at rDI. */
 const cmps = comparing(
+  'repeat_cmps',
   (s) => {
     const b = s.loadLinear(destinationLinear(s, 'read'), s.size);
     return [source(s), b];
   },
   [RSI, RDI],
 );
-const scas = comparing((s) => [s.reg(RAX), s.loadLinear(destinationLinear(s, 'read'), s.size)], [RDI]);
+const scas = comparing('repeat_scas', (s) => [s.reg(RAX), s.loadLinear(destinationLinear(s, 'read'), s.size)], [RDI]);
 
 /** A helper moves whole runs; it returns 1 where it stopped for an interrupt with elements left. */
 function bulk(s: Semantics, helper: string, sourceBase: Value): void {
@@ -165,23 +160,6 @@ function bulk(s: Semantics, helper: string, sourceBase: Value): void {
   s.f.if(unfinished, () => {
     s.again();
   });
-}
-
-const at = (name: Parameters<typeof VpState.offset>[0]): number => VpState.offset(name);
-const gpr = (index: number): number => at('gpr') + index * 8;
-
-/**
- * Elements from `linear` to the end of its page in the direction of travel, at least 1, at most `count`. Going down only
- * one at a time.
- */
-function run(f: FunctionBuilder, linear: Value, size: Value, count: Value): Value {
-  const room = f.i64(4096).sub(linear.and(4095)).divU(size);
-  const least = f.select(room.eqz(), f.i64(1), room);
-  return f.select(least.ltU(count), least, count);
-}
-
-function minimum(f: FunctionBuilder, a: Value, b: Value): Value {
-  return f.select(a.ltU(b), a, b);
 }
 
 function bulkHelper(name: string, copies: boolean): HelperDefinition {
@@ -201,9 +179,7 @@ function bulkHelper(name: string, copies: boolean): HelperDefinition {
           const from = load(RSI).add(sourceBase);
           const wanted = f.variable('i64', run(f, destination, size, count));
           if (copies) wanted.set(minimum(f, wanted.get(), run(f, from, size, count)));
-          // A single step is one element.
-          const stepped = f.load('i32.load', vp, at('repetitions')).gtU(LONGEST_REPEAT);
-          f.if(down.or(stepped), () => {
+          f.if(isSlow(f, vp), () => {
             wanted.set(1);
           });
           const n = f.variable('i64', wanted.get());
@@ -219,9 +195,7 @@ function bulkHelper(name: string, copies: boolean): HelperDefinition {
             });
           }
           const host = hostFor(f, helper, vp, destination, size, true);
-          // Where the write TLB does not hold the page (device memory, code, alignment checks), only this element is safe.
-          const entry = tlbEntry(f, vp, destination);
-          f.if(destination.sub(f.load('i64.load', entry, TLB + TLB_WRITE)).geU(4096), () => {
+          f.if(isUnmapped(f, vp, destination, true), () => {
             n.set(1);
           });
           bytes.set(n.get().mul(size).wrap());
@@ -300,32 +274,11 @@ function storeElement(f: FunctionBuilder, host: Value, size: Value, value: Value
   });
 }
 
-/** Host address of one element; the rest of its page follows it there unless it is the bounce buffer. */
-function hostFor(
-  f: FunctionBuilder,
-  helper: (name: string) => Callee,
-  vp: Value,
-  linear: Value,
-  size: Value,
-  write: boolean,
-): Value {
-  const crossing = linear.and(4095).add(size).gtU(4096);
-  const host = f.variable('i32');
-  const slow = (): Value =>
-    f.call1(helper(write ? 'store_slow' : 'load_slow'), vp, linear, size.wrap(), write ? MODIFY : 0);
-  f.if(
-    crossing,
-    () => {
-      host.set(slow());
-    },
-    () => {
-      host.set(hostAddress(f, vp, linear, 1, write, slow));
-    },
-  );
-  return host.get();
-}
-
-export const helpers: readonly HelperDefinition[] = [bulkHelper('repeat_movs', true), bulkHelper('repeat_stos', false)];
+export const helpers: readonly HelperDefinition[] = [
+  bulkHelper('repeat_movs', true),
+  bulkHelper('repeat_stos', false),
+  ...compareHelpers,
+];
 
 const rep = { repeat: 'rep', flavored: true } as const;
 const repz = { repeat: 'repz', flavored: true } as const;

@@ -2,151 +2,90 @@
  * SSE floating-point arithmetic: sums, products, quotients, roots, extremes, horizontal forms, rounding, dot products and
  * the approximations. Intel SDM vol. 2, the instructions' pages; vol. 1, 11.5 and 12.8 for exceptions.
  *
- * The WebAssembly operation is used where it gives the processor's result and nothing new in MXCSR: see
- * plainArithmetic(), and operands and result must be normal numbers. Everything else goes through softfloat/.
+ * The WebAssembly operation is used where it gives the processor's result and nothing new in MXCSR: see sse-direct.ts.
+ * Everything else goes through softfloat/.
  */
 import type { FunctionBuilder } from '../../wasm/function.ts';
 import type { Value } from '../../wasm/value.ts';
 import type { Row, SemanticFunction } from '../form.ts';
 import type { Semantics } from '../semantics.ts';
 import { Exception } from '../softfloat/format.ts';
+import { settle } from '../softfloat/settled.ts';
 import {
   bitsOf,
   DOUBLE,
   float,
+  known,
   type Lanes,
   lane,
   laneBytes,
-  plainArithmetic,
-  readScalar,
+  raiseUnmasked,
+  readFloat,
   reportExceptions,
   requireSse,
   SINGLE,
   shuffle,
-  splatFloat,
   withLane,
-  writeScalar,
+  writeFloat,
   zeroVector,
 } from './sse-common.ts';
+import { comparable, comparableVectors } from './sse-compare.ts';
+import { denormal, directOr1, notFinite, notRootable, unsettled, unusual, unusualVectors } from './sse-direct.ts';
 
-/** A product or quotient that rounds to the smallest normal number may still be tiny: the direct path asks for twice that. */
-function smallestResult(lanes: Lanes): number {
-  return lanes.smallest * 2;
-}
-
-/** 1 where all of these floating-point values are normal numbers; `result` may not be infinite or a NaN either. */
-function normalScalars(f: FunctionBuilder, lanes: Lanes, operands: readonly Value[], result: Value): Value {
-  const t = lanes.scalar;
-  const constant = (n: number): Value => f.constant(t, n);
-  const magnitude = f.op(`${t}.abs`, result);
-  const finite = f
-    .op(`${t}.ge`, magnitude, constant(smallestResult(lanes)))
-    .and(f.op(`${t}.lt`, magnitude, constant(Number.POSITIVE_INFINITY)));
-  return operands.reduce((all, x) => all.and(f.op(`${t}.ge`, f.op(`${t}.abs`, x), constant(lanes.smallest))), finite);
-}
-
-function normalVectors(f: FunctionBuilder, lanes: Lanes, operands: readonly Value[], result: Value): Value {
-  const t = lanes.vector;
-  const magnitude = f.op(`${t}.abs`, result);
-  let all = f.op(
-    'v128.and',
-    f.op(`${t}.ge`, magnitude, splatFloat(f, lanes, smallestResult(lanes))),
-    f.op(`${t}.lt`, magnitude, splatFloat(f, lanes, Number.POSITIVE_INFINITY)),
-  );
-  for (const x of operands)
-    all = f.op('v128.and', all, f.op(`${t}.ge`, f.op(`${t}.abs`, x), splatFloat(f, lanes, lanes.smallest)));
-  return f.op(`${lanes.integers}.all_true`, all);
-}
-
-/** The direct result where `direct` holds, else that of a helper that gives a result and flags. */
-export function directOr(s: Semantics, direct: Value, result: Value, slow: (mxcsr: Value) => readonly Value[]): Value {
-  const { f } = s;
-  const chosen = f.variable(result.type, result);
-  f.if(
-    direct.eqz(),
-    () => {
-      const mxcsr = s.state('mxcsr');
-      const [exact, flags] = slow(mxcsr) as [Value, Value];
-      reportExceptions(s, mxcsr, flags);
-      chosen.set(exact);
-    },
-    undefined,
-    false,
-  );
-  return chosen.get();
-}
+/** A sum of zero is exact, a product or a quotient need not be. */
+const isSum = (name: string): boolean => name === 'add' || name === 'sub';
 
 function scalarArithmetic(lanes: Lanes, name: string): SemanticFunction {
   return (s) => {
     requireSse(s);
     const { f } = s;
-    const b = readScalar(s, lanes, 1);
-    const a = readScalar(s, lanes, 0);
-    const [x, y] = [float(f, lanes, a), float(f, lanes, b)];
+    const [b, y] = readFloat(s, lanes, 1);
+    const [a, x] = readFloat(s, lanes, 0);
     const result = f.op(`${lanes.scalar}.${name}`, x, y);
-    const direct = plainArithmetic(s.state('mxcsr')).and(normalScalars(f, lanes, [x, y], result));
-    const slow = (mxcsr: Value): Value[] => s.helper(`float.${name}${lanes.format}`, a, b, mxcsr);
-    writeScalar(s, lanes, 0, directOr(s, direct, bitsOf(f, lanes, result), slow));
+    const factors = isSum(name) ? [] : name === 'div' ? [a] : [a, b];
+    const checks = [
+      unsettled(s),
+      denormal(lanes, a),
+      denormal(lanes, b),
+      unusual(lanes, bitsOf(f, lanes, result), factors),
+    ];
+    const slow = (mxcsr: Value): Value[] => s.helper(`sse.scalar.${name}${lanes.format}`, x, y, mxcsr);
+    writeFloat(s, lanes, 0, directOr1(s, checks, result, slow));
   };
 }
 
 function packedArithmetic(lanes: Lanes, name: string): SemanticFunction {
   return (s) => {
     requireSse(s);
-    const { f } = s;
     const b = s.readV(1);
     const a = s.readV(0);
-    const result = f.op(`${lanes.vector}.${name}`, a, b);
-    const direct = plainArithmetic(s.state('mxcsr')).and(normalVectors(f, lanes, [a, b], result));
-    s.writeV(
-      0,
-      directOr(s, direct, result, (mxcsr) => s.helper(`sse.${name}${lanes.format}`, a, b, mxcsr)),
-    );
+    const result = s.f.op(`${lanes.vector}.${name}`, a, b);
+    const checks = [unsettled(s), unusualVectors(lanes, [a, b], result, isSum(name))];
+    const slow = (mxcsr: Value): Value[] => s.helper(`sse.${name}${lanes.format}`, a, b, mxcsr);
+    s.writeV(0, directOr1(s, checks, result, slow));
   };
 }
 
+/** A root is as ordinary as its operand. */
 function scalarRoot(lanes: Lanes): SemanticFunction {
   return (s) => {
     requireSse(s);
-    const { f } = s;
-    const a = readScalar(s, lanes, 1);
-    const x = float(f, lanes, a);
-    const result = f.op(`${lanes.scalar}.sqrt`, x);
-    const direct = plainArithmetic(s.state('mxcsr')).and(normalScalars(f, lanes, [x], result));
-    const slow = (mxcsr: Value): Value[] => s.helper(`float.sqrt${lanes.format}`, a, mxcsr);
-    writeScalar(s, lanes, 0, directOr(s, direct, bitsOf(f, lanes, result), slow));
+    const [a, x] = readFloat(s, lanes, 1);
+    const result = s.f.op(`${lanes.scalar}.sqrt`, x);
+    const slow = (mxcsr: Value): Value[] => s.helper(`sse.scalar.sqrt${lanes.format}`, x, mxcsr);
+    writeFloat(s, lanes, 0, directOr1(s, [unsettled(s), notRootable(lanes, a)], result, slow));
   };
 }
 
 function packedRoot(lanes: Lanes): SemanticFunction {
   return (s) => {
     requireSse(s);
-    const { f } = s;
     const a = s.readV(1);
-    const result = f.op(`${lanes.vector}.sqrt`, a);
-    const direct = plainArithmetic(s.state('mxcsr')).and(normalVectors(f, lanes, [a], result));
-    s.writeV(
-      0,
-      directOr(s, direct, result, (mxcsr) => s.helper(`sse.sqrt${lanes.format}`, a, mxcsr)),
-    );
+    const result = s.f.op(`${lanes.vector}.sqrt`, a);
+    const checks = [unsettled(s), unusualVectors(lanes, [a], result, true)];
+    const slow = (mxcsr: Value): Value[] => s.helper(`sse.sqrt${lanes.format}`, a, mxcsr);
+    s.writeV(0, directOr1(s, checks, result, slow));
   };
-}
-
-/** 1 where a scalar is neither a NaN nor a denormal: comparing such raises nothing, whatever MXCSR says. */
-export function ordinaryScalar(f: FunctionBuilder, lanes: Lanes, x: Value): Value {
-  const t = lanes.scalar;
-  const normal = f.op(`${t}.ge`, f.op(`${t}.abs`, x), f.constant(t, lanes.smallest));
-  return normal.or(f.op(`${t}.eq`, x, f.constant(t, 0)));
-}
-export function ordinaryVectors(f: FunctionBuilder, lanes: Lanes, a: Value, b: Value): Value {
-  const t = lanes.vector;
-  const one = (x: Value): Value =>
-    f.op(
-      'v128.or',
-      f.op(`${t}.ge`, f.op(`${t}.abs`, x), splatFloat(f, lanes, lanes.smallest)),
-      f.op(`${t}.eq`, x, zeroVector(f)),
-    );
-  return f.op(`${lanes.integers}.all_true`, f.op('v128.and', one(a), one(b)));
 }
 
 /** MIN and MAX give the second operand unless the first is really less or greater: pmin and pmax with operands exchanged. */
@@ -154,29 +93,18 @@ function scalarExtreme(lanes: Lanes, name: 'min' | 'max'): SemanticFunction {
   return (s) => {
     requireSse(s);
     const { f } = s;
-    const b = readScalar(s, lanes, 1);
-    const a = readScalar(s, lanes, 0);
-    const [x, y] = [float(f, lanes, a), float(f, lanes, b)];
-    const result = f.select(f.op(`${lanes.scalar}.${name === 'min' ? 'lt' : 'gt'}`, x, y), a, b);
-    const direct = ordinaryScalar(f, lanes, x).and(ordinaryScalar(f, lanes, y));
-    const slow = (mxcsr: Value): Value[] => s.helper(`float.${name}${lanes.format}`, a, b, mxcsr);
-    writeScalar(s, lanes, 0, directOr(s, direct, result, slow));
+    const [x, y] = comparable(s, lanes, 1);
+    const spread = (v: Value): Value => f.op(`${lanes.vector}.splat`, v);
+    const result = f.op(`${lanes.vector}.p${name}`, spread(y), spread(x));
+    writeFloat(s, lanes, 0, f.lane(`${lanes.vector}.extract_lane`, [0], result));
   };
 }
 
 function packedExtreme(lanes: Lanes, name: 'min' | 'max'): SemanticFunction {
   return (s) => {
     requireSse(s);
-    const { f } = s;
-    const b = s.readV(1);
-    const a = s.readV(0);
-    const result = f.op(`${lanes.vector}.p${name}`, b, a);
-    s.writeV(
-      0,
-      directOr(s, ordinaryVectors(f, lanes, a, b), result, (mxcsr) =>
-        s.helper(`sse.${name}${lanes.format}`, a, b, mxcsr),
-      ),
-    );
+    const [a, b] = comparableVectors(s, lanes, s.f.i32(1));
+    s.writeV(0, s.f.op(`${lanes.vector}.p${name}`, b, a));
   };
 }
 
@@ -193,11 +121,9 @@ function rearranged(
     const a = s.readV(0);
     const [x, y] = arrange(f, a, b);
     const result = f.op(`${lanes.vector}.add`, x, y);
-    const direct = plainArithmetic(s.state('mxcsr')).and(normalVectors(f, lanes, [x, y], result));
-    s.writeV(
-      0,
-      directOr(s, direct, result, (mxcsr) => s.helper(`sse.${name}${lanes.format}`, a, b, mxcsr)),
-    );
+    const checks = [unsettled(s), unusualVectors(lanes, [x, y], result, true)];
+    const slow = (mxcsr: Value): Value[] => s.helper(`sse.${name}${lanes.format}`, a, b, mxcsr);
+    s.writeV(0, directOr1(s, checks, result, slow));
   };
 }
 
@@ -237,17 +163,39 @@ function roundingFlags(s: Semantics, immediate: Value, flags: Value): Value {
   return flags.and(s.f.select(immediate.and(8).ne(0), ~Exception.PE, s.f.i32(-1)));
 }
 
+/** The WebAssembly operation of a ROUND immediate that is known; bit 2 takes MXCSR's rounding, which is to nearest then. */
+function roundingOperation(immediate: number): string {
+  return immediate & 4 ? 'nearest' : (['nearest', 'floor', 'ceil', 'trunc'][immediate & 3] as string);
+}
+
 function scalarRound(lanes: Lanes): SemanticFunction {
   return (s) => {
     requireSse(s);
     const immediate = s.read(2).wrap();
-    const a = readScalar(s, lanes, 1);
-    const [bits, flags] = s.helper(`float.roundToIntegral${lanes.format}`, a, roundingControl(s, immediate)) as [
-      Value,
-      Value,
-    ];
-    reportExceptions(s, s.state('mxcsr'), roundingFlags(s, immediate, flags));
-    writeScalar(s, lanes, 0, bits);
+    const [a, x] = readFloat(s, lanes, 1);
+    const slowly = (): [Value, Value] =>
+      s.helper(`float.roundToIntegral${lanes.format}`, a, roundingControl(s, immediate)) as [Value, Value];
+    const finish = ([bits, flags]: [Value, Value]): readonly Value[] => {
+      const mxcsr = s.state('mxcsr');
+      const next = settle(s.f, roundingFlags(s, immediate, flags), mxcsr);
+      return [float(s.f, lanes, bits), next];
+    };
+    const constant = known(immediate);
+    if (constant === undefined) {
+      const [value, next] = finish(slowly()) as [Value, Value];
+      raiseUnmasked(s, next);
+      writeFloat(s, lanes, 0, value);
+      return;
+    }
+    const direct = s.f.op(`${lanes.scalar}.${roundingOperation(constant)}`, x);
+    // Where nothing is reported and the rounding is the immediate's own, MXCSR does not matter.
+    const checks = constant & 8 && !(constant & 4) ? [] : [unsettled(s)];
+    writeFloat(
+      s,
+      lanes,
+      0,
+      directOr1(s, [...checks, notFinite(lanes, a)], direct, () => finish(slowly())),
+    );
   };
 }
 function packedRound(lanes: Lanes): SemanticFunction {
@@ -269,11 +217,8 @@ function dotProduct(lanes: Lanes): SemanticFunction {
     const immediate = s.read(2).wrap();
     const b = s.readV(1);
     const mxcsr = s.state('mxcsr');
-    const [vector, flags] = s.helper(`sse.dotProduct${lanes.format}`, s.readV(0), b, immediate, mxcsr) as [
-      Value,
-      Value,
-    ];
-    reportExceptions(s, mxcsr, flags);
+    const [vector, next] = s.helper(`sse.dotProduct${lanes.format}`, s.readV(0), b, immediate, mxcsr) as [Value, Value];
+    raiseUnmasked(s, next);
     s.writeV(0, vector);
   };
 }

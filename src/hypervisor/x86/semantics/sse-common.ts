@@ -17,11 +17,7 @@ const FSW_ES = 1 << 7;
 
 /** Where SSE instructions may not run: #UD without the operating system's support, #NM after a task switch. */
 export function requireSse(s: Semantics): void {
-  s.once('SSE', () => {
-    checkSse(s);
-  });
-}
-function checkSse(s: Semantics): void {
+  if (s.established?.('sse')) return;
   const disabled = s.state('cr4').wrap().and(CR4_OSFXSR).xor(CR4_OSFXSR);
   const reasons = s
     .state('cr0')
@@ -60,6 +56,23 @@ export function enterMmx(s: Semantics): void {
   s.setState('ftw', 0xff);
 }
 
+/**
+ * MXCSR as a helper leaves it: bit 31 says that an unmasked exception came up, which is #XM, or #UD where the operating
+ * system does not handle that.
+ */
+export function raiseUnmasked(s: Semantics, mxcsr: Value): void {
+  s.setState('mxcsr', mxcsr.and(0xffff));
+  s.f.if(
+    mxcsr.ltS(0),
+    () => {
+      s.raiseIf(s.state('cr4').wrap().and(CR4_OSXMMEXCPT).eqz(), Vector.UD);
+      s.raise(Vector.XM);
+    },
+    undefined,
+    false,
+  );
+}
+
 /** Adds exceptions to MXCSR. Where one is unmasked: #XM, or #UD where the operating system does not handle that. */
 export function reportExceptions(s: Semantics, mxcsr: Value, flags: Value): void {
   const occurred = flags.and(0x3f);
@@ -73,14 +86,6 @@ export function reportExceptions(s: Semantics, mxcsr: Value, flags: Value): void
     undefined,
     false,
   );
-}
-
-/**
- * 1 where WebAssembly's arithmetic gives the processor's result and flags for normal numbers: inexact is already recorded,
- * everything is masked, rounding is to nearest, denormals are kept.
- */
-export function plainArithmetic(mxcsr: Value): Value {
-  return mxcsr.and(0xffe0).eq(0x1fa0);
 }
 
 /** Lane type of the SIMD and scalar operations of a format. */
@@ -145,6 +150,14 @@ export function bitsOf(f: FunctionBuilder, lanes: Lanes, value: Value): Value {
 /** The low lane of a scalar operand, as an integer. */
 export function readScalar(s: Semantics, lanes: Lanes, n: number): Value {
   return isDouble(lanes) ? s.read64(n) : s.read32(n);
+}
+/** The low lane as bits and as a float. */
+export function readFloat(s: Semantics, lanes: Lanes, n: number): [bits: Value, float: Value] {
+  const bits = readScalar(s, lanes, n);
+  return [bits, float(s.f, lanes, bits)];
+}
+export function writeFloat(s: Semantics, lanes: Lanes, n: number, value: Value): void {
+  writeScalar(s, lanes, n, bitsOf(s.f, lanes, value));
 }
 export function writeScalar(s: Semantics, lanes: Lanes, n: number, value: Value): void {
   if (isDouble(lanes)) s.write64(n, value);

@@ -2,30 +2,33 @@
 import type { Value } from '../../wasm/value.ts';
 import type { Row, SemanticFunction } from '../form.ts';
 import type { Semantics } from '../semantics.ts';
-import { combine } from '../softfloat/packed.ts';
-import { directOr } from './sse-arithmetic.ts';
 import {
   bitsOf,
   DOUBLE,
   enterMmx,
-  float,
   fromLow,
   isDouble,
   type Lanes,
-  lane,
-  plainArithmetic,
-  readScalar,
-  reportExceptions,
+  laneBytes,
+  readFloat,
   requireMmx,
   requireSse,
   SINGLE,
-  withLane,
-  writeScalar,
-  zeroVector,
+  shuffle,
+  splatFloat,
+  writeFloat,
 } from './sse-common.ts';
+import {
+  type Check,
+  directOr1,
+  notFinite,
+  unorderedVectors,
+  unsettled,
+  unusual,
+  unusualVectors,
+} from './sse-direct.ts';
 
 const ROUND_TO_ZERO = 3 << 13;
-const other = (lanes: Lanes): Lanes => (isDouble(lanes) ? SINGLE : DOUBLE);
 
 /** CVTSI2SS, CVTSI2SD. */
 function fromGeneral(to: Lanes): SemanticFunction {
@@ -33,107 +36,107 @@ function fromGeneral(to: Lanes): SemanticFunction {
     requireSse(s);
     const { f } = s;
     const source = s.read(1);
-    const value = s.size === 8 ? source : source.sext(32);
-    const direct = bitsOf(f, to, f.op(`${to.scalar}.convert_i64_s`, value));
-    // 32 bits always fit a double; otherwise the conversion may round.
-    const exact = s.size !== 8 && isDouble(to) ? f.i32(1) : plainArithmetic(s.state('mxcsr'));
-    writeScalar(
-      s,
-      to,
-      0,
-      directOr(s, exact, direct, (mxcsr) => s.helper(`float.fromInteger${to.format}`, value, mxcsr)),
-    );
+    const wide = s.size === 8;
+    const value = wide ? source : source.sext(32);
+    const direct = wide ? f.op(`${to.scalar}.convert_i64_s`, value) : f.op(`${to.scalar}.convert_i32_s`, source.wrap());
+    // 32 bits always fit a double.
+    if (!wide && isDouble(to)) {
+      writeFloat(s, to, 0, direct);
+      return;
+    }
+    const exact = isDouble(to) ? 2n ** 53n : 2n ** 24n;
+    const rounds: Check = (_, slow) => {
+      const mayRound = value.add(exact).gtU(2n * exact);
+      f.if(mayRound, () => unsettled(s)(f, slow));
+    };
+    const slow = (mxcsr: Value): Value[] => s.helper(`sse.scalar.fromInteger${to.format}`, value, mxcsr);
+    writeFloat(s, to, 0, directOr1(s, [rounds], direct, slow));
   };
 }
 
-/** CVTSS2SI, CVTTSS2SI and the double forms. */
+const PE = 1 << 5;
+const PE_MASKED = 1 << 12;
+/** Leaves unless truncating may be inexact without anything new to report. */
+function unsettledTruncation(s: Semantics): Check {
+  return (f, slow) => {
+    const bits = PE | PE_MASKED;
+    f.brIf(slow, s.state('mxcsr').and(bits).ne(bits), false);
+  };
+}
+
+/** CVTSS2SI, CVTTSS2SI and the double forms. Denormal operands are not reported: they are zero or rounded to zero. */
 function toGeneral(from: Lanes, truncate: boolean): SemanticFunction {
   return (s) => {
     requireSse(s);
     const { f } = s;
-    const a = readScalar(s, from, 1);
-    const x = float(f, from, a);
+    const [, x] = readFloat(s, from, 1);
     const t = from.scalar;
-    const whole = f.op(`${t}.${truncate ? 'trunc' : 'nearest'}`, x);
-    // The direct way where the value is an integer already, or rounding it would report nothing new.
+    const rounded = truncate ? x : f.op(`${t}.nearest`, x);
     const limit = s.size === 8 ? 2 ** 63 : 2 ** 31;
-    const inRange = f.op(`${t}.lt`, f.op(`${t}.abs`, whole), f.constant(t, limit));
-    const mxcsr = s.state('mxcsr');
-    const quiet = truncate ? mxcsr.and(0x1020).eq(0x1020) : plainArithmetic(mxcsr);
-    const direct = inRange.and(f.op(`${t}.eq`, whole, x).or(quiet));
-    const value = f.op(`i64.trunc_sat_${t}_s`, whole);
+    // Truncating cannot round up, so what is below the limit stays there.
+    const range: Check = (_, slow) => {
+      f.brIf(slow, f.op(`${t}.lt`, f.op(`${t}.abs`, rounded), f.constant(t, limit)).eqz(), false);
+    };
+    const value = f.op(`i64.trunc_sat_${t}_s`, rounded);
+    const checks = [range, truncate ? unsettledTruncation(s) : unsettled(s)];
     s.write(
       0,
-      directOr(s, direct, value, (control) =>
-        s.helper(`float.toInteger${from.format}`, a, s.size * 8, truncate ? control.or(ROUND_TO_ZERO) : control),
-      ),
+      directOr1(s, checks, value, (mxcsr) => {
+        const control = truncate ? mxcsr.or(ROUND_TO_ZERO) : mxcsr;
+        return s.helper(`sse.scalar.toInteger${from.format}`, x, s.size * 8, control, mxcsr);
+      }),
     );
   };
 }
 
 /** CVTSS2SD, CVTSD2SS. */
 function betweenScalars(from: Lanes): SemanticFunction {
-  const to = other(from);
+  const narrows = isDouble(from);
+  const to = narrows ? SINGLE : DOUBLE;
   return (s) => {
     requireSse(s);
     const { f } = s;
-    const a = readScalar(s, from, 1);
-    const x = float(f, from, a);
-    const result = f.op(isDouble(from) ? 'f32.demote_f64' : 'f64.promote_f32', x);
-    const magnitude = f.op(`${to.scalar}.abs`, result);
-    const normal = f
-      .op(`${to.scalar}.ge`, magnitude, f.constant(to.scalar, 2 ** -125))
-      .and(f.op(`${to.scalar}.lt`, magnitude, f.constant(to.scalar, Number.POSITIVE_INFINITY)));
-    const direct = isDouble(from) ? normal.and(plainArithmetic(s.state('mxcsr'))) : normal;
-    writeScalar(
-      s,
-      to,
-      0,
-      directOr(s, direct, bitsOf(f, to, result), (mxcsr) =>
-        s.helper(`float.convert${from.format}to${to.format}`, a, mxcsr),
-      ),
-    );
+    const [a, x] = readFloat(s, from, 1);
+    const result = f.op(narrows ? 'f32.demote_f64' : 'f64.promote_f32', x);
+    const checks = narrows ? [unsettled(s), unusual(to, bitsOf(f, to, result), [a])] : [notFinite(from, a)];
+    const slow = (mxcsr: Value): Value[] => s.helper(`sse.scalar.${narrows ? 'narrow' : 'widen'}`, x, mxcsr);
+    writeFloat(s, to, 0, directOr1(s, checks, result, slow));
   };
-}
-
-/** Converts `count` lanes one by one; what is above them is zero. */
-function lanewise(s: Semantics, to: Lanes, count: number, mxcsr: Value, one: (i: number) => readonly Value[]): Value {
-  let result = zeroVector(s.f);
-  const flags: Value[] = [];
-  for (let i = 0; i < count; i++) {
-    const [value, status] = one(i) as [Value, Value];
-    result = withLane(s.f, to, result, i, value);
-    flags.push(status);
-  }
-  reportExceptions(s, mxcsr, combine(s.f, flags, mxcsr));
-  return result;
 }
 
 /** CVTPS2PD, CVTPD2PS: two lanes. */
 function betweenPacked(from: Lanes): SemanticFunction {
-  const to = other(from);
   return (s) => {
     requireSse(s);
-    const mxcsr = s.state('mxcsr');
-    const source = isDouble(from) ? s.readV(1) : fromLow(s.f, s.read64(1));
-    const helper = `float.convert${from.format}to${to.format}`;
-    s.writeV(
-      0,
-      lanewise(s, to, 2, mxcsr, (i) => s.helper(helper, lane(s.f, from, source, i), mxcsr)),
-    );
+    const narrows = isDouble(from);
+    const source = narrows ? s.readV(1) : fromLow(s.f, s.read64(1));
+    const direct = s.f.op(narrows ? 'f32x4.demote_f64x2_zero' : 'f64x2.promote_low_f32x4', source);
+    // A usual number comes of one; the lanes above are zeros, which are not.
+    const twice = shuffle(s.f, laneBytes(8, [0, 0]), direct, direct);
+    const checks = narrows
+      ? [unsettled(s), unusualVectors(SINGLE, [], twice, false)]
+      : [unorderedVectors(SINGLE, source, source)];
+    const slow = (mxcsr: Value): Value[] => s.helper(`sse.${narrows ? 'narrow' : 'widen'}`, source, mxcsr);
+    s.writeV(0, directOr1(s, checks, direct, slow));
   };
 }
 
-/** Rounds `count` lanes to 32-bit integers: i32 lanes, zero above. */
-function lanesToIntegers(s: Semantics, from: Lanes, source: Value, count: number, truncate: boolean): Value {
-  const mxcsr = s.state('mxcsr');
-  const control = truncate ? mxcsr.or(ROUND_TO_ZERO) : mxcsr;
-  return lanewise(s, SINGLE, count, mxcsr, (i) => {
-    const [value, flags] = s.helper(`float.toInteger${from.format}`, lane(s.f, from, source, i), 32, control) as [
-      Value,
-      Value,
-    ];
-    return [value.wrap(), flags];
+/** Rounds lanes to 32-bit integers: i32 lanes, of doubles two with zeros above. */
+function lanesToIntegers(s: Semantics, from: Lanes, source: Value, truncate: boolean): Value {
+  const { f } = s;
+  const t = from.vector;
+  const rounded = truncate ? source : f.op(`${t}.nearest`, source);
+  const direct = isDouble(from)
+    ? f.op('i32x4.trunc_sat_f64x2_s_zero', rounded)
+    : f.op('i32x4.trunc_sat_f32x4_s', rounded);
+  const range: Check = (_, slow) => {
+    const within = f.op(`${t}.lt`, f.op(`${t}.abs`, rounded), splatFloat(f, from, 2 ** 31));
+    f.brIf(slow, f.op(`${from.integers}.bitmask`, within).ne(2 ** from.count - 1), false);
+  };
+  const checks = [range, truncate ? unsettledTruncation(s) : unsettled(s)];
+  return directOr1(s, checks, direct, (mxcsr) => {
+    const control = truncate ? mxcsr.or(ROUND_TO_ZERO) : mxcsr;
+    return s.helper(`sse.toIntegers${from.format}`, source, control, mxcsr);
   });
 }
 
@@ -141,7 +144,7 @@ function lanesToIntegers(s: Semantics, from: Lanes, source: Value, count: number
 function toIntegers(from: Lanes, truncate: boolean): SemanticFunction {
   return (s) => {
     requireSse(s);
-    s.writeV(0, lanesToIntegers(s, from, s.readV(1), from.count, truncate));
+    s.writeV(0, lanesToIntegers(s, from, s.readV(1), truncate));
   };
 }
 
@@ -153,40 +156,26 @@ function toMmx(from: Lanes, truncate: boolean): SemanticFunction {
     const source = isDouble(from) ? s.readV(1) : fromLow(s.f, s.read64(1));
     // Processors make the transition even where a floating-point exception then keeps the result away.
     enterMmx(s);
-    const result = lanesToIntegers(s, from, source, 2, truncate);
+    const result = lanesToIntegers(s, from, source, truncate);
     s.writeM(0, s.f.lane('i64x2.extract_lane', [0], result));
   };
 }
 
-/** Converts 32-bit integers in the low lanes of `source`. */
-function integersTo(s: Semantics, to: Lanes, source: Value, count: number): Value {
+/** Converts 32-bit integers: four lanes to singles, the two low ones to doubles. */
+function integersTo(s: Semantics, to: Lanes, source: Value): Value {
   const { f } = s;
   if (isDouble(to)) return f.op('f64x2.convert_low_i32x4_s', source);
-  const mxcsr = s.state('mxcsr');
   const direct = f.op('f32x4.convert_i32x4_s', source);
-  const result = f.variable('v128', direct);
-  f.if(
-    plainArithmetic(mxcsr).eqz(),
-    () => {
-      const lanes = lanewise(s, to, count, mxcsr, (i) => {
-        const value = f.lane('i32x4.extract_lane', [i], source).extS();
-        return s.helper('float.fromInteger32', value, mxcsr);
-      });
-      result.set(lanes);
-    },
-    undefined,
-    false,
-  );
-  return result.get();
+  return directOr1(s, [unsettled(s)], direct, (mxcsr) => s.helper('sse.fromIntegers', source, mxcsr));
 }
 
 const fromIntegers: SemanticFunction = (s) => {
   requireSse(s);
-  s.writeV(0, integersTo(s, SINGLE, s.readV(1), 4));
+  s.writeV(0, integersTo(s, SINGLE, s.readV(1)));
 };
 const fromIntegersToDouble: SemanticFunction = (s) => {
   requireSse(s);
-  s.writeV(0, integersTo(s, DOUBLE, fromLow(s.f, s.read64(1)), 2));
+  s.writeV(0, integersTo(s, DOUBLE, fromLow(s.f, s.read64(1))));
 };
 
 /** CVTPI2PS, CVTPI2PD. From memory they leave the x87 alone. */
@@ -197,7 +186,7 @@ function fromMmx(to: Lanes): SemanticFunction {
     if (x87) requireMmx(s);
     const source = s.readM(1);
     if (x87) enterMmx(s);
-    const result = integersTo(s, to, fromLow(s.f, source), 2);
+    const result = integersTo(s, to, fromLow(s.f, source));
     if (isDouble(to)) s.writeV(0, result);
     else s.write64(0, s.f.lane('i64x2.extract_lane', [0], result));
   };

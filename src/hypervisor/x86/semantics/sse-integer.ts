@@ -257,6 +257,11 @@ const SHIFTS: readonly (readonly [string, string, string, number, string])[] = [
 
 /** All lanes by one count: beyond the lane's width the result is zero, or the sign everywhere. `count` is i64. */
 function shift(f: FunctionBuilder, operation: string, bits: number, a: Value, count: Value): Value {
+  if (count.kind === 'const') {
+    const n = Number(count.imm);
+    if (operation.endsWith('shr_s')) return f.op(operation, a, Math.min(n, bits - 1));
+    return n < bits ? f.op(operation, a, n) : zeroVector(f);
+  }
   const beyond = count.gtU(bits - 1);
   if (operation.endsWith('shr_s')) return f.op(operation, a, f.select(beyond, bits - 1, count.wrap()));
   return f.select(beyond, zeroVector(f), f.op(operation, a, count.wrap()));

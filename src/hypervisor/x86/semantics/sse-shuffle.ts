@@ -122,6 +122,11 @@ const shuffleDoubles: SemanticFunction = (s) => {
   const order = immediate(s, 2);
   const b = s.readV(1);
   const a = s.readV(0);
+  const constant = known(order);
+  if (constant !== undefined) {
+    s.writeV(0, shuffle(f, laneBytes(8, [constant & 1, 2 + ((constant >> 1) & 1)]), a, b));
+    return;
+  }
   const half = (v: Value, bit: number): Value =>
     f.select(order.shrU(bit).and(1), f.lane('i64x2.extract_lane', [1], v), f.lane('i64x2.extract_lane', [0], v));
   s.writeV(0, f.lane('i64x2.replace_lane', [1], fromLow(f, half(a, 0)), half(b, 1)));
@@ -141,6 +146,13 @@ const mmxShuffleBytes: SemanticFunction = (s) => {
   s.writeM(0, low64(f, f.op('i8x16.swizzle', fromLow(f, a), numbers)));
 };
 
+/** Sixteen bytes from byte `from` on of `low`, `high` above it, and zeros above that. */
+function bytesFrom(f: FunctionBuilder, from: number, low: Value, high: Value): Value {
+  if (from > 31) return zeroVector(f);
+  const bytes = (first: number): number[] => Array.from({ length: 16 }, (_, i) => first + i);
+  return from < 16 ? shuffle(f, bytes(from), low, high) : shuffle(f, bytes(from - 16), high, zeroVector(f));
+}
+
 /** PALIGNR: the destination above the source, shifted right by bytes; zeros come in. */
 const align: SemanticFunction = (s) => {
   requireSse(s);
@@ -148,6 +160,11 @@ const align: SemanticFunction = (s) => {
   const count = immediate(s, 2);
   const b = s.readV(1);
   const a = s.readV(0);
+  const constant = known(count);
+  if (constant !== undefined) {
+    s.writeV(0, bytesFrom(f, constant, b, a));
+    return;
+  }
   // Byte i comes from number i + count: of the source up to 15, of the destination up to 31, and zero beyond.
   const ascending = f.v128(Array.from({ length: 16 }, (_, i) => i));
   const low = f.op('i8x16.add_sat_u', ascending, f.op('i8x16.splat', count));
@@ -173,6 +190,17 @@ function byteShift(direction: 'left' | 'right'): SemanticFunction {
     requireSse(s);
     const { f } = s;
     const count = immediate(s, 1);
+    const constant = known(count);
+    if (constant !== undefined) {
+      const distance = Math.min(constant, 16);
+      const zero = zeroVector(f);
+      const value = s.readV(0);
+      s.writeV(
+        0,
+        direction === 'right' ? bytesFrom(f, distance, value, zero) : bytesFrom(f, 16 - distance, zero, value),
+      );
+      return;
+    }
     const ascending = f.v128(Array.from({ length: 16 }, (_, i) => i));
     const distance = f.op('i8x16.splat', f.select(count.gtU(15), 16, count));
     const numbers = f.op(direction === 'right' ? 'i8x16.add' : 'i8x16.sub', ascending, distance);
@@ -183,6 +211,9 @@ function byteShift(direction: 'left' | 'right'): SemanticFunction {
 /** A mask with all ones in lane i of `count` where bit i of the immediate is set. */
 function laneMask(f: FunctionBuilder, bits: Value, count: 2 | 4 | 8): Value {
   const width = 16 / count;
+  const constant = known(bits);
+  if (constant !== undefined)
+    return f.v128(Array.from({ length: 16 }, (_, i) => ((constant >> Math.floor(i / width)) & 1 ? 0xff : 0)));
   const shape = ({ 2: 'i64x2', 4: 'i32x4', 8: 'i16x8' } as const)[count];
   const selectors = f.v128(Array.from({ length: 16 }, (_, i) => (i % width === 0 ? 1 << Math.floor(i / width) : 0)));
   const spread = f.op(`${shape}.splat`, count === 2 ? bits.extU() : bits);
@@ -193,6 +224,12 @@ function blend(count: 2 | 4 | 8): SemanticFunction {
     requireSse(s);
     const bits = immediate(s, 2);
     const b = s.readV(1);
+    const constant = known(bits);
+    if (constant !== undefined) {
+      const lanes = Array.from({ length: count }, (_, i) => ((constant >> i) & 1 ? count + i : i));
+      s.writeV(0, shuffle(s.f, laneBytes(16 / count, lanes), s.readV(0), b));
+      return;
+    }
     s.writeV(0, s.f.op('v128.bitselect', b, s.readV(0), laneMask(s.f, bits, count)));
   };
 }
@@ -206,27 +243,55 @@ function blendByXmm0(shape: string, bits: number): SemanticFunction {
   };
 }
 
+/** All lanes the one of this number. */
+function chosenSingle(f: FunctionBuilder, v: Value, number: Value): Value {
+  const constant = known(number);
+  if (constant !== undefined) return shuffle(f, laneBytes(4, new Array<number>(4).fill(constant)), v, v);
+  return f.op('i8x16.swizzle', v, f.op('i32x4.splat', number.mul(0x04040404).add(0x03020100)));
+}
+
 /** INSERTPS: one lane of the source, or the word in memory, into one lane; bits 3:0 then clear lanes. */
 const insertSingle: SemanticFunction = (s) => {
   requireSse(s);
   const { f } = s;
   const bits = immediate(s, 2);
-  const source = s.isMemory(1)
-    ? f.op('i32x4.splat', s.read32(1))
-    : f.op('i8x16.swizzle', s.readV(1), f.op('i32x4.splat', bits.shrU(6).mul(0x04040404).add(0x03020100)));
+  const source = s.isMemory(1) ? f.op('i32x4.splat', s.read32(1)) : chosenSingle(f, s.readV(1), bits.shrU(6));
+  const constant = known(bits);
+  if (constant !== undefined) {
+    const place = (constant >> 4) & 3;
+    const old = s.readV(0);
+    const zeros = [0, 1, 2, 3].filter((i) => (constant >> i) & 1);
+    const lanes = [0, 1, 2, 3].map((i) => (i === place ? 4 : i));
+    const inserted = shuffle(f, laneBytes(4, lanes), old, source);
+    s.writeV(
+      0,
+      zeros.reduce((v, i) => f.lane('i32x4.replace_lane', [i], v, 0), inserted),
+    );
+    return;
+  }
   const where = laneMask(f, f.i32(1).shl(bits.shrU(4).and(3)), 4);
   const inserted = f.op('v128.bitselect', source, s.readV(0), where);
   s.writeV(0, f.op('v128.andnot', inserted, laneMask(f, bits.and(15), 4)));
 };
 
+/** Lanes by their bytes. */
+const SHAPES: Readonly<Record<number, string>> = { 1: 'i8x16', 2: 'i16x8', 4: 'i32x4', 8: 'i64x2' };
+
 /** One lane at a number known at run time: `number` counts lanes of `bytes`, from 0. */
 function extractLane(f: FunctionBuilder, v: Value, number: Value, bytes: number): Value {
+  const constant = known(number);
+  if (constant !== undefined) {
+    const name = `${SHAPES[bytes]}.extract_lane${bytes < 4 ? '_u' : ''}`;
+    return f.lane(name, [constant], v).extU();
+  }
   const offset = f.op('i8x16.splat', number.mul(bytes));
   const numbers = f.op('i8x16.add', f.v128(Array.from({ length: 16 }, (_, i) => (i < bytes ? i : 0))), offset);
   return low64(f, f.op('i8x16.swizzle', v, numbers)).zext(bytes * 8);
 }
 function insertLane(f: FunctionBuilder, v: Value, number: Value, bytes: number, value: Value): Value {
-  const shape = ({ 1: 'i8x16', 2: 'i16x8', 4: 'i32x4', 8: 'i64x2' } as const)[bytes] as string;
+  const shape = SHAPES[bytes] as string;
+  const constant = known(number);
+  if (constant !== undefined) return f.lane(`${shape}.replace_lane`, [constant], v, bytes === 8 ? value : value.wrap());
   const spread = f.op(`${shape}.splat`, bytes === 8 ? value : value.wrap());
   // Lane n is where the number of each byte, less that of the lane's first, is below the width.
   const first = f.op('i8x16.splat', number.mul(bytes));

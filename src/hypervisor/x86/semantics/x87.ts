@@ -10,6 +10,8 @@ import type { Variable } from '../../wasm/function.ts';
 import type { Operand, Value } from '../../wasm/value.ts';
 import type { Row, SemanticFunction } from '../form.ts';
 import type { Semantics } from '../semantics.ts';
+import { FORMAT_32, FORMAT_64 } from '../softfloat/format.ts';
+import { quickWiden } from '../softfloat/quick80.ts';
 import { WIDE } from '../x87/environment.ts';
 import { Status } from '../x87/extended.ts';
 import { ARITHMETIC } from '../x87/helpers.ts';
@@ -28,6 +30,7 @@ function cr0(s: Semantics): Value {
 
 /** #NM where the FPU is emulated or belongs to another task. */
 export function requireFpu(s: Semantics): void {
+  if (s.established?.('fpu')) return;
   s.raiseIf(
     cr0(s)
       .and(CR0_EM | CR0_TS)
@@ -126,10 +129,35 @@ type Converted = [significand: Value, head: Value, flags: Operand];
 /** The softfloat control with everything masked: conversions to the extended format only report. */
 const ALL_MASKED = 0x1f80;
 
+/** Numbers that are not out of the ordinary are converted in place. */
+function convertReal(s: Semantics, kind: 'real32' | 'real64', bits: Value): Converted {
+  const { f } = s;
+  const format = kind === 'real64' ? FORMAT_64 : FORMAT_32;
+  const significand = f.variable('i64');
+  const head = f.variable('i32');
+  const flags = f.variable('i32', 0);
+  quickWiden(
+    f,
+    format,
+    bits,
+    (quickSignificand, quickHead) => {
+      significand.set(quickSignificand);
+      head.set(quickHead);
+    },
+    () => {
+      const number = kind === 'real64' ? bits : bits.wrap();
+      const found = s.helper(`float.convert${format.name}to80`, number, ALL_MASKED) as [Value, Value, Value];
+      significand.set(found[0]);
+      head.set(found[1]);
+      flags.set(found[2]);
+    },
+  );
+  return [significand.get(), head.get(), flags.get()];
+}
+
 function convert(s: Semantics, kind: Kind): Converted {
   const bits = s.read(0);
-  if (kind === 'real32') return s.helper('float.convert32to80', bits.wrap(), ALL_MASKED) as [Value, Value, Value];
-  if (kind === 'real64') return s.helper('float.convert64to80', bits, ALL_MASKED) as [Value, Value, Value];
+  if (kind === 'real32' || kind === 'real64') return convertReal(s, kind, bits);
   const width = Number(kind.slice('integer'.length));
   return [...(s.helper('float.fromInteger80', bits.sext(width)) as [Value, Value]), 0];
 }

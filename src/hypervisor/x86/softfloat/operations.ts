@@ -19,6 +19,15 @@ import {
   Rounding,
   TOP_BIT,
 } from './format.ts';
+import { quick } from './quick.ts';
+import {
+  type BinaryOperation,
+  type Extended,
+  quickBinary80,
+  quickCompare80,
+  quickInteger80,
+  quickNarrow,
+} from './quick80.ts';
 
 const QUIET_BIT = 1n << 62n;
 const SIGNALS = Kind.SNAN | Kind.UNSUPPORTED;
@@ -112,7 +121,12 @@ function returnNan(body: Body, format: Format, a: Unpacked, b: Unpacked): void {
   );
 }
 
-type Binary = 'add' | 'sub' | 'mul' | 'div';
+type Binary = BinaryOperation;
+
+/** The extended operand whose values start at parameter `at`. */
+function extended(f: FunctionBuilder, at: number): Extended {
+  return { significand: f.param(at), head: f.param(at + 1) };
+}
 
 /** Returns the result of an operation on an infinity or (for mul, div) a zero, where there is such an operand. */
 function specialOperands(body: Body, format: Format, operation: Binary, a: Unpacked, b: Unpacked, flags: Value): void {
@@ -160,6 +174,12 @@ function binary(format: Format, operation: Binary): HelperDefinition {
     name: `float.${operation}${format.name}`,
     type: { params: [...format.types, ...format.types, 'i32'], results: [...format.types, 'i32'] },
     build(f, helper) {
+      if (format !== FORMAT_80) quick(f, format, operation, [f.param(0), f.param(1)], f.param(2));
+      else {
+        const operands = [extended(f, 0), extended(f, 2), f.param(4)] as const;
+        const divide = (...args: Value[]): Value[] => f.call(helper('float.divFinite'), ...args);
+        quickBinary80(f, operation, operands, divide, (...result) => f.return(...result));
+      }
       const body = new Body(f, helper, f.param(2 * n));
       const a = body.unpack(format, 0);
       let b = body.unpack(format, n);
@@ -190,6 +210,7 @@ function squareRoot(format: Format): HelperDefinition {
     name: `float.sqrt${format.name}`,
     type: { params: [...format.types, 'i32'], results: [...format.types, 'i32'] },
     build(f, helper) {
+      if (format !== FORMAT_80) quick(f, format, 'sqrt', [f.param(0)], f.param(1));
       const body = new Body(f, helper, f.param(n));
       const a = body.unpack(format, 0);
       f.if(a.kind.and(ANY_NAN).ne(0), () => returnNan(body, format, a, a), undefined, false);
@@ -209,6 +230,7 @@ function compare(format: Format): HelperDefinition {
     name: `float.compare${format.name}`,
     type: { params: [...format.types, ...format.types, 'i32', 'i32'], results: ['i32', 'i32'] },
     build(f, helper) {
+      if (format === FORMAT_80) quickCompare80(f, extended(f, 0), extended(f, 2), (relation) => f.return(relation, 0));
       const body = new Body(f, helper, f.param(2 * n));
       const signaling = f.param(2 * n + 1);
       const a = body.unpack(format, 0);
@@ -281,6 +303,8 @@ function toInteger(format: Format): HelperDefinition {
     type: { params: [...format.types, 'i32', 'i32'], results: ['i64', 'i32'] },
     build(f, helper) {
       const width = f.param(n);
+      if (format === FORMAT_80)
+        quickInteger80(f, extended(f, 0), width, f.param(3), (...result) => f.return(...result));
       const body = new Body(f, helper, f.param(n + 1));
       const rc = body.control.shrU(Control.RC_SHIFT).and(3);
       const a = body.unpack(format, 0);
@@ -348,6 +372,7 @@ function convert(from: Format, to: Format): HelperDefinition {
     name: `float.convert${from.name}to${to.name}`,
     type: { params: [...from.types, 'i32'], results: [...to.types, 'i32'] },
     build(f, helper) {
+      if (from === FORMAT_80) quickNarrow(f, to, extended(f, 0), f.param(2), (...result) => f.return(...result));
       const body = new Body(f, helper, f.param(from.types.length));
       const a = body.unpack(from, 0);
       f.if(

@@ -1,29 +1,32 @@
 /**
  * SSE's packed operations on the software floating point core: one call per vector where the direct WebAssembly operation
- * would not do. `flags` are the exceptions of all lanes; where one that comes before the operation (IE, DE, ZE) is
- * unmasked in any lane, those after it (OE, UE, PE) are not reported in any: Intel SDM vol. 1, 11.5.3.
+ * would not do. Where an exception that comes before the operation (IE, DE, ZE) is unmasked in any lane, those after it
+ * (OE, UE, PE) are not reported in any: Intel SDM vol. 1, 11.5.3. `mxcsr` as a result is what settled.ts says.
  *
- *   sse.OPxN        (v128 a, v128 b, mxcsr) -> (v128, flags)   OP: add sub mul div min max, addsub hadd hsub; N: 32, 64
- *   sse.sqrtN       (v128 a, mxcsr) -> (v128, flags)
- *   sse.roundN      (v128 a, control) -> (v128, flags)
- *   sse.compareN    (v128 a, v128 b, predicate, mxcsr) -> (v128, flags)   predicates 0..7 of CMPPS
- *   sse.minN etc. on scalars are float.minN, float.maxN: (bits a, bits b, mxcsr) -> (bits, flags)
- *   float.predicateN (bits a, bits b, predicate, mxcsr) -> (i32 0 or 1, flags)
+ *   sse.OPxN         (v128 a, v128 b, mxcsr) -> (v128, mxcsr)   OP: add sub mul div, addsub hadd hsub; N: 32, 64
+ *   sse.sqrtN        (v128 a, mxcsr) -> (v128, mxcsr)
+ *   sse.roundN       (v128 a, control) -> (v128, flags)
+ *   sse.toIntegersN  (v128 a, control, mxcsr) -> (v128, mxcsr)   to 32-bit integers
+ *   sse.fromIntegers, sse.narrow, sse.widen   (v128 a, mxcsr) -> (v128, mxcsr)   CVTDQ2PS, CVTPD2PS, CVTPS2PD
+ *   sse.dotProductN  (v128 a, v128 b, immediate, mxcsr) -> (v128, mxcsr)
  */
 import type { FunctionBuilder } from '../../wasm/function.ts';
+import type { ValueType } from '../../wasm/opcodes.ts';
 import type { Value } from '../../wasm/value.ts';
+import type { FindHelper } from './core.ts';
 import { Control, Exception, type HelperDefinition } from './format.ts';
+import { isTooSmall, isZero, ranked, usual } from './ranks.ts';
+import { isSettled, settle, settledHelpers } from './settled.ts';
 
 interface Shape {
   readonly name: '32' | '64';
   readonly vector: 'i32x4' | 'i64x2';
   readonly type: 'i32' | 'i64';
-  readonly lanes: 4 | 2;
+  readonly lanes: number;
 }
-const SHAPES: readonly Shape[] = [
-  { name: '32', vector: 'i32x4', type: 'i32', lanes: 4 },
-  { name: '64', vector: 'i64x2', type: 'i64', lanes: 2 },
-];
+const SINGLES: Shape = { name: '32', vector: 'i32x4', type: 'i32', lanes: 4 };
+const DOUBLES: Shape = { name: '64', vector: 'i64x2', type: 'i64', lanes: 2 };
+const SHAPES: readonly Shape[] = [SINGLES, DOUBLES];
 
 const BEFORE = Exception.IE | Exception.DE | Exception.ZE;
 
@@ -34,21 +37,21 @@ export function combine(f: FunctionBuilder, flags: readonly Value[], control: Va
   return f.select(stops, all.and(BEFORE), all);
 }
 
-/** A vector operation lane by lane; `one` gives the bits and flags of lane `i`. */
+/** A vector operation lane by lane; `one` gives the bits and flags of lane `i`, `status` makes the second result of all. */
 function laneByLane(
   f: FunctionBuilder,
   shape: Shape,
-  control: Value,
   one: (i: number) => readonly [bits: Value, flags: Value],
+  status: (flags: readonly Value[]) => Value,
 ): void {
   const flags: Value[] = [];
   let result = f.v128(new Array<number>(16).fill(0));
   for (let i = 0; i < shape.lanes; i++) {
-    const [bits, status] = one(i);
+    const [bits, raised] = one(i);
     result = f.lane(`${shape.vector}.replace_lane`, [i], result, bits);
-    flags.push(status);
+    flags.push(raised);
   }
-  f.return(result, combine(f, flags, control));
+  f.return(result, status(flags));
 }
 
 function packedBinary(
@@ -65,91 +68,46 @@ function packedBinary(
       const control = f.param(2);
       const element = (n: number): Value =>
         f.lane(`${shape.vector}.extract_lane`, [n % shape.lanes], f.param(n < shape.lanes ? 0 : 1));
-      laneByLane(f, shape, control, (i) => {
+      const one = (i: number): [Value, Value] => {
         const [a, b] = operands(i);
         return f.call(helper(`float.${operation(i)}${shape.name}`), element(a), element(b), control) as [Value, Value];
-      });
+      };
+      if (name === 'mul') exactZeros(f, shape, control);
+      laneByLane(f, shape, one, (flags) => settle(f, combine(f, flags, control), control));
     },
   };
 }
 
-function packedUnary(shape: Shape, name: string, operation: string): HelperDefinition {
+/** Returns products of which some lanes are zero because a factor is, where MXCSR is settled and nothing else special. */
+function exactZeros(f: FunctionBuilder, shape: Shape, mxcsr: Value): void {
+  const { vector } = shape;
+  const [a, b] = [f.param(0), f.param(1)];
+  f.if(isSettled(mxcsr), () => {
+    const product = f.op(`${shape.type === 'i64' ? 'f64x2' : 'f32x4'}.mul`, a, b);
+    const factor = f.op('v128.or', isZero(f, vector, a), isZero(f, vector, b));
+    const exact = f.op('v128.and', factor, isZero(f, vector, product));
+    const result = f.op('v128.or', usual(f, vector, product, false), exact);
+    const ranks = [ranked(f, vector, a), ranked(f, vector, b), result];
+    f.if(f.op(`${vector}.bitmask`, isTooSmall(f, vector, ranks)).eqz(), () => f.return(product, mxcsr));
+  });
+}
+
+function packedUnary(
+  shape: Shape,
+  name: string,
+  operation: string,
+  status: (f: FunctionBuilder, flags: Value, control: Value) => Value,
+): HelperDefinition {
   return {
     name: `sse.${name}${shape.name}`,
     type: { params: ['v128', 'i32'], results: ['v128', 'i32'] },
     build(f, helper) {
-      laneByLane(f, shape, f.param(1), (i) => {
+      const control = f.param(1);
+      const one = (i: number): [Value, Value] => {
         const element = f.lane(`${shape.vector}.extract_lane`, [i], f.param(0));
-        return f.call(helper(`float.${operation}${shape.name}`), element, f.param(1)) as [Value, Value];
-      });
-    },
-  };
-}
-
-/** MINSS and MAXSS: the second operand where either is a NaN or both are zero. Not commutative. */
-function extreme(shape: Shape, name: 'min' | 'max'): HelperDefinition {
-  return {
-    name: `float.${name}${shape.name}`,
-    type: { params: [shape.type, shape.type, 'i32'], results: [shape.type, 'i32'] },
-    build(f, helper) {
-      const [a, b, control] = [f.param(0), f.param(1), f.param(2)];
-      const [relation, flags] = f.call(helper(`float.compare${shape.name}`), a, b, control, 1) as [Value, Value];
-      const first = relation.eq(name === 'min' ? 1 : 0);
-      f.return(f.select(first, withoutDenormal(f, shape, a, control), withoutDenormal(f, shape, b, control)), flags);
-    },
-  };
-}
-
-/** A denormal becomes a zero of its sign under DAZ. */
-function withoutDenormal(f: FunctionBuilder, shape: Shape, bits: Value, control: Value): Value {
-  const exponent = shape.name === '32' ? 0x7f800000 : 0x7ff0000000000000n;
-  const sign = shape.name === '32' ? 0x80000000 : 1n << 63n;
-  const daz = control.and(Control.DAZ).ne(0).and(bits.and(exponent).eqz());
-  return f.select(daz, bits.and(sign), bits);
-}
-
-/** CMPSS: EQ LT LE UNORD NEQ NLT NLE ORD; LT, LE and their opposites signal quiet NaNs. */
-function predicate(shape: Shape): HelperDefinition {
-  return {
-    name: `float.predicate${shape.name}`,
-    type: { params: [shape.type, shape.type, 'i32', 'i32'], results: ['i32', 'i32'] },
-    build(f, helper) {
-      const which = f.param(2);
-      const kind = which.and(3);
-      const signaling = kind.eq(1).or(kind.eq(2));
-      const [relation, flags] = f.call(
-        helper(`float.compare${shape.name}`),
-        f.param(0),
-        f.param(1),
-        f.param(3),
-        signaling,
-      ) as [Value, Value];
-      const [equal, less, unordered] = [relation.eq(0x40), relation.eq(1), relation.eq(0x45)];
-      const low = f.select(kind.eqz(), equal, less);
-      const high = f.select(kind.eq(2), equal.or(less), unordered);
-      const holds = f.select(kind.ltU(2), low, high);
-      f.return(holds.xor(which.shrU(2).and(1)), flags);
-    },
-  };
-}
-
-function packedCompare(shape: Shape): HelperDefinition {
-  return {
-    name: `sse.compare${shape.name}`,
-    type: { params: ['v128', 'v128', 'i32', 'i32'], results: ['v128', 'i32'] },
-    build(f, helper) {
-      laneByLane(f, shape, f.param(3), (i) => {
-        const element = (n: number): Value => f.lane(`${shape.vector}.extract_lane`, [i], f.param(n));
-        const [holds, flags] = f.call(
-          helper(`float.predicate${shape.name}`),
-          element(0),
-          element(1),
-          f.param(2),
-          f.param(3),
-        ) as [Value, Value];
-        const mask = holds.neg();
-        return [shape.type === 'i64' ? mask.extS() : mask, flags];
-      });
+        return f.call(helper(`float.${operation}${shape.name}`), element, control) as [Value, Value];
+      };
+      laneByLane(f, shape, one, (flags) => status(f, combine(f, flags, control), control));
     },
   };
 }
@@ -164,9 +122,9 @@ function dotProduct(shape: Shape): HelperDefinition {
     name: `sse.dotProduct${shape.name}`,
     type: { params: ['v128', 'v128', 'i32', 'i32'], results: ['v128', 'i32'] },
     build(f, helper) {
-      const [immediate, control] = [f.param(2), f.param(3)];
+      const immediate = f.param(2);
       const zero = f.v128(new Array<number>(16).fill(0));
-      const total = f.variable('i32', 0);
+      const mxcsr = f.variable('i32', f.param(3));
       const chosen = (shift: number): Value => {
         let mask = zero;
         for (let i = 0; i < shape.lanes; i++) {
@@ -179,10 +137,9 @@ function dotProduct(shape: Shape): HelperDefinition {
         return mask;
       };
       const step = (name: string, a: Value, b: Value): Value => {
-        const [result, flags] = f.call(helper(`sse.${name}${shape.name}`), a, b, control) as [Value, Value];
-        total.set(total.get().or(flags));
-        const stops = flags.and(control.shrU(Control.MASK_SHIFT).not()).ne(0);
-        f.if(stops, () => f.return(result, total.get()), undefined, false);
+        const [result, next] = f.call(helper(`sse.${name}${shape.name}`), a, b, mxcsr.get()) as [Value, Value];
+        mxcsr.set(next);
+        f.if(next.ltS(0), () => f.return(result, next), undefined, false);
         return result;
       };
       // Lanes that are not selected are multiplied too, as zeros: that raises nothing and gives +0.
@@ -203,24 +160,68 @@ function dotProduct(shape: Shape): HelperDefinition {
         const isLast = distance * 2 === shape.lanes;
         sum = isLast ? step('add', sum, rotate(distance)) : step('add', rotate(distance), sum);
       }
-      f.return(f.op('v128.and', sum, chosen(0)), total.get());
+      f.return(f.op('v128.and', sum, chosen(0)), mxcsr.get());
     },
   };
 }
 
+/** Converts lane by lane: (v128, ...others, mxcsr) -> (v128, mxcsr). Lanes of the result beyond `count` are zero. */
+function packedConversion(
+  name: string,
+  from: Shape,
+  to: Shape,
+  count: number,
+  others: readonly ValueType[],
+  one: (f: FunctionBuilder, helper: FindHelper, lane: Value) => readonly [bits: Value, flags: Value],
+): HelperDefinition {
+  return {
+    name: `sse.${name}`,
+    type: { params: ['v128', ...others, 'i32'], results: ['v128', 'i32'] },
+    build(f, helper) {
+      const mxcsr = f.param(1 + others.length);
+      const element = (i: number): Value => f.lane(`${from.vector}.extract_lane`, [i], f.param(0));
+      laneByLane(
+        f,
+        { ...to, lanes: count },
+        (i) => one(f, helper, element(i)),
+        (flags) => settle(f, combine(f, flags, mxcsr), mxcsr),
+      );
+    },
+  };
+}
+function toIntegers(from: Shape): HelperDefinition {
+  return packedConversion(`toIntegers${from.name}`, from, SINGLES, from.lanes, ['i32'], (f, helper, lane) => {
+    const [value, flags] = f.call(helper(`float.toInteger${from.name}`), lane, 32, f.param(1)) as [Value, Value];
+    return [value.wrap(), flags];
+  });
+}
+const soft =
+  (name: string) =>
+  (f: FunctionBuilder, helper: FindHelper, lane: Value): [Value, Value] =>
+    f.call(helper(name), lane, f.param(1)) as [Value, Value];
+const conversions: readonly HelperDefinition[] = [
+  toIntegers(SINGLES),
+  toIntegers(DOUBLES),
+  packedConversion('narrow', DOUBLES, SINGLES, 2, [], soft('float.convert64to32')),
+  packedConversion('widen', SINGLES, DOUBLES, 2, [], soft('float.convert32to64')),
+  packedConversion('fromIntegers', SINGLES, SINGLES, 4, [], (f, helper, lane) =>
+    soft('float.fromInteger32')(f, helper, lane.extS()),
+  ),
+];
+
 /** Neighbours, as the horizontal operations take them. */
 const pair = (i: number): readonly [number, number] => [2 * i, 2 * i + 1];
 
-export const packedHelpers: readonly HelperDefinition[] = SHAPES.flatMap((shape) => [
-  extreme(shape, 'min'),
-  extreme(shape, 'max'),
-  predicate(shape),
-  ...['add', 'sub', 'mul', 'div', 'min', 'max'].map((name) => packedBinary(shape, name, () => name)),
-  packedBinary(shape, 'addsub', (i) => (i % 2 ? 'add' : 'sub')),
-  packedBinary(shape, 'hadd', () => 'add', pair),
-  packedBinary(shape, 'hsub', () => 'sub', pair),
-  packedUnary(shape, 'sqrt', 'sqrt'),
-  packedUnary(shape, 'round', 'roundToIntegral'),
-  packedCompare(shape),
-  dotProduct(shape),
-]);
+export const packedHelpers: readonly HelperDefinition[] = [
+  ...settledHelpers,
+  ...conversions,
+  ...SHAPES.flatMap((shape) => [
+    ...['add', 'sub', 'mul', 'div'].map((name) => packedBinary(shape, name, () => name)),
+    packedBinary(shape, 'addsub', (i) => (i % 2 ? 'add' : 'sub')),
+    packedBinary(shape, 'hadd', () => 'add', pair),
+    packedBinary(shape, 'hsub', () => 'sub', pair),
+    packedUnary(shape, 'sqrt', 'sqrt', settle),
+    packedUnary(shape, 'round', 'roundToIntegral', (_, flags) => flags),
+    dotProduct(shape),
+  ]),
+];

@@ -10,7 +10,8 @@ import { VpState } from '../../vp/state.ts';
 import type { FunctionBuilder, FunctionType } from '../../wasm/function.ts';
 import type { ValueType } from '../../wasm/opcodes.ts';
 import type { Operand, Value } from '../../wasm/value.ts';
-import { type HelperDefinition, Kind } from '../softfloat/format.ts';
+import { FORMAT_32, FORMAT_64, type HelperDefinition, Kind } from '../softfloat/format.ts';
+import { type BinaryOperation, type Extended, quickBinary80, quickNarrow } from '../softfloat/quick80.ts';
 import { Status } from './extended.ts';
 
 type Find = Parameters<HelperDefinition['build']>[1];
@@ -26,28 +27,49 @@ const TRUNCATE = 3 << 13;
 
 export const ARITHMETIC = ['add', 'mul', 'sub', 'subr', 'div', 'divr'] as const;
 
-/** The x87 state as helpers see it. */
+type Field = 'fcw' | 'fsw' | 'ftop' | 'ftw';
+
+/**
+ * The x87 state as helpers see it. What a field holds is known from its first use on, outside of branches; setting it in a
+ * branch that goes on, or calling another helper of the unit, forgets it.
+ */
 class Unit {
   readonly f: FunctionBuilder;
   readonly find: Find;
   readonly vp: Value;
+  readonly #body: FunctionBuilder['region'];
+  #known = new Map<Field, Value>();
 
   constructor(f: FunctionBuilder, find: Find) {
     this.f = f;
     this.find = find;
     this.vp = f.param(0);
+    this.#body = f.region;
   }
 
-  get(field: 'fcw' | 'fsw' | 'ftop' | 'ftw'): Value {
-    return this.f.load('i32.load', this.vp, VpState.offset(field));
+  get(field: Field): Value {
+    const known = this.#known.get(field);
+    if (known) return known;
+    const value = this.f.load('i32.load', this.vp, VpState.offset(field));
+    if (this.f.region === this.#body) this.#known.set(field, value);
+    return value;
   }
   set(field: 'fsw' | 'ftop' | 'ftw', value: Operand): void {
-    this.f.store('i32.store', this.vp, value, VpState.offset(field));
+    const v = this.f.coerce(value, 'i32');
+    this.f.store('i32.store', this.vp, v, VpState.offset(field));
+    if (this.f.region === this.#body) this.#known.set(field, v);
+    else this.#known.delete(field);
+  }
+  /** Code that leaves the helper: what it sets is not seen behind it. */
+  quick(body: () => void): void {
+    const before = new Map(this.#known);
+    body();
+    this.#known = before;
   }
 
   /** The physical number of ST(i). */
   physical(i: Operand): Value {
-    return this.get('ftop').add(i).and(7);
+    return i === 0 ? this.get('ftop') : this.get('ftop').add(i).and(7);
   }
   isEmpty(i: Operand): Value {
     return this.get('ftw').shrU(this.physical(i)).and(1).eqz();
@@ -95,21 +117,58 @@ class Unit {
   }
   /** Sets flags; the value says which of them are unmasked. */
   signal(flags: Operand): Value {
-    return this.f.call1(this.find('x87.signal'), this.vp, flags);
+    const raised = this.f.coerce(flags, 'i32');
+    const pending = raised.and(this.get('fcw').not()).and(0x3f);
+    const summary = this.f.select(pending, Status.ES | Status.B, 0);
+    this.set('fsw', this.get('fsw').or(raised).or(summary));
+    return pending;
   }
   /** On a stack fault: the masked response, or nothing but the flags; either way `leave` the helper. */
   fault(condition: Value, flags: Operand, masked: () => void, leave: () => void): void {
-    this.f.if(
-      condition,
-      () => {
-        this.f.if(this.signal(flags).eqz(), masked);
-        leave();
-      },
-      undefined,
-      false,
-    );
+    this.quick(() => {
+      this.f.if(
+        condition,
+        () => {
+          this.f.if(this.signal(flags).eqz(), masked);
+          leave();
+        },
+        undefined,
+        false,
+      );
+    });
+  }
+  /**
+   * Raises what comes with a result; `leave` where one of `stopping` came up unmasked. Flags are usual: an inexact result has
+   * one.
+   */
+  raise(flags: Value, stopping: number, leave: () => void): void {
+    this.f.if(flags, () => this.f.if(this.signal(flags).and(stopping), leave, undefined, false));
+  }
+  /** Delivers a result to ST(dest) and pops. */
+  deliver(significand: Value, head: Value, flags: Value, dest: Operand, pops: Operand): void {
+    this.raise(flags, BEFORE, () => this.f.return());
+    this.write(dest, significand, head);
+    if (pops !== 0) this.f.if(this.f.coerce(pops, 'i32'), () => this.pop());
+  }
+  /** a op b into ST(dest), where nothing is out of the ordinary; then the helper is left. */
+  quickly(
+    operation: BinaryOperation,
+    a: readonly [Value, Value],
+    b: readonly [Value, Value],
+    dest: Operand,
+    pops: Operand,
+  ): void {
+    const divide = (...args: Value[]): Value[] => this.call('float.divFinite', ...args);
+    const operand = ([significand, head]: readonly [Value, Value]): Extended => ({ significand, head });
+    this.quick(() => {
+      quickBinary80(this.f, operation, [operand(a), operand(b), this.control()], divide, (...result) => {
+        this.deliver(...result, dest, pops);
+        this.f.return();
+      });
+    });
   }
   call(name: string, ...args: Operand[]): Value[] {
+    if (name.startsWith('x87.')) this.#known.clear();
     return this.f.call(this.find(name), ...args);
   }
 }
@@ -134,19 +193,6 @@ function define(
   };
 }
 
-const signal = define('signal', ['i32'], ['i32'], (u, [flags], f) => {
-  const pending = (flags as Value).and(u.get('fcw').not()).and(0x3f);
-  const summary = f.select(pending, Status.ES | Status.B, 0);
-  u.set(
-    'fsw',
-    u
-      .get('fsw')
-      .or(flags as Value)
-      .or(summary),
-  );
-  f.return(pending);
-});
-
 // ---- loads ----------------------------------------------------------------------------------------------------------------
 
 /** (value, flags of its conversion): FLD of memory, FILD. A denormal is loaded even where that is an unmasked exception. */
@@ -158,7 +204,7 @@ const push = define('push', ['i64', 'i32', 'i32'], [], (u, args, f) => {
     u.writeIndefinite(0);
   };
   u.fault(u.isEmpty(-1).eqz(), STACK_FAULT | Status.C1, indefinite, () => f.return());
-  f.if(flags, () => f.if(u.signal(flags).and(Status.IE), () => f.return()), undefined, false);
+  u.raise(flags, Status.IE, () => f.return());
   u.descend();
   u.write(0, significand, head);
 });
@@ -184,14 +230,6 @@ function isNan(significand: Value, head: Value): Value {
   return head.and(0x7fff).eq(0x7fff).and(significand.shl(1).ne(0));
 }
 
-/** Delivers a result to ST(dest): (significand, head, flags, dest, pops). */
-const deliver = define('deliver', ['i64', 'i32', 'i32', 'i32', 'i32'], [], (u, args, f) => {
-  const [significand, head, flags, dest, pops] = args as [Value, Value, Value, Value, Value];
-  f.if(flags, () => f.if(u.signal(flags).and(BEFORE), () => f.return()));
-  u.write(dest, significand, head);
-  f.if(pops, () => u.pop());
-});
-
 /** a op b into ST(dest). `denormal`: DE where a memory operand was denormal in its own format. */
 function arithmetic(op: 'add' | 'sub' | 'mul' | 'div'): HelperDefinition {
   const params: ValueType[] = ['i64', 'i32', 'i64', 'i32', 'i32', 'i32', 'i32'];
@@ -215,7 +253,7 @@ function arithmetic(op: 'add' | 'sub' | 'mul' | 'div'): HelperDefinition {
       undefined,
       false,
     );
-    u.call('x87.deliver', u.vp, significand, head, flags.get(), dest, pops);
+    u.deliver(significand, head, flags.get(), dest, pops);
   });
 }
 
@@ -240,6 +278,7 @@ function arithmeticRegister(op: (typeof ARITHMETIC)[number]): HelperDefinition {
     u.fault(u.isEmpty(0).or(u.isEmpty(i)), STACK_FAULT, masked, () => f.return());
     const [name, reversed] = ORDER[op];
     const [a, b] = reversed ? [u.read(i), u.read(0)] : [u.read(0), u.read(i)];
+    u.quickly(name, a, b, dest, pops);
     u.call(`x87.${name}`, u.vp, ...a, ...b, 0, dest, pops);
   });
 }
@@ -258,6 +297,8 @@ function arithmeticMemory(op: (typeof ARITHMETIC)[number]): HelperDefinition {
     const [name, reversed] = ORDER[op];
     const memory = [signalingAgain(f, significand, flags), head] as const;
     const [a, b] = reversed ? [memory, u.read(0)] : [u.read(0), memory];
+    // What was denormal in its own format is normal now, but has something to report.
+    f.if(flags.eqz(), () => u.quickly(name, a, b, 0, 0), undefined, true);
     u.call(`x87.${name}`, u.vp, ...a, ...b, flags.and(Status.DE), 0, 0);
   });
 }
@@ -278,7 +319,7 @@ function unary(name: string, operation: string): HelperDefinition {
       () => f.return(),
     );
     const [significand, head, flags] = u.call(operation, ...u.read(0), u.control()) as [Value, Value, Value];
-    u.call('x87.deliver', u.vp, significand, head, flags, 0, 0);
+    u.deliver(significand, head, flags, 0, 0);
   });
 }
 
@@ -309,7 +350,7 @@ const relate = define('relate', ['i64', 'i32', 'i32', 'i32'], ['i32'], (u, args,
   const [relation, status] = u.call('float.compare80', ...u.read(0), b, head, u.control(), signaling) as [Value, Value];
   const denormal = f.select(relation.eq(UNORDERED), 0, converted.and(Status.DE));
   const flags = status.or(denormal);
-  f.if(flags, () => f.if(u.signal(flags), () => f.return(relation.or(STOPPED))), undefined, false);
+  u.raise(flags, -1, () => f.return(relation.or(STOPPED)));
   f.return(relation);
 });
 
@@ -377,9 +418,23 @@ function storeReal(format: '32' | '64', type: 'i32' | 'i64', indefinite: number 
     };
     u.fault(u.isEmpty(0), STACK_FAULT, masked, () => f.return(0, 0));
     const control = u.control().or(DENORMALS_MASKED);
-    const [bits, status] = u.call(`float.convert80to${format}`, ...u.read(0), control) as [Value, Value];
+    const x = u.read(0);
+    u.quick(() => {
+      quickNarrow(
+        f,
+        format === '64' ? FORMAT_64 : FORMAT_32,
+        { significand: x[0], head: x[1] },
+        control,
+        (...found) => {
+          u.raise(found[1], 0, () => undefined);
+          f.if(pops, () => u.pop());
+          f.return(found[0], 1);
+        },
+      );
+    });
+    const [bits, status] = u.call(`float.convert80to${format}`, ...x, control) as [Value, Value];
     const flags = status.and(~Status.DE);
-    f.if(flags, () => f.if(u.signal(flags).and(Status.IE | Status.OE | Status.UE), () => f.return(0, 0)));
+    u.raise(flags, Status.IE | Status.OE | Status.UE, () => f.return(0, 0));
     f.if(pops, () => u.pop());
     f.return(bits, 1);
   });
@@ -400,7 +455,7 @@ const storeInteger = define('storeInteger', ['i32', 'i32', 'i32'], ['i64', 'i32'
     .or(f.select(truncates, TRUNCATE, 0));
   const [integer, status] = u.call('float.toInteger80', ...u.read(0), width, control) as [Value, Value];
   const flags = status.and(~Status.DE);
-  f.if(flags, () => f.if(u.signal(flags).and(Status.IE), () => f.return(0, 0)));
+  u.raise(flags, Status.IE, () => f.return(0, 0));
   f.if(pops, () => u.pop());
   f.return(integer, 1);
 });
@@ -500,10 +555,8 @@ const summarize = define('summarize', [], [], (u, _, f) => {
 });
 
 export const helpers: readonly HelperDefinition[] = [
-  signal,
   push,
   duplicate,
-  deliver,
   arithmetic('add'),
   arithmetic('sub'),
   arithmetic('mul'),
