@@ -75,6 +75,10 @@ export const EXCUSES = {
     'AMD: which NaN is in lanes of DPPS and DPPD that are NaNs',
     'the horizontal propagation of NaNs is left to the implementation: SDM vol. 2, DPPS',
   ],
+  exactUnderflow: [
+    'AMD: underflow of FPREM and FPREM1 by infinity with a denormal number in ST0 and UM clear',
+    'SDM vol. 2, FPREM, has both ST(0) as the result and #U for one that is too small; SDM vol. 1, 8.5.5',
+  ],
   mxcsrMask: [
     'AMD: MXCSR_MASK in stored images',
     'a property of the processor: SDM vol. 1, 11.6.6; bit 17 is in APM vol. 2, 11.3',

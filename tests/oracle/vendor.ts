@@ -1,6 +1,6 @@
-// Where a processor of AMD's does something else than Viridian, which follows Intel's where the manuals leave a choice or
-// the two vendors differ, as the native results show that it was written against. Each rule says what an outcome would be
-// if Viridian chose otherwise, and that is compared as a whole: a rule excuses nothing but what it changes.
+// What AMD's processors do otherwise than Viridian, which follows Intel's where the manuals leave a choice to the processor
+// or differ from one another, though its CPUID says AuthenticAMD: what runs on both can rely on neither. Each rule says what
+// the outcomes would be if both had chosen alike, and those are compared as a whole: it excuses nothing but what it changes.
 
 import type { GeneratedCase, Piece } from './cases.ts';
 import { type Excuse, KERNEL_HALF, undefinedFlags } from './compare.ts';
@@ -55,7 +55,12 @@ const ALL_FLAGS = undefinedFlags('CF PF AF ZF SF OF');
 /** MXCSR_MASK of Viridian's processor, and where an FXSAVE image has it. */
 const OUR_MXCSR_MASK = 0xffff;
 const FX_MXCSR = 24;
+const FX_ST0 = 32;
+const FX_ST1 = 48;
 const FX_XMM = 160;
+const [FSW_UE, FSW_ES, FSW_B] = [0x10, 0x80, 0x8000] as const;
+/** Of a result that underflows unmasked: SDM vol. 1, 8.5.5. */
+const EXPONENT_ADJUSTMENT = 0x6000;
 const FOUR_GIGABYTES = 1n << 32n;
 
 /** Instructions whose results may differ, and with them everything that follows. */
@@ -215,6 +220,37 @@ const horizontalNan: Rule = ({ case: c, native, ours }, piece) => {
   return { native: { ...native, fx }, ours };
 };
 
+/** The remainder of a denormal number and infinity is that number: whether it underflows where that is not masked. */
+const exactUnderflow: Rule = (situation, piece) => {
+  const { case: c, native, ours } = situation;
+  if (!/^FPREM1?$/.test(piece.cell.form.mnemonic) || native.rip === pointerTo(c, piece)) return undefined;
+  const view = (fx: Uint8Array) => new DataView(fx.buffer, fx.byteOffset);
+  const [then, theirs, mine] = [before(situation, piece).fx, native.fx, ours.fx].map(view) as [
+    DataView,
+    DataView,
+    DataView,
+  ];
+  const dividend = then.getBigUint64(FX_ST0, true);
+  const isInfinity =
+    (then.getUint16(FX_ST1 + 8, true) & 0x7fff) === 0x7fff && then.getBigUint64(FX_ST1, true) === 1n << 63n;
+  const isDenormal = (then.getUint16(FX_ST0 + 8, true) & 0x7fff) === 0 && dividend !== 0n;
+  if (!isInfinity || !isDenormal || (then.getUint16(0, true) & FSW_UE) !== 0) return undefined;
+  const shift = 64 - dividend.toString(2).length;
+  const exponent = 1 - shift + EXPONENT_ADJUSTMENT;
+  const isAdjusted =
+    theirs.getBigUint64(FX_ST0, true) === dividend << BigInt(shift) &&
+    (theirs.getUint16(FX_ST0 + 8, true) & 0x7fff) === exponent;
+  const status = theirs.getUint16(2, true) ^ mine.getUint16(2, true);
+  if (!isAdjusted || status !== (FSW_UE | FSW_ES | FSW_B)) return undefined;
+  const fx = native.fx.slice();
+  fx.set(ours.fx.subarray(2, 4), 2);
+  fx.set(ours.fx.subarray(FX_ST0, FX_ST0 + 8), FX_ST0);
+  // All but the sign.
+  fx[FX_ST0 + 8] = ours.fx[FX_ST0 + 8] as number;
+  fx[FX_ST0 + 9] = ((fx[FX_ST0 + 9] as number) & 0x80) | ((ours.fx[FX_ST0 + 9] as number) & 0x7f);
+  return { native: { ...native, fx }, ours };
+};
+
 /** MXCSR_MASK in an image that was stored. */
 const mxcsrMask: Rule = ({ case: c, native, ours, mxcsrMask: mask }, piece) => {
   if (!/^F?XSAVE/.test(piece.cell.form.mnemonic) || native.rip === pointerTo(c, piece)) return undefined;
@@ -306,7 +342,9 @@ const areaFault: Rule = ({ case: c, native, ours }, piece) => {
   const isPossible = (r: Result): boolean => {
     if (r.vector === Vector.PF) return isWithin(c, r.cr2, area.linear, area.size);
     if (r.vector !== Vector.GP && r.vector !== Vector.SS) return false;
-    return r.errorCode === 0 && (isOutside || (r.vector === Vector.GP && area.linear % area.alignment !== 0n));
+    // An XRSTOR header may be invalid, too.
+    const isInvalid = area.linear % area.alignment !== 0n || /^XRSTOR/.test(piece.cell.form.mnemonic);
+    return r.errorCode === 0 && (isOutside || (r.vector === Vector.GP && isInvalid));
   };
   if (!isPossible(native) || !isPossible(ours)) return undefined;
   if (native.vector === Vector.PF && ours.vector === Vector.PF && !isSameAccess(native, ours)) return undefined;
@@ -373,6 +411,7 @@ const RULES: readonly (readonly [Excuse, Rule])[] = [
   ['popSegment', popSegment],
   ['doubleShift', doubleShift],
   ['horizontalNan', horizontalNan],
+  ['exactUnderflow', exactUnderflow],
   ['mxcsrMask', mxcsrMask],
   ['unalignedVector', unalignedVector],
   ['realStore', realStore],
