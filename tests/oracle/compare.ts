@@ -59,6 +59,10 @@ export const EXCUSES = {
     'AMD: LSS, LFS and LGS with REX.W: the pointer is m16:32',
     'APM vol. 3, LFS, has no m16:64; SDM vol. 2, LFS, has',
   ],
+  wideSource: [
+    'AMD: a fault of MOVSXD with a 16-bit operand behind its first two bytes',
+    'the source has 32 bits: APM vol. 3, MOVSXD; SDM vol. 2, MOVSX, says 16 of this form, whose use it discourages',
+  ],
   prefetchRegister: [
     'AMD: 0F 0D with a register operand is #UD',
     'APM vol. 3, PREFETCH, and SDM vol. 2, PREFETCHW, have memory only',

@@ -69,9 +69,23 @@ export function addressIn(c: GeneratedCase, segment: SegmentName, offset: bigint
   return { segment, offset, linear: BigInt.asUintN(32, BigInt(base) + offset) };
 }
 
-/** The memory operand that ModRM names; undefined where there is none. */
+const [RAX, RBX, RSI, RDI] = [0, 3, 6, 7] as const;
+
+/** Where an operand lies that has no address in the encoding, of those that a segment override counts for. */
+function implicitOperand(piece: Piece, { gprs }: Registers): bigint | undefined {
+  const { mnemonic } = piece.cell.form;
+  const register = (number: number) => gprs[number] as bigint;
+  if (/^(MOVS|CMPS|LODS|OUTS)[BDWQ]?$/.test(mnemonic) && !piece.cell.form.hasModrm) return register(RSI);
+  if (mnemonic === 'XLAT') return register(RBX) + (register(RAX) & 0xffn);
+  return /^MASKMOV/.test(mnemonic) ? register(RDI) : undefined;
+}
+
+/** The memory operand that can have a segment override; undefined where there is none. */
 export function memoryOperand(c: GeneratedCase, piece: Piece, registers: Registers): Address | undefined {
-  if (!piece.cell.memory) return undefined;
+  const implicit = implicitOperand(piece, registers);
+  if (implicit !== undefined)
+    return addressIn(c, dataSegment(c, piece), BigInt.asUintN(addressBits(c, piece), implicit), registers);
+  if (!piece.cell.memory && !piece.cell.form.operands.some((operand) => operand.kind === 'O')) return undefined;
   const decoder = new Decoder(c.mode, bytesOf(c, piece), DecoderOptions.None);
   decoder.ip = pointerTo(c, piece);
   const instruction = decoder.decode();

@@ -19,7 +19,6 @@ import {
   addressBits,
   addressIn,
   bytesOf,
-  dataSegment,
   isCanonical,
   isInSegment,
   isWithin,
@@ -156,16 +155,30 @@ const repeatedLoop: Rule = ({ case: c, native, run }, piece) => {
   return { native, ours: run(other) };
 };
 
+/** The code with the operand-size prefix of a piece made one that says nothing. */
+function withoutOperandPrefix(c: GeneratedCase, piece: Piece): Uint8Array<ArrayBuffer> {
+  const code = c.code.slice();
+  prefixesOf(c, piece).forEach((byte, i) => {
+    if (byte === 0x66) code[piece.offset + i] = 0xf2;
+  });
+  return code;
+}
+
 /** A far pointer has at most 48 bits: REX.W is ignored. */
 const farPointer: Rule = ({ case: c, native, run }, piece) => {
   if (!/^L[SFG]S$/.test(piece.cell.form.mnemonic) || piece.cell.size !== 8) return undefined;
-  const code = c.code.slice();
-  const bytes = code.subarray(piece.offset, piece.offset + piece.length);
-  const prefixes = prefixesOf(c, piece).length;
   // Without REX.W, an operand-size prefix would count.
-  for (let i = 0; i < prefixes; i++) if (bytes[i] === 0x66) bytes[i] = 0xf2;
-  bytes[prefixes] = (bytes[prefixes] as number) & ~8;
+  const code = withoutOperandPrefix(c, piece);
+  const rex = piece.offset + prefixesOf(c, piece).length;
+  code[rex] = (code[rex] as number) & ~8;
   return { native, ours: run({ ...c, code }) };
+};
+
+/** MOVSXD reads 32 bits whatever the operand size is. */
+const wideSource: Rule = ({ case: c, native, run }, piece) => {
+  if (piece.cell.form.mnemonic !== 'MOVSXD' || piece.cell.size !== 2 || native.outcome !== 'exception')
+    return undefined;
+  return { native, ours: run({ ...c, code: withoutOperandPrefix(c, piece) }) };
 };
 
 /** The opcode of PREFETCHW with a register: invalid, as UD2 in its place is. */
@@ -329,9 +342,8 @@ const AREAS: readonly (readonly [RegExp, number, bigint])[] = [
 function areaOf(c: GeneratedCase, piece: Piece, registers: Result): Area | undefined {
   const [, size, alignment] = AREAS.find(([pattern]) => pattern.test(piece.cell.form.mnemonic)) ?? [];
   if (size === undefined || alignment === undefined) return undefined;
-  const rdi = BigInt.asUintN(addressBits(c, piece), registers.gprs[RDI] as bigint);
-  const address = memoryOperand(c, piece, registers) ?? addressIn(c, dataSegment(c, piece), rdi, registers);
-  return { ...address, size, alignment };
+  const address = memoryOperand(c, piece, registers);
+  return address && { ...address, size, alignment };
 }
 
 /** Of a long operand that faults for more than one reason, or in more than one page: which of them is told. */
@@ -364,10 +376,11 @@ const unusedPart: Rule = (situation, piece) => {
 const stringOrder: Rule = ({ case: c, native, ours }, piece) => {
   const { form, size } = piece.cell;
   if (!/^CMPS/.test(form.mnemonic) || !isFault(native, Vector.PF) || !isFault(ours, Vector.PF)) return undefined;
-  const pointer = (register: number) => BigInt.asUintN(addressBits(c, piece), native.gprs[register] as bigint);
-  const source = addressIn(c, dataSegment(c, piece), pointer(RSI), native).linear;
-  const destination = addressIn(c, 'ES', pointer(RDI), native).linear;
-  if (!isWithin(c, native.cr2, source, size) || !isWithin(c, ours.cr2, destination, size)) return undefined;
+  const pointer = BigInt.asUintN(addressBits(c, piece), native.gprs[RDI] as bigint);
+  const source = memoryOperand(c, piece, native);
+  const destination = addressIn(c, 'ES', pointer, native).linear;
+  if (!source || !isWithin(c, native.cr2, source.linear, size) || !isWithin(c, ours.cr2, destination, size))
+    return undefined;
   return isSameAccess(native, ours) ? { native: withFaultOf(native, ours), ours } : undefined;
 };
 
@@ -407,6 +420,7 @@ const partialStore: Rule = (situation, piece) => {
 const RULES: readonly (readonly [Excuse, Rule])[] = [
   ['repeatedLoop', repeatedLoop],
   ['farPointer', farPointer],
+  ['wideSource', wideSource],
   ['prefetchRegister', prefetchRegister],
   ['popSegment', popSegment],
   ['doubleShift', doubleShift],
