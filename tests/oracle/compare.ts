@@ -85,7 +85,11 @@ export const EXCUSES = {
   ],
   mxcsrMask: [
     'AMD: MXCSR_MASK in stored images',
-    'a property of the processor: SDM vol. 1, 11.6.6; bit 17 is in APM vol. 2, 11.3',
+    'a property of the processor: SDM vol. 1, 11.6.6; bit 17 is in APM vol. 1, 4.2.2',
+  ],
+  misalignedMask: [
+    'AMD: MXCSR bit 17 may be loaded',
+    'APM vol. 1, 4.2.2 "MXCSR Register", where CPUID 8000_0001 ECX bit 7 is set; reserved in SDM vol. 1, 10.2.3',
   ],
   unalignedVector: [
     'AMD: #AC at 16 bytes that need not be aligned (MOVUPS, MOVUPD, MOVDQU, LDDQU, PCMPxSTRx)',

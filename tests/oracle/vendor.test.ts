@@ -123,4 +123,20 @@ describe('what is excused of an AMD processor', () => {
     expect(excuseFor(load(8), native(load(8)))).toBe('unalignedVector');
     expect(excuseFor(load(16), native(load(16)))).toBeUndefined();
   });
+
+  it('is a bit of MXCSR that Viridian has not, but no other', () => {
+    const load = (value: number) => {
+      const c = caseOf('LDMXCSR', 4, true, [0x0f, 0xae, 0x10], { 0: BigInt(DATA_ADDRESS) });
+      return { ...c, patches: [{ offset: 0, bytes: new Uint8Array(Uint32Array.of(value).buffer) }] };
+    };
+    const loaded = (value: number): Result => {
+      const result = run(load(0x1fa0));
+      const fx = result.fx.slice();
+      new DataView(fx.buffer).setUint32(24, value, true);
+      return { ...result, fx };
+    };
+    expect(excuseFor(load(0x21fa0), loaded(0x21fa0))).toBe('misalignedMask');
+    expect(excuseFor(load(0x21fa0), loaded(0x21f80))).toBeUndefined();
+    expect(excuseFor(load(0x41fa0), loaded(0x41fa0))).toBeUndefined();
+  });
 });

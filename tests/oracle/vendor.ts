@@ -54,6 +54,8 @@ const ALL_FLAGS = undefinedFlags('CF PF AF ZF SF OF');
 /** MXCSR_MASK of Viridian's processor, and where an FXSAVE image has it. */
 const OUR_MXCSR_MASK = 0xffff;
 const FX_MXCSR = 24;
+/** "Misaligned exception mask": APM vol. 1, 4.2.2. */
+const MXCSR_MM = 0x20000;
 const FX_ST0 = 32;
 const FX_ST1 = 48;
 const FX_XMM = 160;
@@ -276,6 +278,24 @@ const mxcsrMask: Rule = ({ case: c, native, ours, mxcsrMask: mask }, piece) => {
   return { native: { ...native, changes }, ours };
 };
 
+/** A bit of MXCSR that Viridian's processor has not: the case without it. */
+const misalignedMask: Rule = (situation) => {
+  const { case: c, native, ours, run, mxcsrMask: mask } = situation;
+  const piece = c.pieces.find((p) => pointerTo(c, p) === ours.rip);
+  const { mnemonic } = piece?.cell.form ?? {};
+  if (!piece || !mnemonic || !/^(LDMXCSR|F?XRSTOR(64)?)$/.test(mnemonic) || !isFault(ours, Vector.GP)) return undefined;
+  const operand = memoryOperand(c, piece, ours);
+  const at = Number(operand?.linear ?? 0n) - DATA_ADDRESS + (mnemonic === 'LDMXCSR' ? 0 : FX_MXCSR);
+  if (at < 0 || at + 4 > DATA_SIZE) return undefined;
+  const data = dataAfter(dataOf(c), ours.changes);
+  const value = new DataView(data.buffer).getUint32(at, true);
+  if ((value & ~OUR_MXCSR_MASK) !== MXCSR_MM || (mask & MXCSR_MM) === 0) return undefined;
+  const bytes = Uint8Array.of((value >>> 16) & ~(MXCSR_MM >>> 16));
+  const fx = native.fx.slice();
+  fx[FX_MXCSR + 2] = (fx[FX_MXCSR + 2] as number) & ~(MXCSR_MM >>> 16);
+  return { native: { ...native, fx }, ours: run({ ...c, patches: [...c.patches, { offset: at + 2, bytes }] }) };
+};
+
 // ---- which fault it is, and what it leaves ------------------------------------------------------------------------------
 
 /** An alignment check of 16 bytes that need not be aligned. */
@@ -375,13 +395,17 @@ const unusedPart: Rule = (situation, piece) => {
 /** Which of two strings is read first, where neither can be. */
 const stringOrder: Rule = ({ case: c, native, ours }, piece) => {
   const { form, size } = piece.cell;
-  if (!/^CMPS/.test(form.mnemonic) || !isFault(native, Vector.PF) || !isFault(ours, Vector.PF)) return undefined;
+  if (!/^CMPS/.test(form.mnemonic) || native.outcome !== 'exception' || ours.outcome !== 'exception') return undefined;
   const pointer = BigInt.asUintN(addressBits(c, piece), native.gprs[RDI] as bigint);
   const source = memoryOperand(c, piece, native);
-  const destination = addressIn(c, 'ES', pointer, native).linear;
-  if (!source || !isWithin(c, native.cr2, source.linear, size) || !isWithin(c, ours.cr2, destination, size))
-    return undefined;
-  return isSameAccess(native, ours) ? { native: withFaultOf(native, ours), ours } : undefined;
+  const destination = addressIn(c, 'ES', pointer, native);
+  const isOf = (r: Result, address: Address): boolean => {
+    if (r.vector === Vector.PF) return isWithin(c, r.cr2, address.linear, size);
+    return isFault(r, Vector.SS, Vector.GP) && r.errorCode === 0 && !isInSegment(c, address, size);
+  };
+  if (!source || !isOf(native, source) || !isOf(ours, destination)) return undefined;
+  if (native.vector === Vector.PF && ours.vector === Vector.PF && !isSameAccess(native, ours)) return undefined;
+  return { native: withFaultOf(native, ours), ours };
 };
 
 /** Repeated CMPS and SCAS that fault keep the flags of the last comparison: those of the element before, compared alone. */
@@ -427,6 +451,7 @@ const RULES: readonly (readonly [Excuse, Rule])[] = [
   ['horizontalNan', horizontalNan],
   ['exactUnderflow', exactUnderflow],
   ['mxcsrMask', mxcsrMask],
+  ['misalignedMask', misalignedMask],
   ['unalignedVector', unalignedVector],
   ['realStore', realStore],
   ['secondBound', secondBound],
