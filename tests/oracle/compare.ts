@@ -50,6 +50,84 @@ export const EXCUSES = {
     'which comes first, #GP for 15 bytes that are no whole instruction or #PF for the next, at the end of mapped code',
     'depends on what has been fetched ahead: SDM vol. 3, 6.9 has the #PF first, but a processor need not fetch that byte',
   ],
+  // Only on AMD's processors, by the rules of vendor.ts: Viridian does what Intel's do.
+  repeatedLoop: [
+    'AMD: which of LOOPE and LOOPNE it is where a repeat prefix stands, which chooses',
+    'the prefix is reserved there: SDM vol. 2, 2.1.1; APM vol. 3, 1.2.6',
+  ],
+  farPointer: [
+    'AMD: LSS, LFS and LGS with REX.W: the pointer is m16:32',
+    'APM vol. 3, LFS, has no m16:64; SDM vol. 2, LFS, has',
+  ],
+  wideSource: [
+    'AMD: a fault of MOVSXD with a 16-bit operand behind its first two bytes',
+    'the source has 32 bits: APM vol. 3, MOVSXD; SDM vol. 2, MOVSX, says 16 of this form, whose use it discourages',
+  ],
+  prefetchRegister: [
+    'AMD: 0F 0D with a register operand is #UD',
+    'APM vol. 3, PREFETCH, and SDM vol. 2, PREFETCHW, have memory only',
+  ],
+  popSegment: [
+    'AMD: a fault of POP into a segment register beyond the selector',
+    "the operand has 4 or 8 bytes: SDM vol. 2 and APM vol. 3, POP; Intel's processors read 2 of them",
+  ],
+  doubleShift: [
+    'AMD: operand and flags of a 16-bit SHLD or SHRD with a count above 16',
+    'undefined: SDM vol. 2 and APM vol. 3, SHLD and SHRD',
+  ],
+  horizontalNan: [
+    'AMD: which NaN is in lanes of DPPS and DPPD that are NaNs',
+    'the horizontal propagation of NaNs is left to the implementation: SDM vol. 2, DPPS',
+  ],
+  exactUnderflow: [
+    'AMD: underflow of FPREM and FPREM1 by infinity with a denormal number in ST0 and UM clear',
+    'SDM vol. 2, FPREM, has both ST(0) as the result and #U for one that is too small; SDM vol. 1, 8.5.5',
+  ],
+  mxcsrMask: [
+    'AMD: MXCSR_MASK in stored images',
+    'a property of the processor: SDM vol. 1, 11.6.6; bit 17 is in APM vol. 1, 4.2.2',
+  ],
+  misalignedMask: [
+    'AMD: MXCSR bit 17 may be loaded',
+    'APM vol. 1, 4.2.2 "MXCSR Register", where CPUID 8000_0001 ECX bit 7 is set; reserved in SDM vol. 1, 10.2.3',
+  ],
+  unalignedVector: [
+    'AMD: #AC at 16 bytes that need not be aligned (MOVUPS, MOVUPD, MOVDQU, LDDQU, PCMPxSTRx)',
+    'SDM vol. 3, 6.15 "Alignment Check Exception" leaves it to the implementation; APM vol. 4 has it',
+  ],
+  realStore: [
+    'AMD: x87 stores that cannot be done and have an unmasked exception too: the fault comes first',
+    'SDM vol. 3, 6.9 leaves the order of faults of one class to the processor',
+  ],
+  secondBound: [
+    'AMD: BOUND whose index is below its range and whose upper bound is not mapped: #PF, not #BR',
+    'SDM vol. 3, 6.9, as above',
+  ],
+  segmentEnd: [
+    'AMD: #GP or #SS, not #PF, at an operand that goes round the end of a segment of 4 GB',
+    'SDM vol. 3, 5.3 "Limit Checking": with an effective limit of FFFFFFFFh it may or may not be told',
+  ],
+  canonicalOffset: [
+    'AMD: #GP, not #PF, where the offset from FS or GS base is not canonical and the linear address is',
+    'SDM vol. 1, 3.3.7.1 asks it of the linear address alone; what is mapped is not reached this way either',
+  ],
+  areaFault: [
+    'AMD: which fault, and which address of it, an operand of FXSAVE, XSAVE, FXRSTOR, XRSTOR or MASKMOVDQU has of several',
+    'which part is looked at first, and for what, is left to the processor: SDM vol. 3, 6.9',
+  ],
+  unusedPart: [
+    'AMD: #PF in the part of an XSAVE or XRSTOR image that EDX:EAX does not ask for',
+    'SDM vol. 1, 13.4, does not say that it is not accessed; APM vol. 4, XSAVE, neither',
+  ],
+  stringOrder: ['AMD: CR2 of CMPS where neither string can be read', 'SDM vol. 3, 6.9, as above'],
+  repeatedFlags: [
+    'AMD: flags of repeated CMPS and SCAS that fault: those of the last element, not those before the instruction',
+    'SDM vol. 2, REP, restores them; APM vol. 3, 1.2.6, does not say so',
+  ],
+  partialStore: [
+    'AMD: memory under the operand of CALL, FBSTP or FSTP m80 that faults stays as it was',
+    "SDM vol. 2, CALL, checks the target before it pushes, Intel's processors after; a part may be written: SDM vol. 3, 9.1.1",
+  ],
 } as const;
 export type Excuse = keyof typeof EXCUSES;
 
@@ -64,7 +142,7 @@ const FLAG_BITS: Readonly<Record<string, number>> = {
 const GPR_NAMES = 'RAX RCX RDX RBX RSP RBP RSI RDI R8 R9 R10 R11 R12 R13 R14 R15'.split(' ');
 const RSP = 4;
 /** Of the lower half, a program cannot have the last page. */
-const KERNEL_HALF = 0x7fff_ffff_f000n;
+export const KERNEL_HALF = 0x7fff_ffff_f000n;
 const FX_MXCSR = 6;
 const FX_MXCSR_MASK = 7;
 const FX_ST0 = 8;

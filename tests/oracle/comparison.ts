@@ -4,12 +4,13 @@ import type { InterpreterModule } from '../../src/hypervisor/interpreter/interpr
 import type { Form } from '../../src/hypervisor/x86/form.ts';
 import { forms } from '../../src/hypervisor/x86/table.ts';
 import { CaseMaker, type GeneratedCase, isTransfer, type Piece } from './cases.ts';
-import { compare, type Excuse, isInconclusive, isInexact, undefinedFlags } from './compare.ts';
+import { type CompareOptions, compare, type Excuse, isInconclusive, isInexact, undefinedFlags } from './compare.ts';
 import { alwaysFaults, type Cell, cellsOf, exclusion } from './forms.ts';
 import { Random } from './generate.ts';
 import { InterpretedProcessor, type Selectors } from './interpreted.ts';
 import { type Case, CODE_ADDRESS, FX_SIZE, type Mode, type Result } from './native/protocol.ts';
 import type { NativeProcessor } from './native/runner.ts';
+import { dependsOnVendor, settlements } from './vendor.ts';
 
 const BATCH = 512;
 
@@ -55,10 +56,12 @@ export class Comparison {
   /** Cells of each mode that can stand anywhere in a sequence. */
   readonly #middle = new Map<Mode, Cell[]>();
   readonly #undefined = new Map<Form, number>();
+  readonly #isAmd: boolean;
   #next = 0;
 
   private constructor(options: ComparisonOptions, selectors: Selectors) {
     const capabilities = options.native.capabilities();
+    this.#isAmd = capabilities.vendor === 'AuthenticAMD';
     const available: readonly Mode[] = capabilities.compatibilityMode ? [64, 32, 16] : [64];
     const modes = (options.modes ?? available).filter((mode) => mode === 64 || capabilities.compatibilityMode);
     const excluded = new Map<Form, string>();
@@ -85,6 +88,7 @@ export class Comparison {
             !isTransfer(cell) &&
             !isInexact(cell.form.mnemonic) &&
             !alwaysFaults(cell.form) &&
+            !(this.#isAmd && dependsOnVendor(cell)) &&
             !standsAlone(cell),
         ),
       );
@@ -157,13 +161,33 @@ export class Comparison {
     const ip = BigInt((c.mode === 16 ? 0 : CODE_ADDRESS) + c.codeOffset + last.offset);
     const isDone = native.outcome === 'completed' || native.rip !== ip;
     const flags = isDone ? (this.#undefined.get(last.cell.form) ?? 0) : 0;
-    const differences = compare(c, native, ours, {
+    const options: CompareOptions = {
       undefinedFlags: flags,
       mnemonics: c.pieces.map((piece) => piece.cell.form.mnemonic),
       faultedInMmx: native.outcome === 'exception' && c.pieces.some(storesMmx),
       onExcuse: this.#onExcuse,
-    });
-    return differences.length > 0 ? { case: c, native, ours, differences } : undefined;
+    };
+    const differences = compare(c, native, ours, options);
+    if (differences.length === 0 || (this.#isAmd && this.#isSettled(c, native, ours, options))) return undefined;
+    return { case: c, native, ours, differences };
+  }
+
+  /** Whether it is what AMD's processors do otherwise, and nothing else. */
+  #isSettled(c: GeneratedCase, native: Result, ours: Result, options: CompareOptions): boolean {
+    const { mxcsrMask } = this.#native.capabilities();
+    const run = (other: Case) => this.#ours.run(other);
+    for (const [excuse, settled] of settlements({ case: c, native, ours, run, mxcsrMask })) {
+      // It came to what is not ours to say.
+      if (settled.ours.outcome === 'refused') {
+        this.#skip(this.#ours.outside);
+        return true;
+      }
+      const flags = options.undefinedFlags | (settled.undefinedFlags ?? 0);
+      if (compare(c, settled.native, settled.ours, { ...options, undefinedFlags: flags }).length > 0) continue;
+      this.#onExcuse(excuse);
+      return true;
+    }
+    return false;
   }
 
   readonly #onExcuse = (excuse: Excuse): void => {

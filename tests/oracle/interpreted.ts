@@ -377,6 +377,9 @@ export class InterpretedProcessor {
     words[vp + W('ftw')] = (fx[1] as number) & 0xff;
     words[vp + W('fop')] = ((fx[1] as number) >>> 16) & 0x7ff;
     words[vp + W('mxcsr')] = fx[6] as number;
+    // Not in the 64-bit format of the image: what an earlier case loaded is not of this one.
+    words[vp + W('fcs')] = 0;
+    words[vp + W('fds')] = 0;
     for (let i = 0; i < 2; i++) {
       words[vp + W('fip') + i] = fx[2 + i] as number;
       words[vp + W('fdp') + i] = fx[4 + i] as number;

@@ -516,6 +516,9 @@ base:   resb DATA_SIZE                  ; the seed's pattern
 pristine:       resb DATA_SIZE          ; the pattern with the case's patches
 stack:  resb 4096
 stack_top:
+; IRETQ to a 16-bit stack loads SP alone, above which RSP stays that of the IRET frame. The kernel must not take such an
+; RSP for one on the signal stack, on which it would go on: nothing else lies in the same 64 KiB.
+        alignb 0x10000
 signal_stack:   resb 0x20000
 signal_stack_size equ $ - signal_stack
 in_buffer:      resb IN_SIZE

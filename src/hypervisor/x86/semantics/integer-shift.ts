@@ -132,7 +132,10 @@ const GROUP: readonly (readonly [string, SemanticFunction, string])[] = [
   ['SAR', shift(sar), 'OF AF'],
 ];
 
-/** SHLD, SHRD. For 16-bit operands a count above 16 is undefined; processors shift the 48-bit concatenation. */
+/**
+ * SHLD, SHRD. For 16-bit operands a count above 16 is undefined; processors shift 48 bits, which end in the destination again
+ * (Intel's, and here) or in the source again (AMD's).
+ */
 function doubleShift(left: boolean): SemanticFunction {
   return (s) => {
     const { f } = s;
