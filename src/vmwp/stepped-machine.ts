@@ -3,7 +3,7 @@
  * by step. Translation, where it is asked for, happens at once and on this thread too, so that a run can be repeated exactly.
  */
 import type { LoadPlan } from '../firmware/load-plan.ts';
-import { type InterpreterModule, Interpreter } from '../hypervisor/interpreter/interpreter.ts';
+import { Interpreter, type InterpreterModule } from '../hypervisor/interpreter/interpreter.ts';
 import type { TranslationResult } from '../hypervisor/translator/request.ts';
 import { translate } from '../hypervisor/translator/service.ts';
 import { PowerEvent, Run } from '../hypervisor/vp/control.ts';
@@ -70,7 +70,11 @@ export class SteppedMachine {
       ...(hotAfter === undefined ? {} : { hotAfter }),
       translation: translated
         ? {
-            send: (request) => { (globalThis as any).__requests?.push(request); (globalThis as any).__buffer = this.buffer; results.push(translate(request, this.buffer)); },
+            send: (request) => {
+              (globalThis as any).__requests?.push(request);
+              (globalThis as any).__buffer = this.buffer;
+              results.push(translate(request, this.buffer));
+            },
             receive: () => results.shift(),
           }
         : undefined,

@@ -349,7 +349,8 @@ export class InterpretedProcessor {
     const [lowA, lowB] = [words[vp + W('flagA')] as number, words[vp + W('flagB')] as number];
     const kind = form >>> 1;
     const aux = kind === FlagKind.WORDS ? lowB : (lowA ^ lowB ^ low) & Flag.AF;
-    const overflow = kind === FlagKind.WORDS ? a : kind === FlagKind.SUM ? (a ^ high) & (b ^ high) : (a ^ b) & (a ^ high);
+    const overflow =
+      kind === FlagKind.WORDS ? a : kind === FlagKind.SUM ? (a ^ high) & (b ^ high) : (a ^ b) & (a ^ high);
     let parity = (low ^ (aux >>> 8)) & 0xff;
     parity ^= parity >> 4;
     parity ^= parity >> 2;

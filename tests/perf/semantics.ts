@@ -304,8 +304,7 @@ for (const sequence of SEQUENCES) {
   const there = native ? await measureNative(native, sequence, count) : undefined;
   results.push({ name: sequence.name, translated, native: there });
   const column = (n: number | undefined): string => (n === undefined ? '-' : n.toFixed(2)).padStart(8);
-  if (!options.json)
-    process.stdout.write(`${sequence.name.padEnd(38)}  ${column(translated)}${column(there)}\n`);
+  if (!options.json) process.stdout.write(`${sequence.name.padEnd(38)}  ${column(translated)}${column(there)}\n`);
 }
 native?.close();
 if (options.json) process.stdout.write(`${JSON.stringify(results, undefined, 2)}\n`);

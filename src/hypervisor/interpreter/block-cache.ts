@@ -9,6 +9,12 @@ import type { Form, OperandForm } from '../x86/form.ts';
 import type { HandlerTable } from './handlers.ts';
 import { Field, Handler, MAX_BLOCK, RECORD } from './record.ts';
 
+/** Guest-physical addresses [from, to). */
+export interface Stretch {
+  readonly from: number;
+  readonly to: number;
+}
+
 export interface BlockCode {
   /** The page's bytes, their address in the partition's memory, and where in the page the block begins. */
   readonly page: Uint8Array;
@@ -35,9 +41,8 @@ interface Block {
 /** Translated code in front of a block's records. */
 interface InstalledRegion {
   readonly owner: Block;
-  /** Guest-physical addresses of the code it was made from. */
-  readonly from: number;
-  readonly to: number;
+  /** Guest-physical addresses of the code it was made from: stretches of one page each. */
+  readonly stretches: readonly Stretch[];
   /** In the table of regions. */
   readonly place: number;
 }
@@ -109,7 +114,8 @@ export class BlockCache {
     this.flushes++;
     // Pages stay marked as holding code (another processor may have some of it), which only makes stores to them slower.
     this.#crowded = false;
-    for (const regions of this.#regions.values()) for (const region of regions) this.released(region.place);
+    const all = new Set([...this.#regions.values()].flat());
+    for (const region of all) this.released(region.place);
     this.#regions.clear();
     this.#host.vp.unwind = 1;
     this.#pages.clear();
@@ -344,7 +350,10 @@ export class BlockCache {
     let hit = false;
     for (let page = gpa - (gpa % PAGE); page < end; page += PAGE) {
       // A region reaches beyond the block it stands in front of.
-      this.#dropRegions(page, (region) => region.from < end && region.to > gpa);
+      const regions = this.#regions.get(page);
+      if (regions)
+        for (const region of regions)
+          if (region.stretches.some(({ from, to }) => from < end && to > gpa)) this.#dropRegion(region);
       const blocks = this.#pages.get(page);
       if (!blocks || blocks.length === 0) {
         this.#release(page);
@@ -370,6 +379,8 @@ export class BlockCache {
   /** The next block there protects the page anew. */
   #release(page: number): void {
     this.#pages.delete(page);
+    // A region that begins in the page before it reaches into this one.
+    if (this.#regions.has(page)) return;
     this.#host.releasePage(page);
   }
 
@@ -383,16 +394,16 @@ export class BlockCache {
   }
 
   /**
-   * The blocks of a page in one mode: offset in the page, first record, count of records, and how often each has been entered,
+   * The blocks of a page in one mode: offset in the page plus `base`, first record, count of records, and how often each has been entered,
    * or -1 where it is translated or `taken`.
    */
-  blocksOf(page: number, mode: number, taken: ReadonlySet<number>): Int32Array {
+  blocksOf(page: number, mode: number, taken: ReadonlySet<number>, base = 0): Int32Array {
     const blocks = this.#pages.get(page) ?? [];
     const words = new Int32Array(blocks.length * 4);
     let at = 0;
     for (const b of blocks) {
       if (b.mode !== mode || b.secondPage >= 0) continue;
-      words[at++] = b.gpa - page;
+      words[at++] = b.gpa - page + base;
       words[at++] = b.record;
       words[at++] = b.count;
       const left = this.#words[(b.record >> 2) + 4] as number;
@@ -409,37 +420,45 @@ export class BlockCache {
     }
   }
 
-  /** Puts a region, made from [from, from + length), in front of the block at `record`. */
-  install(record: number, place: number, from: number, length: number): void {
+  /** The bytes of a page that holds blocks, and whose changes are noticed therefore, and their address in memory. */
+  pageOf(gpa: number): { readonly page: Uint8Array; readonly host: number } | undefined {
+    if ((this.#pages.get(gpa)?.length ?? 0) === 0) return undefined;
+    const host = (this.#pageEntry(gpa) & -PAGE) >>> 0;
+    return { page: this.#bytes.subarray(host, host + PAGE), host };
+  }
+
+  /** Puts a region, made from stretches of pages that hold blocks, in front of the block at `record`. */
+  install(record: number, place: number, stretches: readonly Stretch[]): void {
     const owner = this.#byRecord.get(record) as Block;
-    const page = from - (from % PAGE);
-    owner.region = { owner, from, to: from + length, place };
-    const regions = this.#regions.get(page);
-    if (regions) regions.push(owner.region);
-    else this.#regions.set(page, [owner.region]);
+    const region = { owner, stretches, place };
+    owner.region = region;
+    for (const { from } of stretches) {
+      const page = from - (from % PAGE);
+      const regions = this.#regions.get(page);
+      if (regions) regions.push(region);
+      else this.#regions.set(page, [region]);
+    }
     this.#special(record, Handler.REGION, 0, place, 0);
   }
 
-  /** Takes regions of a page out; their blocks are interpreted again, and may become hot again. */
-  #dropRegions(page: number, touched: (region: InstalledRegion) => boolean): void {
-    const regions = this.#regions.get(page);
-    if (!regions?.some(touched)) return;
+  /** Takes a region out; its block is interpreted again, and may become hot again. */
+  #dropRegion(region: InstalledRegion): void {
     this.#host.vp.unwind = 1;
-    for (const region of regions) {
-      if (!touched(region)) continue;
-      region.owner.region = undefined;
-      this.released(region.place);
-      this.#special(region.owner.record, Handler.ENTER, 0, this.hotAfter, 0);
+    region.owner.region = undefined;
+    this.released(region.place);
+    this.#special(region.owner.record, Handler.ENTER, 0, this.hotAfter, 0);
+    for (const { from } of region.stretches) {
+      const page = from - (from % PAGE);
+      const kept = (this.#regions.get(page) ?? []).filter((r) => r !== region);
+      if (kept.length > 0) this.#regions.set(page, kept);
+      else this.#regions.delete(page);
     }
-    const kept = regions.filter((r) => !touched(r));
-    if (kept.length > 0) this.#regions.set(page, kept);
-    else this.#regions.delete(page);
   }
 
   #drop(block: Block): void {
     this.invalidatedBlocks++;
     const { region } = block;
-    if (region) this.#dropRegions(region.from - (region.from % PAGE), (r) => r === region);
+    if (region) this.#dropRegion(region);
     this.#byRecord.delete(block.record);
     for (let n = 0; n < block.count; n++) {
       const half = (block.record + n * RECORD + Field.HANDLER) >> 1;

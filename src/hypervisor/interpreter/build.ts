@@ -62,6 +62,7 @@ export function buildInterpreter(
     ...segmentationHelpers,
     ...definitions,
     lookup,
+    codePage,
   ]);
   const provide = (name: string, type: FunctionType): void => {
     library.provide(module.importFunction(name, type));
@@ -443,6 +444,58 @@ function probeJumpCache(f: FunctionBuilder, vp: Value): Value {
   return found.get();
 }
 
+/** Remembers where a linear page of code is: `tlb` is its entry in a context of the instruction TLB, less CODE_TLB. */
+function fillCodeTlb(f: FunctionBuilder, vp: Value, tlb: Value, tag: Value, page: Value, global: Value): void {
+  f.store('i64.store', tlb, tag, CODE_TLB);
+  f.store('i32.store', tlb, page, CODE_TLB + 8);
+  f.store('i32.store', tlb, global, CODE_TLB + 12);
+  noteFilled(f, vp, tlb.add(CODE_TLB), global);
+}
+function codeTlbEntry(f: FunctionBuilder, vp: Value, linear: Value, mode: Value): Value {
+  return vp.add(f.select(mode.and(Mode.USER), CODE_TLB_CONTEXT, 0)).add(
+    linear
+      .wrap()
+      .shrU(8)
+      .and((CODE_TLB_ENTRIES - 1) << 4),
+  );
+}
+
+/**
+ * For translated code that goes on in another page: (vp, linear page) -> guest-physical page, or 1 where there is no RAM or no
+ * page to fetch from. Does not raise, and leaves CR2 alone.
+ */
+const codePage: HelperDefinition = {
+  name: 'code_page',
+  exported: true,
+  type: { params: ['i32', 'i64'], results: ['i32'] },
+  build(f, helper, context) {
+    const [vp, linear] = [f.param(0), f.param(1)];
+    const mode = f.load('i32.load', vp, at('mode'));
+    f.if(linear.shl(16).shrS(16).ne(linear), () => {
+      f.return(1);
+    });
+    const cr2 = f.variable('i64', f.load('i64.load', vp, at('cr2')));
+    const gpa = f.variable('i64');
+    f.try(
+      context.fault,
+      () => {
+        const access = f.select(mode.and(Mode.USER), Access.USER | Access.FETCH, Access.FETCH);
+        gpa.set(f.call1(helper('walk'), vp, linear, access).and(-4096));
+      },
+      () => {
+        f.store('i64.store', vp, cr2.get(), at('cr2'));
+        f.return(1);
+      },
+    );
+    f.if(f.call1(helper('page_entry'), gpa.get()).and(PageFlag.PRESENT).eqz(), () => {
+      f.return(1);
+    });
+    const page = gpa.get().wrap();
+    fillCodeTlb(f, vp, codeTlbEntry(f, vp, linear, mode), linear, page, f.load('i32.load', vp, WALKED_GLOBAL));
+    f.return(page);
+  },
+};
+
 /** Finds or makes the block at RIP: instruction TLB, then the block table by guest-physical address, then the decoder. */
 const lookup: HelperDefinition = {
   name: 'lookup',
@@ -457,13 +510,7 @@ const lookup: HelperDefinition = {
       f.store('i32.store', vp, error, at('faultError'));
       f.throw(context.fault);
     };
-    const user = f.select(mode.and(Mode.USER), CODE_TLB_CONTEXT, 0);
-    const tlb = vp.add(user).add(
-      linear
-        .wrap()
-        .shrU(8)
-        .and((CODE_TLB_ENTRIES - 1) << 4),
-    );
+    const tlb = codeTlbEntry(f, vp, linear, mode);
     const page = f.variable('i32');
     const tag = linear.and(-4096);
     const global = f.variable('i32');
@@ -490,10 +537,7 @@ const lookup: HelperDefinition = {
         });
         page.set(gpa.wrap());
         global.set(f.load('i32.load', vp, WALKED_GLOBAL));
-        f.store('i64.store', tlb, tag, CODE_TLB);
-        f.store('i32.store', tlb, page.get(), CODE_TLB + 8);
-        f.store('i32.store', tlb, global.get(), CODE_TLB + 12);
-        noteFilled(f, vp, tlb.add(CODE_TLB), global.get());
+        fillCodeTlb(f, vp, tlb, tag, page.get(), global.get());
       },
     );
     const gpa = page.get().or(linear.wrap().and(4095));

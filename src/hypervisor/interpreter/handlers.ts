@@ -113,9 +113,7 @@ export class HandlerTable {
 
   /** A handler's place in the table of functions. */
   functionOf(handler: number): number {
-    return handler >= this.firstOutline
-      ? handler - this.firstOutline
-      : this.outline.length + handler - Handler.FIRST;
+    return handler >= this.firstOutline ? handler - this.firstOutline : this.outline.length + handler - Handler.FIRST;
   }
 
   find(

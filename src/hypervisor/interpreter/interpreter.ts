@@ -3,7 +3,18 @@
  * the system operations, the block cache and the platform.
  */
 
-import { JUMP_CACHE, JUMP_CACHE_ENTRIES, PAGE, PAGE_MAP, PageFlag, VP_STATE, vpArea } from '../memory/layout.ts';
+import {
+  CODE_TLB,
+  CODE_TLB_CONTEXT,
+  CODE_TLB_ENTRIES,
+  JUMP_CACHE,
+  JUMP_CACHE_ENTRIES,
+  PAGE,
+  PAGE_MAP,
+  PageFlag,
+  VP_STATE,
+  vpArea,
+} from '../memory/layout.ts';
 import { CHECKED_CONTEXT } from '../mmu/access.ts';
 import { Access as WalkAccess } from '../mmu/walk.ts';
 import { HOT, type TranslationPort, Translator } from '../translator/translator.ts';
@@ -199,7 +210,7 @@ export class Interpreter implements SystemContext {
       },
       regions: this.#table,
       hot: (record: number) => {
-        this.translator?.hot(record);
+        this.translator?.hot(record, this.#nextCodePage());
       },
       deliver: () => {
         vp.faults++;
@@ -314,6 +325,15 @@ export class Interpreter implements SystemContext {
     return gpa > 0xffff_ffffn ? undefined : Number(gpa);
   }
 
+  /** Guest-physical address of the page behind the running block's, as far as the instruction TLB knows it. */
+  #nextCodePage(): number | undefined {
+    const { vp } = this;
+    const next = BigInt.asUintN(64, (vp.blockIp & ~0xfffn) + 0x1000n);
+    const index = Number((next >> 12n) & BigInt(CODE_TLB_ENTRIES - 1));
+    const entry = this.#area + CODE_TLB + (vp.mode & Mode.USER ? CODE_TLB_CONTEXT : 0) + index * 16;
+    return this.#view.getBigUint64(entry, true) === next ? this.#view.getUint32(entry + 8, true) : undefined;
+  }
+
   #protect(page: number): void {
     const index = (PAGE_MAP >> 2) + page / PAGE;
     const before = Atomics.or(this.#words, index, PageFlag.CODE);
@@ -397,7 +417,6 @@ export class Interpreter implements SystemContext {
   }
 
   flushTlb(kind: FlushKind, linear?: bigint): void {
-    this.vp.unwind = 1;
     // There is one address space in the TLB at a time: what is asked for by PCID is dropped with the rest.
     if (kind === 'page' && linear !== undefined) this.#exports.flush_page(this.#area, linear);
     else if (kind === 'all') this.#exports.flush_tlb(this.#area);

@@ -671,8 +671,18 @@ export class InterpreterPort implements Semantics, FlagStore {
   }
 }
 
-const LOADS: Readonly<Record<number, string>> = { 1: 'i64.load8_u', 2: 'i64.load16_u', 4: 'i64.load32_u', 8: 'i64.load' };
-const STORES: Readonly<Record<number, string>> = { 1: 'i64.store8', 2: 'i64.store16', 4: 'i64.store32', 8: 'i64.store' };
+const LOADS: Readonly<Record<number, string>> = {
+  1: 'i64.load8_u',
+  2: 'i64.load16_u',
+  4: 'i64.load32_u',
+  8: 'i64.load',
+};
+const STORES: Readonly<Record<number, string>> = {
+  1: 'i64.store8',
+  2: 'i64.store16',
+  4: 'i64.store32',
+  8: 'i64.store',
+};
 export function loadName(bytes: number): string {
   return LOADS[bytes] as string;
 }

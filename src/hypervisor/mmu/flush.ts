@@ -24,6 +24,7 @@ import {
   TLB_ENTRY,
   TLB_WRITE,
 } from '../memory/layout.ts';
+import { VpState } from '../vp/state.ts';
 import type { FunctionBuilder } from '../wasm/function.ts';
 import type { Operand, Value } from '../wasm/value.ts';
 import type { HelperDefinition } from '../x86/library.ts';
@@ -44,6 +45,11 @@ function empty(f: FunctionBuilder, vp: Value, at: number, count: number): void {
   f.memoryFill(vp.add(at), EMPTY, count * TLB_WRITE);
   for (let n = 0; n < count; n++)
     for (const entry of SELECTED_BY_EMPTY_TAG) f.store('i64.store', vp, 0n, at + n * TLB_WRITE + entry * TLB_ENTRY);
+}
+
+/** Translated code has looked up where it goes: it returns to the interpreter, and looks again. */
+function unwind(f: FunctionBuilder, vp: Value): void {
+  f.store('i32.store', vp, 1, VpState.offset('unwind'));
 }
 
 /** A loop over the u32 or larger things in [from, to), `step` bytes apart. */
@@ -82,6 +88,7 @@ export const flushHelpers: readonly HelperDefinition[] = [
     type: { params: ['i32'], results: [] },
     build(f) {
       const vp = f.param(0);
+      unwind(f, vp);
       empty(f, vp, TLB, 2 * TLB_CONTEXTS);
       f.memoryFill(vp.add(CODE_TLB), EMPTY, 2 * CODE_TLB_CONTEXT);
       emptyJumpCache(f, vp);
@@ -97,6 +104,7 @@ export const flushHelpers: readonly HelperDefinition[] = [
     type: { params: ['i32'], results: [] },
     build(f, helper) {
       const vp = f.param(0);
+      unwind(f, vp);
       const count = f.load('i32.load', vp, FILLED);
       f.if(count.gtU(FILLED_ENTRIES), () => {
         f.call(helper('flush_tlb'), vp);
@@ -154,6 +162,7 @@ export const flushHelpers: readonly HelperDefinition[] = [
     build(f, helper) {
       const vp = f.param(0);
       const linear = f.param(1);
+      unwind(f, vp);
       const large = f.load('i32.load8_u', vp.add(largePage(linear)), LARGE_PAGES);
       f.if(large.or(f.load('i32.load8_u', vp.add(giantPage(linear)), GIANT_PAGES)), () => {
         f.call(helper('flush_tlb'), vp);

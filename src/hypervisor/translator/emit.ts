@@ -3,13 +3,13 @@
  * guest are calls of the function that its target was translated to, while a few of these are nested; other ways out go to the
  * next region by a tail call. The jump cache tells which function that is; a place that holds none returns at once.
  */
-import { JUMP_CACHE } from '../memory/layout.ts';
-import { RegionExit, VpState } from '../vp/state.ts';
+import { CODE_TLB, CODE_TLB_CONTEXT, CODE_TLB_ENTRIES, JUMP_CACHE } from '../memory/layout.ts';
+import { Mode, RegionExit, VpState } from '../vp/state.ts';
 import type { Callee, FunctionBuilder, FunctionType, Label, Table, Variable } from '../wasm/function.ts';
 import type { Value } from '../wasm/value.ts';
+import type { FlagState } from '../x86/lazy-flags.ts';
 import { countExit, jumpCacheEntry, REGION, UNWIND } from './abi.ts';
 import type { FormFacts } from './facts.ts';
-import type { FlagState } from '../x86/lazy-flags.ts';
 import { type KnownFlags, Machine, TranslatorPort } from './port.ts';
 import type { Block, Region, RegionInstruction } from './region.ts';
 import { analyse, type Structure } from './structure.ts';
@@ -37,6 +37,8 @@ export interface EmitOptions {
   facts(instruction: RegionInstruction): FormFacts;
   /** The interpreter's function and record for an instruction that is called; undefined: it is left to the interpreter. */
   outline(instruction: RegionInstruction): { place: number; record: number; blockAt: number } | undefined;
+  /** Guest-physical address of the second page. */
+  readonly nextGpa: number;
   readonly tables: { readonly regions: Table; readonly outline: Table };
 }
 
@@ -206,6 +208,7 @@ class Emitter {
       this.#leaveAt(to, Way.CHAIN, known);
       return;
     }
+    if (!from.far && (this.#region.blocks.get(to) as Block).far) this.#checkNextPage(to, known);
     if (kind === 'back') {
       f.if(
         this.#budget.get().ltS(this.#region.size),
@@ -224,6 +227,40 @@ class Emitter {
       this.#keep(to, known);
       f.br(merge);
     } else this.#tree(to, known);
+  }
+
+  /**
+   * Control goes on in the second page: leaves unless that is the page that the region was made from. It stays so: who changes
+   * a translation of addresses has translated code unwind.
+   */
+  #checkNextPage(to: number, known: KnownFlags): void {
+    const f = this.#f;
+    const { vp, page, mode, helper } = this.#machine;
+    const next = page.get().add(PAGE);
+    const user = mode & Mode.USER ? CODE_TLB_CONTEXT : 0;
+    const entry = vp.add(
+      next
+        .wrap()
+        .shrU(8)
+        .and((CODE_TLB_ENTRIES - 1) << 4),
+    );
+    const gpa = f.variable('i32', f.load('i32.load', entry, CODE_TLB + user + 8));
+    f.if(
+      f.load('i64.load', entry, CODE_TLB + user).ne(next),
+      () => {
+        gpa.set(f.call1(helper('code_page'), vp, next));
+      },
+      undefined,
+      false,
+    );
+    f.if(
+      gpa.get().ne(this.#options.nextGpa | 0),
+      () => {
+        this.#leaveAt(to, Way.CHAIN, known);
+      },
+      undefined,
+      false,
+    );
   }
 
   /** Leaves for an offset of the page. */
@@ -321,7 +358,7 @@ class Emitter {
 
   /** A taken branch. To another page: a target that is not canonical faults at the branch, which is the interpreter's. */
   #edgeOut(block: Block, target: number, branch: RegionInstruction, known: KnownFlags): void {
-    if (target < 0 || target >= PAGE) {
+    if ((target < 0 || target >= PAGE) && !block.successors.includes(target)) {
       const rip = this.#machine.page.get().add(target);
       this.#f.if(
         rip.shl(16).shrS(16).ne(rip),

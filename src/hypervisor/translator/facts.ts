@@ -46,7 +46,11 @@ interface Trial {
 function build(i: Instruction, mode: number, helperType: (name: string) => Callee['type'], keep: boolean): Trial {
   const f = new FunctionBuilder('trial', NOTHING, () => 0);
   const machine = new Machine(f, 0, mode, (name) => ({ name, type: helperType(name), index: () => 0 }));
-  const [result, a, b] = [0, 8, 16].map((offset) => f.load('i64.load', 0, offset)) as [FlagState['a'], FlagState['a'], FlagState['a']];
+  const [result, a, b] = [0, 8, 16].map((offset) => f.load('i64.load', 0, offset)) as [
+    FlagState['a'],
+    FlagState['a'],
+    FlagState['a'],
+  ];
   const before = { result, a, b, carry: f.load('i32.load', 0, 24), kind: f.load('i32.load', 0, 28) };
   let leaves = false;
   let out!: Label;

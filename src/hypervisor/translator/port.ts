@@ -25,8 +25,8 @@ import {
   readCondition,
   readFlag,
 } from '../x86/lazy-flags.ts';
-import { isSettled } from '../x86/softfloat/settled.ts';
 import { type FlagName, type FlagValues, Register, type Semantics } from '../x86/semantics.ts';
+import { isSettled } from '../x86/softfloat/settled.ts';
 
 type FieldName = Parameters<typeof VpState.offset>[0];
 const at = (name: FieldName): number => VpState.offset(name);

@@ -1,7 +1,8 @@
 /**
- * Regions: what is translated as one function. A region is the code within one page that can be reached from its entry by
- * direct jumps and branches and behind calls, cut into basic blocks; returns, indirect jumps and other pages leave it. It goes
- * nowhere that another region begins, and of the two ways behind a branch the taken one only where control has often gone.
+ * Regions: what is translated as one function. A region is the code within a page and the one behind it that can be reached
+ * from its entry by direct jumps and branches and behind calls, cut into basic blocks; returns, indirect jumps and other pages
+ * leave it. It goes nowhere that another region begins, and of the two ways behind a branch the taken one only where control
+ * has often gone.
  */
 import { type Decoder, Instruction } from '../x86/decoder.ts';
 import type { Form } from '../x86/form.ts';
@@ -23,6 +24,8 @@ export interface Block {
   readonly instructions: readonly RegionInstruction[];
   /** Offset after the last instruction. */
   readonly end: number;
+  /** All of its instructions have bytes in the second page; else none has. */
+  readonly far: boolean;
   /** Offsets of the blocks that control can go to within the region: [taken, otherwise] of a branch, [next] else. */
   readonly successors: readonly number[];
   /** How the block ends: a direct branch, a direct jump, a call, by running into the next block, or by leaving the region. */
@@ -52,9 +55,9 @@ const LEAVES: ReadonlySet<string> = new Set(
 
 export interface RegionOptions {
   readonly decoder: Decoder;
-  /** The page's bytes. */
+  /** The bytes of the page, and of the one behind it where that may be part of the region. */
   readonly page: Uint8Array;
-  /** Offset of the entry. */
+  /** Offset of the entry, in the first page. */
   readonly entry: number;
   /** The processor's mode, by which code is decoded. */
   readonly mode: number;
@@ -75,16 +78,17 @@ interface Found {
 /** Finds the region at `entry`; undefined when not even its first instruction can be translated. */
 export function findRegion(options: RegionOptions): Region | undefined {
   const { page, decoder } = options;
+  const limit = page.length;
   const found = new Map<number, Found | undefined>();
   const leaders = new Set<number>([options.entry]);
   const work = [options.entry];
   let count = 0;
   while (work.length > 0 && count < MOST_INSTRUCTIONS && leaders.size < MOST_BLOCKS) {
     let at = work.shift() as number;
-    while (at < PAGE && !found.has(at) && count < MOST_INSTRUCTIONS) {
+    while (at < limit && !found.has(at) && count < MOST_INSTRUCTIONS) {
       if (at !== options.entry && options.isEntry(at)) break;
       const decoded = new Instruction();
-      const outcome = decoder.decode(page, at, PAGE, options.mode, decoded);
+      const outcome = decoder.decode(page, at, limit, options.mode, decoded);
       const how = outcome === 'ok' ? options.classify(decoded, at) : 'none';
       if (how === 'none') {
         found.set(at, undefined);
@@ -96,9 +100,11 @@ export function findRegion(options: RegionOptions): Region | undefined {
       const instruction = { form, decoded, at, length, outline: how === 'outline' };
       const target = form.operands[0]?.kind === 'J' ? next + decoded.immediate : -1;
       const kind = kindOf(instruction);
+      // What has bytes in the second page begins a block.
+      if (next > PAGE && at <= PAGE) leaders.add(at);
       found.set(at, { instruction, kind, target });
       const lead = (leader: number): void => {
-        if (leader < 0 || leader >= PAGE || leaders.has(leader) || options.isEntry(leader)) return;
+        if (leader < 0 || leader >= limit || leaders.has(leader) || options.isEntry(leader)) return;
         leaders.add(leader);
         work.push(leader);
       };
@@ -130,7 +136,7 @@ function cut(
   found: ReadonlyMap<number, Found | undefined>,
 ): Region | undefined {
   const blocks = new Map<number, Block>();
-  let from = PAGE;
+  let from = 2 * PAGE;
   let to = 0;
   let size = 0;
   const inside = (at: number): boolean => leaders.has(at) && found.get(at) !== undefined;
@@ -180,7 +186,7 @@ function cut(
     from = Math.min(from, leader);
     to = Math.max(to, at);
     size += instructions.length;
-    blocks.set(leader, { at: leader, instructions, end: at, successors, ending, target });
+    blocks.set(leader, { at: leader, instructions, end: at, far: at > PAGE, successors, ending, target });
   }
   return blocks.has(entry) ? { entry, blocks, from, to, size } : undefined;
 }

@@ -9,6 +9,9 @@ export interface TranslationItem {
   /** Address of the page's bytes in the partition's memory, and where in it the block begins. */
   readonly host: number;
   readonly entry: number;
+  /** The same of the page behind it in the linear address space; no address: that is not part of the region. */
+  readonly nextGpa: number;
+  readonly nextHost: number;
   /**
    * The blocks that the interpreter has of the page in this mode: offset in the page, first record, count of records, and how
    * often it has been entered, or -1 where a region begins.
@@ -18,36 +21,38 @@ export interface TranslationItem {
 
 /**
  * A batch as one array, which goes to another thread in one piece: the address of the processor's VpState (a constant of the
- * code), and for each item record, mode, gpa, host, entry, count of words of blocks, blocks.
+ * code), and for each item record, mode, gpa, host, nextGpa, nextHost, entry, count of words of blocks, blocks.
  */
 export type TranslationRequest = Int32Array<ArrayBuffer>;
+const HEAD = 8;
 
 export function packRequest(vp: number, items: readonly TranslationItem[]): TranslationRequest {
-  const words = new Int32Array(items.reduce((n, item) => n + 6 + item.blocks.length, 1));
+  const words = new Int32Array(items.reduce((n, item) => n + HEAD + item.blocks.length, 1));
   words[0] = vp;
   let at = 1;
-  for (const { record, mode, gpa, host, entry, blocks } of items) {
-    words.set([record, mode, gpa, host, entry, blocks.length], at);
-    words.set(blocks, at + 6);
-    at += 6 + blocks.length;
+  for (const { record, mode, gpa, host, nextGpa, nextHost, entry, blocks } of items) {
+    words.set([record, mode, gpa, host, nextGpa, nextHost, entry, blocks.length], at);
+    words.set(blocks, at + HEAD);
+    at += HEAD + blocks.length;
   }
   return words;
 }
 export function unpackRequest(words: TranslationRequest): TranslationItem[] {
   const items: TranslationItem[] = [];
   for (let at = 1; at < words.length; ) {
-    const [record, mode, gpa, host, entry, length] = words.subarray(at, at + 6) as unknown as number[] as [
-      number,
-      number,
-      number,
-      number,
-      number,
-      number,
-    ];
-    at += 6;
-    const blocks = words.subarray(at, at + length);
-    items.push({ record: record >>> 0, mode, gpa: gpa >>> 0, host: host >>> 0, entry, blocks });
-    at += length;
+    const word = (n: number): number => words[at + n] as number;
+    const length = word(7);
+    items.push({
+      record: word(0) >>> 0,
+      mode: word(1),
+      gpa: word(2) >>> 0,
+      host: word(3) >>> 0,
+      nextGpa: word(4) >>> 0,
+      nextHost: word(5) >>> 0,
+      entry: word(6),
+      blocks: words.subarray(at + HEAD, at + HEAD + length),
+    });
+    at += HEAD + length;
   }
   return items;
 }
@@ -57,9 +62,10 @@ export interface TranslatedRegion {
   /** The exported function. */
   readonly name: string;
   readonly entry: number;
-  /** The stretch of the page it was made from. */
+  /** The stretch of the two pages it was made from, and guest-physical address of the second one. */
   readonly from: number;
   readonly code: Uint8Array;
+  readonly nextGpa: number;
   /** Instructions. */
   readonly size: number;
   /** Offsets at which its basic blocks begin. */

@@ -2,8 +2,9 @@
  * Translation of a batch of regions into one module: a function of the code, and of which of it has been executed, alone, so that
  * it can run on a thread of its own. The processor compares the code again when it installs the result.
  */
-import { HandlerTable } from '../interpreter/handlers.ts';
+
 import { isPure } from '../interpreter/build.ts';
+import { HandlerTable } from '../interpreter/handlers.ts';
 import { Field, RECORD } from '../interpreter/record.ts';
 import { PAGE } from '../memory/layout.ts';
 import type { Callee } from '../wasm/function.ts';
@@ -14,10 +15,11 @@ import { REGION } from './abi.ts';
 import { emitRegion } from './emit.ts';
 import { factsOf } from './facts.ts';
 import { Untranslatable } from './port.ts';
-import { type TranslationRequest, type TranslationResult, type TranslationItem, unpackRequest } from './request.ts';
 import { findRegion, type Region, type RegionInstruction } from './region.ts';
+import { type TranslationItem, type TranslationRequest, type TranslationResult, unpackRequest } from './request.ts';
 
 const PLAIN = { params: ['i32', 'i64', 'i32', 'i32'], results: ['i32'] } as const;
+const CODE_PAGE = { params: ['i32', 'i64'], results: ['i32'] } as const;
 const TYPES = new Map(helperDefinitions.map((d) => [d.name, d.type]));
 /** Words of an item's block. */
 const BLOCK = 4;
@@ -32,10 +34,16 @@ export function translate(request: TranslationRequest, memory: SharedArrayBuffer
   const words = new Int32Array(memory);
   // Whoever installs a region looks whether this is still the code.
   const items = unpackRequest(request);
-  const pages = items.map(({ host }) => new Uint8Array(memory, host, PAGE).slice());
+  const pages = items.map(({ host, nextHost }) => {
+    const page = new Uint8Array(nextHost ? 2 * PAGE : PAGE);
+    page.set(new Uint8Array(memory, host, PAGE));
+    if (nextHost) page.set(new Uint8Array(memory, nextHost, PAGE), PAGE);
+    return page;
+  });
   const made = new Set<number>();
   const found = items.map((item, i) => {
-    if (made.has(item.gpa + item.entry)) return undefined;
+    const address = (at: number): number => (at < PAGE ? item.gpa + at : item.nextGpa + at - PAGE);
+    if (made.has(address(item.entry))) return undefined;
     const source = new Source(item, words);
     const region = findRegion({
       decoder,
@@ -46,15 +54,23 @@ export function translate(request: TranslationRequest, memory: SharedArrayBuffer
       executed: (at) => source.executed(at),
       isEntry: (at) => source.isEntry(at),
     });
-    for (const at of region?.blocks.keys() ?? []) made.add(item.gpa + at);
+    for (const at of region?.blocks.keys() ?? []) made.add(address(at));
     return region ? { region, source } : undefined;
   });
   const regions = found.map((f, i) => {
     const item = items[i];
     if (!f || !item) return undefined;
     const { from, to, size } = f.region;
-    const blocks = [...f.region.blocks.keys()];
-    return { record: item.record, name: `r${i}`, entry: item.entry, from, code: (pages[i] as Uint8Array).slice(from, to), size, blocks };
+    return {
+      record: item.record,
+      name: `r${i}`,
+      entry: item.entry,
+      from,
+      code: (pages[i] as Uint8Array).slice(from, to),
+      nextGpa: item.nextGpa,
+      size,
+      blocks: [...f.region.blocks.keys()],
+    };
   });
   if (regions.every((r) => r === undefined))
     return { module: undefined, bytes: 0, milliseconds: performance.now() - started, regions };
@@ -78,6 +94,10 @@ class Source {
   }
   get mode(): number {
     return this.#item.mode;
+  }
+
+  get nextGpa(): number {
+    return this.#item.nextGpa;
   }
 
   executed(at: number): boolean {
@@ -112,6 +132,7 @@ class Source {
 
 function helperType(name: string): Callee['type'] {
   if (name.startsWith('plain_')) return PLAIN;
+  if (name === 'code_page') return CODE_PAGE;
   const type = isPure(name) ? TYPES.get(name) : undefined;
   if (!type) throw new Untranslatable();
   return type;
@@ -144,6 +165,7 @@ function build(
           region,
           vp,
           mode,
+          nextGpa: source.nextGpa,
           helper,
           facts: ({ decoded }: RegionInstruction) => factsOf(decoded, mode, helperType),
           outline: ({ decoded, at }) => source.outline(decoded, at),

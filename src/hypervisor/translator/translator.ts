@@ -2,12 +2,18 @@
  * The translator's side on a virtual processor's thread: collects the blocks that the interpreter finds hot, has them
  * translated (elsewhere, see service.ts), and puts the regions in the place of the blocks' first records.
  */
-import type { BlockCache } from '../interpreter/block-cache.ts';
-import { VP_STATE, vpArea } from '../memory/layout.ts';
-import { packRequest, type TranslationItem, type TranslationRequest, type TranslationResult } from './request.ts';
+import type { BlockCache, BlockCode, Stretch } from '../interpreter/block-cache.ts';
+import { PAGE, VP_STATE, vpArea } from '../memory/layout.ts';
+import {
+  packRequest,
+  type TranslatedRegion,
+  type TranslationItem,
+  type TranslationRequest,
+  type TranslationResult,
+} from './request.ts';
 
 /** Executions after which a block is translated. */
-export const HOT = Number(process.env["HOT"] ?? 400);
+export const HOT = Number(process.env['HOT'] ?? 400);
 /** Regions to a module: about 27 us of a module's cost are fixed. */
 const BATCH = 32;
 /** Batches that are out while a small one waits for company. */
@@ -35,6 +41,18 @@ export interface TranslatorOptions {
   dropPlaces(): void;
 }
 
+interface Hot {
+  readonly record: number;
+  readonly next: number | undefined;
+}
+
+function joined(a: Int32Array, b: Int32Array): Int32Array {
+  const all = new Int32Array(a.length + b.length);
+  all.set(a);
+  all.set(b, a.length);
+  return all;
+}
+
 /** What is out for translation. */
 interface Batch {
   /** How often the blocks had been dropped when it was sent. */
@@ -48,7 +66,7 @@ export class Translator {
   readonly #options: TranslatorOptions;
   readonly #vp: number;
   readonly #none: () => number;
-  #hot: number[] = [];
+  #hot: Hot[] = [];
   /** Records of blocks whose translation is under way. */
   readonly #asked = new Set<number>();
   readonly #free: number[] = [];
@@ -71,9 +89,12 @@ export class Translator {
     };
   }
 
-  /** A block has been entered HOT times. */
-  hot(record: number): void {
-    this.#hot.push(record);
+  /**
+   * A block has been entered HOT times.
+   * @param next guest-physical address of the page behind its in the linear address space, if that is known.
+   */
+  hot(record: number, next: number | undefined): void {
+    this.#hot.push({ record, next });
   }
 
   /** Sends what is waiting and installs what has come back. Called between runs. */
@@ -100,24 +121,36 @@ export class Translator {
   #send(): void {
     const { blocks, port } = this.#options;
     const items: TranslationItem[] = [];
-    const waiting: number[] = [];
-    for (const record of this.#hot) {
+    const waiting: Hot[] = [];
+    for (const hot of this.#hot) {
+      const { record, next } = hot;
       const code = blocks.codeOf(record);
       if (!code) continue;
       const { host, offset, gpa, mode } = code;
       // A region that is being made may have this code too.
       if (this.#busy.has(gpa)) {
-        waiting.push(record);
+        waiting.push(hot);
         continue;
       }
       // Of several regions with code in common, the first one has it.
-      items.push({ record, mode, gpa, host, entry: offset, blocks: blocks.blocksOf(gpa, mode, this.#asked) });
+      const second = next === undefined || next === gpa ? undefined : blocks.pageOf(next);
+      const known = blocks.blocksOf(gpa, mode, this.#asked);
+      items.push({
+        record,
+        mode,
+        gpa,
+        host,
+        nextGpa: next ?? 0,
+        nextHost: second?.host ?? 0,
+        entry: offset,
+        blocks: second ? joined(known, blocks.blocksOf(next as number, mode, this.#asked, PAGE)) : known,
+      });
       this.#asked.add(record);
     }
     this.#hot = waiting;
     for (let i = 0; i < items.length; i += BATCH) {
       const batch = items.slice(i, i + BATCH);
-      const pages = batch.map(({ gpa }) => gpa);
+      const pages = batch.flatMap(({ gpa, nextGpa, nextHost }) => (nextHost ? [gpa, nextGpa] : [gpa]));
       for (const page of pages) this.#busy.add(page);
       port.send(packRequest(this.#vp, batch));
       this.#pending.push({ flushes: blocks.flushes, pages });
@@ -135,20 +168,38 @@ export class Translator {
     this.counters.bytes += bytes;
     for (const region of regions) {
       if (!region) continue;
-      const { record, name, entry, from, code, size } = region;
+      const { record, name, size } = region;
       const current = blocks.codeOf(record);
-      // The code may have been changed, or dropped, while it was translated.
-      if (current?.offset !== entry || !code.every((byte, i) => byte === current.page[from + i])) {
+      const stretches = current && this.#stretches(region, current);
+      if (!stretches) {
         this.counters.stale++;
         continue;
       }
       const place = this.#place();
       table.set(place, (exports as Record<string, never>)[name]);
-      blocks.install(record, place, current.gpa + from, code.length);
+      blocks.install(record, place, stretches);
+      const far = region.blocks.filter((at) => at >= PAGE).map((at) => at - PAGE);
       blocks.cool(current.gpa, current.mode, region.blocks);
+      if (far.length > 0) blocks.cool(region.nextGpa, current.mode, far);
       this.counters.regions++;
       this.counters.instructions += size;
     }
+  }
+
+  /** Where the code of a region is; undefined where it has been changed, or dropped, while it was translated. */
+  #stretches({ entry, from, code, nextGpa }: TranslatedRegion, current: BlockCode): Stretch[] | undefined {
+    if (current.offset !== entry) return undefined;
+    const inFirst = Math.min(Math.max(PAGE - from, 0), code.length);
+    const same = (page: Uint8Array, at: number, first: number, last: number): boolean => {
+      for (let i = first; i < last; i++) if (page[at + i - first] !== code[i]) return false;
+      return true;
+    };
+    if (!same(current.page, from, 0, inFirst)) return undefined;
+    const stretches = [{ from: current.gpa + from, to: current.gpa + from + inFirst }];
+    if (code.length === inFirst) return stretches;
+    const next = this.#options.blocks.pageOf(nextGpa)?.page;
+    if (!next || !same(next, 0, inFirst, code.length)) return undefined;
+    return [...stretches, { from: nextGpa, to: nextGpa + code.length - inFirst }];
   }
 
   #place(): number {

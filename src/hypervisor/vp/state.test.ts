@@ -1,6 +1,15 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ARITHMETIC_FLAGS, adoptSavedFlags, Flag, FlagKind, readFlags, VpState, type VpView, writeFlags } from './state.ts';
+import {
+  ARITHMETIC_FLAGS,
+  adoptSavedFlags,
+  Flag,
+  FlagKind,
+  readFlags,
+  VpState,
+  type VpView,
+  writeFlags,
+} from './state.ts';
 
 const newVp = (): VpView => VpState.view(new ArrayBuffer(VpState.size));
 /** Bits of RFLAGS that exist, and bit 1. */

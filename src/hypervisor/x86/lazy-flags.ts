@@ -187,7 +187,9 @@ function floatCondition(f: FunctionBuilder, [x, y]: readonly [Value, Value], kin
     case 1:
       return is('ge', x, y).eqz();
     case 2:
-      return is('lt', x, y).or(is('gt', x, y)).eqz();
+      return is('lt', x, y)
+        .or(is('gt', x, y))
+        .eqz();
     case 3:
       return is('gt', x, y).eqz();
     case 5:
