@@ -2,6 +2,7 @@
 
 import { randomFillSync } from 'node:crypto';
 import { hrtime } from 'node:process';
+import { setFlagsFromString } from 'node:v8';
 import {
   MessageChannel,
   type MessagePort,
@@ -54,6 +55,11 @@ export function takeFrom<T>(end: ChannelEnd): T | undefined {
 }
 export function listenOn<T>(end: ChannelEnd, callback: (message: T) => void): void {
   (end as unknown as MessagePort).on('message', callback);
+}
+
+/** WebAssembly that is compiled in this process from here on is compiled at once, not function by function when first called. */
+export function compileEagerly(): void {
+  setFlagsFromString('--no-wasm-lazy-compilation');
 }
 
 /** On a thread: what startThread was given, and the way back. */
