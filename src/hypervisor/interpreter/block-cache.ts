@@ -420,6 +420,11 @@ export class BlockCache {
     }
   }
 
+  /** How often the block at `record`, which is not translated, has been entered. */
+  entered(record: number): number {
+    return this.hotAfter - (this.#words[(record >> 2) + 4] as number);
+  }
+
   /** The bytes of a page that holds blocks, and whose changes are noticed therefore, and their address in memory. */
   pageOf(gpa: number): { readonly page: Uint8Array; readonly host: number } | undefined {
     if ((this.#pages.get(gpa)?.length ?? 0) === 0) return undefined;

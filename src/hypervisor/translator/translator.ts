@@ -13,11 +13,11 @@ import {
 } from './request.ts';
 
 /** Executions after which a block is translated. */
-export const HOT = Number(process.env['HOT'] ?? 400);
+export const HOT = 300;
 /** Regions to a module: about 27 us of a module's cost are fixed. */
-const BATCH = 32;
-/** Batches that are out while a small one waits for company. */
-const SMALL_BATCHES = 1;
+const BATCH = 24;
+/** Batches that may be out at one time. */
+const MOST_OUT = 1;
 /** Places that stand empty before they are used again: the jump cache has to be emptied for that. */
 const MOST_VACANT = 1024;
 
@@ -99,7 +99,7 @@ export class Translator {
 
   /** Sends what is waiting and installs what has come back. Called between runs. */
   work(): void {
-    if (this.#hot.length >= BATCH || (this.#hot.length > 0 && this.#pending.length < SMALL_BATCHES)) this.#send();
+    if (this.#hot.length > 0 && this.#pending.length < MOST_OUT) this.#send();
     while (this.#pending.length > 0) {
       const result = this.#options.port.receive();
       if (!result) return;
@@ -122,7 +122,13 @@ export class Translator {
     const { blocks, port } = this.#options;
     const items: TranslationItem[] = [];
     const waiting: Hot[] = [];
+    // Who has waited longest for the code that is executed most is served first.
+    this.#hot.sort((a, b) => blocks.entered(b.record) - blocks.entered(a.record));
     for (const hot of this.#hot) {
+      if (items.length === BATCH) {
+        waiting.push(hot);
+        continue;
+      }
       const { record, next } = hot;
       const code = blocks.codeOf(record);
       if (!code) continue;
@@ -148,13 +154,11 @@ export class Translator {
       this.#asked.add(record);
     }
     this.#hot = waiting;
-    for (let i = 0; i < items.length; i += BATCH) {
-      const batch = items.slice(i, i + BATCH);
-      const pages = batch.flatMap(({ gpa, nextGpa, nextHost }) => (nextHost ? [gpa, nextGpa] : [gpa]));
-      for (const page of pages) this.#busy.add(page);
-      port.send(packRequest(this.#vp, batch));
-      this.#pending.push({ flushes: blocks.flushes, pages });
-    }
+    if (items.length === 0) return;
+    const pages = items.flatMap(({ gpa, nextGpa, nextHost }) => (nextHost ? [gpa, nextGpa] : [gpa]));
+    for (const page of pages) this.#busy.add(page);
+    port.send(packRequest(this.#vp, items));
+    this.#pending.push({ flushes: blocks.flushes, pages });
   }
 
   #install({ module, bytes, milliseconds, regions }: TranslationResult): void {
