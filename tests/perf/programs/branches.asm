@@ -4,7 +4,7 @@
 
 main:   mov rbx, SEED
         xor eax, eax
-        mov ecx, 6_000_000
+        mov ecx, 30_000_000
 .next:  random rbx, rdx
         mov edx, ebx
         and edx, 7

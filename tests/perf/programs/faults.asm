@@ -3,7 +3,7 @@
 %define BSS 0
 %include "program.inc"
 
-main:   mov ebp, 40
+main:   mov ebp, 80
         xor ebx, ebx
 .round: mov esi, PAGES * 4096
         mov edx, PROT_READ_WRITE

@@ -6,7 +6,7 @@
 main:   movsd xmm0, [x]
         movsd xmm1, [y]
         pxor xmm7, xmm7
-        mov ecx, 5_000_000
+        mov ecx, 15_000_000
 .next:  movsd xmm2, [one]
         subsd xmm2, xmm0
         mulsd xmm2, xmm0

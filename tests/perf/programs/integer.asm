@@ -4,7 +4,7 @@
 
 main:   mov rax, SEED
         mov rbx, 0x9E3779B97F4A7C15
-        mov ecx, 30_000_000
+        mov ecx, 200_000_000
 .next:  imul rax, rbx
         add rax, rcx
         mov rdx, rax

@@ -13,7 +13,7 @@ main:   mov rbx, SEED
         movaps xmm6, [rel scale]
         pxor xmm0, xmm0
         xorps xmm5, xmm5
-        mov ebp, 500
+        mov ebp, 5_000
 .pass:  xor ecx, ecx
 .next:  movdqa xmm1, [bss + rcx]
         movdqu xmm2, [bss + rcx + 8]

@@ -2,7 +2,7 @@
 %define BSS 0
 %include "program.inc"
 
-main:   mov ebp, 400_000
+main:   mov ebp, 1_200_000
         xor ebx, ebx
 .next:  mov eax, SYS_getppid
         syscall
