@@ -219,19 +219,23 @@ const doubleShift: Rule = (situation, piece) => {
   return { native: { ...native, gprs }, ours, undefinedFlags: ALL_FLAGS };
 };
 
+/** An FXSAVE image with our NaNs in lanes of XMM registers where both have one. */
+export function withNansOf(ours: Uint8Array, theirs: Uint8Array, laneSize: 4 | 8): Uint8Array {
+  const fx = theirs.slice();
+  const quiet = laneSize === 8 ? 0x7ff8_0000 : 0x7fc0_0000;
+  const isNan = (image: Uint8Array, at: number): boolean => {
+    const top = new DataView(image.buffer, image.byteOffset).getUint32(at + laneSize - 4, true);
+    return (top & quiet) === quiet;
+  };
+  for (let at = FX_XMM; at < FX_SIZE; at += laneSize)
+    if (isNan(theirs, at) && isNan(ours, at)) fx.set(ours.subarray(at, at + laneSize), at);
+  return fx;
+}
+
 /** Which of several NaNs comes to which lane. */
 const horizontalNan: Rule = ({ case: c, native, ours }, piece) => {
   if (!/^DPP[SD]$/.test(piece.cell.form.mnemonic) || native.rip === pointerTo(c, piece)) return undefined;
-  const fx = native.fx.slice();
-  const theirs = new DataView(fx.buffer);
-  const mine = new DataView(ours.fx.buffer, ours.fx.byteOffset);
-  const isDouble = piece.cell.form.mnemonic === 'DPPD';
-  for (let at = FX_XMM; at < FX_SIZE; at += isDouble ? 8 : 4) {
-    const top = isDouble ? at + 4 : at;
-    const quiet = isDouble ? 0x7ff8_0000 : 0x7fc0_0000;
-    const isNan = (view: DataView) => (view.getUint32(top, true) & quiet) === quiet;
-    if (isNan(theirs) && isNan(mine)) fx.set(ours.fx.subarray(at, top + 4), at);
-  }
+  const fx = withNansOf(ours.fx, native.fx, piece.cell.form.mnemonic === 'DPPD' ? 8 : 4);
   return { native: { ...native, fx }, ours };
 };
 
