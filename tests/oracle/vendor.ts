@@ -190,6 +190,17 @@ const prefetchRegister: Rule = ({ case: c, native, run }, piece) => {
   return { native, ours: run(withEnd(c, piece, 0x0f, 0x0b, bytesOf(c, piece).at(-1) as number)) };
 };
 
+/** LOCK in front of a move to or from CR0 makes it one to or from CR8, which a program may not do either. */
+const lockedMove: Rule = ({ case: c, native, run }, piece) => {
+  const { form } = piece.cell;
+  const isMove = form.map === 1 && (form.opcode === 0x20 || form.opcode === 0x22);
+  if (!isMove || ((bytesOf(c, piece).at(-1) as number) & 0x38) !== 0 || !isFault(native, Vector.GP)) return undefined;
+  const locks = prefixesOf(c, piece).map((byte) => (byte === 0xf0 ? 0xf2 : byte));
+  const code = c.code.slice();
+  code.set(locks, piece.offset);
+  return { native, ours: run({ ...c, code }) };
+};
+
 /** A pop into a segment register reads all of the operand, not only the selector, as a pop into another register does. */
 const popSegment: Rule = ({ case: c, native, run }, piece) => {
   if (!/^POP .S$/.test(piece.cell.form.mnemonic) || !isFault(native, Vector.SS, Vector.PF, Vector.AC)) return undefined;
@@ -450,6 +461,7 @@ const RULES: readonly (readonly [Excuse, Rule])[] = [
   ['farPointer', farPointer],
   ['wideSource', wideSource],
   ['prefetchRegister', prefetchRegister],
+  ['lockedMove', lockedMove],
   ['popSegment', popSegment],
   ['doubleShift', doubleShift],
   ['horizontalNan', horizontalNan],
