@@ -67,6 +67,10 @@ export const EXCUSES = {
     'AMD: 0F 0D with a register operand is #UD',
     'APM vol. 3, PREFETCH, and SDM vol. 2, PREFETCHW, have memory only',
   ],
+  lockedMove: [
+    'AMD: LOCK MOV to and from CR0 is a move to and from CR8: #GP, not #UD',
+    "APM vol. 3, MOV CRn, where CPUID 8000_0001 ECX bit 4 is set, as it is not on Intel's and Viridian's processors",
+  ],
   popSegment: [
     'AMD: a fault of POP into a segment register beyond the selector',
     "the operand has 4 or 8 bytes: SDM vol. 2 and APM vol. 3, POP; Intel's processors read 2 of them",

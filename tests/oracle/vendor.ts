@@ -190,6 +190,17 @@ const prefetchRegister: Rule = ({ case: c, native, run }, piece) => {
   return { native, ours: run(withEnd(c, piece, 0x0f, 0x0b, bytesOf(c, piece).at(-1) as number)) };
 };
 
+/** LOCK in front of a move to or from CR0 makes it one to or from CR8, which a program may not do either. */
+const lockedMove: Rule = ({ case: c, native, run }, piece) => {
+  const { form } = piece.cell;
+  const isMove = form.map === 1 && (form.opcode === 0x20 || form.opcode === 0x22);
+  if (!isMove || ((bytesOf(c, piece).at(-1) as number) & 0x38) !== 0 || !isFault(native, Vector.GP)) return undefined;
+  const locks = prefixesOf(c, piece).map((byte) => (byte === 0xf0 ? 0xf2 : byte));
+  const code = c.code.slice();
+  code.set(locks, piece.offset);
+  return { native, ours: run({ ...c, code }) };
+};
+
 /** A pop into a segment register reads all of the operand, not only the selector, as a pop into another register does. */
 const popSegment: Rule = ({ case: c, native, run }, piece) => {
   if (!/^POP .S$/.test(piece.cell.form.mnemonic) || !isFault(native, Vector.SS, Vector.PF, Vector.AC)) return undefined;
@@ -219,19 +230,23 @@ const doubleShift: Rule = (situation, piece) => {
   return { native: { ...native, gprs }, ours, undefinedFlags: ALL_FLAGS };
 };
 
+/** An FXSAVE image with our NaNs in lanes of XMM registers where both have one. */
+export function withNansOf(ours: Uint8Array, theirs: Uint8Array, laneSize: 4 | 8): Uint8Array {
+  const fx = theirs.slice();
+  const quiet = laneSize === 8 ? 0x7ff8_0000 : 0x7fc0_0000;
+  const isNan = (image: Uint8Array, at: number): boolean => {
+    const top = new DataView(image.buffer, image.byteOffset).getUint32(at + laneSize - 4, true);
+    return (top & quiet) === quiet;
+  };
+  for (let at = FX_XMM; at < FX_SIZE; at += laneSize)
+    if (isNan(theirs, at) && isNan(ours, at)) fx.set(ours.subarray(at, at + laneSize), at);
+  return fx;
+}
+
 /** Which of several NaNs comes to which lane. */
 const horizontalNan: Rule = ({ case: c, native, ours }, piece) => {
   if (!/^DPP[SD]$/.test(piece.cell.form.mnemonic) || native.rip === pointerTo(c, piece)) return undefined;
-  const fx = native.fx.slice();
-  const theirs = new DataView(fx.buffer);
-  const mine = new DataView(ours.fx.buffer, ours.fx.byteOffset);
-  const isDouble = piece.cell.form.mnemonic === 'DPPD';
-  for (let at = FX_XMM; at < FX_SIZE; at += isDouble ? 8 : 4) {
-    const top = isDouble ? at + 4 : at;
-    const quiet = isDouble ? 0x7ff8_0000 : 0x7fc0_0000;
-    const isNan = (view: DataView) => (view.getUint32(top, true) & quiet) === quiet;
-    if (isNan(theirs) && isNan(mine)) fx.set(ours.fx.subarray(at, top + 4), at);
-  }
+  const fx = withNansOf(ours.fx, native.fx, piece.cell.form.mnemonic === 'DPPD' ? 8 : 4);
   return { native: { ...native, fx }, ours };
 };
 
@@ -446,6 +461,7 @@ const RULES: readonly (readonly [Excuse, Rule])[] = [
   ['farPointer', farPointer],
   ['wideSource', wideSource],
   ['prefetchRegister', prefetchRegister],
+  ['lockedMove', lockedMove],
   ['popSegment', popSegment],
   ['doubleShift', doubleShift],
   ['horizontalNan', horizontalNan],

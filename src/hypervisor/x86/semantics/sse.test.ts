@@ -1,8 +1,16 @@
 // Every form of MMX to SSE4.2 against the host's own processor: random operands, MXCSR settings and x87 states.
 
 import { afterAll, describe, expect, it } from 'vitest';
-import { type Case, DATA_ADDRESS, DATA_SIZE, FX_SIZE, fillPattern } from '../../../../tests/oracle/native/protocol.ts';
+import {
+  type Case,
+  DATA_ADDRESS,
+  DATA_SIZE,
+  FX_SIZE,
+  fillPattern,
+  type Result,
+} from '../../../../tests/oracle/native/protocol.ts';
 import { NativeProcessor } from '../../../../tests/oracle/native/runner.ts';
+import { withNansOf } from '../../../../tests/oracle/vendor.ts';
 import type { Form } from '../form.ts';
 import { helpers as floatHelpers } from '../softfloat/operations.ts';
 import { HandlerBench } from './native.fixture.ts';
@@ -16,6 +24,7 @@ const STORE = 0x600;
 const started = await NativeProcessor.start();
 const reason = started.available ? '' : ` (skipped: ${started.reason})`;
 const native = started as NativeProcessor;
+const isAmd = started.available && started.capabilities().vendor === 'AuthenticAMD';
 afterAll(() => started.available && started.close());
 
 let seed = 0x2545f491;
@@ -142,6 +151,17 @@ function makeCase(form: Form, memory: boolean, count: number): Case {
   };
 }
 
+/** What AMD's processors do otherwise, for the reasons that tests/oracle/compare.ts gives. */
+function asHere(form: Form, memory: boolean, result: Result, xmm: BigUint64Array): Result {
+  if (!isAmd) return result;
+  if (form.mnemonic === 'NOP' && form.opcode === 0x0d && !memory && result.vector === 6)
+    return { ...result, outcome: 'completed', vector: -1 };
+  if (form.mnemonic !== 'DPPS' && form.mnemonic !== 'DPPD') return result;
+  const ours = new Uint8Array(FX_SIZE);
+  ours.set(new Uint8Array(BigUint64Array.from(xmm).buffer), 160);
+  return { ...result, fx: withNansOf(ours, result.fx, form.mnemonic === 'DPPD' ? 8 : 4) };
+}
+
 describe.skipIf(!started.available)(`MMX to SSE4.2 on this processor${reason}`, () => {
   const bench = new HandlerBench(rows, [...floatHelpers, ...helpers]);
   const pattern = new Uint8Array(DATA_SIZE);
@@ -152,9 +172,8 @@ describe.skipIf(!started.available)(`MMX to SSE4.2 on this processor${reason}`, 
 
   it.each(names)('%s', async (mnemonic) => {
     for (const form of exact.filter((f) => f.mnemonic === mnemonic)) {
-      const cases = Array.from({ length: CASES_PER_FORM }, (_, i) =>
-        makeCase(form, form.rm === 'memory' || (form.rm === 'any' && form.hasModrm && i % 2 === 1), i),
-      );
+      const inMemory = (i: number) => form.rm === 'memory' || (form.rm === 'any' && form.hasModrm && i % 2 === 1);
+      const cases = Array.from({ length: CASES_PER_FORM }, (_, i) => makeCase(form, inMemory(i), i));
       const results = await native.run(cases);
       results.forEach((result, i) => {
         const c = cases[i] as Case;
@@ -164,7 +183,7 @@ describe.skipIf(!started.available)(`MMX to SSE4.2 on this processor${reason}`, 
         const ours = bench.run(c.code);
         const code = [...c.code].map((b) => b.toString(16).padStart(2, '0')).join(' ');
         expect(
-          bench.differences(ours, result, memory),
+          bench.differences(ours, asHere(form, inMemory(i), result, bench.vp.xmm), memory),
           `${mnemonic} ${form.operands.map((o) => o.text)}: ${code}`,
         ).toEqual([]);
       });
