@@ -66,6 +66,8 @@ export class Translator {
   readonly #options: TranslatorOptions;
   readonly #vp: number;
   readonly #none: () => number;
+  /** What every module may ask for. */
+  readonly #imports: WebAssembly.Imports;
   #hot: Hot[] = [];
   /** Records of blocks whose translation is under way. */
   readonly #asked = new Set<number>();
@@ -81,6 +83,8 @@ export class Translator {
     this.#options = options;
     this.#vp = vpArea(options.index) + VP_STATE;
     this.#none = options.helpers['no_region'] as () => number;
+    const { memory, table, helpers } = options;
+    this.#imports = { env: { memory, regions: table, ...helpers } } as WebAssembly.Imports;
     for (let place = 0; place < options.table.length; place++) options.table.set(place, this.#none);
     options.blocks.released = (place) => {
       this.counters.dropped++;
@@ -164,10 +168,8 @@ export class Translator {
   #install({ module, bytes, milliseconds, regions }: TranslationResult): void {
     this.counters.milliseconds += milliseconds;
     if (!module) return;
-    const { blocks, table, memory, helpers } = this.#options;
-    const { exports } = new WebAssembly.Instance(module, {
-      env: { memory, regions: table, ...helpers },
-    });
+    const { blocks, table } = this.#options;
+    const { exports } = new WebAssembly.Instance(module, this.#imports);
     this.counters.modules++;
     this.counters.bytes += bytes;
     for (const region of regions) {

@@ -218,6 +218,7 @@ export function fold(op: Operator, args: readonly Value[]): { type: ValueType; v
 }
 
 const BIG = [-1n, 0n, 1n];
+const ALL_ONES = 0xffff_ffff_ffff_ffffn;
 const IDENTITY: ReadonlyMap<string, number> = new Map([
   ...['add', 'sub', 'or', 'xor', 'shl', 'shr_s', 'shr_u', 'rotl', 'rotr'].map((name) => [name, 0] as const),
   ['and', -1],
@@ -232,7 +233,7 @@ export function identity(op: Operator, args: readonly Value[]): Value | undefine
   if (known === undefined) return undefined;
   const { imm } = b;
   // BigInt operations are slow where a comparison will do.
-  if (typeof imm === 'bigint') return imm === BIG[known + 1] ? a : undefined;
+  if (typeof imm === 'bigint') return imm === BIG[known + 1] || (known < 0 && imm === ALL_ONES) ? a : undefined;
   return (b.type === 'i32' ? imm | 0 : imm) === known ? a : undefined;
 }
 
