@@ -13,12 +13,24 @@ export class MemoryContent {
   /** Bytes that pages may take; writes beyond fail as on a full disk. */
   limit = Number.POSITIVE_INFINITY;
 
+  /** Pages that a clone has too, to be copied before they are written to. */
+  #shared = new Set<number>();
+
   clone(): MemoryContent {
     const copy = new MemoryContent();
     copy.size = this.size;
     copy.limit = this.limit;
-    for (const [page, bytes] of this.pages) copy.pages.set(page, bytes.slice());
+    for (const [page, bytes] of this.pages) copy.pages.set(page, bytes);
+    this.#shared = new Set(this.pages.keys());
+    copy.#shared = new Set(this.#shared);
     return copy;
+  }
+
+  /** The page if it is there, ours to write to. */
+  #own(index: number): Uint8Array | undefined {
+    let page = this.pages.get(index);
+    if (page !== undefined && this.#shared.delete(index)) this.pages.set(index, (page = page.slice()));
+    return page;
   }
 
   read(offset: number, into: Uint8Array): number {
@@ -39,7 +51,7 @@ export class MemoryContent {
       const at = (offset + done) % PAGE;
       const count = Math.min(from.length - done, PAGE - at);
       const index = (offset + done - at) / PAGE;
-      let page = this.pages.get(index);
+      let page = this.#own(index);
       if (page === undefined) {
         if ((this.pages.size + 1) * PAGE > this.limit)
           throw new FileError('outOfSpace', 'memory: no space left on the device');
@@ -56,8 +68,8 @@ export class MemoryContent {
     for (let at = offset; at < end; ) {
       const count = Math.min(end - at, PAGE - (at % PAGE));
       const index = Math.floor(at / PAGE);
-      if (count === PAGE) this.pages.delete(index);
-      else this.pages.get(index)?.fill(0, at % PAGE, (at % PAGE) + count);
+      if (count === PAGE) this.#drop(index);
+      else this.#own(index)?.fill(0, at % PAGE, (at % PAGE) + count);
       at += count;
     }
   }
@@ -66,9 +78,14 @@ export class MemoryContent {
     if (size < this.size) {
       this.zero(size, Math.min(this.size, Math.ceil(size / PAGE) * PAGE) - size);
       const first = Math.ceil(size / PAGE);
-      for (const page of this.pages.keys()) if (page >= first) this.pages.delete(page);
+      for (const page of this.pages.keys()) if (page >= first) this.#drop(page);
     }
     this.size = size;
+  }
+
+  #drop(index: number): void {
+    this.pages.delete(index);
+    this.#shared.delete(index);
   }
 
   nextData(offset: number): Extent | undefined {

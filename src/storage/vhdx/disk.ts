@@ -6,14 +6,14 @@
  * written, and reaches the file with the next flush, through the log.
  */
 import type { RandomFile } from '../../host/disk-files.ts';
-import { guidFromRandom, guidText, isZeroGuid, ZERO_GUID } from '../../support/guid.ts';
-import { allDone, BaseDisk, type Disk, type DiskRange, readParent, troubleOf } from '../disk.ts';
-import { KeyedLocks, Queue, SharedLock } from '../locks.ts';
+import { guidText } from '../../support/guid.ts';
+import { allDone, BaseDisk, type Disk, type DiskRange, readParent } from '../disk.ts';
+import { KeyedLocks, SharedLock } from '../locks.ts';
 import { Bat, type BatEntry, batShape } from './bat.ts';
 import { bitRuns, setBits } from './bitmap.ts';
-import { corrupt, type Region } from './header.ts';
+import { corrupt } from './header.ts';
 import { hasPlace, mapSpace, openImage, type VhdxImage } from './image.ts';
-import { LogWriter, type PageUpdate } from './log.ts';
+import { Journal, type JournalOptions } from './journal.ts';
 import type { Metadata } from './metadata.ts';
 import { MetadataPages } from './pages.ts';
 import { BITMAP_BLOCK_SIZE, BlockState, FIRST_OBJECT, MIB } from './protocol.ts';
@@ -24,11 +24,8 @@ const MOST_CHANGED_PAGES = 2048;
 /** Blocks that compacting moves between two flushes. */
 const BLOCKS_AT_A_TIME = 32;
 
-export interface VhdxOptions {
-  readonly random: (count: number) => Uint8Array;
+export interface VhdxOptions extends JournalOptions {
   readonly parent?: Disk | undefined;
-  /** What is done changes where the data are, not the data: the disk keeps its identity for its children. */
-  readonly sameData?: boolean;
 }
 
 interface Piece {
@@ -46,40 +43,27 @@ export class VhdxDisk extends BaseDisk {
   override readonly parent: Disk | undefined;
   readonly #image: VhdxImage;
   readonly #file: RandomFile;
-  readonly #options: VhdxOptions;
   readonly #pages: MetadataPages;
   readonly #bat: Bat;
   #metadata: Metadata;
-  #batRegion: Region;
-  #space: Space;
+  readonly #space: Space;
   readonly #gate = new SharedLock();
   readonly #blocks = new KeyedLocks();
   readonly #chunks = new KeyedLocks();
-  readonly #flushes = new Queue();
-  readonly #growth = new Queue();
-  #fileSize: number;
-  /** Made with the first write. */
-  #log: LogWriter | undefined;
-  #beginning: Promise<void> | undefined;
-  /** Places of blocks that the BAT no longer names, once that is durable. */
-  #leaving: Region[] = [];
-  #queuedFlush: Promise<void> | undefined;
-  /** The host could not make writes durable: nobody knows what is in the file now. */
-  #lost: unknown;
+  readonly #journal: Journal;
 
   private constructor(image: VhdxImage, space: Space, fileSize: number, options: VhdxOptions) {
     super();
     this.#image = image;
     this.#file = image.file;
-    this.#options = options;
     this.parent = options.parent;
     this.writable = image.file.writable;
     this.#metadata = image.metadata;
-    this.#batRegion = image.regions.bat;
     this.#pages = new MetadataPages(image.view);
     this.#bat = new Bat(this.#pages, image.regions.bat.offset, image.shape.chunkRatio);
     this.#space = space;
-    this.#fileSize = fileSize;
+    const { headers, regions } = image;
+    this.#journal = new Journal(this.#file, fileSize, headers, this.#pages, space, regions.bat, options);
   }
 
   static async open(file: RandomFile, options: VhdxOptions): Promise<VhdxDisk> {
@@ -150,7 +134,7 @@ export class VhdxDisk extends BaseDisk {
     // A read-only disk's table was not looked at as a whole.
     if (
       hasPlace(entry.state) &&
-      (entry.offset < FIRST_OBJECT || entry.offset + this.#metadata.blockSize > this.#fileSize)
+      (entry.offset < FIRST_OBJECT || entry.offset + this.#metadata.blockSize > this.#journal.fileSize)
     )
       throw corrupt(this.#file, `block ${block} lies outside the file (${entry.offset})`);
     if (entry.state === BlockState.partiallyPresent && this.parent === undefined)
@@ -195,14 +179,14 @@ export class VhdxDisk extends BaseDisk {
 
   protected doWrite(offset: number, from: Uint8Array): Promise<void> {
     return this.#passing(async () => {
-      await this.#begin();
+      await this.#journal.begin();
       await allDone(
         this.#pieces(offset, from.length).map((piece) =>
           this.#writePiece(piece, from.subarray(piece.from, piece.from + piece.length)),
         ),
       );
       // A guest that never flushes must not make us keep all its tables in memory.
-      if (this.#pages.dirty > MOST_CHANGED_PAGES) await this.doFlush();
+      if (this.#pages.dirty > MOST_CHANGED_PAGES) await this.#journal.flush();
     });
   }
 
@@ -229,7 +213,7 @@ export class VhdxDisk extends BaseDisk {
     const { blockSize } = this.#metadata;
     const { offset, fresh } = this.#space.allocate(blockSize);
     try {
-      await this.#grow(offset + blockSize);
+      await this.#journal.grow(offset + blockSize);
       if (!fresh) await this.#file.zero(offset, blockSize, 'free');
       if (from !== undefined) await this.#file.write(offset + piece.at, from);
       const inherits = this.parent !== undefined && state === BlockState.notPresent && piece.length < blockSize;
@@ -245,18 +229,9 @@ export class VhdxDisk extends BaseDisk {
     }
   }
 
-  /** In order, so that a smaller size never follows a larger one. */
-  #grow(size: number): Promise<void> {
-    return this.#growth.run(async () => {
-      if (size <= this.#fileSize) return;
-      await this.#file.resize(size);
-      this.#fileSize = size;
-    });
-  }
-
   protected doZero(offset: number, length: number, space: 'free' | 'keep'): Promise<void> {
     return this.#passing(async () => {
-      await this.#begin();
+      await this.#journal.begin();
       await allDone(
         this.#pieces(offset, length).map((piece) =>
           this.#locked(piece.block, 'exclude', () => this.#zeroPiece(piece, space)),
@@ -278,7 +253,7 @@ export class VhdxDisk extends BaseDisk {
     }
     if (whole && space === 'free' && !leaveBlocksAllocated) {
       await this.#bat.set(index, BlockState.zero, 0);
-      this.#leaving.push({ offset: entry.offset, length: blockSize });
+      this.#journal.leave({ offset: entry.offset, length: blockSize });
       return;
     }
     await this.#file.zero(entry.offset + piece.at, piece.length, space);
@@ -303,7 +278,7 @@ export class VhdxDisk extends BaseDisk {
   async #bitmapBlock(chunk: number): Promise<number> {
     const entry = await this.#bat.get(this.#bat.bitmapIndex(chunk));
     if (entry.state !== BlockState.fullyPresent) throw corrupt(this.#file, `sector bitmap ${chunk} is missing`);
-    if (entry.offset < FIRST_OBJECT || entry.offset + BITMAP_BLOCK_SIZE > this.#fileSize)
+    if (entry.offset < FIRST_OBJECT || entry.offset + BITMAP_BLOCK_SIZE > this.#journal.fileSize)
       throw corrupt(this.#file, `sector bitmap ${chunk} lies outside the file (${entry.offset})`);
     return entry.offset;
   }
@@ -327,7 +302,7 @@ export class VhdxDisk extends BaseDisk {
       const index = this.#bat.bitmapIndex(chunk);
       if ((await this.#bat.get(index)).state !== BlockState.fullyPresent) {
         const { offset, fresh } = this.#space.allocate(BITMAP_BLOCK_SIZE);
-        await this.#grow(offset + BITMAP_BLOCK_SIZE);
+        await this.#journal.grow(offset + BITMAP_BLOCK_SIZE);
         if (!fresh) await this.#file.zero(offset, BITMAP_BLOCK_SIZE, 'keep');
         this.#pages.forget(offset, BITMAP_BLOCK_SIZE);
         await this.#bat.set(index, BlockState.fullyPresent, offset);
@@ -338,115 +313,8 @@ export class VhdxDisk extends BaseDisk {
     await this.#setPresent({ block, at: 0, length: this.#metadata.blockSize, from: 0 }, false);
   }
 
-  // ------------------------------------------------------------------------------------------------ flush and the log
-
-  /** Before the first change of the file: new identities, a log of our own. */
-  async #begin(): Promise<void> {
-    this.#checkLost();
-    if (this.#log !== undefined) return;
-    this.#beginning ??= this.#startLog().finally(() => {
-      this.#beginning = undefined;
-    });
-    await this.#beginning;
-  }
-
-  async #startLog(): Promise<void> {
-    const { random, sameData } = this.#options;
-    const { headers } = this.#image;
-    const log = new LogWriter(
-      this.#file,
-      Number(headers.header.logOffset),
-      headers.header.logLength,
-      guidFromRandom(random(16)),
-    );
-    // An empty entry first: a header that names a log without any is a damaged file. The header of before names none.
-    const size = Math.floor(this.#fileSize / MIB) * MIB;
-    await log.append([], size, size);
-    await headers.update({
-      fileWriteGuid: guidFromRandom(random(16)),
-      ...(sameData === true ? {} : { dataWriteGuid: guidFromRandom(random(16)) }),
-      logGuid: log.guid,
-    });
-    this.#log = log;
-  }
-
-  #checkLost(): void {
-    if (this.#lost !== undefined)
-      throw this.trouble('io', 'an earlier write could not be made durable; close the disk and check it');
-  }
-
-  /** Flushes that wait for the one under way are one. */
   protected doFlush(): Promise<void> {
-    this.#queuedFlush ??= this.#flushes.run(() => {
-      this.#queuedFlush = undefined;
-      return this.#flushNow();
-    });
-    return this.#queuedFlush;
-  }
-
-  async #flushNow(): Promise<void> {
-    this.#checkLost();
-    const leaving = this.#leaving;
-    this.#leaving = [];
-    const dirty = this.#pages.takeDirty();
-    try {
-      // Makes three things durable: data and zeroes that the changed pages speak of, pages that earlier flushes put in
-      // their place (their log entry may be written over now), and the file's size.
-      await this.#sync();
-      for (let first = 0; first < dirty.length; first += LogWriter.PAGES) {
-        if (first > 0) await this.#sync();
-        await this.#logPages(this.#inOrder(dirty).slice(first, first + LogWriter.PAGES), dirty);
-      }
-    } catch (error) {
-      for (const update of dirty) this.#pages.release(update, false);
-      this.#leaving.push(...leaving);
-      throw error;
-    }
-    for (const { offset, length } of leaving) {
-      // Giving it back is a favour to the host; who gets the place next makes it zero again.
-      await this.#file.zero(offset, length, 'free').catch(() => {});
-      this.#space.release(offset, length);
-    }
-  }
-
-  async #sync(): Promise<void> {
-    try {
-      await this.#file.sync();
-    } catch (error) {
-      // The host may have dropped what it could not write, and says so only once.
-      if (troubleOf(error) !== 'outOfSpace') this.#lost = error;
-      throw error;
-    }
-  }
-
-  /**
-   * Bitmap pages go before the table's, and the table's last pages first: a partial block is never named before its
-   * bitmap is.
-   */
-  #inOrder(updates: PageUpdate[]): PageUpdate[] {
-    const { offset, length } = this.#batRegion;
-    const rank = (update: PageUpdate): number =>
-      update.offset < offset || update.offset >= offset + length ? Number.MAX_SAFE_INTEGER : update.offset;
-    return updates.sort((a, b) => rank(b) - rank(a));
-  }
-
-  async #logPages(updates: readonly PageUpdate[], all: PageUpdate[]): Promise<void> {
-    const size = Math.floor(this.#fileSize / MIB) * MIB;
-    await this.#log!.append(updates, size, size);
-    await allDone(updates.map((update) => this.#file.write(update.offset, update.bytes)));
-    for (const update of updates) {
-      this.#pages.release(update, true);
-      all.splice(all.indexOf(update), 1);
-    }
-  }
-
-  /** Everything in its place, and no log that would have to be replayed. */
-  async #retireLog(): Promise<void> {
-    if (this.#log === undefined) return;
-    await this.#flushNow();
-    await this.#sync();
-    if (!isZeroGuid(this.#image.headers.header.logGuid)) await this.#image.headers.update({ logGuid: ZERO_GUID });
-    this.#log = undefined;
+    return this.#journal.flush();
   }
 
   // ------------------------------------------------------------------------------------------ resizing and compacting
@@ -454,7 +322,7 @@ export class VhdxDisk extends BaseDisk {
   protected async doResize(size: number): Promise<void> {
     await this.#gate.exclude();
     try {
-      await this.#flushes.run(() => this.#resizeNow(size));
+      await this.#resizeNow(size);
     } finally {
       this.#gate.release();
     }
@@ -463,24 +331,24 @@ export class VhdxDisk extends BaseDisk {
   async #resizeNow(size: number): Promise<void> {
     const before = this.#metadata;
     const next = { ...before, diskSize: size };
-    const plan = planResize(this.#image, this.#batRegion, next);
-    await this.#begin();
+    const plan = planResize(this.#image, this.#journal.bat, next);
+    await this.#journal.begin();
     if (size < before.diskSize) await this.#dropBeyond(size);
     else
-      await this.#clearEntries(batShape(before).entries, Math.min(batShape(next).entries, this.#batRegion.length / 8));
-    await this.#flushNow();
-    if (plan.batLength > this.#batRegion.length) await this.#moveBat(next, plan.batLength);
-    else {
-      await this.#sync();
-      await this.#logWhole(await resizePages(this.#image, next, undefined));
-    }
+      await this.#clearEntries(
+        batShape(before).entries,
+        Math.min(batShape(next).entries, this.#journal.bat.length / 8),
+      );
+    await this.#journal.flush();
+    if (plan.batLength > this.#journal.bat.length) await this.#moveBat(next, plan.batLength);
+    else await this.#journal.commit(await resizePages(this.#image, next, undefined));
     this.#metadata = next;
     if (next.leaveBlocksAllocated) await this.#placeAll();
     // New sectors are zeroes, not what a larger parent has there.
     const covered = Math.min(size, this.parent?.size ?? 0) - before.diskSize;
     if (covered <= 0) return;
     for (const piece of this.#pieces(before.diskSize, covered)) await this.#zeroPiece(piece, 'free');
-    await this.#flushNow();
+    await this.#journal.flush();
   }
 
   /** Blocks past the new end go, and the last one's rest becomes zeroes: growing again must not bring it back. */
@@ -495,7 +363,7 @@ export class VhdxDisk extends BaseDisk {
       const entry = await this.#entry(block);
       if (entry.state !== BlockState.notPresent)
         await this.#bat.set(this.#bat.payloadIndex(block), BlockState.notPresent, 0);
-      if (hasPlace(entry.state)) this.#leaving.push({ offset: entry.offset, length: blockSize });
+      if (hasPlace(entry.state)) this.#journal.leave({ offset: entry.offset, length: blockSize });
     }
   }
 
@@ -508,9 +376,9 @@ export class VhdxDisk extends BaseDisk {
   }
 
   async #moveBat(next: Metadata, length: number): Promise<void> {
-    const old = this.#batRegion;
+    const old = this.#journal.bat;
     const { offset, fresh } = this.#space.allocate(length);
-    await this.#grow(offset + length);
+    await this.#journal.grow(offset + length);
     if (!fresh) await this.#file.zero(offset, length, 'keep');
     await this.#file.allocate(offset, length);
     const piece = new Uint8Array(MIB);
@@ -518,20 +386,11 @@ export class VhdxDisk extends BaseDisk {
       await this.#file.read(old.offset + at, piece);
       await this.#file.write(offset + at, piece);
     }
-    await this.#sync();
-    await this.#logWhole(await resizePages(this.#image, next, { offset, length }));
-    this.#batRegion = { offset, length };
+    await this.#journal.commit(await resizePages(this.#image, next, { offset, length }));
+    this.#journal.bat = { offset, length };
     this.#bat.offset = offset;
     this.#pages.forget(old.offset, old.length);
     this.#space.release(old.offset, old.length);
-  }
-
-  /** Pages that are in no cache, in one entry, and in their place. */
-  async #logWhole(pages: readonly PageUpdate[]): Promise<void> {
-    const size = Math.floor(this.#fileSize / MIB) * MIB;
-    await this.#log!.append(pages, size, size);
-    await allDone(pages.map((page) => this.#file.write(page.offset, page.bytes)));
-    await this.#sync();
   }
 
   async #placeAll(): Promise<void> {
@@ -540,7 +399,7 @@ export class VhdxDisk extends BaseDisk {
       const { state } = await this.#entry(block);
       if (!hasPlace(state)) await this.#place({ block, at: 0, length: blockSize, from: 0 }, state, undefined);
     }
-    await this.#flushNow();
+    await this.#journal.flush();
   }
 
   /**
@@ -550,15 +409,15 @@ export class VhdxDisk extends BaseDisk {
   async compact(progress: (done: number, all: number) => void = () => {}): Promise<void> {
     await this.#gate.exclude();
     try {
-      await this.#flushes.run(() => this.#compactNow(progress));
+      await this.#compactNow(progress);
     } finally {
       this.#gate.release();
     }
   }
 
   async #compactNow(progress: (done: number, all: number) => void): Promise<void> {
-    await this.#begin();
-    await this.#flushNow();
+    await this.#journal.begin();
+    await this.#journal.flush();
     const shape = batShape(this.#metadata);
     const places: { index: number; offset: number; length: number; state: number }[] = [];
     for (let index = 0; index < shape.entries; index++) {
@@ -582,17 +441,15 @@ export class VhdxDisk extends BaseDisk {
       }
       this.#pages.forget(place.offset, place.length);
       await this.#bat.set(place.index, place.state, target.offset);
-      this.#leaving.push({ offset: place.offset, length: place.length });
-      if (this.#leaving.length >= BLOCKS_AT_A_TIME) await this.#flushNow();
+      this.#journal.leave({ offset: place.offset, length: place.length });
+      if (this.#journal.leaving >= BLOCKS_AT_A_TIME) await this.#journal.flush();
     }
     progress(places.length, places.length);
     // The log would say that the file was larger.
-    await this.#retireLog();
+    await this.#journal.retire();
     const end = this.#space.end;
-    if (end < this.#fileSize) {
-      await this.#file.resize(end);
-      await this.#file.sync();
-      this.#fileSize = end;
+    if (end < this.#journal.fileSize) {
+      await this.#journal.cut(end);
       this.#space.cut(end);
     }
   }
@@ -623,17 +480,17 @@ export class VhdxDisk extends BaseDisk {
       size: diskSize,
       blockSize,
       identifier: guidText(diskId),
-      fileSize: this.#fileSize,
+      fileSize: this.#journal.fileSize,
       changedPages: this.#pages.dirty,
       blocksInUse: this.#blocks.size,
-      logSequence: Number(this.#log?.sequence ?? 0n),
+      logSequence: this.#journal.sequence,
       parent: this.parent?.inspect(),
     };
   }
 
   protected async doClose(): Promise<void> {
     try {
-      if (this.writable && this.#lost === undefined) await this.#flushes.run(() => this.#retireLog());
+      if (this.writable) await this.#journal.retire();
     } finally {
       await this.#file.close();
     }
