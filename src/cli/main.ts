@@ -18,6 +18,7 @@ import {
 import { KEYS_HELP } from './console-keys.ts';
 import type { QuickstartFlags, RunFlags } from './flags.ts';
 import { say } from './say.ts';
+import { vhdCommands } from './vhd/commands.ts';
 
 const TERMINAL_HELP = `
 Console:
@@ -74,6 +75,8 @@ function program(): Command {
       const command = await import('./quickstart/quickstart.ts');
       process.exitCode = await command.quickstart(options);
     });
+
+  vhdCommands(hv);
 
   hv.command('doctor')
     .description('what this host can do, against what Viridian needs')
