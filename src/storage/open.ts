@@ -6,6 +6,7 @@
 import type { DiskFiles, RandomFile } from '../host/disk-files.ts';
 import type { HostCodecs } from '../support/codec/codec.ts';
 import { guidText, sameGuid } from '../support/guid.ts';
+import { printable } from '../support/text.ts';
 import { DISK_FORMATS, type Disk, DiskError, type DiskFormat } from './disk.ts';
 import { OverlayDisk } from './overlay/disk.ts';
 import { Qcow2Disk } from './qcow2/disk.ts';
@@ -112,7 +113,11 @@ async function openLayer(
         const linkage = [locator.get('parent_linkage'), locator.get('parent_linkage2')];
         const id = below instanceof VhdxDisk ? guidText(below.dataWriteGuid) : '';
         if (!linkage.some((text) => text?.replace(/[{}]/g, '').toLowerCase() === id))
-          refuseLinkage(chain, path, `the parent was changed since, or is another (it is ${id}, was ${linkage[0]})`);
+          refuseLinkage(
+            chain,
+            path,
+            `the parent was changed since, or is another (it is ${id}, was ${printable(linkage[0] ?? 'none', 40)})`,
+          );
         checkSectors(path, image.metadata.logicalSectorSize, below);
         return await VhdxDisk.of(image, { ...options, parent: below });
       }
@@ -132,7 +137,7 @@ async function openLayer(
         if (backingFormat === undefined)
           throw new DiskError(
             'parent',
-            `${path}: ${backing.format === undefined ? 'no format' : `the format '${backing.format}'`} is given for the backing file '${backing.path}', and none is guessed`,
+            `${path}: ${backing.format === undefined ? 'no format' : `the format '${printable(backing.format, 20)}'`} is given for the backing file '${printable(backing.path)}', and none is guessed`,
           );
         return await Qcow2Disk.open(file, codecs, await openParent(backing.path, backingFormat));
       }
@@ -159,11 +164,17 @@ async function findParent(chain: Chain, child: string, stated: string | undefine
   if (stated === undefined)
     throw new DiskError('parent', `${child}: it does not say where its parent is by a relative path; give --parent`);
   if (/^[a-z][a-z0-9+.-]*:/i.test(stated))
-    throw new DiskError('parent', `${child}: its parent '${stated}' is no file of this machine; give --parent`);
+    throw new DiskError(
+      'parent',
+      `${child}: its parent '${printable(stated)}' is no file of this machine; give --parent`,
+    );
   const folder = files.folderOf(child);
   const path = files.join(folder, stated.replaceAll('\\', '/'));
   const found = await files.realPath(path).catch((error: unknown) => {
-    throw new DiskError('parent', `${child}: its parent is missing: ${path}`, { code: 'notFound', cause: error });
+    throw new DiskError('parent', `${child}: its parent is missing: ${printable(path)}`, {
+      code: 'notFound',
+      cause: error,
+    });
   });
   if (chain.allowed.has(found) || isBelow(files, folder, found)) return found;
   throw new DiskError(

@@ -29,3 +29,9 @@ export function decodeUtf16(bytes: Uint8Array, order: 'little' | 'big' = 'little
   }
   return text;
 }
+
+/** Text from a file, for a message: without control characters, and not long. */
+export function printable(text: string, most = 120): string {
+  const clean = text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, '?');
+  return clean.length > most ? `${clean.slice(0, most)}...` : clean;
+}

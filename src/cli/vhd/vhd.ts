@@ -20,6 +20,7 @@ import {
   probeFormat,
   type StorageHost,
 } from '../../storage/index.ts';
+import { printable } from '../../support/text.ts';
 import { say } from '../say.ts';
 import type { VhdFlags } from './commands.ts';
 import { Interrupted, ProgressBar } from './progress.ts';
@@ -135,7 +136,9 @@ function describe(found: DiskInfo, allocated: number): string {
     ['parent format', found.parentFormat],
     ...found.notes.map((note): [string, string] => ['note', note]),
   ];
-  return rows.map(([name, value]) => (value === undefined ? '' : `${name.padEnd(14)} ${value}\n`)).join('');
+  return rows
+    .map(([name, value]) => (value === undefined ? '' : `${name.padEnd(14)} ${printable(value, 1000)}\n`))
+    .join('');
 }
 
 async function check([path]: readonly string[], flags: VhdFlags): Promise<ExitCode> {

@@ -53,6 +53,10 @@ export class Bat {
     return chunk * (this.chunkRatio + 1) + this.chunkRatio;
   }
 
+  isBitmap(index: number): boolean {
+    return index % (this.chunkRatio + 1) === this.chunkRatio;
+  }
+
   /** At once when its page is here. */
   get(index: number): BatEntry | Promise<BatEntry> {
     const page = this.#pages.peek(this.#pageOf(index));
@@ -72,6 +76,21 @@ export class Bat {
     view.setUint32(where, ((mebibytes % 2 ** 12) * 2 ** 20 + state) >>> 0, true);
     view.setUint32(where + 4, Math.floor(mebibytes / 2 ** 12), true);
     this.#pages.touch(at);
+  }
+
+  /** The entries from `first` up to `end` that are not all zeroes: most of a large table is, and is passed over fast. */
+  async *used(first: number, end: number): AsyncGenerator<{ readonly index: number; readonly entry: BatEntry }> {
+    const perPage = PAGE / BAT_ENTRY_SIZE;
+    for (let start = first; start < end; start += perPage - (start % perPage)) {
+      const page = await this.#pages.load(this.#pageOf(start));
+      const stop = Math.min(end, start + perPage - (start % perPage));
+      const found: { readonly index: number; readonly entry: BatEntry }[] = [];
+      for (let index = start; index < stop; index++) {
+        const entry = read(page, index);
+        if (entry.state !== 0 || entry.offset !== 0) found.push({ index, entry });
+      }
+      yield* found;
+    }
   }
 
   #pageOf(index: number): number {

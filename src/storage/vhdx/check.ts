@@ -4,7 +4,7 @@ import { isZeroGuid } from '../../support/guid.ts';
 import { type Findings, MOST_FINDINGS } from '../findings.ts';
 import { batShape } from './bat.ts';
 import { decodeRegions, readHeaders } from './header.ts';
-import { batEntries, blockLength, hasPlace, readRegions, type VhdxImage } from './image.ts';
+import { blockLength, hasPlace, readRegions, type VhdxImage, visitBat } from './image.ts';
 import { readLog } from './log.ts';
 import { readMetadata } from './metadata.ts';
 import {
@@ -79,7 +79,7 @@ async function checkBat(
   let blocks = 0;
   let bitmaps = 0;
   let partial: number | undefined;
-  for await (const { entry, index, bitmap, raw } of batEntries(image)) {
+  await visitBat(image, (entry, index, bitmap, raw) => {
     const name = `entry ${index} of the block allocation table`;
     if ((raw & 0x000f_fff8) !== 0) report(`${name} has reserved bits set`);
     if (bitmap) {
@@ -100,14 +100,14 @@ async function checkBat(
       if (metadata.leaveBlocksAllocated && !hasPlace(entry.state))
         report(`block ${block} of a fixed disk has no place`);
     }
-    if (!hasPlace(entry.state)) continue;
+    if (!hasPlace(entry.state)) return;
     if (bitmap) bitmaps++;
     else blocks++;
     const length = blockLength(image, bitmap);
     if (entry.offset < FIRST_OBJECT || entry.offset + length > size)
       report(`${name} points outside the file (${entry.offset})`);
     else if (!space.mark(entry.offset, length)) report(`${name} points to a place that is taken (${entry.offset})`);
-  }
+  });
   if (wrong > MOST_FINDINGS) findings.error(`and ${wrong - MOST_FINDINGS} more entries like these`);
   Object.assign(findings.counts, { blocks: shape.blocks, allocatedBlocks: blocks, sectorBitmaps: bitmaps });
 }

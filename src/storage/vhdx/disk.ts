@@ -359,20 +359,19 @@ export class VhdxDisk extends BaseDisk {
       const { state } = await this.#entry(piece.block);
       if (hasPlace(state)) await this.#zeroPiece(piece, 'free');
     }
-    for (let block = edge / blockSize; block * blockSize < diskSize; block++) {
-      const entry = await this.#entry(block);
-      if (entry.state !== BlockState.notPresent)
-        await this.#bat.set(this.#bat.payloadIndex(block), BlockState.notPresent, 0);
+    const first = Math.ceil(size / blockSize);
+    const end = batShape(this.#metadata).entries;
+    for await (const { index, entry } of this.#bat.used(this.#bat.payloadIndex(first), end)) {
+      // Bitmaps stay: bits of blocks without a place say nothing.
+      if (this.#bat.isBitmap(index)) continue;
+      await this.#bat.set(index, BlockState.notPresent, 0);
       if (hasPlace(entry.state)) this.#journal.leave({ offset: entry.offset, length: blockSize });
     }
   }
 
   /** Entries past the table's end have no meaning until now: whatever wrote them. */
   async #clearEntries(first: number, end: number): Promise<void> {
-    for (let index = first; index < end; index++) {
-      const entry = await this.#bat.get(index);
-      if (entry.state !== 0 || entry.offset !== 0) await this.#bat.set(index, BlockState.notPresent, 0);
-    }
+    for await (const { index } of this.#bat.used(first, end)) await this.#bat.set(index, BlockState.notPresent, 0);
   }
 
   async #moveBat(next: Metadata, length: number): Promise<void> {
@@ -420,9 +419,8 @@ export class VhdxDisk extends BaseDisk {
     await this.#journal.flush();
     const shape = batShape(this.#metadata);
     const places: { index: number; offset: number; length: number; state: number }[] = [];
-    for (let index = 0; index < shape.entries; index++) {
-      const entry = await this.#bat.get(index);
-      const length = index % (shape.chunkRatio + 1) === shape.chunkRatio ? BITMAP_BLOCK_SIZE : this.#metadata.blockSize;
+    for await (const { index, entry } of this.#bat.used(0, shape.entries)) {
+      const length = this.#bat.isBitmap(index) ? BITMAP_BLOCK_SIZE : this.#metadata.blockSize;
       if (hasPlace(entry.state)) places.push({ index, offset: entry.offset, length, state: entry.state });
     }
     places.sort((a, b) => b.offset - a.offset);

@@ -104,17 +104,16 @@ export async function readRegions(view: FileView): Promise<Regions> {
   throw corrupt(view.file, `neither region table is valid (${problems.join('; ')})`);
 }
 
-/** Every entry of the table in order, with what it speaks for. Reads a mebibyte at a time. */
-export async function* batEntries(image: Pick<VhdxImage, 'view' | 'regions' | 'shape'>): AsyncGenerator<{
-  readonly entry: BatEntry;
-  readonly index: number;
-  readonly bitmap: boolean;
-  readonly raw: number;
-}> {
+/** @param low The entry's lower half, reserved bits included. */
+type BatVisitor = (entry: BatEntry, index: number, bitmap: boolean, low: number) => void;
+
+/** Shows every entry of the table, in order. Reads a mebibyte at a time: a table can have 64 million of them. */
+export async function visitBat(image: Pick<VhdxImage, 'view' | 'regions' | 'shape'>, visit: BatVisitor): Promise<void> {
   const { view, regions, shape } = image;
   const piece = new Uint8Array(MIB);
   const words = new DataView(piece.buffer);
   const perPiece = MIB / BAT_ENTRY_SIZE;
+  const perChunk = shape.chunkRatio + 1;
   for (let first = 0; first < shape.entries; first += perPiece) {
     const count = Math.min(perPiece, shape.entries - first);
     const bytes = piece.subarray(0, count * BAT_ENTRY_SIZE);
@@ -122,9 +121,8 @@ export async function* batEntries(image: Pick<VhdxImage, 'view' | 'regions' | 's
       throw corrupt(view.file, 'the file ends in the block allocation table');
     for (let i = 0; i < count; i++) {
       const low = words.getUint32(i * BAT_ENTRY_SIZE, true);
-      const index = first + i;
-      const bitmap = index % (shape.chunkRatio + 1) === shape.chunkRatio;
-      yield { entry: decodeBatEntry(low, words.getUint32(i * BAT_ENTRY_SIZE + 4, true)), index, bitmap, raw: low };
+      const entry = decodeBatEntry(low, words.getUint32(i * BAT_ENTRY_SIZE + 4, true));
+      visit(entry, first + i, (first + i) % perChunk === shape.chunkRatio, low);
     }
   }
 }
@@ -149,13 +147,13 @@ export async function mapSpace(image: VhdxImage): Promise<Space> {
   const log: Region = { offset: Number(logOffset), length: logLength };
   for (const region of [log, regions.bat, regions.metadata, ...regions.unknown])
     if (!space.mark(region.offset, region.length)) throw corrupt(file, 'two regions take the same place');
-  for await (const { entry, index, bitmap } of batEntries(image)) {
-    if (!hasPlace(entry.state)) continue;
+  await visitBat(image, (entry, index, bitmap) => {
+    if (!hasPlace(entry.state)) return;
     const length = blockLength(image, bitmap);
     if (entry.offset < FIRST_OBJECT || entry.offset + length > size)
       throw corrupt(file, `block allocation table entry ${index} points outside the file (${entry.offset})`);
     if (!space.mark(entry.offset, length))
       throw corrupt(file, `block allocation table entry ${index} points to a place that is taken (${entry.offset})`);
-  }
+  });
   return space;
 }

@@ -1,6 +1,6 @@
 /** The metadata region and its known items: [MS-VHDX] 2.6. */
 import { guidText, sameGuid } from '../../support/guid.ts';
-import { ascii, decodeUtf16, encodeUtf16, hasSignature } from '../../support/text.ts';
+import { ascii, decodeUtf16, encodeUtf16, hasSignature, printable } from '../../support/text.ts';
 import { corrupt, type Region, unsupported } from './header.ts';
 import {
   FILE_PARAMETERS,
@@ -134,7 +134,7 @@ export function decodeLocator(bytes: Uint8Array): Map<string, string> | string {
     const key = text(entry.keyOffset, entry.keyLength);
     const value = text(entry.valueOffset, entry.valueLength);
     if (key === undefined || value === undefined) return `has an entry outside of it`;
-    if (pairs.has(key)) return `has '${key}' twice`;
+    if (pairs.has(key)) return `has '${printable(key, 40)}' twice`;
     pairs.set(key, value);
   }
   return pairs;
