@@ -82,11 +82,26 @@ export async function copyDisk(from: Disk, to: Disk, progress: Progress = () => 
   const step = to.logicalSectorSize;
   await forPieces(widened(allocatedRanges(from), step, all), async (offset, buffer) => {
     await from.read(offset, buffer);
-    if (!isZero(buffer)) await to.write(offset, buffer);
+    await writeNonZero(to, offset, buffer);
     progress(offset + buffer.length, all);
   });
   await to.flush();
   progress(all, all);
+}
+
+/** What is zero at this grain takes no space in the target. */
+const GRAIN = 4096;
+
+async function writeNonZero(to: Disk, offset: number, bytes: Uint8Array): Promise<void> {
+  let start = -1;
+  for (let at = 0; at <= bytes.length; at += GRAIN) {
+    const zero = at >= bytes.length || isZero(bytes.subarray(at, at + GRAIN));
+    if (!zero && start < 0) start = at;
+    if (!zero || start < 0) continue;
+    await to.write(offset + start, bytes.subarray(start, at));
+    start = -1;
+  }
+  if (start >= 0) await to.write(offset + start, bytes.subarray(start));
 }
 
 /** To whole sectors of a target whose sectors are larger. */

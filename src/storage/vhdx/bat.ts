@@ -83,11 +83,12 @@ export class Bat {
     const perPage = PAGE / BAT_ENTRY_SIZE;
     for (let start = first; start < end; start += perPage - (start % perPage)) {
       const page = await this.#pages.load(this.#pageOf(start));
+      const words = new Uint32Array(page.buffer);
       const stop = Math.min(end, start + perPage - (start % perPage));
       const found: { readonly index: number; readonly entry: BatEntry }[] = [];
       for (let index = start; index < stop; index++) {
-        const entry = read(page, index);
-        if (entry.state !== 0 || entry.offset !== 0) found.push({ index, entry });
+        const word = ((index * BAT_ENTRY_SIZE) % PAGE) / 4;
+        if (words[word] !== 0 || words[word + 1] !== 0) found.push({ index, entry: read(page, index) });
       }
       yield* found;
     }

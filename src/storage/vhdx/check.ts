@@ -79,7 +79,7 @@ async function checkBat(
   let blocks = 0;
   let bitmaps = 0;
   let partial: number | undefined;
-  await visitBat(image, (entry, index, bitmap, raw) => {
+  await visitBat(image, metadata.leaveBlocksAllocated, (entry, index, bitmap, raw) => {
     const name = `entry ${index} of the block allocation table`;
     if ((raw & 0x000f_fff8) !== 0) report(`${name} has reserved bits set`);
     if (bitmap) {

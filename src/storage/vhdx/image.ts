@@ -107,22 +107,33 @@ export async function readRegions(view: FileView): Promise<Regions> {
 /** @param low The entry's lower half, reserved bits included. */
 type BatVisitor = (entry: BatEntry, index: number, bitmap: boolean, low: number) => void;
 
-/** Shows every entry of the table, in order. Reads a mebibyte at a time: a table can have 64 million of them. */
-export async function visitBat(image: Pick<VhdxImage, 'view' | 'regions' | 'shape'>, visit: BatVisitor): Promise<void> {
+/**
+ * Shows the entries of the table, in order. Reads a mebibyte at a time: a table can have 64 million of them.
+ * @param empty Whether payload entries that are zero are to be shown too.
+ */
+export async function visitBat(
+  image: Pick<VhdxImage, 'view' | 'regions' | 'shape'>,
+  empty: boolean,
+  visit: BatVisitor,
+): Promise<void> {
   const { view, regions, shape } = image;
-  const piece = new Uint8Array(MIB);
-  const words = new DataView(piece.buffer);
+  const words = new Uint32Array(MIB / 4);
+  const piece = new Uint8Array(words.buffer);
   const perPiece = MIB / BAT_ENTRY_SIZE;
   const perChunk = shape.chunkRatio + 1;
+  let untilBitmap = perChunk;
   for (let first = 0; first < shape.entries; first += perPiece) {
     const count = Math.min(perPiece, shape.entries - first);
     const bytes = piece.subarray(0, count * BAT_ENTRY_SIZE);
     if ((await view.read(regions.bat.offset + first * BAT_ENTRY_SIZE, bytes)) < bytes.length)
       throw corrupt(view.file, 'the file ends in the block allocation table');
     for (let i = 0; i < count; i++) {
-      const low = words.getUint32(i * BAT_ENTRY_SIZE, true);
-      const entry = decodeBatEntry(low, words.getUint32(i * BAT_ENTRY_SIZE + 4, true));
-      visit(entry, first + i, (first + i) % perChunk === shape.chunkRatio, low);
+      // Little-endian, as are the hosts this runs on.
+      const low = words[2 * i]!;
+      const high = words[2 * i + 1]!;
+      const bitmap = --untilBitmap === 0;
+      if (bitmap) untilBitmap = perChunk;
+      if (low !== 0 || high !== 0 || bitmap || empty) visit(decodeBatEntry(low, high), first + i, bitmap, low);
     }
   }
 }
@@ -147,7 +158,7 @@ export async function mapSpace(image: VhdxImage): Promise<Space> {
   const log: Region = { offset: Number(logOffset), length: logLength };
   for (const region of [log, regions.bat, regions.metadata, ...regions.unknown])
     if (!space.mark(region.offset, region.length)) throw corrupt(file, 'two regions take the same place');
-  await visitBat(image, (entry, index, bitmap) => {
+  await visitBat(image, false, (entry, index, bitmap) => {
     if (!hasPlace(entry.state)) return;
     const length = blockLength(image, bitmap);
     if (entry.offset < FIRST_OBJECT || entry.offset + length > size)
