@@ -77,10 +77,12 @@ async function play(disk: Disk, file: RecordingFile, initial: Int32Array, dice: 
     }
     // Whole blocks go, and others take their place.
     if (dice(4) === 0) {
-      const block = dice(3);
-      changes.push({ at: file.operations.length, sector: block * 2048, count: 2048, id: 0 });
-      content.fill(0, block * 2048, (block + 1) * 2048);
-      await disk.discard(block * MIB, MIB);
+      for (let block = 0; block < 3; block++) {
+        if (dice(3) === 0) continue;
+        changes.push({ at: file.operations.length, sector: block * 2048, count: 2048, id: 0 });
+        content.fill(0, block * 2048, (block + 1) * 2048);
+        await disk.discard(block * MIB, MIB);
+      }
       if (dice(2) === 0) {
         const before = { content: content.slice(), changes: changes.length };
         await disk.flush();

@@ -65,7 +65,7 @@ export function vhdCommands(hv: Command): void {
     command.option(
       '--allow-parent <file>',
       'a parent that may lie elsewhere; repeatable',
-      (text, all: string[] = []) => [...all, parseFile('--allow-parent')(text)],
+      (text: string, all?: readonly string[]) => [...(all ?? []), parseFile('--allow-parent')(text)],
     );
   const shape = (command: Command): Command =>
     command

@@ -13,7 +13,7 @@ it('draws on a terminal, and takes the bar away', () => {
   progress.update(1, 4);
   progress.update(4, 4);
   progress.stop();
-  expect(written[0]).toMatch(/^\r\x1b\[Kconverting a \[#{10}\.{30}\] 25 %/);
+  expect(written[0]?.startsWith(`\r\x1b[Kconverting a [${'#'.repeat(10)}${'.'.repeat(30)}] 25 %`)).toBe(true);
   expect(written[1]).toContain('100 %');
   expect(written.at(-1)).toBe('\r\x1b[K');
 });
