@@ -57,6 +57,23 @@ describe('the log', () => {
     expect(scan()).toBeUndefined();
   });
 
+  it('takes the newest of several sequences, wherever it lies', () => {
+    for (const [older, newer] of [
+      [0, 8],
+      [8, 0],
+    ] as const) {
+      const bytes = new Uint8Array(16 * LOG_SECTOR);
+      for (const [at, sequence] of [
+        [older, 4n],
+        [newer, 9n],
+      ] as const) {
+        const fields = { tail: at * LOG_SECTOR, sequence, flushedFileOffset: 0, lastFileOffset: 0 };
+        bytes.set(encodeLogEntry(fields, GUID, [page(1)]), at * LOG_SECTOR);
+      }
+      expect(new LogScan(bytes, GUID).activeSequence()?.map((entry) => entry.sequence)).toEqual([9n]);
+    }
+  });
+
   it('takes bounded time over entries that claim the whole ring', () => {
     const bytes = new Uint8Array(2 ** 20);
     const entry = encodeLogEntry({ tail: 0, sequence: 1n, flushedFileOffset: 0, lastFileOffset: 0 }, GUID, []);
