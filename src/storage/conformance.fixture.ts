@@ -39,6 +39,9 @@ type Action =
   | { readonly do: 'together'; readonly stripes: number; readonly seed: number }
   | { readonly do: 'resize'; readonly sectors: number };
 
+/** More of it: CONFORMANCE_RUNS=20 plays twenty times as many scripts. */
+const TIMES = Number(process.env.CONFORMANCE_RUNS ?? '1');
+
 const NOISE = 2 ** 24;
 let noise: Uint8Array | undefined;
 
@@ -174,7 +177,7 @@ export function conformance(test: Conformance): void {
       const { resizable } = await test.create(SIZE);
       await fc.assert(
         fc.asyncProperty(actions(SIZE / test.sector, resizable), (script) => play(test, script)),
-        { numRuns: test.runs ?? 25 },
+        { numRuns: (test.runs ?? 25) * TIMES },
       );
     });
 

@@ -18,6 +18,23 @@ Exit codes:
 ${describeExitCodes('  ')}
 `;
 
+/** The cmdlets of Hyper-V's PowerShell module, for those who come from there. */
+const CMDLETS: Readonly<Record<string, string>> = {
+  'new-vhd': 'create',
+  'get-vhd': 'info',
+  'test-vhd': 'check',
+  'resize-vhd': 'resize',
+  'convert-vhd': 'convert',
+  'optimize-vhd': 'compact',
+  'merge-vhd': 'merge',
+};
+
+/** `hv New-VHD a.vhdx ...` is `hv vhd create a.vhdx ...`. */
+export function expandVhdCmdlet(args: readonly string[]): readonly string[] {
+  const command = CMDLETS[(args[0] ?? '').toLowerCase()];
+  return command === undefined ? args : ['vhd', command, ...args.slice(1)];
+}
+
 export interface VhdFlags {
   readonly format?: string;
   readonly fromFormat?: string;

@@ -46,6 +46,13 @@ describe('hv vhd', () => {
     expect(readdirSync(folder).sort()).toEqual(['a.vhdx', 'b.vhd', 'c.raw', 'cloud.img', 'nothing.vhdx']);
   });
 
+  it('answers to the names of the cmdlets', async () => {
+    const made = await runCommand(hv, ['New-VHD', 'ps.vhdx', '--size', '1G'], { cwd: folder });
+    expect(made.stderr).toContain('created ps.vhdx');
+    const got = await runCommand(hv, ['Get-VHD', 'ps.vhdx', '--json'], { cwd: folder });
+    expect(JSON.parse(got.stdout)).toMatchObject({ size: 2 ** 30 });
+  });
+
   it('exits with 7 for a damaged file, and says on stdout what is wrong with it', async () => {
     await run('create broken.vhdx --size 1G');
     truncateSync(join(folder, 'broken.vhdx'), 2 ** 20);

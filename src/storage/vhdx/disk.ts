@@ -302,10 +302,15 @@ export class VhdxDisk extends BaseDisk {
       const index = this.#bat.bitmapIndex(chunk);
       if ((await this.#bat.get(index)).state !== BlockState.fullyPresent) {
         const { offset, fresh } = this.#space.allocate(BITMAP_BLOCK_SIZE);
-        await this.#journal.grow(offset + BITMAP_BLOCK_SIZE);
-        if (!fresh) await this.#file.zero(offset, BITMAP_BLOCK_SIZE, 'keep');
-        this.#pages.forget(offset, BITMAP_BLOCK_SIZE);
-        await this.#bat.set(index, BlockState.fullyPresent, offset);
+        try {
+          await this.#journal.grow(offset + BITMAP_BLOCK_SIZE);
+          if (!fresh) await this.#file.zero(offset, BITMAP_BLOCK_SIZE, 'keep');
+          this.#pages.forget(offset, BITMAP_BLOCK_SIZE);
+          await this.#bat.set(index, BlockState.fullyPresent, offset);
+        } catch (error) {
+          this.#space.release(offset, BITMAP_BLOCK_SIZE);
+          throw error;
+        }
       }
     } finally {
       this.#chunks.release(chunk);
