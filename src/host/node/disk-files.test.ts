@@ -53,7 +53,7 @@ describe.each([
     for (let data = await file.nextData(0); data !== undefined; data = await file.nextData(data.offset + data.length))
       expected.fill(0, data.offset, data.offset + data.length);
     expect(expected.every((byte) => byte === 0)).toBe(true);
-    expect(await file.nextData(3 * MIB + 2 ** 19)).toBeUndefined();
+    if (files !== nodeDiskFiles || libc() !== undefined) expect(await file.nextData(3 * MIB + 2 ** 19)).toBeUndefined();
     await file.allocate(0, 5 * MIB);
     expect(await file.size()).toBe(5 * MIB);
     await file.resize(10);
