@@ -5,7 +5,8 @@
  */
 import type { DiskFiles, RandomFile } from '../host/disk-files.ts';
 import type { HostCodecs } from '../support/codec/codec.ts';
-import { guidText, sameGuid } from '../support/guid.ts';
+import { guidText } from '../support/guid.ts';
+import { sameGuid } from '../support/guids.ts';
 import { printable } from '../support/text.ts';
 import { DISK_FORMATS, type Disk, DiskError, type DiskFormat } from './disk.ts';
 import { OverlayDisk } from './overlay/disk.ts';

@@ -1,37 +1,26 @@
-/** GUIDs as Microsoft's formats store them: the first three groups little-endian, the last two as they are written. */
+/**
+ * GUIDs in Microsoft's memory order: the first three groups little-endian, the last two as written ([MS-DTYP], section
+ * 2.3.4.2).
+ */
 
-export type Guid = Uint8Array;
-
-export const ZERO_GUID: Guid = new Uint8Array(16);
-
+const SHAPE = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
+/** Which byte of the text's digits stands at each place in memory. */
 const ORDER = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15] as const;
+const GROUPS = [0, 4, 6, 8, 10, 16] as const;
 
-/** @param text 32 hexadecimal digits in the usual groups, with or without braces. @throws RangeError */
-export function guid(text: string): Guid {
-  const digits = /^\{?([0-9a-f]{8})-([0-9a-f]{4})-([0-9a-f]{4})-([0-9a-f]{4})-([0-9a-f]{12})\}?$/i.exec(text.trim());
-  if (digits === null) throw new RangeError(`'${text}' is no GUID`);
-  const plain = digits.slice(1).join('');
-  return Uint8Array.from(ORDER, (at) => Number.parseInt(plain.slice(at * 2, at * 2 + 2), 16));
+export const GUID_SIZE = 16;
+
+/** @throws RangeError when the text is no GUID. */
+export function guidBytes(text: string): Uint8Array<ArrayBuffer> {
+  if (!SHAPE.test(text)) throw new RangeError(`not a GUID: ${text}`);
+  const digits = text.replaceAll('-', '');
+  return Uint8Array.from(ORDER, (at) => Number.parseInt(digits.slice(at * 2, at * 2 + 2), 16));
 }
 
-/** Lower case, without braces. */
-export function guidText(bytes: Guid): string {
-  const hex = ORDER.map((at) => (bytes[at] as number).toString(16).padStart(2, '0')).join('');
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
-}
-
-export function sameGuid(a: Guid, b: Guid): boolean {
-  return a.every((byte, i) => byte === b[i]);
-}
-
-export function isZeroGuid(bytes: Guid): boolean {
-  return bytes.every((byte) => byte === 0);
-}
-
-/** A random (version 4) GUID out of 16 random bytes. */
-export function guidFromRandom(random: Uint8Array): Guid {
-  const bytes = random.slice(0, 16);
-  bytes[7] = ((bytes[7] as number) & 0x0f) | 0x40;
-  bytes[8] = ((bytes[8] as number) & 0x3f) | 0x80;
-  return bytes;
+/** @param bytes 16 of them. */
+export function guidText(bytes: Uint8Array): string {
+  const digits = ORDER.map((at) => (bytes[at] as number).toString(16).padStart(2, '0'));
+  return GROUPS.slice(1)
+    .map((end, group) => digits.slice(GROUPS[group], end).join(''))
+    .join('-');
 }

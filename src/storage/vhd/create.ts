@@ -1,6 +1,6 @@
 /** A new VHD file. */
 import type { RandomFile } from '../../host/disk-files.ts';
-import { guidFromRandom } from '../../support/guid.ts';
+import { guidFromRandom } from '../../support/guids.ts';
 import { DiskError } from '../disk.ts';
 import { addParent, encodeFooter, encodeSparseHeader, newFooter, newSparseHeader } from './footer.ts';
 import {

@@ -1,6 +1,6 @@
 /** Checking a VHDX: headers, log, region tables, metadata, BAT, sector bitmaps. [MS-VHDX] 2.2 to 2.6. */
 import type { RandomFile } from '../../host/disk-files.ts';
-import { isZeroGuid } from '../../support/guid.ts';
+import { isZeroGuid } from '../../support/guids.ts';
 import { type Findings, MOST_FINDINGS } from '../findings.ts';
 import { batShape } from './bat.ts';
 import { decodeRegions, readHeaders } from './header.ts';

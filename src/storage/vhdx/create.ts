@@ -1,6 +1,7 @@
 /** A new VHDX file: header section, log, metadata, BAT, and for a fixed disk its blocks. [MS-VHDX] 2.1. */
 import type { RandomFile } from '../../host/disk-files.ts';
-import { guidFromRandom, guidText, ZERO_GUID } from '../../support/guid.ts';
+import { guidText } from '../../support/guid.ts';
+import { guidFromRandom, ZERO_GUID } from '../../support/guids.ts';
 import { ascii, encodeUtf16 } from '../../support/text.ts';
 import { DiskError } from '../disk.ts';
 import { batShape } from './bat.ts';

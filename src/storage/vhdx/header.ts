@@ -1,7 +1,8 @@
 /** Headers and region tables: [MS-VHDX] 2.2.2 and 2.2.3. */
 import type { RandomFile } from '../../host/disk-files.ts';
 import { crc32c } from '../../support/codec/crc32c.ts';
-import { guidText, sameGuid } from '../../support/guid.ts';
+import { guidText } from '../../support/guid.ts';
+import { sameGuid } from '../../support/guids.ts';
 import { ascii, hasSignature } from '../../support/text.ts';
 import { DiskError } from '../disk.ts';
 import {

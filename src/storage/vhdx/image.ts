@@ -1,6 +1,6 @@
 /** Opening a VHDX file: headers, log replay, region tables, metadata, the space its blocks take. [MS-VHDX] 2.2 to 2.6. */
 import type { RandomFile } from '../../host/disk-files.ts';
-import { guidFromRandom, ZERO_GUID } from '../../support/guid.ts';
+import { guidFromRandom, ZERO_GUID } from '../../support/guids.ts';
 import { hasSignature } from '../../support/text.ts';
 import { type BatEntry, type BatShape, batShape, decodeBatEntry } from './bat.ts';
 import { corrupt, decodeRegions, encodeHeader, type Region, type Regions, readHeaders } from './header.ts';

@@ -3,7 +3,7 @@
  * log, the order of writes and syncs. [MS-VHDX] 2.2.2.1, 2.3; README.md says why each step is where it is.
  */
 import type { RandomFile } from '../../host/disk-files.ts';
-import { guidFromRandom, isZeroGuid, ZERO_GUID } from '../../support/guid.ts';
+import { guidFromRandom, isZeroGuid, ZERO_GUID } from '../../support/guids.ts';
 import { allDone, DiskError, troubleOf } from '../disk.ts';
 import { Queue } from '../locks.ts';
 import type { Region } from './header.ts';

@@ -1,6 +1,6 @@
 /** The log: finding what a power cut left of it, and writing entries. [MS-VHDX] 2.3. */
 import type { RandomFile } from '../../host/disk-files.ts';
-import { isZeroGuid, sameGuid } from '../../support/guid.ts';
+import { isZeroGuid, sameGuid } from '../../support/guids.ts';
 import { ascii, hasSignature } from '../../support/text.ts';
 import { checksumIsRight, corrupt, putChecksum, unsupported } from './header.ts';
 import {

@@ -1,5 +1,6 @@
 /** The metadata region and its known items: [MS-VHDX] 2.6. */
-import { guidText, sameGuid } from '../../support/guid.ts';
+import { guidText } from '../../support/guid.ts';
+import { sameGuid } from '../../support/guids.ts';
 import { ascii, decodeUtf16, encodeUtf16, hasSignature, printable } from '../../support/text.ts';
 import { corrupt, type Region, unsupported } from './header.ts';
 import {

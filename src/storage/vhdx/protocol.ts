@@ -1,5 +1,5 @@
 /** Layouts, identifiers and limits of VHDX: [MS-VHDX] sections 2.2 to 2.6. Nothing here acts. */
-import { guid } from '../../support/guid.ts';
+import { guidBytes } from '../../support/guid.ts';
 import { type RecordOf, record } from '../../support/record.ts';
 
 export const KIB = 2 ** 10;
@@ -42,8 +42,8 @@ export const RegionTableHeader = record('little', {
 export const REGION_SIGNATURE = 'regi';
 export const RegionEntry = record('little', { guid: 16, fileOffset: 'u64', length: 'u32', required: 'u32' });
 
-export const BAT_REGION = guid('2DC27766-F623-4200-9D64-115E9BFD4A08');
-export const METADATA_REGION = guid('8B7CA206-4790-4B9A-B8FE-575F050F886E');
+export const BAT_REGION = guidBytes('2DC27766-F623-4200-9D64-115E9BFD4A08');
+export const METADATA_REGION = guidBytes('8B7CA206-4790-4B9A-B8FE-575F050F886E');
 
 /** 2.3.1.1 */
 export const LOG_SECTOR = 4 * KIB;
@@ -116,12 +116,12 @@ export const MetadataEntry = record('little', {
 export const MetadataFlag = { user: 1, virtualDisk: 2, required: 4 } as const;
 
 /** 2.6.2 */
-export const FILE_PARAMETERS = guid('CAA16737-FA36-4D43-B3B6-33F0AA44E76B');
-export const VIRTUAL_DISK_SIZE = guid('2FA54224-CD1B-4876-B211-5DBED83BF4B8');
-export const VIRTUAL_DISK_ID = guid('BECA12AB-B2E6-4523-93EF-C309E000C746');
-export const LOGICAL_SECTOR_SIZE = guid('8141BF1D-A96F-4709-BA47-F233A8FAAB5F');
-export const PHYSICAL_SECTOR_SIZE = guid('CDA348C7-445D-4471-9CC9-E9885251C556');
-export const PARENT_LOCATOR = guid('A8D35F2D-B30B-454D-ABF7-D3D84834AB0C');
+export const FILE_PARAMETERS = guidBytes('CAA16737-FA36-4D43-B3B6-33F0AA44E76B');
+export const VIRTUAL_DISK_SIZE = guidBytes('2FA54224-CD1B-4876-B211-5DBED83BF4B8');
+export const VIRTUAL_DISK_ID = guidBytes('BECA12AB-B2E6-4523-93EF-C309E000C746');
+export const LOGICAL_SECTOR_SIZE = guidBytes('8141BF1D-A96F-4709-BA47-F233A8FAAB5F');
+export const PHYSICAL_SECTOR_SIZE = guidBytes('CDA348C7-445D-4471-9CC9-E9885251C556');
+export const PARENT_LOCATOR = guidBytes('A8D35F2D-B30B-454D-ABF7-D3D84834AB0C');
 
 export const FileParameters = record('little', { blockSize: 'u32', flags: 'u32' });
 export const FileFlag = { leaveBlocksAllocated: 1, hasParent: 2 } as const;
@@ -134,7 +134,7 @@ export const LocatorEntry = record('little', {
   keyLength: 'u16',
   valueLength: 'u16',
 });
-export const VHDX_LOCATOR = guid('B04AEFB7-D19E-4A81-B789-25B8E9445913');
+export const VHDX_LOCATOR = guidBytes('B04AEFB7-D19E-4A81-B789-25B8E9445913');
 
 export const MINIMUM_BLOCK_SIZE = MIB;
 export const MAXIMUM_BLOCK_SIZE = 256 * MIB;

@@ -1,6 +1,6 @@
 /** What can be mended in a VHDX without losing anything: a log to replay, one of two headers, one of two region tables. */
 import type { RandomFile } from '../../host/disk-files.ts';
-import { guidFromRandom, ZERO_GUID } from '../../support/guid.ts';
+import { guidFromRandom, ZERO_GUID } from '../../support/guids.ts';
 import { decodeRegions } from './header.ts';
 import { openImage } from './image.ts';
 import { REGION_TABLE_OFFSETS, REGION_TABLE_SIZE } from './protocol.ts';
