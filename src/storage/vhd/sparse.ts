@@ -197,6 +197,8 @@ export class SparseVhd extends BaseDisk {
       const write = (piece: Piece): Promise<void> =>
         this.#change(piece, (data) => this.#file.write(data, from.subarray(piece.from, piece.from + piece.length)));
       await allDone(this.#pieces(offset, from.length).map(write));
+      // A guest that never flushes must not make us keep all bitmaps in memory.
+      if (this.#dirtyBitmaps.size > MOST_BITMAPS / 2) await this.doFlush();
     });
   }
 
