@@ -19,6 +19,7 @@ import {
 import { KEYS_HELP } from './console-keys.ts';
 import type { QuickstartFlags, RunFlags } from './flags.ts';
 import { say } from './say.ts';
+import { expandVhdCmdlet, vhdCommands } from './vhd/commands.ts';
 
 const TERMINAL_HELP = `
 Console:
@@ -76,6 +77,8 @@ function program(): Command {
       process.exitCode = await command.quickstart(options);
     });
 
+  vhdCommands(hv);
+
   hv.command('doctor')
     .description('what this host can do, against what Viridian needs')
     .option('--json', 'as JSON, on stdout')
@@ -117,7 +120,7 @@ function indent(text: string): string {
 /** Runs the command line. Resolves with the exit code; one line on stderr says what is wrong. */
 async function main(args: readonly string[]): Promise<number> {
   try {
-    await program().parseAsync(args, { from: 'user' });
+    await program().parseAsync(expandVhdCmdlet(args), { from: 'user' });
     return typeof process.exitCode === 'number' ? process.exitCode : EXIT.ok;
   } catch (error) {
     // commander has said what it had to say. It counts asking for help as an error too.

@@ -12,6 +12,8 @@ export class CodecError extends Error {
 export interface HostCodecs {
   gunzip(bytes: Uint8Array, maximumSize: number): Promise<Uint8Array>;
   unzstd(bytes: Uint8Array, maximumSize: number): Promise<Uint8Array>;
+  /** Deflate without a header (RFC 1951); what follows its end is ignored. */
+  inflateRaw(bytes: Uint8Array, maximumSize: number): Promise<Uint8Array>;
 }
 
 const MAGIC = {

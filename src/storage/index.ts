@@ -1,0 +1,10 @@
+/** What others use of this room. */
+export { type CheckOptions, type CheckReport, checkDisk } from './check.ts';
+export { compactDisk, type Progress } from './compact.ts';
+export { allocatedRanges, convertDisk, mergeIntoParent } from './copy.ts';
+export { createDisk, type DiskType, type NewDisk } from './create.ts';
+export { type Disk, DiskError, type DiskFormat, type DiskRange, type DiskTrouble, troubleOf } from './disk.ts';
+export type { Finding } from './findings.ts';
+export { type DiskInfo, diskInfo } from './info.ts';
+export { type OpenDisk, openDisk, type StorageHost } from './open.ts';
+export { formatOfName, probeFormat } from './probe.ts';
