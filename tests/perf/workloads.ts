@@ -33,51 +33,51 @@ const debian: readonly Workload[] = [
     about: 'compression',
     package: 'gzip',
     needs: 'words',
-    script: 'gzip -6 -n -c /tmp/words | gzip -d -c | cksum; gzip -6 -n -c /tmp/words | cksum',
+    script: 'for i in 1 2 3 4; do gzip -6 -n -c /tmp/words | gzip -d -c | cksum; done; gzip -6 -n -c /tmp/words | cksum',
   },
   {
     name: 'xz',
     about: 'compression',
     package: 'xz-utils',
     needs: 'words',
-    script: 'head -c 700000 /tmp/words | xz -2 -c | xz -d -c | cksum',
+    script: 'for i in 1 2 3 4; do head -c 700000 /tmp/words | xz -2 -c | xz -d -c | cksum; done',
   },
   {
     name: 'sha256sum',
     about: 'integer',
     package: 'coreutils',
     needs: 'words',
-    script: 'cat /tmp/words /tmp/words /tmp/words /tmp/words /tmp/words /tmp/words /tmp/words | sha256sum',
+    script: 'for i in 1 2 3 4 5 6 7 8 9 10 11 12; do cat /tmp/words /tmp/words /tmp/words; done | sha256sum',
   },
   {
     name: 'openssl',
     about: 'integer, SIMD',
     package: 'openssl',
     needs: 'words',
-    script: `openssl enc -aes-256-ctr -in /tmp/words -K 00010203040506070809 -iv 0102030405 2>/dev/null | openssl dgst -sha512
-openssl enc -chacha20 -in /tmp/words -K 00010203040506070809 -iv 0102030405 2>/dev/null | openssl dgst -sha1`,
+    script: `for i in 1 2 3 4; do openssl enc -aes-256-ctr -in /tmp/words -K 00010203040506070809 -iv 0102030405 2>/dev/null | openssl dgst -sha512
+openssl enc -chacha20 -in /tmp/words -K 00010203040506070809 -iv 0102030405 2>/dev/null | openssl dgst -sha1; done`,
   },
   {
     name: 'sort',
     about: 'branches, memory',
     package: 'coreutils',
     needs: 'words',
-    script: "tr ' ' '\\n' < /tmp/words | LC_ALL=C sort | LC_ALL=C uniq -c | sort -n -r | sha256sum",
+    script: "for i in 1 2 3; do tr ' ' '\\n' < /tmp/words | LC_ALL=C sort | LC_ALL=C uniq -c | sort -n -r | sha256sum; done",
   },
   {
     name: 'grep',
     about: 'branches, memory',
     package: 'grep',
     needs: 'words',
-    script: `for i in 1 2 3 4; do grep -c -E '([a-m][a-z][0-9]+ ){3}.*77' /tmp/words; grep -F 99 /tmp/words | cksum; done`,
+    script: `for i in 1 2 3 4 5 6 7 8 9 10 11 12; do grep -c -E '([a-m][a-z][0-9]+ ){3}.*77' /tmp/words; grep -F 99 /tmp/words | cksum; done`,
   },
   {
     name: 'mawk',
     about: 'interpreter, floating point',
     package: 'mawk',
     needs: 'words',
-    script: `mawk '{ for (i = 1; i < NF; i++) count[$i]++; sum += $NF / 3 }
-  END { for (w in count) { n++; all += count[w] }; printf "%d %d %.3f\\n", n, all, sum }' /tmp/words`,
+    script: `cat /tmp/words /tmp/words /tmp/words /tmp/words | mawk '{ for (i = 1; i < NF; i++) count[$i]++; sum += $NF / 3 }
+  END { for (w in count) { n++; all += count[w] }; printf "%d %d %.3f\\n", n, all, sum }'`,
   },
   {
     name: 'perl',
@@ -86,7 +86,7 @@ openssl enc -chacha20 -in /tmp/words -K 00010203040506070809 -iv 0102030405 2>/d
     script: `perl -e '
 my @b = ([0,0,0,0,0,0,39.47], [4.84,-1.16,-0.10,0.60,2.81,-0.02,0.037], [8.34,4.12,-0.4,-1.01,1.82,0.008,0.011],
   [12.89,-15.11,-0.22,1.08,0.86,-0.01,0.0017], [15.37,-25.9,0.179,0.97,0.59,-0.03,0.002]);
-for (1 .. 3000) {
+for (1 .. 9000) {
   for my $i (0 .. 4) { my $p = $b[$i];
     for my $j ($i + 1 .. 4) { my $q = $b[$j];
       my ($x, $y, $z) = ($p->[0] - $q->[0], $p->[1] - $q->[1], $p->[2] - $q->[2]);
@@ -126,16 +126,16 @@ def fannkuch(n):
                     return checksum, flips
                 count[i] = i
                 p.insert(i + 1, p.pop(0))
-print(fannkuch(7))
+print(fannkuch(8))
 x = 1
-for i in range(20000): x = (x * 6364136223846793005 + i) % (1 << 64)
-print(x, sum(i * 0.5 for i in range(50000)))'`,
+for i in range(60000): x = (x * 6364136223846793005 + i) % (1 << 64)
+print(x, sum(i * 0.5 for i in range(150000)))'`,
   },
   {
     name: 'bc',
     about: 'interpreter, integer',
     package: 'bc',
-    script: "echo 'scale=300; 4*a(1); e(1); l(2)' | BC_LINE_LENGTH=0 bc -l",
+    script: "echo 'scale=500; 4*a(1); e(1); l(2)' | BC_LINE_LENGTH=0 bc -l",
   },
   {
     name: 'sqlite',
@@ -143,7 +143,7 @@ print(x, sum(i * 0.5 for i in range(50000)))'`,
     package: 'sqlite3',
     script: `rm -f /tmp/db; sqlite3 -batch /tmp/db "
 pragma journal_mode = delete; create table t(a integer primary key, b integer, c text);
-with recursive n(i) as (select 1 union all select i + 1 from n where i < 8000)
+with recursive n(i) as (select 1 union all select i + 1 from n where i < 24000)
   insert into t select i, (i * 7919) % 10007, printf('row %d', i * i % 997) from n;
 create index tb on t(b); create index tc on t(c);
 update t set b = b + 1 where a % 3 = 0; delete from t where a % 7 = 0;
