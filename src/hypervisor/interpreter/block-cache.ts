@@ -53,6 +53,8 @@ const BLOCK_IP_SLOT = 17 * 8;
 const STACK_MARK = 0x80;
 /** Words of a block table entry. */
 const WAY = 4;
+/** Room for the records of any block. */
+const LARGEST = (MAX_BLOCK + 3) * RECORD;
 /** Blocks of one page; few pages of code have a tenth of it. */
 const MOST_BLOCKS = 2048;
 
@@ -86,7 +88,15 @@ export class BlockCache {
   hotAfter = 0;
   /** A region's place in the table is free again. */
   released: (place: number) => void = () => undefined;
+  /** Room for records: from here to there, then what is in `#room`. */
   #next: number;
+  #limit: number;
+  #room: Stretch[] = [];
+  /** Records of blocks that were dropped; the jump cache and translations under way may still know them. */
+  #retired: Stretch[] = [];
+  #retiredBytes = 0;
+  /** Counts how often records were used again: what was said of records before that is void. */
+  epoch = 0;
   #crowded = false;
   /** Counts, for statistics. */
   decodedInstructions = 0;
@@ -103,10 +113,47 @@ export class BlockCache {
     this.#halves = new Uint16Array(buffer);
     this.#area = area;
     this.#next = area + RECORDS;
+    this.#limit = area + RECORDS + RECORDS_SIZE;
   }
 
   #pageEntry(gpa: number): number {
     return this.#words[(PAGE_MAP >> 2) + (gpa >>> 12)] as number;
+  }
+
+  /** Whether there is room for the records of another block, after making some where much has been dropped. */
+  #makeRoom(): boolean {
+    if (this.#next + LARGEST <= this.#limit) return true;
+    this.#retire(this.#next, this.#limit);
+    if (this.#room.length === 0 && this.#retiredBytes > RECORDS_SIZE / 8) this.#recycle();
+    const stretch = this.#room.pop();
+    this.#next = stretch?.from ?? this.#limit;
+    this.#limit = stretch?.to ?? this.#limit;
+    return stretch !== undefined;
+  }
+
+  #retire(from: number, to: number): void {
+    if (from === to) return;
+    this.#retired.push({ from, to });
+    this.#retiredBytes += to - from;
+  }
+
+  /** Makes room of retired records, as far as they stand together. */
+  #recycle(): void {
+    this.epoch++;
+    this.#host.flushed();
+    const sorted = this.#retired.sort((a, b) => a.from - b.from);
+    this.#retired = [];
+    this.#retiredBytes = 0;
+    let first: Stretch | undefined = sorted[0];
+    for (const next of [...sorted.slice(1), undefined]) {
+      if (first && next?.from === first.to) {
+        first = { from: first.from, to: next.to };
+        continue;
+      }
+      if (first && first.to - first.from >= LARGEST) this.#room.push(first);
+      else if (first) this.#retire(first.from, first.to);
+      first = next;
+    }
   }
 
   /** Drops every block. */
@@ -121,6 +168,11 @@ export class BlockCache {
     this.#pages.clear();
     this.#byRecord.clear();
     this.#next = this.#area + RECORDS;
+    this.#limit = this.#area + RECORDS + RECORDS_SIZE;
+    this.#room = [];
+    this.#retired = [];
+    this.#retiredBytes = 0;
+    this.epoch++;
     this.#words.fill(0, (this.#area + BLOCK_TABLE) >> 2, (this.#area + BLOCK_TABLE + BLOCK_TABLE_ENTRIES * 16) >> 2);
     this.#host.flushed();
   }
@@ -130,7 +182,7 @@ export class BlockCache {
    * record, with bit 0 set when it must not be cached.
    */
   decode(linear: bigint, gpa: number): number {
-    if (this.#crowded || this.#next + (MAX_BLOCK + 3) * RECORD > this.#area + RECORDS + RECORDS_SIZE) this.flush();
+    if (this.#crowded || !this.#makeRoom()) this.flush();
     const { vp } = this.#host;
     const mode = vp.mode;
     const page = gpa & ~(PAGE - 1);
@@ -464,6 +516,10 @@ export class BlockCache {
     this.invalidatedBlocks++;
     const { region } = block;
     if (region) this.#dropRegion(region);
+    // Translated code calls the interpreter with records of blocks that hold its instructions.
+    const end = block.gpa + block.length;
+    for (const other of this.#regions.get(block.gpa - (block.gpa % PAGE)) ?? [])
+      if (other.stretches.some(({ from, to }) => from < end && to > block.gpa)) this.#dropRegion(other);
     this.#byRecord.delete(block.record);
     for (let n = 0; n < block.count; n++) {
       const half = (block.record + n * RECORD + Field.HANDLER) >> 1;
@@ -471,6 +527,7 @@ export class BlockCache {
       this.#halves[half] = Handler.REFETCH;
     }
     this.#leave(block);
+    this.#retire(block.record, block.record + block.count * RECORD);
   }
 
   /** Blocks held. */

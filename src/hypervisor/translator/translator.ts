@@ -55,8 +55,8 @@ function joined(a: Int32Array, b: Int32Array): Int32Array {
 
 /** What is out for translation. */
 interface Batch {
-  /** How often the blocks had been dropped when it was sent. */
-  readonly flushes: number;
+  /** Of the records, when it was sent. */
+  readonly epoch: number;
   readonly pages: readonly number[];
 }
 
@@ -107,10 +107,10 @@ export class Translator {
     while (this.#pending.length > 0) {
       const result = this.#options.port.receive();
       if (!result) return;
-      const { flushes, pages } = this.#pending.shift() as Batch;
+      const { epoch, pages } = this.#pending.shift() as Batch;
       for (const page of pages) this.#busy.delete(page);
       // Records have been used again since.
-      if (flushes === this.#options.blocks.flushes) this.#install(result);
+      if (epoch === this.#options.blocks.epoch) this.#install(result);
       else this.counters.stale += result.regions.length;
       if (this.#pending.length === 0) this.#asked.clear();
     }
@@ -162,7 +162,7 @@ export class Translator {
     const pages = items.flatMap(({ gpa, nextGpa, nextHost }) => (nextHost ? [gpa, nextGpa] : [gpa]));
     for (const page of pages) this.#busy.add(page);
     port.send(packRequest(this.#vp, items));
-    this.#pending.push({ flushes: blocks.flushes, pages });
+    this.#pending.push({ epoch: blocks.epoch, pages });
   }
 
   #install({ module, bytes, milliseconds, regions }: TranslationResult): void {
