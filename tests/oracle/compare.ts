@@ -84,8 +84,8 @@ export const EXCUSES = {
     'the horizontal propagation of NaNs is left to the implementation: SDM vol. 2, DPPS',
   ],
   exactUnderflow: [
-    'AMD: underflow of FPREM and FPREM1 by infinity with a denormal number in ST0 and UM clear',
-    'SDM vol. 2, FPREM, has both ST(0) as the result and #U for one that is too small; SDM vol. 1, 8.5.5',
+    'AMD: underflow of FPREM and FPREM1 by infinity, and FSCALE by zero, with a denormal number in ST0 and UM clear',
+    'SDM vol. 2 has both ST(0) as the result and #U for one that is too small; SDM vol. 1, 8.5.5',
   ],
   mxcsrMask: [
     'AMD: MXCSR_MASK in stored images',

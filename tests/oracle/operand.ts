@@ -114,7 +114,7 @@ export function isInSegment(c: GeneratedCase, { segment, offset, linear }: Addre
   return offset + last <= (isShort ? SHORT_LIMIT : 0xffff_ffffn);
 }
 
-/** Whether an address is one of an operand's bytes; an operand may go round the end of the address space. */
-export function isWithin(c: GeneratedCase, address: bigint, start: bigint, size: number): boolean {
-  return BigInt.asUintN(c.mode === 64 ? 64 : 32, address - start) < BigInt(size);
+/** Whether an address is one of an operand's bytes; an operand may go round the end of the address space, or of 4 GB. */
+export function isWithin(c: GeneratedCase, address: bigint, start: bigint, size: number, isNarrow = false): boolean {
+  return BigInt.asUintN(c.mode === 64 && !isNarrow ? 64 : 32, address - start) < BigInt(size);
 }

@@ -62,6 +62,7 @@ const FX_XMM = 160;
 const [FSW_UE, FSW_ES, FSW_B] = [0x10, 0x80, 0x8000] as const;
 /** Of a result that underflows unmasked: SDM vol. 1, 8.5.5. */
 const EXPONENT_ADJUSTMENT = 0x6000;
+const EXPONENT_OF_ONE = 0x3fff;
 const FOUR_GIGABYTES = 1n << 32n;
 
 /** Instructions whose results may differ, and with them everything that follows. */
@@ -250,10 +251,10 @@ const horizontalNan: Rule = ({ case: c, native, ours }, piece) => {
   return { native: { ...native, fx }, ours };
 };
 
-/** The remainder of a denormal number and infinity is that number: whether it underflows where that is not masked. */
+/** A denormal number by infinity, or scaled by nothing, is itself: whether it underflows where that is not masked. */
 const exactUnderflow: Rule = (situation, piece) => {
   const { case: c, native, ours } = situation;
-  if (!/^FPREM1?$/.test(piece.cell.form.mnemonic) || native.rip === pointerTo(c, piece)) return undefined;
+  if (!/^(FPREM1?|FSCALE)$/.test(piece.cell.form.mnemonic) || native.rip === pointerTo(c, piece)) return undefined;
   const view = (fx: Uint8Array) => new DataView(fx.buffer, fx.byteOffset);
   const [then, theirs, mine] = [before(situation, piece).fx, native.fx, ours.fx].map(view) as [
     DataView,
@@ -261,10 +262,11 @@ const exactUnderflow: Rule = (situation, piece) => {
     DataView,
   ];
   const dividend = then.getBigUint64(FX_ST0, true);
-  const isInfinity =
-    (then.getUint16(FX_ST1 + 8, true) & 0x7fff) === 0x7fff && then.getBigUint64(FX_ST1, true) === 1n << 63n;
+  const exponent1 = then.getUint16(FX_ST1 + 8, true) & 0x7fff;
+  const isInfinity = exponent1 === 0x7fff && then.getBigUint64(FX_ST1, true) === 1n << 63n;
+  const isItself = piece.cell.form.mnemonic === 'FSCALE' ? exponent1 < EXPONENT_OF_ONE : isInfinity;
   const isDenormal = (then.getUint16(FX_ST0 + 8, true) & 0x7fff) === 0 && dividend !== 0n;
-  if (!isInfinity || !isDenormal || (then.getUint16(0, true) & FSW_UE) !== 0) return undefined;
+  if (!isItself || !isDenormal || (then.getUint16(0, true) & FSW_UE) !== 0) return undefined;
   const shift = 64 - dividend.toString(2).length;
   const exponent = 1 - shift + EXPONENT_ADJUSTMENT;
   const isAdjusted =
@@ -329,13 +331,14 @@ const realStore: Rule = (situation, piece) => {
   if (!piece.cell.memory || !/^(FI?STT?P?|FBSTP)$/.test(piece.cell.form.mnemonic)) return undefined;
   if (!isFault(native, Vector.SS, Vector.GP, Vector.PF, Vector.AC)) return undefined;
   const state = before(situation, piece);
-  const fx = state.fx.slice();
-  fx[0] = (fx[0] as number) | 0x3f;
-  const ours = run(alone(c, piece, { ...state, fx }, state.changes));
+  const masked = (fx: Uint8Array): Uint8Array => fx.with(0, (fx[0] as number) | 0x3f);
+  let ours = run(alone(c, piece, { ...state, fx: masked(state.fx) }, state.changes));
+  // A segment that was loaded before is not in a case.
+  const isMoved = state.segments.some((selector, i) => selector !== ours.segments[i]);
+  if (isMoved) ours = run({ ...c, fx: masked(c.fx) });
   if (ours.outcome !== 'exception') return undefined;
-  const restored = ours.fx.slice();
-  restored[0] = state.fx[0] as number;
-  return { native, ours: { ...ours, fx: restored, changes: state.changes } };
+  const { changes } = isMoved ? ours : state;
+  return { native, ours: { ...ours, fx: ours.fx.with(0, state.fx[0] as number), changes } };
 };
 
 /** BOUND reads both bounds before it looks at one. */
@@ -387,7 +390,7 @@ const areaFault: Rule = ({ case: c, native, ours }, piece) => {
   if (!area || native.outcome !== 'exception' || ours.outcome !== 'exception') return undefined;
   const isOutside = !isInSegment(c, area, area.size);
   const isPossible = (r: Result): boolean => {
-    if (r.vector === Vector.PF) return isWithin(c, r.cr2, area.linear, area.size);
+    if (r.vector === Vector.PF) return isWithin(c, r.cr2, area.linear, area.size, addressBits(c, piece) === 32);
     if (r.vector !== Vector.GP && r.vector !== Vector.SS) return false;
     // An XRSTOR header may be invalid, too.
     const isInvalid = area.linear % area.alignment !== 0n || /^XRSTOR/.test(piece.cell.form.mnemonic);
