@@ -1,11 +1,10 @@
 /** Entry of the translator's thread: what the processors find hot comes in, modules go back. */
-import { compileEagerly, listenOn, sendOn, threadData } from '../host/node/threads.ts';
+import { listenOn, sendOn, threadData, tuneForTranslatedCode } from '../host/node/threads.ts';
 import type { TranslationRequest } from '../hypervisor/translator/request.ts';
 import { translate } from '../hypervisor/translator/service.ts';
 import type { TranslatorThreadData } from './protocol.ts';
 
-// The processor's thread is to run what it gets, not to compile it.
-compileEagerly();
+tuneForTranslatedCode();
 const { memory, channels } = threadData<TranslatorThreadData>();
 for (const channel of channels) {
   listenOn<TranslationRequest>(channel, (request) => {

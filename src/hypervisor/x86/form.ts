@@ -197,7 +197,7 @@ function parse(row: Row, id: number): Form {
     encoding,
     operands,
     semantics,
-    options,
+    options: { ...NO_OPTIONS, ...options },
     map,
     opcode,
     opcodeRegister,
@@ -212,6 +212,13 @@ function parse(row: Row, id: number): Form {
     flavored: options.flavored === true || /[OJ]/.test(letters),
   };
 }
+
+/** All options of all forms have one shape: who decodes and encodes reads them for each instruction. */
+const NO_OPTIONS = Object.fromEntries(
+  'lock repeat long mode flavored ends undefined feature privileged sizes implicitLock size hot'
+    .split(' ')
+    .map((name) => [name, undefined]),
+) as FormOptions;
 
 /** The forms of a list of rows; ids are positions, so the order of rows is part of the product's identity. */
 export function makeForms(rows: readonly Row[]): readonly Form[] {
