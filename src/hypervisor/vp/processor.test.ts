@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { InterruptRouter } from '../apic/interrupt-router.ts';
 import { LocalApic } from '../apic/local-apic.ts';
 import { LocalApicState } from '../apic/state.ts';
@@ -32,9 +32,11 @@ class Machine {
   readonly #ram: DataView;
   readonly #processor: Processor;
   #time = 0n;
+  /** Of the only timer; undefined: it is always due. */
+  deadline: bigint | undefined;
   #rounds = 0;
 
-  constructor(code: readonly number[]) {
+  constructor(code: readonly number[], virtualTime = true) {
     const base = ramBase(1);
     const memory = new WebAssembly.Memory({ initial: (base + RAM) / 65536, maximum: 65536, shared: true });
     const buffer = memory.buffer as unknown as SharedArrayBuffer;
@@ -77,13 +79,13 @@ class Machine {
       hyperv: {
         poll: () => {},
         takeIdle: () => false,
-        nextDeadline: () => this.#time,
+        nextDeadline: () => this.deadline ?? this.#time,
       } as unknown as HypervVp,
       control: VpControl.view(new SharedArrayBuffer(VpControl.size)),
       partition,
       doorbell,
       now: () => this.#time++,
-      virtualTime: true,
+      virtualTime,
       skipTo: () => {},
       devices: undefined,
       instructionLimit: undefined,
@@ -146,6 +148,10 @@ class Machine {
     expect(vp.activity).toBe(Activity.HALTED);
     const frame = Number(vp.gpr[4]);
     return { vector: (Number(vp.rip) - HANDLERS) >> 12, from: Number(this.#ram.getBigUint64(frame, true)) };
+  }
+  /** Runs for as many rounds as there are; for code without a HLT. */
+  runRounds(): void {
+    this.#processor.loop();
   }
   /** A word of the frame at the stack pointer: RIP, CS, RFLAGS, RSP, SS. */
   frame(n: number): number {
@@ -231,5 +237,38 @@ describe('the boundary between two instructions', () => {
     machine.apic.requestNmi();
     expect(machine.run().vector).toBe(Vector.NMI);
     expect(machine.vp.gpr[3]).toBe(2n);
+  });
+});
+
+describe('the quantum', () => {
+  /** Budgets of an endless loop, where each run seems to take that long. */
+  function budgets(milliseconds: number, virtualTime: boolean): number[] {
+    const machine = new Machine([0xeb, 0xfe], virtualTime);
+    machine.deadline = 10n ** 12n;
+    const given: number[] = [];
+    const { engine } = machine;
+    const run = engine.run.bind(engine);
+    engine.run = (budget) => {
+      given.push(budget);
+      return run(budget);
+    };
+    let now = 0;
+    const clock = vi.spyOn(performance, 'now').mockImplementation(() => (now += milliseconds));
+    machine.runRounds();
+    clock.mockRestore();
+    return given;
+  }
+
+  it('grows while it takes less than a slice of time, up to a bound', () => {
+    const given = budgets(0.01, false);
+    expect(given[0]).toBe(20_000);
+    expect(given.every((b, n) => n === 0 || b >= given[n - 1]!)).toBe(true);
+    expect(given.at(-1)).toBe(400_000);
+  });
+  it('stays the least where it takes longer', () => {
+    expect(new Set(budgets(5, false))).toEqual(new Set([20_000]));
+  });
+  it('stays the same where time is a function of instructions', () => {
+    expect(new Set(budgets(0.01, true))).toEqual(new Set([20_000]));
   });
 });

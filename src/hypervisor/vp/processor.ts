@@ -12,8 +12,11 @@ import { type Doorbell, type PartitionControlView, Run, takeCodeWritten, type Vp
 import { resetInit, startAt } from './reset.ts';
 import { Activity, Flag, Vector, type VpView } from './state.ts';
 
-/** Instructions between two looks at the clock. About 0.1 ms. */
+/** Instructions between two looks at the clock, where time is a function of instructions; the fewest otherwise. */
 const QUANTUM = 20_000;
+/** In real time it is as many as take this long, in milliseconds, within bounds. */
+const SLICE = 0.2;
+const LARGEST_QUANTUM = 400_000;
 /** An idle processor looks at the clock at least this often, in milliseconds. */
 const LONGEST_SLEEP = 1000;
 
@@ -47,6 +50,7 @@ export class Processor {
   readonly #p: ProcessorPorts;
   readonly #vp: VpView;
   #generation = 0;
+  #quantum = QUANTUM;
 
   constructor(ports: ProcessorPorts) {
     this.#p = ports;
@@ -112,7 +116,7 @@ export class Processor {
     if (!shadowed && this.#inject()) return;
     vp.interruptWindow = p.apic.hasInterrupt() >= 0 ? Flag.IF : 0;
     // Where a run is a function of its inputs, looking up at the same counts makes it independent of where it was saved.
-    let budget = p.virtualTime ? QUANTUM - Number(vp.retired % BigInt(QUANTUM)) : QUANTUM;
+    let budget = p.virtualTime ? QUANTUM - Number(vp.retired % BigInt(QUANTUM)) : this.#quantum;
     if (p.instructionLimit !== undefined) {
       const left = p.instructionLimit - vp.retired;
       if (left <= 0n) {
@@ -147,10 +151,20 @@ export class Processor {
     if (Atomics.load(p.control.flushWanted, 0) !== Atomics.load(p.control.flushDone, 0)) this.serve();
     const started = performance.now();
     const result = p.engine.run(budget);
-    p.control.busy[0] = (p.control.busy[0] as number) + (performance.now() - started) * 1000;
+    const milliseconds = performance.now() - started;
+    p.control.busy[0] = (p.control.busy[0] as number) + milliseconds * 1000;
+    if (result === RunResult.BUDGET && budget === this.#quantum) this.#adjust(milliseconds);
     Atomics.store(p.control.inGuest, 0, 0);
     Atomics.notify(p.control.inGuest, 0);
     if (result === RunResult.SHUTDOWN) this.#shutdown();
+  }
+
+  /** A quantum has taken so long. */
+  #adjust(milliseconds: number): void {
+    const wanted = (this.#quantum * SLICE) / Math.max(milliseconds, 0.001);
+    // Not all at once: one quantum may have been held up by the host.
+    const next = this.#quantum + (wanted - this.#quantum) / 4;
+    this.#quantum = Math.round(Math.min(Math.max(next, QUANTUM), LARGEST_QUANTUM));
   }
 
   /** One instruction, with everything that a debugger can ask for. */
