@@ -211,7 +211,10 @@ class Emitter {
     if (!from.far && (this.#region.blocks.get(to) as Block).far) this.#checkNextPage(to, known);
     if (kind === 'back') {
       f.if(
-        this.#budget.get().ltS(this.#region.size),
+        this.#budget
+          .get()
+          .ltS(this.#region.size)
+          .or(f.load('i32.load', this.#machine.vp, at('attention'))),
         () => {
           this.#leaveAt(to, Way.REDO, known);
         },
