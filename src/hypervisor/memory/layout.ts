@@ -44,7 +44,7 @@ export const CODE_TLB_CONTEXT = CODE_TLB_ENTRIES * 16;
  * Record zero: none. Place zero: nothing was translated there, or nobody has come there since.
  */
 export const JUMP_CACHE = CODE_TLB + 2 * CODE_TLB_CONTEXT;
-export const JUMP_CACHE_ENTRIES = 4096;
+export const JUMP_CACHE_ENTRIES = 8192;
 /**
  * Block table: {guest-physical address u32, mode u32, record address u32, second page u32}, by guest-physical address,
  * two entries to a set. The second page of a block that crosses into one is its guest-physical address | 1, else 0.
