@@ -5,6 +5,8 @@ export interface MachineFlags {
   readonly memory?: number;
   readonly processors?: number;
   readonly clock?: 'real' | 'instructions';
+  /** False with --no-vmbus. */
+  readonly vmbus?: boolean;
   readonly timeout?: number;
   readonly instructions?: bigint;
   readonly save?: string;

@@ -95,6 +95,7 @@ function machineOptions(command: Command): Command {
         parseClock,
       ),
     )
+    .option('--no-vmbus', 'no VMBus, so no synthetic devices and no integration components')
     .option('--timeout <seconds>', 'end the run after this time', parseTimeout)
     .option('--instructions <n>', 'stop when this many instructions have retired', parseInstructions)
     .option(

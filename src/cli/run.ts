@@ -28,6 +28,8 @@ export function machineOptionsOf(flags: MachineFlags): PartitionOptions {
     memory: flags.memory,
     processors: flags.processors,
     clock: flags.clock,
+    // Left open, the clock and a restored state decide.
+    vmbus: flags.vmbus === false ? false : undefined,
     instructionLimit: flags.instructions,
   };
 }

@@ -35,6 +35,11 @@ export interface PartitionOptions {
   readonly clock?: ClockMode | undefined;
   /** The debug devices bare-metal test kernels written for QEMU expect. Default: false. */
   readonly testDevice?: boolean | undefined;
+  /**
+   * The VMBus with its synthetic devices and integration components. Default: true; false with `clock: 'instructions'`,
+   * which cannot have it yet.
+   */
+  readonly vmbus?: boolean | undefined;
   /** What a restart asked for by the guest does. Default: 'restart'. */
   readonly onReboot?: 'restart' | 'stop' | undefined;
   /** Stops the partition (reason `instructionLimit`) once this many instructions have retired in total. */

@@ -43,6 +43,7 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
     processors: resolved.processors,
     virtualTime: resolved.clock === 'instructions',
     testDevice: resolved.testDevice,
+    vmbus: resolved.vmbus,
   };
   if (machineMemorySize(config) > ADDRESSABLE)
     throw new ViridianError(
@@ -81,6 +82,7 @@ async function plan(o: ReturnType<typeof resolvePartitionOptions>, config: Machi
   const acpi = buildAcpiTables({
     apicIds: Array.from({ length: config.processors }, (_, i) => i),
     legacyPic: config.testDevice,
+    vmbus: config.vmbus,
   });
   const kernel = o.kernel as FileSource;
   const image = await bytesOf('kernel', kernel);

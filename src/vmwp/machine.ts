@@ -35,6 +35,7 @@ import { Lock } from '../support/lock.ts';
 import { MmioBus, PortBus } from '../vid/bus.ts';
 import { PartitionClock, TSC_FREQUENCY } from '../vid/clock.ts';
 import type { InspectNode, InterruptLine, TimedDevice } from '../vid/ports.ts';
+import { VmbusMailbox, vmbusMailbox } from '../vmbus/mailbox.ts';
 import { ByteRing, consoleRing } from './console-ring.ts';
 
 /** What is fixed when a partition is created; the same on every thread, and part of a saved state. */
@@ -44,6 +45,8 @@ export interface MachineConfig {
   readonly processors: number;
   readonly virtualTime: boolean;
   readonly testDevice: boolean;
+  /** There is a VMBus, which the parent serves. */
+  readonly vmbus: boolean;
 }
 
 /** What this thread does when the machine asks for something outside it. */
@@ -86,6 +89,7 @@ export class Machine {
   readonly pm: PowerManagement;
   readonly ioApic: IoApic;
   readonly pic: Pic | undefined;
+  readonly vmbus: VmbusMailbox | undefined;
   readonly #devices: { readonly name: string; readonly device: { reset(): void; inspect(): InspectNode } }[] = [];
   readonly #timed: TimedDevice[] = [];
   readonly #test: HypervTest | undefined;
@@ -167,6 +171,9 @@ export class Machine {
         this.powerEvent(PowerEvent.RESET);
       },
     });
+
+    this.vmbus = config.vmbus ? new VmbusMailbox(arena.place('vmbus-mailbox', vmbusMailbox)) : undefined;
+    if (this.vmbus) this.hyperv.addConnections(this.vmbus);
 
     // ---- the chipset
     const add = <T extends { reset(): void; inspect(): InspectNode }>(name: string, device: T): T => {
@@ -285,6 +292,7 @@ export class Machine {
   reset(): void {
     for (const apic of this.apics) apic.reset();
     this.hyperv.reset();
+    this.vmbus?.reset();
     this.#test?.reset();
     for (const { device } of this.#devices) device.reset();
     if (this.config.testDevice) this.apics[0]?.setVirtualWire();

@@ -155,11 +155,13 @@ function isWhole(value: unknown): value is number {
 
 function parseConfig(config: unknown): MachineConfig {
   demand(isRecord(config), 'configuration');
-  const { memory, processors, virtualTime, testDevice } = config;
+  // States of before there was a VMBus do not say so.
+  const { memory, processors, virtualTime, testDevice, vmbus = false } = config;
   demand(typeof memory === 'number' && typeof processors === 'number', 'configuration');
   demand(typeof virtualTime === 'boolean' && typeof testDevice === 'boolean', 'configuration');
+  demand(typeof vmbus === 'boolean', 'configuration');
   resolvePartitionOptions({ kernel: MAGIC, memory, processors });
-  return { memory, processors, virtualTime, testDevice };
+  return { memory, processors, virtualTime, testDevice, vmbus };
 }
 
 function parseTime(text: unknown): bigint {

@@ -25,6 +25,7 @@ import { inspectMachine } from './inspect.ts';
 import { Machine, type MachineConfig, machineMemorySize } from './machine.ts';
 import type { FromVpThread, VpThreadData } from './protocol.ts';
 import { decodeSavedState, encodeSavedState, type SavedPartition } from './saved-state.ts';
+import { SyntheticDevices } from './synthetic-devices.ts';
 
 const WASM_PAGE = 65536;
 /** Seed of RDRAND in a run that is a function of its inputs. */
@@ -52,6 +53,7 @@ export class VmWorker implements Partition {
   readonly #plan: LoadPlan;
   readonly #machine: Machine;
   readonly #memory: WebAssembly.Memory;
+  readonly #synthetic: SyntheticDevices | undefined;
   readonly #threads: Thread<never, FromVpThread>[] = [];
   readonly #origin: bigint;
   #onData: ((bytes: Uint8Array) => void) | undefined;
@@ -88,6 +90,25 @@ export class VmWorker implements Partition {
         this.#onData = callback;
       },
     };
+    const mailbox = this.#machine.vmbus;
+    this.#synthetic =
+      mailbox &&
+      new SyntheticDevices(this.#machine, mailbox, {
+        host,
+        withLock: (body) => this.#withLock(body),
+        defect: (error) => {
+          this.#finish({
+            kind: 'error',
+            message: error instanceof Error ? error.message : String(error),
+            cause: error,
+          });
+        },
+        trace:
+          options.trace &&
+          ((text) => {
+            options.trace?.({ processor: 0, instructions: this.stats().instructions, kind: 'vmbus', text });
+          }),
+      });
     this.#machine.mapMemory();
     for (const vp of this.#machine.vps) resetPowerUp(vp);
     this.#machine.reset();
@@ -189,6 +210,7 @@ export class VmWorker implements Partition {
     if (this.#finished || this.#limitReached) return;
     this.#keepAlive ??= setInterval(() => undefined, 2 ** 30);
     const { control } = this.#machine;
+    this.#synthetic?.start();
     Atomics.store(control.wanted, 0, Run.RUNNING);
     Atomics.notify(control.wanted, 0);
     this.#pump();
@@ -200,6 +222,7 @@ export class VmWorker implements Partition {
     Atomics.compareExchange(control.wanted, 0, Run.RUNNING, Run.PAUSED);
     this.#ringAll();
     await this.#allIn(Run.PAUSED);
+    this.#synthetic?.pause();
     this.#drain();
   }
 
@@ -217,6 +240,7 @@ export class VmWorker implements Partition {
 
   async #power(): Promise<void> {
     await this.#allIn(Run.PAUSED);
+    this.#synthetic?.pause();
     if (this.#finished) return;
     const { control } = this.#machine;
     const event = Atomics.exchange(control.powerEvent, 0, PowerEvent.NONE);
@@ -251,6 +275,7 @@ export class VmWorker implements Partition {
   #restart(): void {
     const { memory, control } = this.#machine;
     for (const { gpa, size } of this.#machine.ram()) memory.fill(gpa, size, 0);
+    this.#synthetic?.reset();
     this.#machine.reset();
     this.#load();
     Atomics.add(control.generation, 0, 1);
@@ -265,6 +290,7 @@ export class VmWorker implements Partition {
     if (this.#finished) return;
     this.#drain();
     this.#finished = reason;
+    this.#synthetic?.stop();
     clearInterval(this.#keepAlive);
     clearTimeout(this.#inputTimer);
     for (const done of this.#inputDone.splice(0)) done();
@@ -305,13 +331,22 @@ export class VmWorker implements Partition {
     return done;
   }
 
-  /** Hands waiting input to the UART as far as it has room. */
-  #pump(): void {
-    if (this.#finished || this.#input.length === 0) return;
-    const { lock, com1 } = this.#machine;
+  #withLock<T>(body: () => T): T {
+    const { lock } = this.#machine;
     // The processor that holds the lock may be waiting for the console to be taken.
     while (!lock.tryAcquire()) this.#drain();
     try {
+      return body();
+    } finally {
+      lock.release();
+    }
+  }
+
+  /** Hands waiting input to the UART as far as it has room. */
+  #pump(): void {
+    if (this.#finished || this.#input.length === 0) return;
+    const { com1 } = this.#machine;
+    this.#withLock(() => {
       while (this.#input.length > 0 && com1.rxSpace() > 0) {
         const first = this.#input[0] as Uint8Array;
         const accepted = com1.receive(first);
@@ -319,9 +354,7 @@ export class VmWorker implements Partition {
         else this.#input[0] = first.subarray(accepted);
         if (accepted === 0) break;
       }
-    } finally {
-      lock.release();
-    }
+    });
     if (this.#input.length === 0) for (const done of this.#inputDone.splice(0)) done();
     else {
       // receiverReady is a hint; a slow look makes sure.
@@ -389,7 +422,8 @@ export class VmWorker implements Partition {
   }
 
   async inspect(): Promise<InspectNode> {
-    return inspectMachine(this.#machine);
+    const tree = inspectMachine(this.#machine);
+    return this.#synthetic ? { ...tree, vmbus: this.#synthetic.inspect() } : tree;
   }
 
   stats(): PartitionStats {

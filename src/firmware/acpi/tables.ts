@@ -15,6 +15,8 @@ export interface AcpiConfig {
   readonly apicIds: readonly number[];
   /** There are 8259s and a PIT. */
   readonly legacyPic?: boolean;
+  /** There is a VMBus. Default: true. */
+  readonly vmbus?: boolean;
   /** Memory-mapped I/O for VMBus devices; the window below 4 GiB first. */
   readonly mmioWindows?: readonly AddressRange[];
 }
@@ -51,7 +53,7 @@ function rsdp(xsdtAddress: number): Uint8Array {
 
 /** @throws RangeError when the configuration has no processor, or too many for the area. */
 export function buildAcpiTables(config: AcpiConfig): AcpiTables {
-  const { apicIds, legacyPic = false, mmioWindows = [LOW_MMIO_WINDOW, HIGH_MMIO_WINDOW] } = config;
+  const { apicIds, legacyPic = false, vmbus = true, mmioWindows = [LOW_MMIO_WINDOW, HIGH_MMIO_WINDOW] } = config;
   if (apicIds.length === 0 || apicIds.length > MAXIMUM_PROCESSORS)
     throw new RangeError(`ACPI: ${apicIds.length} processors, 1 to ${MAXIMUM_PROCESSORS} are possible`);
 
@@ -65,7 +67,7 @@ export function buildAcpiTables(config: AcpiConfig): AcpiTables {
     return gpa;
   };
   const facsAddress = place('FACS', facs());
-  const dsdtAddress = place('DSDT', dsdt(apicIds.length, mmioWindows));
+  const dsdtAddress = place('DSDT', dsdt(apicIds.length, mmioWindows, vmbus));
   const entries = [place('FACP', fadt(facsAddress, dsdtAddress)), place('APIC', madt(apicIds, legacyPic))];
   const xsdt = table(
     'XSDT',

@@ -8,6 +8,9 @@ export const nodeServices: HostServices = {
   startThread,
   monotonicNow,
   hostTime,
+  defer: (callback) => {
+    setImmediate(callback);
+  },
   compression: zstandard,
   sha256: (pieces) => {
     const hash = createHash('sha256');

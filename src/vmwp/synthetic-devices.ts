@@ -1,0 +1,87 @@
+/**
+ * The parent's end of a partition's VMBus: the bus over this partition's memory and SynIC, and the devices on it. On the
+ * parent's thread; virtual processors reach it through the mailbox only.
+ */
+import type { HostServices } from '../host/services.ts';
+import type { InspectNode } from '../vid/ports.ts';
+import { VmBus } from '../vmbus/bus.ts';
+import type { VmbusMailbox } from '../vmbus/mailbox.ts';
+import type { VmbusPorts } from '../vmbus/ports.ts';
+import type { Machine } from './machine.ts';
+import { PartitionTimers } from './partition-timers.ts';
+
+export interface SyntheticDevicesPorts {
+  readonly host: HostServices;
+  /** Runs something with the platform lock held. The parent must not simply wait for it. */
+  withLock<T>(body: () => T): T;
+  defect(error: unknown): void;
+  trace?: ((text: string) => void) | undefined;
+}
+
+export class SyntheticDevices {
+  readonly bus: VmBus;
+  readonly #mailbox: VmbusMailbox;
+  readonly #timers: PartitionTimers;
+  readonly #ports: SyntheticDevicesPorts;
+  #stopListening: (() => void) | undefined;
+
+  constructor(machine: Machine, mailbox: VmbusMailbox, ports: SyntheticDevicesPorts) {
+    this.#mailbox = mailbox;
+    this.#ports = ports;
+    this.#timers = new PartitionTimers(() => Number(ports.host.monotonicNow()) / 1e6);
+    const { hyperv, memory, config } = machine;
+    const below: VmbusPorts = {
+      memory,
+      timers: this.#timers,
+      processors: config.processors,
+      ramSize: config.memory,
+      postMessage: (vp, sint, type, payload) => ports.withLock(() => hyperv.postMessage(vp, sint, type, 0n, payload)),
+      setEventFlag: (vp, sint, flag) => {
+        ports.withLock(() => hyperv.setEventFlag(vp, sint, flag));
+      },
+      defer: (callback) => {
+        ports.host.defer(callback);
+      },
+      defect: ports.defect,
+      trace: ports.trace,
+    };
+    this.bus = new VmBus(below, mailbox);
+  }
+
+  /** The partition runs from here on. */
+  start(): void {
+    this.#timers.start();
+    this.bus.resume();
+    this.#stopListening ??= this.#mailbox.listen(
+      () => {
+        this.bus.service();
+      },
+      (callback) => {
+        this.#ports.host.defer(callback);
+      },
+    );
+  }
+
+  /** The partition stands still: nothing of the guest's changes until `start`. */
+  pause(): void {
+    this.#timers.stop();
+    this.bus.pause();
+  }
+
+  /** The partition was reset, and no processor runs. */
+  reset(): void {
+    this.bus.reset();
+  }
+
+  /** For good. */
+  stop(): void {
+    this.pause();
+    this.#timers.clear();
+    this.#stopListening?.();
+    this.#stopListening = undefined;
+  }
+
+  inspect(): InspectNode {
+    return this.bus.inspect();
+  }
+}
