@@ -110,6 +110,46 @@ export interface PartitionConsole {
   onData(callback: (bytes: Uint8Array) => void): void;
 }
 
+export interface ShutdownOptions {
+  /** Restarts the guest instead of powering it off. */
+  readonly restart?: boolean | undefined;
+  /** Applications in the guest may not object. */
+  readonly force?: boolean | undefined;
+}
+
+/**
+ * Key-value pairs go both ways: `external` are the host's for the guest, `guest` the guest's for the host, `auto` what the
+ * guest says of itself (its name, version, addresses).
+ */
+export type KeyValuePool = 'external' | 'guest' | 'auto';
+
+export interface CopyFileOptions {
+  readonly overwrite?: boolean | undefined;
+  readonly createFolders?: boolean | undefined;
+}
+
+/**
+ * The guest's integration components. Everything rejects with a ViridianError: `wrongState` when the guest has no such
+ * component (its driver is not loaded, or a daemon of Debian's `hyperv-daemons` does not run), `timeout` when it does not
+ * answer.
+ */
+export interface IntegrationServices {
+  /** Whether the guest's kernel answers, asked every two seconds. */
+  heartbeat(): 'OK' | 'No Contact' | 'Lost Communication';
+  getValue(pool: KeyValuePool, key: string): Promise<string | undefined>;
+  setValue(pool: KeyValuePool, key: string, value: string): Promise<void>;
+  /** False when there was no such key. */
+  deleteValue(pool: KeyValuePool, key: string): Promise<boolean>;
+  values(pool: KeyValuePool): Promise<ReadonlyMap<string, string>>;
+  /** Writes a file into the guest. `path` is absolute. */
+  copyFile(path: string, bytes: Uint8Array, options?: CopyFileOptions): Promise<void>;
+  /** The guest's file systems stand still, until `thaw`, or until the guest has enough of it. */
+  freeze(): Promise<void>;
+  thaw(): Promise<void>;
+  /** Has the guest set its clock. It happens by itself when the partition resumes or is restored. */
+  synchronizeTime(): void;
+}
+
 /** Created stopped: call `start`. `await using` turns it off and frees its threads and memory. */
 export interface Partition extends AsyncDisposable {
   readonly console: PartitionConsole;
@@ -118,6 +158,12 @@ export interface Partition extends AsyncDisposable {
   readonly stopped: Promise<StopReason>;
   /** Pulls the plug; `stopped` resolves with `turnedOff`. Nothing happens when it has stopped. */
   turnOff(): void;
+  /**
+   * Asks the guest to power off, or to restart, through its integration component. Resolves when it has agreed; `stopped`
+   * tells when it is done. Rejects with a ViridianError: `wrongState` without that component, `timeout`, `denied`.
+   */
+  shutdown(options?: ShutdownOptions): Promise<void>;
+  readonly integration: IntegrationServices;
   /** Resolves when every processor stands still between two instructions. */
   pause(): Promise<void>;
   resume(): void;
@@ -125,7 +171,7 @@ export interface Partition extends AsyncDisposable {
   save(): Promise<Uint8Array>;
   /** Digests of the whole state, to compare runs by. Of a partition that could be saved. */
   digest(): Promise<PartitionDigest>;
-  /** Registers, page walk of the instruction pointer, interrupt controllers, devices. In any state. */
+  /** Registers, page walk of the instruction pointer, interrupt controllers, devices, VMBus. In any state. */
   inspect(): Promise<InspectNode>;
   stats(): PartitionStats;
 }

@@ -3,6 +3,7 @@
  * parent's thread; virtual processors reach it through the mailbox only.
  */
 import type { HostServices } from '../host/services.ts';
+import { IntegrationComponents } from '../ic/components.ts';
 import type { InspectNode } from '../vid/ports.ts';
 import { VmBus } from '../vmbus/bus.ts';
 import type { VmbusMailbox } from '../vmbus/mailbox.ts';
@@ -20,6 +21,7 @@ export interface SyntheticDevicesPorts {
 
 export class SyntheticDevices {
   readonly bus: VmBus;
+  readonly integration: IntegrationComponents;
   readonly #mailbox: VmbusMailbox;
   readonly #timers: PartitionTimers;
   readonly #ports: SyntheticDevicesPorts;
@@ -46,12 +48,19 @@ export class SyntheticDevices {
       trace: ports.trace,
     };
     this.bus = new VmBus(below, mailbox);
+    this.integration = new IntegrationComponents(this.#timers, {
+      calendar: () => machine.clock.calendar(),
+      referenceTime: () => hyperv.time.now(),
+    });
+    for (const device of this.integration.devices()) this.bus.offer(device);
   }
 
   /** The partition runs from here on. */
   start(): void {
     this.#timers.start();
     this.bus.resume();
+    // Time went on while the partition did not.
+    this.integration.timesync.synchronize();
     this.#stopListening ??= this.#mailbox.listen(
       () => {
         this.bus.service();

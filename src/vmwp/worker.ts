@@ -8,6 +8,7 @@ import type {
   Partition,
   PartitionDigest,
   PartitionStats,
+  ShutdownOptions,
   StopReason,
   TraceEvent,
 } from '../contracts/partition.ts';
@@ -22,6 +23,7 @@ import { updateMode } from '../hypervisor/x86/system/mode.ts';
 import type { Saved } from '../support/struct.ts';
 import { applyInitialState } from './initial-state.ts';
 import { inspectMachine } from './inspect.ts';
+import { integrationServices, shutdown } from './integration.ts';
 import { Machine, type MachineConfig, machineMemorySize } from './machine.ts';
 import type { FromVpThread, VpThreadData } from './protocol.ts';
 import { decodeSavedState, encodeSavedState, type SavedPartition } from './saved-state.ts';
@@ -49,6 +51,7 @@ export interface WorkerOptions {
 export class VmWorker implements Partition {
   readonly stopped: Promise<StopReason>;
   readonly console: Partition['console'];
+  readonly integration: Partition['integration'];
   readonly #options: WorkerOptions;
   readonly #plan: LoadPlan;
   readonly #machine: Machine;
@@ -109,6 +112,7 @@ export class VmWorker implements Partition {
             options.trace?.({ processor: 0, instructions: this.stats().instructions, kind: 'vmbus', text });
           }),
       });
+    this.integration = integrationServices(this.#synthetic?.integration);
     this.#machine.mapMemory();
     for (const vp of this.#machine.vps) resetPowerUp(vp);
     this.#machine.reset();
@@ -280,6 +284,10 @@ export class VmWorker implements Partition {
     this.#load();
     Atomics.add(control.generation, 0, 1);
     this.resume();
+  }
+
+  async shutdown(options?: ShutdownOptions): Promise<void> {
+    await shutdown(this.#synthetic?.integration, options);
   }
 
   turnOff(): void {
