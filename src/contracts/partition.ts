@@ -150,6 +150,31 @@ export interface IntegrationServices {
   synchronizeTime(): void;
 }
 
+/** The synthetic keyboard. */
+export interface PartitionKeyboard {
+  /** The guest's driver takes keys. */
+  readonly ready: boolean;
+  /** A key by its W3C code (`KeyA`, `ArrowUp`); false when there is no such key, or the guest takes none. */
+  key(code: string, down: boolean): boolean;
+  /** Types a text as on a US keyboard; what could not be typed. */
+  type(text: string): string;
+}
+
+/** The synthetic mouse, whose positions are absolute. */
+export interface PartitionMouse {
+  readonly ready: boolean;
+  /**
+   * x and y from 0 (left, top) to 1; buttons: bit 0 left, 1 right, 2 middle; wheel: notches away from the user. False when
+   * the guest takes no reports.
+   */
+  move(state: {
+    readonly x: number;
+    readonly y: number;
+    readonly buttons?: number | undefined;
+    readonly wheel?: number | undefined;
+  }): boolean;
+}
+
 /** Created stopped: call `start`. `await using` turns it off and frees its threads and memory. */
 export interface Partition extends AsyncDisposable {
   readonly console: PartitionConsole;
@@ -164,6 +189,9 @@ export interface Partition extends AsyncDisposable {
    */
   shutdown(options?: ShutdownOptions): Promise<void>;
   readonly integration: IntegrationServices;
+  /** Undefined without VMBus. */
+  readonly keyboard: PartitionKeyboard | undefined;
+  readonly mouse: PartitionMouse | undefined;
   /** Resolves when every processor stands still between two instructions. */
   pause(): Promise<void>;
   resume(): void;

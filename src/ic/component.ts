@@ -294,7 +294,10 @@ export class IntegrationComponent implements ChannelDevice {
     this.#transaction = transaction;
     this.#phase = this.#channel ? phase : 'closed';
     if (this.#phase === 'negotiating') this.#awaitNegotiation();
-    if (this.#phase === 'ready') this.#handlers.ready?.();
+    // Not before the partition runs: until then its memory is as it was saved.
+    this.#timers.after(0, () => {
+      if (this.ready) this.#handlers.ready?.();
+    });
   }
 }
 

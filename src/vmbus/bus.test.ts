@@ -1,9 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { guidBytes } from '../support/guid.ts';
+import { VmBus } from './bus.ts';
 import { type GuestChannel, message, TestBus, type TestBusOptions, TestGuest } from './guest.fixture.ts';
 import type { Channel, ChannelDevice } from './ports.ts';
 import { ChannelStatus, MessageType, PAGE_SIZE, PacketType, RingField, VERSIONS } from './protocol.ts';
-import type { Packet } from './ring.ts';
+import { encodePacket, type Packet } from './ring.ts';
+import type { SavedBus } from './state.ts';
 
 /** Answers each packet that asks for it with its own bytes. */
 class Echo implements ChannelDevice {
@@ -38,7 +40,7 @@ class Echo implements ChannelDevice {
     return {};
   }
   save(): unknown {
-    return { packets: this.packets.length };
+    return {};
   }
   restore(_saved: unknown, channels: readonly Channel[]): void {
     this.channel = channels[0];
@@ -418,6 +420,84 @@ describe('buffers', () => {
     expect(device.log).toEqual(['open 0', 'close 0']);
     guest.post(message(MessageType.GPADL_TEARDOWN, 1, 4711));
     guest.expect(MessageType.GPADL_TORNDOWN);
+  });
+});
+
+describe('a saved bus', () => {
+  /** The same devices on a new bus over the same memory. */
+  function restored({ host, device }: { host: TestBus; device: Echo }): { bus: VmBus; device: Echo } {
+    const other = new Echo(device.name, 1);
+    const bus = new VmBus(host.ports(), host.mailbox);
+    bus.offer(other);
+    bus.restore(JSON.parse(JSON.stringify(host.bus.save())));
+    return { bus, device: other };
+  }
+
+  it('goes on where it was: rings, buffers, what waits', () => {
+    const all = opened(2);
+    const { channel, host } = all;
+    for (let n = 0; n < 5; n++) {
+      channel.send(packet(n, new Uint8Array(700)));
+      channel.receive();
+    }
+    const bytes = new Uint8Array(1000);
+    for (let n = 10; n < 14; n++) channel.send(packet(n, bytes));
+    expect(host.bus.save().channels[0]!.open!.answers).toHaveLength(1);
+    const { bus, device } = restored(all);
+    expect(device.log).toEqual(['restore']);
+    expect(bus.save()).toEqual(host.bus.save());
+    for (let n = 10; n < 13; n++) expect(channel.receive()!.transactionId).toBe(BigInt(n));
+    host.timers.advance(20);
+    bus.service();
+    expect(channel.receive()!.transactionId).toBe(13n);
+    channel.put(encodePacket(packet(99, 'after')));
+    host.mailbox.signalEvent(0x2001, 0);
+    bus.service();
+    expect(channel.receive()!.transactionId).toBe(99n);
+  });
+
+  it('keeps half of a buffer, messages that wait, and channels that were taken back', () => {
+    const { host, guest } = connected({ slots: 1 });
+    guest.offers();
+    const second = new Echo('second', 2);
+    host.bus.offer(second);
+    guest.offer();
+    host.bus.withdraw(second);
+    const [first, ...rest] = guest.gpadlMessages(
+      1,
+      5,
+      Array.from({ length: 60 }, (_, i) => i + 100),
+    );
+    guest.post(first!);
+    guest.post(message(MessageType.UNLOAD, 1).fill(0, 8));
+    const bus = new VmBus(host.ports(), host.mailbox);
+    bus.offer(new Echo('echo', 1));
+    bus.restore(JSON.parse(JSON.stringify(host.bus.save())));
+    expect(bus.save()).toEqual(host.bus.save());
+    expect(rest.length).toBeGreaterThan(0);
+  });
+
+  it('offers a device that it does not know', () => {
+    const all = opened();
+    const bus = new VmBus(all.host.ports(), all.host.mailbox);
+    bus.offer(new Echo('new', 7));
+    bus.offer(new Echo('echo', 1));
+    bus.restore(all.host.bus.save());
+    expect(all.guest.offer().relid).toBe(2);
+  });
+
+  it.each<[string, (bus: SavedBus) => unknown]>([
+    ['nothing', () => null],
+    ['another version', (bus) => ({ ...bus, version: 2 })],
+    ['a device that is not', (bus) => ({ ...bus, channels: [{ ...bus.channels[0], device: 'x' }] })],
+    ['rings in no buffer', (bus) => ({ ...bus, gpadls: [] })],
+    ['a channel twice', (bus) => ({ ...bus, channels: [bus.channels[0], bus.channels[0]] })],
+    ['bytes that are none', (bus) => ({ ...bus, outbox: ['xx'] })],
+  ])('is refused with %s', (_what, change) => {
+    const { host } = opened();
+    const bus = new VmBus(host.ports(), host.mailbox);
+    bus.offer(new Echo('echo', 1));
+    expect(() => bus.restore(change(host.bus.save()))).toThrow(RangeError);
   });
 });
 

@@ -5,6 +5,7 @@
  *
  * Runs on the parent's thread. Virtual processors leave messages and signals in the mailbox.
  */
+import { asBytes, hexOf } from '../support/plain.ts';
 import type { InspectNode } from '../vid/ports.ts';
 import { BusChannel, type ChannelBus, type OpenParameters, type Rings } from './channel.ts';
 import { type Gpadl, GpadlTable } from './gpadl.ts';
@@ -35,6 +36,7 @@ import {
   versionText,
 } from './protocol.ts';
 import { IncomingRing, OutgoingRing, viewOf } from './ring.ts';
+import { goneDevice, parseSavedBus, type SavedBus, type SavedChannel, type SavedContact } from './state.ts';
 
 /** Messages that wait for the guest's slot before no more of its own are looked at. */
 const OUTBOX = 512;
@@ -48,12 +50,6 @@ const PAGES_PER_PAGE = 4;
 const LEAST_PAGES = 65536;
 /** A ring has its control page and at least one of data. */
 const LEAST_RING_PAGES = 2;
-
-interface Contact {
-  readonly version: number;
-  readonly vp: number;
-  readonly sint: number;
-}
 
 interface Handler {
   readonly size: number;
@@ -83,7 +79,7 @@ export class VmBus {
   #paused = false;
   #outbox: Uint8Array[] = [];
   /** Where the outbox goes: the last contact, even after an unload. */
-  #contact: Contact | undefined;
+  #contact: SavedContact | undefined;
   #connected = false;
   #offersRequested = false;
   readonly counters = { messages: 0, malformed: 0, unexpected: 0, refused: 0, dropped: 0, defects: 0 };
@@ -376,7 +372,7 @@ export class VmBus {
   /** Both rings lie in one buffer, the guest's outgoing one first. */
   #rings(
     channel: BusChannel,
-    { ringGpadl, downstreamPage }: OpenParameters,
+    { ringGpadl, downstreamPage }: Pick<OpenParameters, 'ringGpadl' | 'downstreamPage'>,
     indices?: { readonly incoming: number; readonly outgoing: number },
   ): Rings | undefined {
     const gpadl = this.#bus.gpadl(ringGpadl, channel.relid);
@@ -470,6 +466,69 @@ export class VmBus {
   }
 
   // ---- state ----------------------------------------------------------------------------------------------------------
+
+  /** Everything, as plain data. While paused. */
+  save(): SavedBus {
+    return {
+      version: 1,
+      contact: this.#contact ?? null,
+      connected: this.#connected,
+      offersRequested: this.#offersRequested,
+      outbox: this.#outbox.map(hexOf),
+      channels: [...this.#channels.values()].map((channel) => channel.save()),
+      gpadls: [...this.#gpadls.all()].map(({ id, relid, ranges }) => ({
+        id,
+        relid,
+        ranges: ranges.map((range) => ({ ...range, pages: [...range.pages] })),
+      })),
+      pendingGpadls: this.#gpadls.pending().map((pending) => ({ ...pending, bytes: hexOf(pending.bytes) })),
+      devices: Object.fromEntries([...this.#devices].map(([name, device]) => [name, device.save()])),
+    };
+  }
+
+  /**
+   * Goes on from what `save` gave, on a bus that no guest has met, with the same devices. One that the state does not
+   * know is offered as if it had just come. @throws RangeError when the data make no sense.
+   */
+  restore(plain: unknown): void {
+    const saved = parseSavedBus(plain);
+    this.#contact = saved.contact ?? undefined;
+    this.#connected = saved.connected;
+    this.#offersRequested = saved.offersRequested;
+    this.#outbox = saved.outbox.map((text) => asBytes(text, 'a VMBus message'));
+    this.#channels.clear();
+    for (const { id, relid, ranges } of saved.gpadls)
+      this.#gpadls.add({
+        id,
+        relid,
+        ranges: ranges.map((range) => ({ ...range, pages: Uint32Array.from(range.pages) })),
+      });
+    for (const { id, relid, size, rangeCount, bytes } of saved.pendingGpadls)
+      this.#gpadls.begin(id, relid, size, rangeCount, asBytes(bytes, 'a VMBus buffer'));
+    // Primary channels first: the others hang on them.
+    for (const each of [...saved.channels].sort((a, b) => a.subIndex - b.subIndex)) this.#restoreChannel(each);
+    for (const [name, device] of this.#devices) {
+      const known = this.#channelsOf(device);
+      if (known.length > 0) device.restore(saved.devices[name], this.openChannels(device));
+      else this.#add(new BusChannel(this.#bus, device, this.#freeRelid() as number));
+    }
+  }
+
+  #restoreChannel(saved: SavedChannel): void {
+    const { relid, subIndex } = saved;
+    const device =
+      this.#devices.get(saved.device) ?? (saved.state === 'rescinded' ? goneDevice(saved.device) : undefined);
+    if (!device || relid === 0 || this.#channels.has(relid))
+      throw new RangeError(`the VMBus channel of ${saved.device} makes no sense`);
+    const primary = subIndex > 0 ? this.#channelsOf(device)[0] : undefined;
+    const channel = new BusChannel(this.#bus, device, relid, primary, subIndex);
+    const rings = saved.open ? this.#rings(channel, saved.open, saved.open) : undefined;
+    if (saved.open && (!rings || saved.targetVp >= this.#ports.processors))
+      throw new RangeError(`the rings of ${saved.device} make no sense`);
+    channel.restore(saved, rings);
+    this.#channels.set(relid, channel);
+    this.#mailbox.setSignallable(relid, channel.open);
+  }
 
   inspect(): InspectNode {
     const channels = [...this.#channels.values()].sort((a, b) => a.relid - b.relid);

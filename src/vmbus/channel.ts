@@ -3,11 +3,13 @@
  * device meets packets. States: `hidden` (no guest has been offered it), `offered`, `open`, `rescinded` (taken back; its
  * relid is free once the guest has let go).
  */
+import { asBytes, hexOf } from '../support/plain.ts';
 import type { InspectNode } from '../vid/ports.ts';
 import type { Gpadl } from './gpadl.ts';
 import type { Channel, ChannelDevice } from './ports.ts';
 import { PacketType } from './protocol.ts';
 import { BROKEN, encodePacket, type IncomingRing, type OutgoingPacket, type OutgoingRing } from './ring.ts';
+import type { SavedChannel, SavedOpen } from './state.ts';
 
 export type ChannelState = 'hidden' | 'offered' | 'open' | 'rescinded';
 
@@ -240,6 +242,48 @@ export class BusChannel implements Channel {
   #signal(): void {
     this.counters.signals++;
     this.#bus.signal(this);
+  }
+
+  // ---- state ------------------------------------------------------------------------------------------------------------
+
+  save(): SavedChannel {
+    const { device, relid, subIndex, state, targetVp } = this;
+    return { device: device.name, relid, subIndex, state, targetVp, open: this.#saveOpen() };
+  }
+
+  #saveOpen(): SavedOpen | null {
+    if (!this.#rings || !this.parameters) return null;
+    const { openId, ringGpadl, downstreamPage, userData, ...rest } = this.parameters;
+    rest satisfies Record<string, never>;
+    return {
+      openId,
+      ringGpadl,
+      downstreamPage,
+      userData: hexOf(userData),
+      incoming: this.#rings.incoming.index,
+      outgoing: this.#rings.outgoing.index,
+      broken: this.broken,
+      held: this.#held,
+      refused: this.#refused,
+      answers: this.answers.map(hexOf),
+    };
+  }
+
+  /** Goes on from a saved state; the rings are made from it. */
+  restore(saved: SavedChannel, rings: Rings | undefined): void {
+    const { open } = saved;
+    if (open && rings) {
+      const { openId, ringGpadl, downstreamPage } = open;
+      const userData = asBytes(open.userData, 'an open VMBus channel');
+      this.begin({ openId, ringGpadl, downstreamPage, userData }, saved.targetVp, rings);
+      this.answers = open.answers.map((answer) => asBytes(answer, 'an open VMBus channel'));
+      this.broken = open.broken;
+      this.#held = open.held;
+      this.#refused = open.refused;
+      if (this.answers.length > 0 || this.#refused) this.#bus.serviceLater(this);
+    }
+    this.state = saved.state;
+    this.targetVp = saved.targetVp;
   }
 
   inspect(): InspectNode {

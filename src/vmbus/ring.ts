@@ -94,6 +94,11 @@ function checked(index: number, size: number): number | undefined {
   return index < size && index % 8 === 0 ? index : undefined;
 }
 
+/** Where to begin: what makes no sense is as good as 0. */
+function startOf(index: number, size: number): number {
+  return checked(index, size) ?? 0;
+}
+
 /** Guest to host. */
 export class IncomingRing {
   readonly #pages: RingPages;
@@ -104,7 +109,7 @@ export class IncomingRing {
   /** @param index undefined: where the guest says the reader is. */
   constructor(memory: RingMemory, pages: Uint32Array, index?: number) {
     this.#pages = new RingPages(memory, pages);
-    this.#index = index ?? checked(this.#pages.load(RingField.READ_INDEX), this.#pages.size) ?? 0;
+    this.#index = startOf(index ?? this.#pages.load(RingField.READ_INDEX), this.#pages.size);
   }
 
   get index(): number {
@@ -171,7 +176,7 @@ export class OutgoingRing {
   /** @param index undefined: where the guest says the writer is. */
   constructor(memory: RingMemory, pages: Uint32Array, index?: number) {
     this.#pages = new RingPages(memory, pages);
-    this.#index = index ?? checked(this.#pages.load(RingField.WRITE_INDEX), this.#pages.size) ?? 0;
+    this.#index = startOf(index ?? this.#pages.load(RingField.WRITE_INDEX), this.#pages.size);
   }
 
   get index(): number {

@@ -8,6 +8,8 @@ import type { InspectNode } from '../vid/ports.ts';
 import { VmBus } from '../vmbus/bus.ts';
 import type { VmbusMailbox } from '../vmbus/mailbox.ts';
 import type { VmbusPorts } from '../vmbus/ports.ts';
+import { Keyboard } from '../vsp/keyboard/device.ts';
+import { Mouse } from '../vsp/mouse/device.ts';
 import type { Machine } from './machine.ts';
 import { PartitionTimers } from './partition-timers.ts';
 
@@ -22,6 +24,8 @@ export interface SyntheticDevicesPorts {
 export class SyntheticDevices {
   readonly bus: VmBus;
   readonly integration: IntegrationComponents;
+  readonly keyboard = new Keyboard();
+  readonly mouse = new Mouse();
   readonly #mailbox: VmbusMailbox;
   readonly #timers: PartitionTimers;
   readonly #ports: SyntheticDevicesPorts;
@@ -52,7 +56,7 @@ export class SyntheticDevices {
       calendar: () => machine.clock.calendar(),
       referenceTime: () => hyperv.time.now(),
     });
-    for (const device of this.integration.devices()) this.bus.offer(device);
+    for (const device of [...this.integration.devices(), this.keyboard, this.mouse]) this.bus.offer(device);
   }
 
   /** The partition runs from here on. */
@@ -80,6 +84,16 @@ export class SyntheticDevices {
   /** The partition was reset, and no processor runs. */
   reset(): void {
     this.bus.reset();
+  }
+
+  /** As plain data, while paused. */
+  save(): unknown {
+    return this.bus.save();
+  }
+
+  /** Before anything runs. @throws RangeError when the data make no sense. */
+  restore(saved: unknown): void {
+    this.bus.restore(saved);
   }
 
   /** For good. */

@@ -52,6 +52,8 @@ export class VmWorker implements Partition {
   readonly stopped: Promise<StopReason>;
   readonly console: Partition['console'];
   readonly integration: Partition['integration'];
+  readonly keyboard: Partition['keyboard'];
+  readonly mouse: Partition['mouse'];
   readonly #options: WorkerOptions;
   readonly #plan: LoadPlan;
   readonly #machine: Machine;
@@ -113,6 +115,8 @@ export class VmWorker implements Partition {
           }),
       });
     this.integration = integrationServices(this.#synthetic?.integration);
+    this.keyboard = this.#synthetic?.keyboard;
+    this.mouse = this.#synthetic?.mouse;
     this.#machine.mapMemory();
     for (const vp of this.#machine.vps) resetPowerUp(vp);
     this.#machine.reset();
@@ -125,6 +129,7 @@ export class VmWorker implements Partition {
     try {
       arena.load(saved.structs);
       for (const page of saved.pages) memory.write(page.gpa, page.bytes);
+      this.#synthetic?.restore(saved.vmbus);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       throw new ViridianError('badFile', `the saved state does not fit this build: ${reason}`, { cause: error });
@@ -378,7 +383,14 @@ export class VmWorker implements Partition {
   async save(): Promise<Uint8Array> {
     const structs = await this.#standingState('save');
     const { config, clock } = this.#machine;
-    const state = { config, time: clock.now(), structs, pages: [...this.#pages()], plan: this.#plan };
+    const state = {
+      config,
+      time: clock.now(),
+      structs,
+      pages: [...this.#pages()],
+      plan: this.#plan,
+      vmbus: this.#synthetic?.save(),
+    };
     return encodeSavedState(state, this.#options.host.compression);
   }
 
@@ -402,7 +414,7 @@ export class VmWorker implements Partition {
       instructions: this.stats().instructions,
       registers: sha256(text(processors)),
       memory: sha256(memory()),
-      devices: sha256(text(rest)),
+      devices: sha256([...text(rest), encoder.encode(JSON.stringify(this.#synthetic?.save() ?? null))]),
     };
   }
 
