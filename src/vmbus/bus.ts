@@ -506,18 +506,19 @@ export class VmBus {
     for (const { id, relid, size, rangeCount, bytes } of saved.pendingGpadls)
       this.#gpadls.begin(id, relid, size, rangeCount, asBytes(bytes, 'a VMBus buffer'));
     // Primary channels first: the others hang on them.
-    for (const each of [...saved.channels].sort((a, b) => a.subIndex - b.subIndex)) this.#restoreChannel(each);
+    for (const each of [...saved.channels].sort((a, b) => a.subIndex - b.subIndex))
+      this.#restoreChannel(each, each.device in saved.devices);
     for (const [name, device] of this.#devices) {
       const known = this.#channelsOf(device);
-      if (known.length > 0) device.restore(saved.devices[name], this.openChannels(device));
+      if (name in saved.devices && known.length > 0) device.restore(saved.devices[name], this.openChannels(device));
       else this.#add(new BusChannel(this.#bus, device, this.#freeRelid() as number));
     }
   }
 
-  #restoreChannel(saved: SavedChannel): void {
+  #restoreChannel(saved: SavedChannel, present: boolean): void {
     const { relid, subIndex } = saved;
-    const device =
-      this.#devices.get(saved.device) ?? (saved.state === 'rescinded' ? goneDevice(saved.device) : undefined);
+    const gone = !present && saved.state === 'rescinded';
+    const device = gone ? goneDevice(saved.device) : this.#devices.get(saved.device);
     if (!device || relid === 0 || this.#channels.has(relid))
       throw new RangeError(`the VMBus channel of ${saved.device} makes no sense`);
     const primary = subIndex > 0 ? this.#channelsOf(device)[0] : undefined;

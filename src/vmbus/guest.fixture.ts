@@ -286,8 +286,26 @@ export class GuestChannel {
   setField(ring: 'out' | 'in', field: number, value: number): void {
     this.guest.host.memory.store32(this.address(ring, field), value);
   }
-  #byte(ring: 'out' | 'in', at: number): number {
-    return this.address(ring, RING_DATA + (at % this.size));
+  /** The parts of a ring's data, page by page: guest-physical address, offset from `at`, length. */
+  #parts(
+    ring: 'out' | 'in',
+    at: number,
+    length: number,
+    body: (gpa: number, done: number, count: number) => void,
+  ): void {
+    for (let done = 0; done < length; ) {
+      const offset = (at + done) % this.size;
+      const count = Math.min(length - done, PAGE_SIZE - (offset % PAGE_SIZE));
+      body(this.address(ring, RING_DATA + offset), done, count);
+      done += count;
+    }
+  }
+  #copyOut(at: number, length: number): Uint8Array {
+    const bytes = new Uint8Array(length);
+    this.#parts('in', at, length, (gpa, done, count) => {
+      bytes.set(this.guest.host.memory.bytes.subarray(gpa, gpa + count), done);
+    });
+    return bytes;
   }
 
   /** Puts bytes into the outgoing ring, with their trailer; false when there is no room. */
@@ -299,8 +317,8 @@ export class GuestChannel {
     const all = new Uint8Array(bytes.length + PACKET_TRAILER);
     all.set(bytes);
     viewOf(all).setUint32(bytes.length + 4, write, true);
-    all.forEach((byte, i) => {
-      memory.bytes[this.#byte('out', write + i)] = byte;
+    this.#parts('out', write, all.length, (gpa, done, count) => {
+      memory.bytes.set(all.subarray(done, done + count), gpa);
     });
     this.setField('out', RingField.WRITE_INDEX, (write + all.length) % this.size);
     return true;
@@ -322,17 +340,15 @@ export class GuestChannel {
 
   /** Takes a packet from the incoming ring; signals when the host waits for room. */
   receive(): Packet | undefined {
-    const { memory } = this.guest.host;
     const read = this.field('in', RingField.READ_INDEX);
     const available = (this.field('in', RingField.WRITE_INDEX) - read + this.size) % this.size;
     if (available === 0) return undefined;
-    const byte = (i: number): number => memory.bytes[this.#byte('in', read + i)] as number;
-    const header = viewOf(Uint8Array.from({ length: PACKET_HEADER }, (_, i) => byte(i)));
+    const header = viewOf(this.#copyOut(read, PACKET_HEADER));
     const offset = header.getUint16(2, true) * 8;
     const length = header.getUint16(4, true) * 8;
-    const trailer = viewOf(Uint8Array.from({ length: PACKET_TRAILER }, (_, i) => byte(length + i)));
+    const trailer = viewOf(this.#copyOut(read + length, PACKET_TRAILER));
     if (trailer.getUint32(4, true) !== read) throw new Error('the trailer does not say where its packet began');
-    const body = Uint8Array.from({ length: length - PACKET_HEADER }, (_, i) => byte(PACKET_HEADER + i));
+    const body = this.#copyOut(read + PACKET_HEADER, length - PACKET_HEADER);
     const before = this.size - available;
     this.setField('in', RingField.READ_INDEX, (read + length + PACKET_TRAILER) % this.size);
     const pending = this.field('in', RingField.PENDING_SEND_SIZE);
