@@ -211,12 +211,6 @@ describe('data exchange', () => {
         view.setUint32(at + KvpValue.VALUE_SIZE, writeUtf16(view, at + KvpValue.VALUE, value, 2048), true);
       };
       switch (operation) {
-        case KvpOperation.GET: {
-          const value = pairs.get(key);
-          if (value === undefined) return { status: IcStatus.FAIL };
-          put(KvpField.VALUE, key, value);
-          return { body: reply };
-        }
         case KvpOperation.SET:
           pairs.set(key, readUtf16(view, KvpField.VALUE + KvpValue.VALUE, 2048));
           return {};

@@ -42,14 +42,12 @@ export class KeyValueExchange {
     });
   }
 
-  /** The value of a key, or undefined when there is none. Rejects with an IcFailure. */
+  /**
+   * The value of a key, or undefined when there is none. Rejects with an IcFailure. By enumeration: Linux's daemon answers
+   * GET with an empty text whatever the value is.
+   */
   async get(pool: KvpPoolName, key: string): Promise<string | undefined> {
-    const { view } = request(KvpOperation.GET, pool);
-    view.setUint32(KvpField.VALUE + KvpValue.TYPE, ValueType.STRING, true);
-    const size = writeUtf16(view, KvpField.VALUE + KvpValue.KEY, key, KVP_KEY_SIZE);
-    view.setUint32(KvpField.VALUE + KvpValue.KEY_SIZE, size, true);
-    const answer = await this.#ask(view);
-    return answer.status === IcStatus.OK ? pairOf(answer, KvpField.VALUE)?.value : undefined;
+    return (await this.enumerate(pool)).get(key);
   }
 
   /** @throws RangeError when key (255 characters) or value (1023) is too long. */

@@ -2,7 +2,7 @@
  * Data exchange (key-value pairs), as in Linux's include/uapi/linux/hyperv.h: {u8 operation, u8 pool, u16}, then by
  * operation. Text is UTF-16, NUL-terminated; a size counts bytes, the terminator included.
  *
- *     GET, SET     {u32 value type, u32 key size, u32 value size, key, value}
+ *     SET          {u32 value type, u32 key size, u32 value size, key, value}
  *     DELETE       {u32 key size, key}
  *     ENUMERATE    {u32 index, {value as of SET}}
  *     GET_IP_INFO  from byte 2 on: {adapter id 256, u8 address family, u8 dhcp, addresses 2048, masks 2048, gateways 1024, DNS 2048}
