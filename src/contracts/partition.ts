@@ -192,6 +192,8 @@ export interface Partition extends AsyncDisposable {
   /** Undefined without VMBus. */
   readonly keyboard: PartitionKeyboard | undefined;
   readonly mouse: PartitionMouse | undefined;
+  /** What is on the synthetic screen, as a PNG file's bytes; undefined when the guest shows nothing there. */
+  screenshot(): Promise<Uint8Array | undefined>;
   /** Resolves when every processor stands still between two instructions. */
   pause(): Promise<void>;
   resume(): void;

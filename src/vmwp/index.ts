@@ -101,6 +101,8 @@ async function plan(o: ReturnType<typeof resolvePartitionOptions>, config: Machi
       ...(initrd ? { initrd } : {}),
       modules,
       rsdp: acpi.rsdp,
+      // Guests place the synthetic frame buffer where they find themselves on a generation 2 machine.
+      efi: config.vmbus,
       ...(config.testDevice
         ? {
             commandLineWithoutFileName: true,

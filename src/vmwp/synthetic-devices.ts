@@ -10,6 +10,7 @@ import type { VmbusMailbox } from '../vmbus/mailbox.ts';
 import type { VmbusPorts } from '../vmbus/ports.ts';
 import { Keyboard } from '../vsp/keyboard/device.ts';
 import { Mouse } from '../vsp/mouse/device.ts';
+import { SyntheticVideo } from '../vsp/video/device.ts';
 import type { Machine } from './machine.ts';
 import { PartitionTimers } from './partition-timers.ts';
 
@@ -26,6 +27,7 @@ export class SyntheticDevices {
   readonly integration: IntegrationComponents;
   readonly keyboard = new Keyboard();
   readonly mouse = new Mouse();
+  readonly video: SyntheticVideo;
   readonly #mailbox: VmbusMailbox;
   readonly #timers: PartitionTimers;
   readonly #ports: SyntheticDevicesPorts;
@@ -56,7 +58,8 @@ export class SyntheticDevices {
       calendar: () => machine.clock.calendar(),
       referenceTime: () => hyperv.time.now(),
     });
-    for (const device of [...this.integration.devices(), this.keyboard, this.mouse]) this.bus.offer(device);
+    this.video = new SyntheticVideo({ bytes: machine.vram, place: (gpa) => machine.placeVram(gpa) });
+    for (const device of [...this.integration.devices(), this.keyboard, this.mouse, this.video]) this.bus.offer(device);
   }
 
   /** The partition runs from here on. */

@@ -20,6 +20,7 @@ import { PowerEvent, Run } from '../hypervisor/vp/control.ts';
 import { resetPowerUp } from '../hypervisor/vp/reset.ts';
 import { Activity, readFlags, VpState, writeFlags } from '../hypervisor/vp/state.ts';
 import { updateMode } from '../hypervisor/x86/system/mode.ts';
+import { encodePng } from '../support/png.ts';
 import type { Saved } from '../support/struct.ts';
 import { applyInitialState } from './initial-state.ts';
 import { inspectMachine } from './inspect.ts';
@@ -128,6 +129,7 @@ export class VmWorker implements Partition {
     const { arena, memory, vps, clock, control } = this.#machine;
     try {
       arena.load(saved.structs);
+      this.#machine.restoreMemory();
       for (const page of saved.pages) memory.write(page.gpa, page.bytes);
       this.#synthetic?.restore(saved.vmbus);
     } catch (error) {
@@ -439,6 +441,11 @@ export class VmWorker implements Partition {
       for (let at = 0; at < size; at += PAGE)
         if (!allZero(words, at / 4, (at + PAGE) / 4)) yield { gpa: first + at, bytes: memory.read(first + at, PAGE) };
     }
+  }
+
+  async screenshot(): Promise<Uint8Array | undefined> {
+    const image = this.#synthetic?.video.image();
+    return image && (await encodePng(image.width, image.height, image.rgb));
   }
 
   async inspect(): Promise<InspectNode> {

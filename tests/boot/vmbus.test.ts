@@ -2,6 +2,7 @@
  * Debian's own Hyper-V drivers on our VMBus: one boot with hv_vmbus, hv_utils, hyperv-keyboard, hid-hyperv and the others
  * loaded, through the library.
  */
+import { inflateSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Partition, PartitionOptions } from '../../src/contracts/partition.ts';
 import { createPartition } from '../../src/vmwp/index.ts';
@@ -61,7 +62,7 @@ describe.skipIf(typeof debian === 'string')(`Debian's Hyper-V drivers${reason}`,
   const { kernel, initrd } = debian;
   let shell: Shell;
   beforeAll(async () => {
-    shell = await Shell.start({ kernel, initrd, append: 'console=ttyS0 quiet' });
+    shell = await Shell.start({ kernel, initrd, append: 'console=tty0 console=ttyS0 quiet' });
     await shell.until(PROMPT);
   });
   afterAll(async () => {
@@ -93,6 +94,7 @@ describe.skipIf(typeof debian === 'string')(`Debian's Hyper-V drivers${reason}`,
       '{34d14be3-dee4-41c8-9ae7-6b174977c192}': 'hv_utils',
       '{f912ad6d-2b17-48ea-bd65-f927a61c7684}': 'hyperv_keyboard',
       '{cfa8b69e-5b4a-4cc0-b98b-8ba1a1f3f95a}': 'hid_hyperv',
+      '{da0a7802-e377-4aac-8e77-0558eb1073f8}': 'hyperv_fb',
     });
     const tree = JSON.stringify((await shell.partition.inspect()).vmbus, (_key, value: unknown) =>
       typeof value === 'bigint' ? value.toString() : value,
@@ -125,6 +127,21 @@ describe.skipIf(typeof debian === 'string')(`Debian's Hyper-V drivers${reason}`,
     expect(shown).toMatch(/ 3 +1 +32767 +0\n/);
   });
 
+  it('show their console', async () => {
+    /** Width, height, and how many bytes of the picture are not black. */
+    const look = async (): Promise<[number, number, number]> => {
+      const png = Buffer.from((await shell.partition.screenshot())!);
+      const data = png.subarray(41, 41 + png.readUInt32BE(33));
+      return [png.readUInt32BE(16), png.readUInt32BE(20), inflateSync(data).filter((byte) => byte !== 0).length];
+    };
+    await eventually(async () => (await shell.partition.screenshot()) !== undefined);
+    await shell.command('printf "\\033c\\033[?25l" > /dev/tty0; sleep 0.3');
+    const [width, height, before] = await look();
+    expect([width, height]).toEqual([1024, 768]);
+    await shell.command('echo "Hello, screen" > /dev/tty0; sleep 0.3');
+    await eventually(async () => (await look())[2] > before + 500);
+  });
+
   it('answer the heartbeat and set the clock', async () => {
     await eventually(() => shell.partition.integration.heartbeat() === 'OK');
     // The kernel's log is not told of it; a clock that was set wrong comes back.
@@ -147,7 +164,7 @@ describe.skipIf(typeof debian === 'string')(`Debian's Hyper-V drivers${reason}`,
     await partition[Symbol.asyncDispose]();
     shell = await Shell.start({ restore: saved });
     await eventually(() => shell.partition.integration.heartbeat() === 'OK');
-    expect(await shell.command('cat /sys/bus/vmbus/devices/*/state | sort | uniq -c')).toMatch(/^ *8 3\n$/);
+    expect(await shell.command('cat /sys/bus/vmbus/devices/*/state | sort | uniq -c')).toMatch(/^ *9 3\n$/);
     expect(shell.partition.keyboard!.ready).toBe(true);
   });
 

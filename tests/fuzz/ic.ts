@@ -12,6 +12,7 @@ import { Random } from '../oracle/generate.ts';
 import { ensure, type FuzzTarget } from './target.ts';
 
 const STATUSES = Object.values(IcStatus);
+const NOW = Promise.resolve();
 const PICKS = [1, 3, 4, 5] as const;
 
 class IcFuzzer implements FuzzTarget {
@@ -56,7 +57,7 @@ class IcFuzzer implements FuzzTarget {
       else if (choice === 8 && random.oneIn(12)) this.#reopen(random);
       else this.#unasked(random, random.pick(this.#channels));
       // Those who wait for an answer go on.
-      for (let turn = 0; turn < 4; turn++) await undefined;
+      for (let turn = 0; turn < 4; turn++) await NOW;
     }
     ensure(
       this.#host.defects.length === 0,
@@ -71,7 +72,7 @@ class IcFuzzer implements FuzzTarget {
     // In time, all have their answer.
     if ((seed + 1) % this.group === 0) {
       for (const channel of this.#channels) channel.close();
-      for (let turn = 0; turn < 200; turn++) await undefined;
+      for (let turn = 0; turn < 200; turn++) await NOW;
       ensure(this.#unsettled === 0, `${this.#unsettled} requests wait for ever`);
     }
   }

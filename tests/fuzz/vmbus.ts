@@ -9,6 +9,7 @@ import { MessageType, PAGE_SIZE, PacketType, RingField, VERSIONS } from '../../s
 import { encodePacket, type Packet, viewOf } from '../../src/vmbus/ring.ts';
 import { Keyboard } from '../../src/vsp/keyboard/device.ts';
 import { Mouse } from '../../src/vsp/mouse/device.ts';
+import { SyntheticVideo } from '../../src/vsp/video/device.ts';
 import { Random } from '../oracle/generate.ts';
 import { ensure, type FuzzTarget } from './target.ts';
 
@@ -16,6 +17,7 @@ const PAGES = 128;
 const TYPES = Object.values(MessageType);
 const VERSION_NUMBERS = Object.values(VERSIONS);
 const STEPS = 12;
+const VRAM = new Uint8Array(0x80_0000);
 
 /** Answers, holds, sends by itself, offers further channels. */
 class Busy implements ChannelDevice {
@@ -86,7 +88,9 @@ class VmbusFuzzer implements FuzzTarget {
       calendar: () => 1.8e12,
       referenceTime: () => 7n,
     });
-    for (const device of [...this.#busy, this.#keyboard, this.#mouse, ...components.devices()]) bus.offer(device);
+    const video = new SyntheticVideo({ bytes: VRAM, place: (gpa) => gpa % 2n === 0n });
+    for (const device of [...this.#busy, this.#keyboard, this.#mouse, video, ...components.devices()])
+      bus.offer(device);
   }
 
   #say(text: string): void {
@@ -343,7 +347,7 @@ class VmbusFuzzer implements FuzzTarget {
     const { defects } = this.#host;
     ensure(defects.length === 0, `a device threw: ${String((defects[0] as Error | undefined)?.stack)}`);
     const tree = this.#bus.inspect();
-    ensure((tree.waitingMessages as number) < 600, `${String(tree.waitingMessages)} messages wait`);
+    ensure((tree.waitingMessages as number) < 600, 'many messages wait');
     ensure((tree.gpadlPages as number) <= 65536, 'buffers name too many pages');
     ensure(Object.keys(tree.channels as object).length < 64, 'channels have become many');
     ensure(this.#host.timers.count < 64, 'timers have become many');

@@ -53,6 +53,8 @@ function moduleDevice(windows: readonly AddressRange[], vmbus: boolean): Aml {
             name('_UID', integer(0)),
             name('_DDN', string('VMBUS')),
             name('_STA', integer(STA_PRESENT)),
+            // Nothing, but there: without it Linux does not look at what its parents have.
+            name('_CRS', resourceTemplate()),
           ),
         ]
       : []),

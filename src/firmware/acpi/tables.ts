@@ -3,6 +3,7 @@
  * FADT, FACS, MADT, DSDT. The RSDP is first, where a guest that was given no pointer searches for it.
  */
 
+import { EFI_AREA_START } from '../efi.ts';
 import { ACPI_AREA, type AddressRange, alignUp, HIGH_MMIO_WINDOW, LOW_MMIO_WINDOW } from '../memory-map.ts';
 import { littleEndian } from './aml.ts';
 import { dsdt } from './dsdt.ts';
@@ -77,7 +78,7 @@ export function buildAcpiTables(config: AcpiConfig): AcpiTables {
   tables.set('RSD PTR ', { gpa: ACPI_AREA.first, bytes: rsdp(place('XSDT', xsdt)) });
 
   const size = next - ACPI_AREA.first;
-  if (size > ACPI_AREA.size) throw new RangeError(`ACPI: tables for ${apicIds.length} processors need ${size} bytes`);
+  if (next > EFI_AREA_START) throw new RangeError(`ACPI: tables for ${apicIds.length} processors need ${size} bytes`);
   const bytes = new Uint8Array(size);
   for (const each of tables.values()) bytes.set(each.bytes, each.gpa - ACPI_AREA.first);
   return { rsdp: ACPI_AREA.first, segment: { gpa: ACPI_AREA.first, bytes }, tables };

@@ -32,6 +32,11 @@ export class GuestMemory {
       Atomics.store(this.#words, (PAGE_MAP >> 2) + (gpa + at) / PAGE, (host + at) | flags);
   }
 
+  /** Takes away what backs [gpa, gpa + size). Only while no processor runs: translations of it are not dropped. */
+  unmap(gpa: number, size: number): void {
+    for (let at = 0; at < size; at += PAGE) Atomics.store(this.#words, (PAGE_MAP >> 2) + (gpa + at) / PAGE, 0);
+  }
+
   #entry(gpa: number): number {
     return Atomics.load(this.#words, (PAGE_MAP >> 2) + Math.floor(gpa / PAGE));
   }
