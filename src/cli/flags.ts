@@ -30,5 +30,6 @@ export interface QuickstartFlags extends MachineFlags {
   readonly kernel?: string;
   readonly busybox?: string;
   readonly append?: string;
+  readonly drivers?: boolean;
   readonly refresh?: boolean;
 }

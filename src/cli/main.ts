@@ -67,6 +67,7 @@ function program(): Command {
     .option('--kernel <file>', "a kernel image instead of Debian's", parseFile('--kernel'))
     .option('--busybox <file>', "a static busybox instead of Debian's", parseFile('--busybox'))
     .option('--append <text>', "more for the kernel's command line")
+    .option('--drivers', "load the kernel's drivers for Hyper-V's devices: VMBus, keyboard, screen, integration")
     .option('--refresh', 'look for newer packages, even if some are in the cache');
   machineOptions(quickstart)
     .addHelpText('after', TERMINAL_HELP + EXIT_HELP)

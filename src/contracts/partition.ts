@@ -175,6 +175,16 @@ export interface PartitionMouse {
   }): boolean;
 }
 
+/** Memory that comes and goes while the guest runs, in bytes. */
+export interface PartitionMemory {
+  /** The guest's driver takes requests. */
+  readonly ready: boolean;
+  /** The guest is to have this much, at most what the partition was created with; it gives back what it can spare. */
+  setTarget(bytes: number): void;
+  /** What the guest has, what it needs (by its own account, once a second), and what of it is free. */
+  status(): { readonly assigned: number; readonly demand: number; readonly available: number };
+}
+
 /** Created stopped: call `start`. `await using` turns it off and frees its threads and memory. */
 export interface Partition extends AsyncDisposable {
   readonly console: PartitionConsole;
@@ -192,6 +202,7 @@ export interface Partition extends AsyncDisposable {
   /** Undefined without VMBus. */
   readonly keyboard: PartitionKeyboard | undefined;
   readonly mouse: PartitionMouse | undefined;
+  readonly memory: PartitionMemory | undefined;
   /** What is on the synthetic screen, as a PNG file's bytes; undefined when the guest shows nothing there. */
   screenshot(): Promise<Uint8Array | undefined>;
   /** Resolves when every processor stands still between two instructions. */

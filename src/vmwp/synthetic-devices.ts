@@ -3,11 +3,13 @@
  * parent's thread; virtual processors reach it through the mailbox only.
  */
 import type { HostServices } from '../host/services.ts';
+import { PAGE } from '../hypervisor/memory/layout.ts';
 import { IntegrationComponents } from '../ic/components.ts';
 import type { InspectNode } from '../vid/ports.ts';
 import { VmBus } from '../vmbus/bus.ts';
 import type { VmbusMailbox } from '../vmbus/mailbox.ts';
 import type { VmbusPorts } from '../vmbus/ports.ts';
+import { DynamicMemory } from '../vsp/dynamic-memory/device.ts';
 import { Keyboard } from '../vsp/keyboard/device.ts';
 import { Mouse } from '../vsp/mouse/device.ts';
 import { SyntheticVideo } from '../vsp/video/device.ts';
@@ -28,6 +30,7 @@ export class SyntheticDevices {
   readonly keyboard = new Keyboard();
   readonly mouse = new Mouse();
   readonly video: SyntheticVideo;
+  readonly memory: DynamicMemory;
   readonly #mailbox: VmbusMailbox;
   readonly #timers: PartitionTimers;
   readonly #ports: SyntheticDevicesPorts;
@@ -59,7 +62,14 @@ export class SyntheticDevices {
       referenceTime: () => hyperv.time.now(),
     });
     this.video = new SyntheticVideo({ bytes: machine.vram, place: (gpa) => machine.placeVram(gpa) });
-    for (const device of [...this.integration.devices(), this.keyboard, this.mouse, this.video]) this.bus.offer(device);
+    this.memory = new DynamicMemory({
+      pages: config.memory / PAGE,
+      clear: (page, count) => {
+        memory.fill(page * PAGE, count * PAGE, 0);
+      },
+    });
+    const { keyboard, mouse, video } = this;
+    for (const device of [...this.integration.devices(), keyboard, mouse, video, this.memory]) this.bus.offer(device);
   }
 
   /** The partition runs from here on. */

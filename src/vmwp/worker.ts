@@ -24,7 +24,7 @@ import { encodePng } from '../support/png.ts';
 import type { Saved } from '../support/struct.ts';
 import { applyInitialState } from './initial-state.ts';
 import { inspectMachine } from './inspect.ts';
-import { integrationServices, shutdown } from './integration.ts';
+import { integrationServices, partitionMemory, shutdown } from './integration.ts';
 import { Machine, type MachineConfig, machineMemorySize } from './machine.ts';
 import type { FromVpThread, VpThreadData } from './protocol.ts';
 import { decodeSavedState, encodeSavedState, type SavedPartition } from './saved-state.ts';
@@ -55,6 +55,7 @@ export class VmWorker implements Partition {
   readonly integration: Partition['integration'];
   readonly keyboard: Partition['keyboard'];
   readonly mouse: Partition['mouse'];
+  readonly memory: Partition['memory'];
   readonly #options: WorkerOptions;
   readonly #plan: LoadPlan;
   readonly #machine: Machine;
@@ -118,6 +119,7 @@ export class VmWorker implements Partition {
     this.integration = integrationServices(this.#synthetic?.integration);
     this.keyboard = this.#synthetic?.keyboard;
     this.mouse = this.#synthetic?.mouse;
+    this.memory = this.#synthetic && partitionMemory(this.#synthetic.memory);
     this.#machine.mapMemory();
     for (const vp of this.#machine.vps) resetPowerUp(vp);
     this.#machine.reset();

@@ -10,6 +10,7 @@ import { hypervGuest } from './guest.fixture.ts';
 
 const debian = await hypervGuest();
 const reason = typeof debian === 'string' ? `: skipped, ${debian}` : '';
+const MIB = 2 ** 20;
 const PROMPT = 'root@viridian:/root# ';
 /** What a machine without PCI says, as Hyper-V's do; and what is due to a host that was busy with something else. */
 const EXPECTED =
@@ -95,6 +96,7 @@ describe.skipIf(typeof debian === 'string')(`Debian's Hyper-V drivers${reason}`,
       '{f912ad6d-2b17-48ea-bd65-f927a61c7684}': 'hyperv_keyboard',
       '{cfa8b69e-5b4a-4cc0-b98b-8ba1a1f3f95a}': 'hid_hyperv',
       '{da0a7802-e377-4aac-8e77-0558eb1073f8}': 'hyperv_fb',
+      '{525074dc-8985-46e2-8057-a307dc18a502}': 'hv_balloon',
     });
     const tree = JSON.stringify((await shell.partition.inspect()).vmbus, (_key, value: unknown) =>
       typeof value === 'bigint' ? value.toString() : value,
@@ -150,6 +152,20 @@ describe.skipIf(typeof debian === 'string')(`Debian's Hyper-V drivers${reason}`,
     await eventually(async () => (await shell.command('date +%Y')) === `${new Date().getFullYear()}\n`);
   });
 
+  it('give memory back, and take it again', async () => {
+    const memory = shell.partition.memory!;
+    await eventually(() => memory.ready);
+    const free = async (): Promise<number> =>
+      Number((await shell.command("awk '/MemTotal/ { print $2 }' /proc/meminfo")).trim()) * 1024;
+    const before = await free();
+    memory.setTarget(384 * MIB);
+    await eventually(() => memory.status().assigned === 384 * MIB);
+    expect(before - (await free())).toBe(128 * MIB);
+    memory.setTarget(512 * MIB);
+    await eventually(() => memory.status().assigned === 512 * MIB);
+    await eventually(async () => (await free()) === before);
+  });
+
   it('say so where a daemon is missing', async () => {
     await expect(shell.partition.integration.getValue('auto', 'OSName')).rejects.toMatchObject({ code: 'wrongState' });
   });
@@ -164,7 +180,7 @@ describe.skipIf(typeof debian === 'string')(`Debian's Hyper-V drivers${reason}`,
     await partition[Symbol.asyncDispose]();
     shell = await Shell.start({ restore: saved });
     await eventually(() => shell.partition.integration.heartbeat() === 'OK');
-    expect(await shell.command('cat /sys/bus/vmbus/devices/*/state | sort | uniq -c')).toMatch(/^ *9 3\n$/);
+    expect(await shell.command('cat /sys/bus/vmbus/devices/*/state | sort | uniq -c')).toMatch(/^ *10 3\n$/);
     expect(shell.partition.keyboard!.ready).toBe(true);
   });
 

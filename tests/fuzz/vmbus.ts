@@ -7,6 +7,7 @@ import { message, TestBus } from '../../src/vmbus/guest.fixture.ts';
 import type { Channel, ChannelDevice } from '../../src/vmbus/ports.ts';
 import { MessageType, PAGE_SIZE, PacketType, RingField, VERSIONS } from '../../src/vmbus/protocol.ts';
 import { encodePacket, type Packet, viewOf } from '../../src/vmbus/ring.ts';
+import { DynamicMemory } from '../../src/vsp/dynamic-memory/device.ts';
 import { Keyboard } from '../../src/vsp/keyboard/device.ts';
 import { Mouse } from '../../src/vsp/mouse/device.ts';
 import { SyntheticVideo } from '../../src/vsp/video/device.ts';
@@ -70,6 +71,7 @@ class VmbusFuzzer implements FuzzTarget {
   #busy: Busy[] = [];
   #keyboard = new Keyboard();
   #mouse = new Mouse();
+  #memory: DynamicMemory | undefined;
   #paused = false;
 
   reset(seed: number): void {
@@ -88,8 +90,12 @@ class VmbusFuzzer implements FuzzTarget {
       calendar: () => 1.8e12,
       referenceTime: () => 7n,
     });
+    this.#memory = new DynamicMemory({
+      pages: PAGES,
+      clear: (page, count) => ensure(page + count <= PAGES, 'pages that are not'),
+    });
     const video = new SyntheticVideo({ bytes: VRAM, place: (gpa) => gpa % 2n === 0n });
-    for (const device of [...this.#busy, this.#keyboard, this.#mouse, video, ...components.devices()])
+    for (const device of [...this.#busy, this.#keyboard, this.#mouse, video, this.#memory, ...components.devices()])
       bus.offer(device);
   }
 
@@ -301,6 +307,7 @@ class VmbusFuzzer implements FuzzTarget {
       case 2:
         this.#keyboard.type('aB\n');
         this.#mouse.move({ x: 0.5, y: 0.5 });
+        this.#memory?.setTarget(random.below(PAGES));
         break;
       case 3:
         device.poke();
