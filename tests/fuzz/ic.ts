@@ -9,15 +9,14 @@ import { type GuestChannel, TestBus, TestGuest } from '../../src/vmbus/guest.fix
 import { PacketType } from '../../src/vmbus/protocol.ts';
 import { viewOf } from '../../src/vmbus/ring.ts';
 import { Random } from '../oracle/generate.ts';
-import { ensure, type FuzzTarget } from './target.ts';
+import { ensure, type StatefulFuzzer, statefulTarget } from './stateful.ts';
+import type { FuzzTarget } from './target.ts';
 
 const STATUSES = Object.values(IcStatus);
 const NOW = Promise.resolve();
 const PICKS = [1, 3, 4, 5] as const;
 
-class IcFuzzer implements FuzzTarget {
-  readonly title = 'integration components';
-  readonly sources = ['src/ic/'];
+class IcFuzzer implements StatefulFuzzer {
   readonly group = 25;
   readonly log: string[] = [];
   #host = new TestBus();
@@ -177,4 +176,4 @@ class IcFuzzer implements FuzzTarget {
   }
 }
 
-export const target: FuzzTarget = new IcFuzzer();
+export const target: FuzzTarget = statefulTarget('integration components', ['src/ic/'], new IcFuzzer());

@@ -5,15 +5,14 @@ import { GuestChannel, TestBus, TestGuest } from '../../src/vmbus/guest.fixture.
 import { PAGE_SIZE, PacketType, RING_DATA, RingField } from '../../src/vmbus/protocol.ts';
 import { BROKEN, encodePacket, IncomingRing, OutgoingRing } from '../../src/vmbus/ring.ts';
 import { Random } from '../oracle/generate.ts';
-import { ensure, type FuzzTarget } from './target.ts';
+import { ensure, type StatefulFuzzer, statefulTarget } from './stateful.ts';
+import type { FuzzTarget } from './target.ts';
 
 const FIELDS = Object.values(RingField);
 const PAGES = 16;
 const NOTHING = Buffer.alloc(PAGES * PAGE_SIZE);
 
-class RingFuzzer implements FuzzTarget {
-  readonly title = 'rings';
-  readonly sources = ['src/vmbus/ring.ts'];
+class RingFuzzer implements StatefulFuzzer {
   readonly group = 50;
   readonly log: string[] = [];
   #host = new TestBus({ pages: PAGES });
@@ -102,4 +101,4 @@ class RingFuzzer implements FuzzTarget {
   }
 }
 
-export const target: FuzzTarget = new RingFuzzer();
+export const target: FuzzTarget = statefulTarget("the guest's rings", ['src/vmbus/ring.ts'], new RingFuzzer());

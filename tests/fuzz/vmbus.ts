@@ -12,7 +12,8 @@ import { Keyboard } from '../../src/vsp/keyboard/device.ts';
 import { Mouse } from '../../src/vsp/mouse/device.ts';
 import { SyntheticVideo } from '../../src/vsp/video/device.ts';
 import { Random } from '../oracle/generate.ts';
-import { ensure, type FuzzTarget } from './target.ts';
+import { ensure, type StatefulFuzzer, statefulTarget } from './stateful.ts';
+import type { FuzzTarget } from './target.ts';
 
 const PAGES = 128;
 const TYPES = Object.values(MessageType);
@@ -61,9 +62,7 @@ class Busy implements ChannelDevice {
   }
 }
 
-class VmbusFuzzer implements FuzzTarget {
-  readonly title = 'VMBus messages and channels';
-  readonly sources = ['src/vmbus/'];
+class VmbusFuzzer implements StatefulFuzzer {
   readonly group = 100;
   readonly log: string[] = [];
   #host = new TestBus();
@@ -385,4 +384,8 @@ const ACTIONS = [
   f.host,
 ] as const;
 
-export const target: FuzzTarget = new VmbusFuzzer();
+export const target: FuzzTarget = statefulTarget(
+  'VMBus: messages, channels, devices',
+  ['src/vmbus/'],
+  new VmbusFuzzer(),
+);
