@@ -16,6 +16,7 @@ describe('resolvePartitionOptions', () => {
       clock: 'real',
       testDevice: false,
       vmbus: true,
+      disks: [],
       onReboot: 'restart',
       instructionLimit: undefined,
       trace: undefined,

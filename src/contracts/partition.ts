@@ -3,6 +3,8 @@
  * `import { createPartition } from 'viridian'`. Shapes only; src/vmwp/ implements them.
  */
 
+import type { BlockDevice } from './block-device.ts';
+
 /** A file by its path, or its bytes. */
 export type FileSource = string | Uint8Array;
 
@@ -40,6 +42,11 @@ export interface PartitionOptions {
    * which cannot have it yet.
    */
   readonly vmbus?: boolean | undefined;
+  /**
+   * Disks at the synthetic SCSI controller, the first at LUN 0. They are the host's: a restored partition is given them
+   * again. Needs `vmbus`.
+   */
+  readonly disks?: readonly BlockDevice[] | undefined;
   /** What a restart asked for by the guest does. Default: 'restart'. */
   readonly onReboot?: 'restart' | 'stop' | undefined;
   /** Stops the partition (reason `instructionLimit`) once this many instructions have retired in total. */

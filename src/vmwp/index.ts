@@ -12,6 +12,7 @@ import { nodeServices } from '../host/node/services.ts';
 import { type MachineConfig, machineMemorySize } from './machine.ts';
 import { VmWorker } from './worker.ts';
 
+export type * from '../contracts/block-device.ts';
 export { isViridianError, ViridianError } from '../contracts/errors.ts';
 export type * from '../contracts/partition.ts';
 
@@ -57,6 +58,7 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
     trace: resolved.trace,
     threadEntry: THREAD_ENTRY,
     host: nodeServices,
+    disks: resolved.disks,
     interpreterImage: INTERPRETER && (await readInput('interpreter', INTERPRETER)),
   };
   let worker: VmWorker;

@@ -2,6 +2,7 @@
  * The parent's end of a partition's VMBus: the bus over this partition's memory and SynIC, and the devices on it. On the
  * parent's thread; virtual processors reach it through the mailbox only.
  */
+import type { BlockDevice } from '../contracts/block-device.ts';
 import type { HostServices } from '../host/services.ts';
 import { PAGE } from '../hypervisor/memory/layout.ts';
 import { IntegrationComponents } from '../ic/components.ts';
@@ -12,17 +13,22 @@ import type { VmbusPorts } from '../vmbus/ports.ts';
 import { DynamicMemory } from '../vsp/dynamic-memory/device.ts';
 import { Keyboard } from '../vsp/keyboard/device.ts';
 import { Mouse } from '../vsp/mouse/device.ts';
+import { Storvsp } from '../vsp/storvsp/device.ts';
 import { SyntheticVideo } from '../vsp/video/device.ts';
 import type { Machine } from './machine.ts';
 import { PartitionTimers } from './partition-timers.ts';
 
 export interface SyntheticDevicesPorts {
   readonly host: HostServices;
+  readonly disks: readonly BlockDevice[];
   /** Runs something with the platform lock held. The parent must not simply wait for it. */
   withLock<T>(body: () => T): T;
   defect(error: unknown): void;
   trace?: ((text: string) => void) | undefined;
 }
+
+/** The controller that a generation 2 machine has. */
+const SCSI_INSTANCE = 'f8b3781a-1e82-4818-a1c3-63d806ec15bb';
 
 export class SyntheticDevices {
   readonly bus: VmBus;
@@ -31,6 +37,7 @@ export class SyntheticDevices {
   readonly mouse = new Mouse();
   readonly video: SyntheticVideo;
   readonly memory: DynamicMemory;
+  readonly #scsi: Storvsp | undefined;
   readonly #mailbox: VmbusMailbox;
   readonly #timers: PartitionTimers;
   readonly #ports: SyntheticDevicesPorts;
@@ -69,6 +76,9 @@ export class SyntheticDevices {
       },
     });
     const { keyboard, mouse, video } = this;
+    const disks = new Map(ports.disks.map((disk, lun) => [lun, disk]));
+    this.#scsi = disks.size > 0 ? new Storvsp('scsi', SCSI_INSTANCE, disks, { memory }) : undefined;
+    if (this.#scsi) this.bus.offer(this.#scsi);
     for (const device of [...this.integration.devices(), keyboard, mouse, video, this.memory]) this.bus.offer(device);
   }
 
@@ -88,10 +98,12 @@ export class SyntheticDevices {
     );
   }
 
-  /** The partition stands still: nothing of the guest's changes until `start`. */
-  pause(): void {
+  /** The partition stands still: once this resolves nothing of the guest's changes until `start`. */
+  async pause(): Promise<void> {
     this.#timers.stop();
     this.bus.pause();
+    // What disks are busy with is finished, and its answers are in the guest's ring.
+    await this.#scsi?.quiesce();
   }
 
   /** The partition was reset, and no processor runs. */
@@ -111,7 +123,8 @@ export class SyntheticDevices {
 
   /** For good. */
   stop(): void {
-    this.pause();
+    this.#timers.stop();
+    this.bus.pause();
     this.#timers.clear();
     this.#stopListening?.();
     this.#stopListening = undefined;

@@ -2,6 +2,7 @@
  * The worker process's part of one running VM (VMWP): owns the partition's memory and its parent-side machine, starts the
  * processors' threads, and carries out start, pause, save and power events.
  */
+import type { BlockDevice } from '../contracts/block-device.ts';
 import { ViridianError } from '../contracts/errors.ts';
 import type {
   InspectNode,
@@ -42,6 +43,7 @@ export interface WorkerOptions {
   readonly onReboot: 'restart' | 'stop';
   readonly instructionLimit: bigint | undefined;
   readonly trace: ((event: TraceEvent) => void) | undefined;
+  readonly disks?: readonly BlockDevice[];
   readonly threadEntry: URL;
   readonly host: HostServices;
   /** The interpreter's module, ready-made; generated where it is not given. */
@@ -102,6 +104,7 @@ export class VmWorker implements Partition {
       mailbox &&
       new SyntheticDevices(this.#machine, mailbox, {
         host,
+        disks: options.disks ?? [],
         withLock: (body) => this.#withLock(body),
         defect: (error) => {
           this.#finish({
@@ -235,7 +238,7 @@ export class VmWorker implements Partition {
     Atomics.compareExchange(control.wanted, 0, Run.RUNNING, Run.PAUSED);
     this.#ringAll();
     await this.#allIn(Run.PAUSED);
-    this.#synthetic?.pause();
+    await this.#synthetic?.pause();
     this.#drain();
   }
 
@@ -253,7 +256,7 @@ export class VmWorker implements Partition {
 
   async #power(): Promise<void> {
     await this.#allIn(Run.PAUSED);
-    this.#synthetic?.pause();
+    await this.#synthetic?.pause();
     if (this.#finished) return;
     const { control } = this.#machine;
     const event = Atomics.exchange(control.powerEvent, 0, PowerEvent.NONE);

@@ -2,10 +2,12 @@
  * Debian's own Hyper-V drivers on our VMBus: one boot with hv_vmbus, hv_utils, hyperv-keyboard, hid-hyperv and the others
  * loaded, through the library.
  */
+import { createHash } from 'node:crypto';
 import { inflateSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Partition, PartitionOptions } from '../../src/contracts/partition.ts';
 import { createPartition } from '../../src/vmwp/index.ts';
+import { MemoryDisk } from '../../src/vsp/storvsp/memory-disk.fixture.ts';
 import { hypervGuest } from './guest.fixture.ts';
 
 const debian = await hypervGuest();
@@ -62,8 +64,9 @@ describe.skipIf(typeof debian === 'string')(`Debian's Hyper-V drivers${reason}`,
   if (typeof debian === 'string') return;
   const { kernel, initrd } = debian;
   let shell: Shell;
+  const disk = new MemoryDisk(16 * MIB);
   beforeAll(async () => {
-    shell = await Shell.start({ kernel, initrd, append: 'console=tty0 console=ttyS0 quiet' });
+    shell = await Shell.start({ kernel, initrd, append: 'console=tty0 console=ttyS0 quiet', disks: [disk] });
     await shell.until(PROMPT);
   });
   afterAll(async () => {
@@ -97,6 +100,7 @@ describe.skipIf(typeof debian === 'string')(`Debian's Hyper-V drivers${reason}`,
       '{cfa8b69e-5b4a-4cc0-b98b-8ba1a1f3f95a}': 'hid_hyperv',
       '{da0a7802-e377-4aac-8e77-0558eb1073f8}': 'hyperv_fb',
       '{525074dc-8985-46e2-8057-a307dc18a502}': 'hv_balloon',
+      '{ba6163d9-04a1-4d29-b605-72e2ffb1dc7f}': 'hv_storvsc',
     });
     const tree = JSON.stringify((await shell.partition.inspect()).vmbus, (_key, value: unknown) =>
       typeof value === 'bigint' ? value.toString() : value,
@@ -166,6 +170,16 @@ describe.skipIf(typeof debian === 'string')(`Debian's Hyper-V drivers${reason}`,
     await eventually(async () => (await free()) === before);
   });
 
+  it('keep data on a disk', async () => {
+    await eventually(async () => (await shell.command('ls /dev/sda 2>&1')) === '/dev/sda\n');
+    // Through the block device to the medium, a file system on it too.
+    await shell.command('mke2fs /dev/sda >/dev/null 2>&1; mkdir -p /mnt; mount -t ext2 /dev/sda /mnt');
+    await shell.command('dd if=/dev/urandom of=/mnt/file bs=64k count=64 2>/dev/null; sync; umount /mnt; sync');
+    const sum = await shell.command('md5sum < /dev/sda');
+    expect(sum).toBe(`${createHash('md5').update(disk.bytes).digest('hex')}  -\n`);
+    expect(disk.bytes.subarray(0x438, 0x43a)).toEqual(Uint8Array.of(0x53, 0xef));
+  });
+
   it('say so where a daemon is missing', async () => {
     await expect(shell.partition.integration.getValue('auto', 'OSName')).rejects.toMatchObject({ code: 'wrongState' });
   });
@@ -178,9 +192,9 @@ describe.skipIf(typeof debian === 'string')(`Debian's Hyper-V drivers${reason}`,
     expect(await partition.digest()).toEqual(first);
     const saved = await partition.save();
     await partition[Symbol.asyncDispose]();
-    shell = await Shell.start({ restore: saved });
+    shell = await Shell.start({ restore: saved, disks: [disk] });
     await eventually(() => shell.partition.integration.heartbeat() === 'OK');
-    expect(await shell.command('cat /sys/bus/vmbus/devices/*/state | sort | uniq -c')).toMatch(/^ *10 3\n$/);
+    expect(await shell.command('cat /sys/bus/vmbus/devices/*/state | sort | uniq -c')).toMatch(/^ *11 3\n$/);
     expect(shell.partition.keyboard!.ready).toBe(true);
   });
 
