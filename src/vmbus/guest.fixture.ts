@@ -231,6 +231,11 @@ export class TestGuest {
     return [first, ...rest];
   }
 
+  /** Pages that were shared before are the next to be shared. */
+  reuse(pages: readonly number[]): void {
+    this.#nextPage = Math.min(...pages);
+  }
+
   /** Shares new pages: the buffer's id, and the pages. */
   gpadl(relid: number, count: number): { readonly id: number; readonly pages: number[] } {
     // Not in the order of their addresses, as memory from vmalloc is not.

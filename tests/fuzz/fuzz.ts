@@ -8,6 +8,7 @@ import type { FuzzTarget } from './target.ts';
 const TARGETS: Readonly<Record<string, () => Promise<FuzzTarget>>> = {
   vmbus: async () => (await import('./vmbus.ts')).target,
   ring: async () => (await import('./ring.ts')).target,
+  storvsp: async () => (await import('./storvsp.ts')).target,
   ic: async () => (await import('./ic.ts')).target,
 };
 
