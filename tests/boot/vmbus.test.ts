@@ -60,7 +60,7 @@ async function eventually(holds: () => boolean | Promise<boolean>): Promise<void
   while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 50));
 }
 
-describe.skipIf(typeof debian === 'string')(`Debian's Hyper-V drivers${reason}`, () => {
+describe.skipIf(typeof debian === 'string')(`Debian's Hyper-V drivers${reason}`, { timeout: 180_000 }, () => {
   if (typeof debian === 'string') return;
   const { kernel, initrd } = debian;
   let shell: Shell;
