@@ -519,7 +519,8 @@ export class VmBus {
     const { relid, subIndex } = saved;
     const gone = !present && saved.state === 'rescinded';
     const device = gone ? goneDevice(saved.device) : this.#devices.get(saved.device);
-    if (!device || relid === 0 || this.#channels.has(relid))
+    if (!device) throw new RangeError(`its VMBus has ${saved.device}, which this partition was not given`);
+    if (relid === 0 || this.#channels.has(relid))
       throw new RangeError(`the VMBus channel of ${saved.device} makes no sense`);
     const primary = subIndex > 0 ? this.#channelsOf(device)[0] : undefined;
     const channel = new BusChannel(this.#bus, device, relid, primary, subIndex);

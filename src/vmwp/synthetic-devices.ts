@@ -98,11 +98,14 @@ export class SyntheticDevices {
     );
   }
 
-  /** The partition stands still: once this resolves nothing of the guest's changes until `start`. */
-  async pause(): Promise<void> {
+  /** The partition stands still: nothing new begins until `start`. */
+  pause(): void {
     this.#timers.stop();
     this.bus.pause();
-    // What disks are busy with is finished, and its answers are in the guest's ring.
+  }
+
+  /** Resolves when what disks are busy with is finished, and its answers are in the guest's ring. */
+  async quiesce(): Promise<void> {
     await this.#scsi?.quiesce();
   }
 
@@ -123,8 +126,7 @@ export class SyntheticDevices {
 
   /** For good. */
   stop(): void {
-    this.#timers.stop();
-    this.bus.pause();
+    this.pause();
     this.#timers.clear();
     this.#stopListening?.();
     this.#stopListening = undefined;

@@ -238,7 +238,8 @@ export class VmWorker implements Partition {
     Atomics.compareExchange(control.wanted, 0, Run.RUNNING, Run.PAUSED);
     this.#ringAll();
     await this.#allIn(Run.PAUSED);
-    await this.#synthetic?.pause();
+    this.#synthetic?.pause();
+    await this.#synthetic?.quiesce();
     this.#drain();
   }
 
@@ -256,7 +257,8 @@ export class VmWorker implements Partition {
 
   async #power(): Promise<void> {
     await this.#allIn(Run.PAUSED);
-    await this.#synthetic?.pause();
+    // A disk that hangs does not hold up a power-off; what it still answers is nobody's.
+    this.#synthetic?.pause();
     if (this.#finished) return;
     const { control } = this.#machine;
     const event = Atomics.exchange(control.powerEvent, 0, PowerEvent.NONE);

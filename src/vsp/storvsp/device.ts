@@ -44,6 +44,8 @@ export class Storvsp implements ChannelDevice {
   readonly #disks = new Map<number, ScsiDisk>();
   #channel: Channel | undefined;
   #ready = false;
+  /** Counts the closes: a request of before is nobody's, also when the channel is open again. */
+  #session = 0;
   #inFlight = 0;
   #idle: (() => void)[] = [];
   readonly #counters = { requests: 0, errors: 0, malformed: 0, readBytes: 0, writtenBytes: 0 };
@@ -152,11 +154,12 @@ export class Storvsp implements ChannelDevice {
       const data = takes ? this.#gather(buffer.pieces, length) : new Uint8Array();
       if (takes) this.#counters.writtenBytes += data.length;
       this.#begin(channel);
+      const session = this.#session;
       disk
         .execute({ cdb, data, room: length })
         .then((result) => {
           // After a close, the memory is no longer lent to us.
-          if (!channel.open) return;
+          if (session !== this.#session) return;
           if ('sense' in result) {
             this.#counters.errors++;
             finish(checkCondition(request, result.sense));
@@ -222,6 +225,7 @@ export class Storvsp implements ChannelDevice {
   }
 
   closed(channel: Channel): void {
+    this.#session++;
     if (this.#channel !== channel) return;
     this.#channel = undefined;
     this.#ready = false;
