@@ -68,7 +68,7 @@ describe.skipIf(typeof debian === 'string')(`Debian's Hyper-V drivers${reason}`,
   beforeAll(async () => {
     shell = await Shell.start({ kernel, initrd, append: 'console=tty0 console=ttyS0 quiet', disks: [disk] });
     await shell.until(PROMPT);
-  });
+  }, 180_000);
   afterAll(async () => {
     await shell.partition[Symbol.asyncDispose]();
   });
