@@ -6,6 +6,8 @@ export interface MachineFlags {
   readonly processors?: number;
   readonly clock?: 'real' | 'instructions';
   readonly engine?: 'auto' | 'interpreter' | 'translator';
+  /** False with --no-vmbus. */
+  readonly vmbus?: boolean;
   readonly timeout?: number;
   readonly instructions?: bigint;
   readonly save?: string;
@@ -29,5 +31,6 @@ export interface QuickstartFlags extends MachineFlags {
   readonly kernel?: string;
   readonly busybox?: string;
   readonly append?: string;
+  readonly drivers?: boolean;
   readonly refresh?: boolean;
 }

@@ -69,6 +69,7 @@ function program(): Command {
     .option('--kernel <file>', "a kernel image instead of Debian's", parseFile('--kernel'))
     .option('--busybox <file>', "a static busybox instead of Debian's", parseFile('--busybox'))
     .option('--append <text>', "more for the kernel's command line")
+    .option('--drivers', "load the kernel's drivers for Hyper-V's devices: VMBus, keyboard, screen, integration")
     .option('--refresh', 'look for newer packages, even if some are in the cache');
   machineOptions(quickstart)
     .addHelpText('after', TERMINAL_HELP + EXIT_HELP)
@@ -100,6 +101,7 @@ function machineOptions(command: Command): Command {
       ),
     )
     .option('--engine <engine>', "'interpreter', 'translator' or 'auto' (default: auto)", parseEngine)
+    .option('--no-vmbus', 'no VMBus, so no synthetic devices and no integration components')
     .option('--timeout <seconds>', 'end the run after this time', parseTimeout)
     .option('--instructions <n>', 'stop when this many instructions have retired', parseInstructions)
     .option(

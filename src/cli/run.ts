@@ -29,6 +29,8 @@ export function machineOptionsOf(flags: MachineFlags): PartitionOptions {
     processors: flags.processors,
     clock: flags.clock,
     engine: flags.engine,
+    // Left open, the clock and a restored state decide.
+    vmbus: flags.vmbus === false ? false : undefined,
     instructionLimit: flags.instructions,
   };
 }

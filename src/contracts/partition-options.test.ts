@@ -15,6 +15,8 @@ describe('resolvePartitionOptions', () => {
       processors: 1,
       clock: 'real',
       testDevice: false,
+      vmbus: true,
+      disks: [],
       onReboot: 'restart',
       instructionLimit: undefined,
       trace: undefined,
@@ -34,6 +36,7 @@ describe('resolvePartitionOptions', () => {
     [{ kernel: bytes, processors: 1.5 }, 'whole number'],
     [{ kernel: bytes, clock: 'sundial' as 'real' }, 'clock must be real or instructions, not sundial'],
     [{ kernel: bytes, instructionLimit: 0n }, 'at least 1'],
+    [{ kernel: bytes, vmbus: true, clock: 'instructions' }, 'vmbus needs clock: real'],
     [{ restore: bytes, memory: 512 * MIB }, 'memory cannot be given with restore'],
     [{ restore: bytes, kernel: bytes }, 'kernel cannot be given with restore'],
   ])('refuses %o', (options, message) => {

@@ -2,6 +2,7 @@
  * Checks what `createPartition` is given and fills in the defaults. By hand rather than by a schema library: the engine
  * has no runtime dependencies, and each message says what to do.
  */
+import type { BlockDevice } from './block-device.ts';
 import { ViridianError } from './errors.ts';
 import type { BootModule, ClockMode, EngineChoice, FileSource, PartitionOptions, TraceEvent } from './partition.ts';
 
@@ -14,6 +15,7 @@ export const LIMITS = {
   /** Guest memory lies in a 32-bit WebAssembly memory, beside the engine's own state. */
   maximumMemory: 3 * GIB,
   maximumProcessors: 64,
+  maximumDisks: 64,
   pageSize: 4096,
 } as const;
 
@@ -27,6 +29,8 @@ export interface ResolvedPartitionOptions {
   readonly clock: ClockMode;
   readonly engine: EngineChoice;
   readonly testDevice: boolean;
+  readonly vmbus: boolean;
+  readonly disks: readonly BlockDevice[];
   readonly onReboot: 'restart' | 'stop';
   readonly instructionLimit: bigint | undefined;
   readonly trace: ((event: TraceEvent) => void) | undefined;
@@ -43,6 +47,7 @@ const FIXED_BY_SAVED_STATE = [
   'processors',
   'clock',
   'testDevice',
+  'vmbus',
 ] as const satisfies readonly (keyof PartitionOptions)[];
 
 /** @throws ViridianError `invalid`, naming the option. */
@@ -66,6 +71,8 @@ export function resolvePartitionOptions(options: PartitionOptions): ResolvedPart
     clock: oneOf('clock', options.clock ?? 'real', ['real', 'instructions']),
     engine: oneOf('engine', options.engine ?? 'auto', ['auto', 'interpreter', 'translator']),
     testDevice: options.testDevice ?? false,
+    vmbus: vmbus(options),
+    disks: disks(options),
     onReboot: oneOf('onReboot', options.onReboot ?? 'restart', ['restart', 'stop']),
     instructionLimit: instructionLimit(options.instructionLimit),
     trace: options.trace,
@@ -113,6 +120,23 @@ function instructionLimit(value: bigint | undefined): bigint | undefined {
     throw invalid(`instructionLimit must be a bigint of at least 1, not ${value}`);
   }
   return value;
+}
+
+/**
+ * What the parent does reaches the guest when the host gets to it, so a run with a VMBus is no function of its inputs; and
+ * a guest whose idle time is skipped gives up waiting before the host can answer.
+ */
+function vmbus({ vmbus, clock }: PartitionOptions): boolean {
+  if (vmbus && clock === 'instructions') throw invalid('vmbus needs clock: real');
+  return vmbus ?? clock !== 'instructions';
+}
+
+function disks({ disks = [], vmbus, clock, restore }: PartitionOptions): readonly BlockDevice[] {
+  if (disks.length > LIMITS.maximumDisks)
+    throw invalid(`${disks.length} disks are more than a partition can have: give at most ${LIMITS.maximumDisks}`);
+  if (disks.length > 0 && restore === undefined && !(vmbus ?? clock !== 'instructions'))
+    throw invalid('disks need the VMBus');
+  return disks;
 }
 
 function oneOf<T extends string>(name: string, value: T, choices: readonly T[]): T {

@@ -3,6 +3,8 @@
  * `import { createPartition } from 'viridian'`. Shapes only; src/vmwp/ implements them.
  */
 
+import type { BlockDevice } from './block-device.ts';
+
 /** A file by its path, or its bytes. */
 export type FileSource = string | Uint8Array;
 
@@ -43,6 +45,16 @@ export interface PartitionOptions {
   readonly engine?: EngineChoice | undefined;
   /** The debug devices bare-metal test kernels written for QEMU expect. Default: false. */
   readonly testDevice?: boolean | undefined;
+  /**
+   * The VMBus with its synthetic devices and integration components. Default: true; false with `clock: 'instructions'`,
+   * which cannot have it yet.
+   */
+  readonly vmbus?: boolean | undefined;
+  /**
+   * Disks at the synthetic SCSI controller, the first at LUN 0. They are the host's: a restored partition is given them
+   * again. Needs `vmbus`.
+   */
+  readonly disks?: readonly BlockDevice[] | undefined;
   /** What a restart asked for by the guest does. Default: 'restart'. */
   readonly onReboot?: 'restart' | 'stop' | undefined;
   /** Stops the partition (reason `instructionLimit`) once this many instructions have retired in total. */
@@ -113,6 +125,81 @@ export interface PartitionConsole {
   onData(callback: (bytes: Uint8Array) => void): void;
 }
 
+export interface ShutdownOptions {
+  /** Restarts the guest instead of powering it off. */
+  readonly restart?: boolean | undefined;
+  /** Applications in the guest may not object. */
+  readonly force?: boolean | undefined;
+}
+
+/**
+ * Key-value pairs go both ways: `external` are the host's for the guest, `guest` the guest's for the host, `auto` what the
+ * guest says of itself (its name, version, addresses).
+ */
+export type KeyValuePool = 'external' | 'guest' | 'auto';
+
+export interface CopyFileOptions {
+  readonly overwrite?: boolean | undefined;
+  readonly createFolders?: boolean | undefined;
+}
+
+/**
+ * The guest's integration components. Everything rejects with a ViridianError: `wrongState` when the guest has no such
+ * component (its driver is not loaded, or a daemon of Debian's `hyperv-daemons` does not run), `timeout` when it does not
+ * answer.
+ */
+export interface IntegrationServices {
+  /** Whether the guest's kernel answers, asked every two seconds. */
+  heartbeat(): 'OK' | 'No Contact' | 'Lost Communication';
+  getValue(pool: KeyValuePool, key: string): Promise<string | undefined>;
+  setValue(pool: KeyValuePool, key: string, value: string): Promise<void>;
+  /** False when there was no such key. */
+  deleteValue(pool: KeyValuePool, key: string): Promise<boolean>;
+  values(pool: KeyValuePool): Promise<ReadonlyMap<string, string>>;
+  /** Writes a file into the guest. `path` is absolute. */
+  copyFile(path: string, bytes: Uint8Array, options?: CopyFileOptions): Promise<void>;
+  /** The guest's file systems stand still, until `thaw`, or until the guest has enough of it. */
+  freeze(): Promise<void>;
+  thaw(): Promise<void>;
+  /** Has the guest set its clock. It happens by itself when the partition resumes or is restored. */
+  synchronizeTime(): void;
+}
+
+/** The synthetic keyboard. */
+export interface PartitionKeyboard {
+  /** The guest's driver takes keys. */
+  readonly ready: boolean;
+  /** A key by its W3C code (`KeyA`, `ArrowUp`); false when there is no such key, or the guest takes none. */
+  key(code: string, down: boolean): boolean;
+  /** Types a text as on a US keyboard; what could not be typed. */
+  type(text: string): string;
+}
+
+/** The synthetic mouse, whose positions are absolute. */
+export interface PartitionMouse {
+  readonly ready: boolean;
+  /**
+   * x and y from 0 (left, top) to 1; buttons: bit 0 left, 1 right, 2 middle; wheel: notches away from the user. False when
+   * the guest takes no reports.
+   */
+  move(state: {
+    readonly x: number;
+    readonly y: number;
+    readonly buttons?: number | undefined;
+    readonly wheel?: number | undefined;
+  }): boolean;
+}
+
+/** Memory that comes and goes while the guest runs, in bytes. */
+export interface PartitionMemory {
+  /** The guest's driver takes requests. */
+  readonly ready: boolean;
+  /** The guest is to have this much, at most what the partition was created with; it gives back what it can spare. */
+  setTarget(bytes: number): void;
+  /** What the guest has, what it needs (by its own account, once a second), and what of it is free. */
+  status(): { readonly assigned: number; readonly demand: number; readonly available: number };
+}
+
 /** Created stopped: call `start`. `await using` turns it off and frees its threads and memory. */
 export interface Partition extends AsyncDisposable {
   readonly console: PartitionConsole;
@@ -121,6 +208,18 @@ export interface Partition extends AsyncDisposable {
   readonly stopped: Promise<StopReason>;
   /** Pulls the plug; `stopped` resolves with `turnedOff`. Nothing happens when it has stopped. */
   turnOff(): void;
+  /**
+   * Asks the guest to power off, or to restart, through its integration component. Resolves when it has agreed; `stopped`
+   * tells when it is done. Rejects with a ViridianError: `wrongState` without that component, `timeout`, `denied`.
+   */
+  shutdown(options?: ShutdownOptions): Promise<void>;
+  readonly integration: IntegrationServices;
+  /** Undefined without VMBus. */
+  readonly keyboard: PartitionKeyboard | undefined;
+  readonly mouse: PartitionMouse | undefined;
+  readonly memory: PartitionMemory | undefined;
+  /** What is on the synthetic screen, as a PNG file's bytes; undefined when the guest shows nothing there. */
+  screenshot(): Promise<Uint8Array | undefined>;
   /** Resolves when every processor stands still between two instructions. */
   pause(): Promise<void>;
   resume(): void;
@@ -128,7 +227,7 @@ export interface Partition extends AsyncDisposable {
   save(): Promise<Uint8Array>;
   /** Digests of the whole state, to compare runs by. Of a partition that could be saved. */
   digest(): Promise<PartitionDigest>;
-  /** Registers, page walk of the instruction pointer, interrupt controllers, devices. In any state. */
+  /** Registers, page walk of the instruction pointer, interrupt controllers, devices, VMBus. In any state. */
   inspect(): Promise<InspectNode>;
   stats(): PartitionStats;
 }

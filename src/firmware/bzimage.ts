@@ -6,6 +6,7 @@
  */
 
 import { type Compression, compressionOf, startsWith } from '../support/codec/codec.ts';
+import { type EfiTables, efiTables } from './efi.ts';
 import { parseElf, viewOf } from './elf.ts';
 import { GDT_SIZE, IDENTITY_PAGE_TABLES_SIZE, identityPageTables, longModeEntry } from './entry-state.ts';
 import {
@@ -53,13 +54,18 @@ const BOOT_PARAMS = {
   extRamdiskImage: 0x0c0,
   extRamdiskSize: 0x0c4,
   extCommandLine: 0x0c8,
+  efiInfo: 0x1c0,
   e820Entries: 0x1e8,
+  secureBoot: 0x1ec,
   setupHeader: 0x1f1,
   setupHeaderLimit: 0x290,
   e820Table: 0x2d0,
   size: 0x1000,
 } as const;
 const E820_ENTRY_SIZE = 20;
+/** efi_info: "EL64", then u32 system table, descriptor size, its version, memory map, its size; upper halves. */
+const EFI_LOADER_64 = 0x34364c45;
+const SECURE_BOOT_DISABLED = 2;
 
 const BOOT_FLAG = 0xaa55;
 const SIGNATURE = [0x48, 0x64, 0x72, 0x53] as const; // "HdrS"
@@ -220,6 +226,7 @@ function bootParams(
   commandLine: number,
   initrd: LoadSegment | undefined,
   options: BootOptions,
+  efi: EfiTables | undefined,
 ): Uint8Array {
   const page = new Uint8Array(BOOT_PARAMS.size);
   const view = viewOf(page);
@@ -234,6 +241,13 @@ function bootParams(
   view.setUint32(HEADER.ramdiskImage, initrd?.gpa ?? 0, true);
   view.setUint32(HEADER.ramdiskSize, initrd?.bytes.length ?? 0, true);
   view.setBigUint64(BOOT_PARAMS.acpiRsdpAddress, BigInt(options.rsdp ?? 0), true);
+  if (efi) {
+    view.setUint8(BOOT_PARAMS.secureBoot, SECURE_BOOT_DISABLED);
+    const { gpa, size, descriptorSize, version } = efi.memoryMap;
+    [EFI_LOADER_64, efi.systemTable, descriptorSize, version, gpa, size].forEach((word, i) => {
+      view.setUint32(BOOT_PARAMS.efiInfo + i * 4, word, true);
+    });
+  }
   const map = memoryMap(options.memory);
   view.setUint8(BOOT_PARAMS.e820Entries, map.length);
   for (const [i, entry] of map.entries()) {
@@ -257,13 +271,15 @@ export async function planBzImage(image: Uint8Array, options: BootOptions): Prom
   const initrd = placeInitrd(header, options, kernel.end);
   const handover = longModeEntry({ rip: kernel.entry, gdt: PLACE.gdt, rsi: PLACE.bootParams }, PLACE.pageTables);
   const loadAddress = header.preferredAddress;
+  const efi = options.efi ? efiTables(options.memory, options.rsdp ?? 0) : undefined;
   return {
     kind: 'bzImage',
     segments: [
       handover.gdt,
-      { gpa: PLACE.bootParams, bytes: bootParams(image, loadAddress, PLACE.commandLine, initrd, options) },
+      { gpa: PLACE.bootParams, bytes: bootParams(image, loadAddress, PLACE.commandLine, initrd, options, efi) },
       identityPageTables(PLACE.pageTables),
       { gpa: PLACE.commandLine, bytes: commandLine },
+      ...(efi ? [efi.segment] : []),
       ...kernel.segments,
       ...(initrd === undefined ? [] : [initrd]),
     ],

@@ -97,6 +97,8 @@ export interface BootOptions {
   readonly modules?: readonly BootModule[];
   /** Guest-physical address of the RSDP, told to kernels that take it (bzImage, PVH). */
   readonly rsdp?: number;
+  /** The kernel is to take itself to have been started by UEFI, as on a generation 2 machine. bzImage only. */
+  readonly efi?: boolean;
   /** Multiboot: stands in front of the command line. */
   readonly fileName?: string;
   /** Multiboot: no file name in front of the command line. */

@@ -36,6 +36,8 @@ export interface HostServices {
   monotonicNow(): bigint;
   /** Clocks whose monotonic time counts from `origin`. */
   hostTime(origin: bigint): HostTime;
+  /** Calls back after whatever else waits for this thread. */
+  defer(callback: () => void): void;
   readonly compression: Compression;
   /** SHA-256 of all pieces one after the other, in hexadecimal. */
   sha256(pieces: Iterable<Uint8Array>): string;

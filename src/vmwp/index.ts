@@ -12,6 +12,7 @@ import { nodeServices } from '../host/node/services.ts';
 import { type MachineConfig, machineMemorySize } from './machine.ts';
 import { VmWorker } from './worker.ts';
 
+export type * from '../contracts/block-device.ts';
 export { isViridianError, ViridianError } from '../contracts/errors.ts';
 export type * from '../contracts/partition.ts';
 
@@ -46,6 +47,7 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
     processors: resolved.processors,
     virtualTime: resolved.clock === 'instructions',
     testDevice: resolved.testDevice,
+    vmbus: resolved.vmbus,
   };
   if (machineMemorySize(config) > ADDRESSABLE)
     throw new ViridianError(
@@ -61,6 +63,7 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
     translatorEntry: entry('translator-thread'),
     engine: resolved.engine === 'interpreter' ? ('interpreter' as const) : ('translator' as const),
     host: nodeServices,
+    disks: resolved.disks,
     interpreterImage: INTERPRETER && (await readInput('interpreter', INTERPRETER)),
   };
   let worker: VmWorker;
@@ -86,6 +89,7 @@ async function plan(o: ReturnType<typeof resolvePartitionOptions>, config: Machi
   const acpi = buildAcpiTables({
     apicIds: Array.from({ length: config.processors }, (_, i) => i),
     legacyPic: config.testDevice,
+    vmbus: config.vmbus,
   });
   const kernel = o.kernel as FileSource;
   const image = await bytesOf('kernel', kernel);
@@ -104,6 +108,8 @@ async function plan(o: ReturnType<typeof resolvePartitionOptions>, config: Machi
       ...(initrd ? { initrd } : {}),
       modules,
       rsdp: acpi.rsdp,
+      // Guests place the synthetic frame buffer where they find themselves on a generation 2 machine.
+      efi: config.vmbus,
       ...(config.testDevice
         ? {
             commandLineWithoutFileName: true,

@@ -10,13 +10,14 @@ import { ResetPorts, resetState } from '../chipset/reset/device.ts';
 import { Rtc, rtcState } from '../chipset/rtc/device.ts';
 import { TestDevice, testDeviceState } from '../chipset/test-device/device.ts';
 import { Uart, uartState } from '../chipset/uart/device.ts';
+import { LOW_MMIO_WINDOW } from '../firmware/memory-map.ts';
 import type { HostTime } from '../host/clock.ts';
 import { InterruptRouter } from '../hypervisor/apic/interrupt-router.ts';
 import { LocalApic } from '../hypervisor/apic/local-apic.ts';
 import { LocalApicState } from '../hypervisor/apic/state.ts';
 import { Arena } from '../hypervisor/memory/arena.ts';
 import { GuestMemory } from '../hypervisor/memory/guest-memory.ts';
-import { PLATFORM_AREA, PLATFORM_AREA_SIZE, ramBase, VP_STATE, vpArea } from '../hypervisor/memory/layout.ts';
+import { PAGE, PLATFORM_AREA, PLATFORM_AREA_SIZE, ramBase, VP_STATE, vpArea } from '../hypervisor/memory/layout.ts';
 import { HypervPartition, hypervStateSize } from '../hypervisor/tlfs/partition.ts';
 import type { GuestCrash } from '../hypervisor/tlfs/ports.ts';
 import { HypervPartitionState, HypervVpState } from '../hypervisor/tlfs/state.ts';
@@ -32,9 +33,11 @@ import {
 } from '../hypervisor/vp/control.ts';
 import { VpState, type VpView } from '../hypervisor/vp/state.ts';
 import { Lock } from '../support/lock.ts';
+import { struct, type View } from '../support/struct.ts';
 import { MmioBus, PortBus } from '../vid/bus.ts';
 import { PartitionClock, TSC_FREQUENCY } from '../vid/clock.ts';
 import type { InspectNode, InterruptLine, TimedDevice } from '../vid/ports.ts';
+import { VmbusMailbox, vmbusMailbox } from '../vmbus/mailbox.ts';
 import { ByteRing, consoleRing } from './console-ring.ts';
 
 /** What is fixed when a partition is created; the same on every thread, and part of a saved state. */
@@ -44,6 +47,8 @@ export interface MachineConfig {
   readonly processors: number;
   readonly virtualTime: boolean;
   readonly testDevice: boolean;
+  /** There is a VMBus, which the parent serves. */
+  readonly vmbus: boolean;
 }
 
 /** What this thread does when the machine asks for something outside it. */
@@ -56,6 +61,12 @@ export interface MachinePorts {
 
 /** RAM that bare-metal test kernels expect below 4 GiB. */
 const TEST_RAM = { gpa: 0xff00_0000, size: 0x1_0000 } as const;
+/** Memory of the synthetic frame buffer. It is the guest that says where it sees it. */
+const VRAM_SIZE = 0x80_0000;
+const vramState = struct('vram', 1, {
+  /** Guest-physical address; 0 when the guest has not placed it. */
+  gpa: 'u32',
+});
 const COM1 = { port: 0x3f8, irq: 4 } as const;
 const COM2 = { port: 0x2f8, irq: 3 } as const;
 const RTC_IRQ = 8;
@@ -63,7 +74,8 @@ const SCI = 9;
 
 /** Bytes of shared memory that a partition of this configuration needs. */
 export function machineMemorySize(config: MachineConfig): number {
-  return ramBase(config.processors) + config.memory + (config.testDevice ? TEST_RAM.size : 0);
+  const { memory, processors, testDevice, vmbus } = config;
+  return ramBase(processors) + memory + (testDevice ? TEST_RAM.size : 0) + (vmbus ? VRAM_SIZE : 0);
 }
 
 export class Machine {
@@ -86,6 +98,8 @@ export class Machine {
   readonly pm: PowerManagement;
   readonly ioApic: IoApic;
   readonly pic: Pic | undefined;
+  readonly vmbus: VmbusMailbox | undefined;
+  readonly #vram: View<typeof vramState.fields> | undefined;
   readonly #devices: { readonly name: string; readonly device: { reset(): void; inspect(): InspectNode } }[] = [];
   readonly #timed: TimedDevice[] = [];
   readonly #test: HypervTest | undefined;
@@ -167,6 +181,10 @@ export class Machine {
         this.powerEvent(PowerEvent.RESET);
       },
     });
+
+    this.vmbus = config.vmbus ? new VmbusMailbox(arena.place('vmbus-mailbox', vmbusMailbox)) : undefined;
+    if (this.vmbus) this.hyperv.addConnections(this.vmbus);
+    this.#vram = config.vmbus ? arena.place('vram', vramState) : undefined;
 
     // ---- the chipset
     const add = <T extends { reset(): void; inspect(): InspectNode }>(name: string, device: T): T => {
@@ -273,7 +291,45 @@ export class Machine {
   ram(): readonly { readonly gpa: number; readonly size: number; readonly host: number }[] {
     const host = ramBase(this.config.processors);
     const main = { gpa: 0, size: this.config.memory, host };
-    return this.config.testDevice ? [main, { ...TEST_RAM, host: host + this.config.memory }] : [main];
+    const { gpa } = this.#vram ?? { gpa: 0 };
+    return [
+      main,
+      ...(gpa === 0 ? [] : [{ gpa, size: VRAM_SIZE, host: this.#vramHost }]),
+      ...(this.config.testDevice ? [{ ...TEST_RAM, host: host + this.config.memory }] : []),
+    ];
+  }
+
+  get #vramHost(): number {
+    return machineMemorySize(this.config) - VRAM_SIZE;
+  }
+
+  /** The bytes of the frame buffer, in a partition that has one. */
+  get vram(): Uint8Array {
+    return this.memory.bytes.subarray(this.#vramHost, this.#vramHost + VRAM_SIZE);
+  }
+
+  /**
+   * Lets the guest see the frame buffer at this address of the window that it was given. Where it saw it before it still
+   * does, until a reset: translations in use are not taken away. False when it may not be there.
+   */
+  placeVram(gpa: bigint): boolean {
+    const { first, size } = LOW_MMIO_WINDOW;
+    if (
+      !this.#vram ||
+      gpa % BigInt(PAGE) !== 0n ||
+      gpa < BigInt(first) ||
+      gpa + BigInt(VRAM_SIZE) > BigInt(first + size)
+    )
+      return false;
+    this.#vram.gpa = Number(gpa);
+    this.memory.map(Number(gpa), VRAM_SIZE, this.#vramHost, true);
+    return true;
+  }
+
+  /** After a restored state was loaded. @throws RangeError when it has the frame buffer where it cannot be. */
+  restoreMemory(): void {
+    const { gpa } = this.#vram ?? { gpa: 0 };
+    if (gpa !== 0 && !this.placeVram(BigInt(gpa))) throw new RangeError('the frame buffer is not where it can be');
   }
 
   /** Maps RAM; once, by the thread that creates the partition. */
@@ -285,6 +341,11 @@ export class Machine {
   reset(): void {
     for (const apic of this.apics) apic.reset();
     this.hyperv.reset();
+    this.vmbus?.reset();
+    if (this.#vram && this.#vram.gpa !== 0) {
+      this.#vram.gpa = 0;
+      this.memory.unmap(LOW_MMIO_WINDOW.first, LOW_MMIO_WINDOW.size);
+    }
     this.#test?.reset();
     for (const { device } of this.#devices) device.reset();
     if (this.config.testDevice) this.apics[0]?.setVirtualWire();

@@ -65,8 +65,8 @@ describe('a saved state', () => {
     ['of something else', changed(0, [0x7f]), /is not one of Viridian/],
     [
       'of another version',
-      changed(8, [2]),
-      /has version 2, and this build reads version 1: use the build that wrote it/,
+      changed(8, [3]),
+      /has version 3, and this build reads version 2: use the build that wrote it/,
     ],
     ['cut short', fixture.subarray(0, fixture.length - 1), /is truncated: \d+ bytes, its header says \d+/],
     ['cut in its header', fixture.subarray(0, 100), /is truncated/],

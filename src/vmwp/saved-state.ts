@@ -15,7 +15,9 @@ import type { MachineConfig } from './machine.ts';
 
 const MAGIC = 'VIRIDIAN';
 /** Raised whenever an older build could misread a state. */
-export const STATE_VERSION = 1;
+export const STATE_VERSION = 2;
+/** Version 1 has no VMBus. */
+const READABLE = [1, 2];
 const PREFIX = 24;
 /** RAM, the test device's too, is below 4 GiB. */
 const ADDRESS_LIMIT = 2 ** 32;
@@ -30,12 +32,15 @@ export interface SavedPartition {
   readonly pages: readonly { readonly gpa: number; readonly bytes: Uint8Array }[];
   /** What a restart of the guest loads again. */
   readonly plan: LoadPlan;
+  /** The parent's end of the VMBus, as plain data; undefined without one. */
+  readonly vmbus: unknown;
 }
 
 interface Header {
   readonly config: MachineConfig;
   readonly time: string;
   readonly structs: Readonly<Record<string, Saved>>;
+  readonly vmbus: unknown;
   readonly pages: readonly number[];
   /** A load plan without its bytes. */
   readonly plan: unknown;
@@ -48,6 +53,7 @@ export function encodeSavedState(state: SavedPartition, compression: Compression
     config: state.config,
     time: state.time.toString(),
     structs: state.structs,
+    vmbus: state.vmbus ?? null,
     pages: state.pages.map((p) => p.gpa),
     plan: plainPlan(plan),
     segments: plan.segments.map((s) => ({ gpa: s.gpa, length: s.bytes.length })),
@@ -81,7 +87,7 @@ export function decodeSavedState(bytes: Uint8Array, compression: Compression): S
     throw bad('is not one of Viridian');
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const word = (i: number): number => view.getUint32(MAGIC.length + i * 4, true);
-  if (word(0) !== STATE_VERSION)
+  if (!READABLE.includes(word(0)))
     throw bad(`has version ${word(0)}, and this build reads version ${STATE_VERSION}: use the build that wrote it`);
   const expected = PREFIX + word(1) + word(2);
   if (bytes.length < expected) throw bad(`is truncated: ${bytes.length} bytes, its header says ${expected}`);
@@ -112,6 +118,7 @@ export function decodeSavedState(bytes: Uint8Array, compression: Compression): S
       config,
       time,
       structs,
+      vmbus: header.vmbus ?? undefined,
       pages: pages.map((gpa) => ({ gpa, bytes: take(PAGE) })),
       plan: { ...plan, segments: segments.map((s) => ({ gpa: s.gpa, bytes: take(s.length) })) },
     };
@@ -155,11 +162,13 @@ function isWhole(value: unknown): value is number {
 
 function parseConfig(config: unknown): MachineConfig {
   demand(isRecord(config), 'configuration');
-  const { memory, processors, virtualTime, testDevice } = config;
+  // States of before there was a VMBus do not say so.
+  const { memory, processors, virtualTime, testDevice, vmbus = false } = config;
   demand(typeof memory === 'number' && typeof processors === 'number', 'configuration');
   demand(typeof virtualTime === 'boolean' && typeof testDevice === 'boolean', 'configuration');
+  demand(typeof vmbus === 'boolean', 'configuration');
   resolvePartitionOptions({ kernel: MAGIC, memory, processors });
-  return { memory, processors, virtualTime, testDevice };
+  return { memory, processors, virtualTime, testDevice, vmbus };
 }
 
 function parseTime(text: unknown): bigint {

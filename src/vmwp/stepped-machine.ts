@@ -36,7 +36,7 @@ export class SteppedMachine {
   #limit = 0n;
 
   constructor({ memory, testDevice = false, plan, interpreter, translated, hotAfter, onConsole }: SteppedOptions) {
-    const config: MachineConfig = { memory, processors: 1, virtualTime: true, testDevice };
+    const config: MachineConfig = { memory, processors: 1, virtualTime: true, testDevice, vmbus: false };
     const pages = Math.ceil(machineMemorySize(config) / 65536);
     const shared = new WebAssembly.Memory({ initial: pages, maximum: 65536, shared: true });
     this.buffer = shared.buffer as unknown as SharedArrayBuffer;
@@ -70,11 +70,7 @@ export class SteppedMachine {
       ...(hotAfter === undefined ? {} : { hotAfter }),
       translation: translated
         ? {
-            send: (request) => {
-              (globalThis as any).__requests?.push(request);
-              (globalThis as any).__buffer = this.buffer;
-              results.push(translate(request, this.buffer));
-            },
+            send: (request) => void results.push(translate(request, this.buffer)),
             receive: () => results.shift(),
           }
         : undefined,

@@ -2,12 +2,14 @@
  * The worker process's part of one running VM (VMWP): owns the partition's memory and its parent-side machine, starts the
  * processors' threads, and carries out start, pause, save and power events.
  */
+import type { BlockDevice } from '../contracts/block-device.ts';
 import { ViridianError } from '../contracts/errors.ts';
 import type {
   InspectNode,
   Partition,
   PartitionDigest,
   PartitionStats,
+  ShutdownOptions,
   StopReason,
   TraceEvent,
 } from '../contracts/partition.ts';
@@ -19,12 +21,15 @@ import { PowerEvent, Run } from '../hypervisor/vp/control.ts';
 import { resetPowerUp } from '../hypervisor/vp/reset.ts';
 import { Activity, adoptSavedFlags, readFlags, VpState, writeFlags } from '../hypervisor/vp/state.ts';
 import { updateMode } from '../hypervisor/x86/system/mode.ts';
+import { encodePng } from '../support/png.ts';
 import type { Saved } from '../support/struct.ts';
 import { applyInitialState } from './initial-state.ts';
 import { inspectMachine } from './inspect.ts';
+import { integrationServices, partitionMemory, shutdown } from './integration.ts';
 import { Machine, type MachineConfig, machineMemorySize } from './machine.ts';
 import type { FromVpThread, TranslatorThreadData, VpThreadData } from './protocol.ts';
 import { decodeSavedState, encodeSavedState, type SavedPartition } from './saved-state.ts';
+import { SyntheticDevices } from './synthetic-devices.ts';
 
 const WASM_PAGE = 65536;
 /** Seed of RDRAND in a run that is a function of its inputs. */
@@ -40,6 +45,7 @@ export interface WorkerOptions {
   readonly onReboot: 'restart' | 'stop';
   readonly instructionLimit: bigint | undefined;
   readonly trace: ((event: TraceEvent) => void) | undefined;
+  readonly disks?: readonly BlockDevice[];
   readonly threadEntry: URL;
   readonly translatorEntry: URL;
   readonly engine: 'interpreter' | 'translator';
@@ -52,10 +58,15 @@ export interface WorkerOptions {
 export class VmWorker implements Partition {
   readonly stopped: Promise<StopReason>;
   readonly console: Partition['console'];
+  readonly integration: Partition['integration'];
+  readonly keyboard: Partition['keyboard'];
+  readonly mouse: Partition['mouse'];
+  readonly memory: Partition['memory'];
   readonly #options: WorkerOptions;
   readonly #plan: LoadPlan;
   readonly #machine: Machine;
   readonly #memory: WebAssembly.Memory;
+  readonly #synthetic: SyntheticDevices | undefined;
   readonly #threads: Thread<never, FromVpThread>[] = [];
   readonly #origin: bigint;
   #onData: ((bytes: Uint8Array) => void) | undefined;
@@ -92,6 +103,30 @@ export class VmWorker implements Partition {
         this.#onData = callback;
       },
     };
+    const mailbox = this.#machine.vmbus;
+    this.#synthetic =
+      mailbox &&
+      new SyntheticDevices(this.#machine, mailbox, {
+        host,
+        disks: options.disks ?? [],
+        withLock: (body) => this.#withLock(body),
+        defect: (error) => {
+          this.#finish({
+            kind: 'error',
+            message: error instanceof Error ? error.message : String(error),
+            cause: error,
+          });
+        },
+        trace:
+          options.trace &&
+          ((text) => {
+            options.trace?.({ processor: 0, instructions: this.stats().instructions, kind: 'vmbus', text });
+          }),
+      });
+    this.integration = integrationServices(this.#synthetic?.integration);
+    this.keyboard = this.#synthetic?.keyboard;
+    this.mouse = this.#synthetic?.mouse;
+    this.memory = this.#synthetic && partitionMemory(this.#synthetic.memory);
     this.#machine.mapMemory();
     for (const vp of this.#machine.vps) resetPowerUp(vp);
     this.#machine.reset();
@@ -103,7 +138,9 @@ export class VmWorker implements Partition {
     const { arena, memory, vps, clock, control } = this.#machine;
     try {
       arena.load(saved.structs);
+      this.#machine.restoreMemory();
       for (const page of saved.pages) memory.write(page.gpa, page.bytes);
+      this.#synthetic?.restore(saved.vmbus);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       throw new ViridianError('badFile', `the saved state does not fit this build: ${reason}`, { cause: error });
@@ -217,6 +254,7 @@ export class VmWorker implements Partition {
     if (this.#finished || this.#limitReached) return;
     this.#keepAlive ??= setInterval(() => undefined, 2 ** 30);
     const { control } = this.#machine;
+    this.#synthetic?.start();
     Atomics.store(control.wanted, 0, Run.RUNNING);
     Atomics.notify(control.wanted, 0);
     this.#pump();
@@ -228,6 +266,8 @@ export class VmWorker implements Partition {
     Atomics.compareExchange(control.wanted, 0, Run.RUNNING, Run.PAUSED);
     this.#ringAll();
     await this.#allIn(Run.PAUSED);
+    this.#synthetic?.pause();
+    await this.#synthetic?.quiesce();
     this.#drain();
   }
 
@@ -245,6 +285,8 @@ export class VmWorker implements Partition {
 
   async #power(): Promise<void> {
     await this.#allIn(Run.PAUSED);
+    // A disk that hangs does not hold up a power-off; what it still answers is nobody's.
+    this.#synthetic?.pause();
     if (this.#finished) return;
     const { control } = this.#machine;
     const event = Atomics.exchange(control.powerEvent, 0, PowerEvent.NONE);
@@ -279,10 +321,15 @@ export class VmWorker implements Partition {
   #restart(): void {
     const { memory, control } = this.#machine;
     for (const { gpa, size } of this.#machine.ram()) memory.fill(gpa, size, 0);
+    this.#synthetic?.reset();
     this.#machine.reset();
     this.#load();
     Atomics.add(control.generation, 0, 1);
     this.resume();
+  }
+
+  async shutdown(options?: ShutdownOptions): Promise<void> {
+    await shutdown(this.#synthetic?.integration, options);
   }
 
   turnOff(): void {
@@ -293,6 +340,7 @@ export class VmWorker implements Partition {
     if (this.#finished) return;
     this.#drain();
     this.#finished = reason;
+    this.#synthetic?.stop();
     clearInterval(this.#keepAlive);
     clearTimeout(this.#inputTimer);
     for (const done of this.#inputDone.splice(0)) done();
@@ -333,13 +381,22 @@ export class VmWorker implements Partition {
     return done;
   }
 
-  /** Hands waiting input to the UART as far as it has room. */
-  #pump(): void {
-    if (this.#finished || this.#input.length === 0) return;
-    const { lock, com1 } = this.#machine;
+  #withLock<T>(body: () => T): T {
+    const { lock } = this.#machine;
     // The processor that holds the lock may be waiting for the console to be taken.
     while (!lock.tryAcquire()) this.#drain();
     try {
+      return body();
+    } finally {
+      lock.release();
+    }
+  }
+
+  /** Hands waiting input to the UART as far as it has room. */
+  #pump(): void {
+    if (this.#finished || this.#input.length === 0) return;
+    const { com1 } = this.#machine;
+    this.#withLock(() => {
       while (this.#input.length > 0 && com1.rxSpace() > 0) {
         const first = this.#input[0] as Uint8Array;
         const accepted = com1.receive(first);
@@ -347,9 +404,7 @@ export class VmWorker implements Partition {
         else this.#input[0] = first.subarray(accepted);
         if (accepted === 0) break;
       }
-    } finally {
-      lock.release();
-    }
+    });
     if (this.#input.length === 0) for (const done of this.#inputDone.splice(0)) done();
     else {
       // receiverReady is a hint; a slow look makes sure.
@@ -365,7 +420,14 @@ export class VmWorker implements Partition {
   async save(): Promise<Uint8Array> {
     const structs = await this.#standingState('save');
     const { config, clock } = this.#machine;
-    const state = { config, time: clock.now(), structs, pages: [...this.#pages()], plan: this.#plan };
+    const state = {
+      config,
+      time: clock.now(),
+      structs,
+      pages: [...this.#pages()],
+      plan: this.#plan,
+      vmbus: this.#synthetic?.save(),
+    };
     return encodeSavedState(state, this.#options.host.compression);
   }
 
@@ -389,7 +451,7 @@ export class VmWorker implements Partition {
       instructions: this.stats().instructions,
       registers: sha256(text(processors)),
       memory: sha256(memory()),
-      devices: sha256(text(rest)),
+      devices: sha256([...text(rest), encoder.encode(JSON.stringify(this.#synthetic?.save() ?? null))]),
     };
   }
 
@@ -416,8 +478,14 @@ export class VmWorker implements Partition {
     }
   }
 
+  async screenshot(): Promise<Uint8Array | undefined> {
+    const image = this.#synthetic?.video.image();
+    return image && (await encodePng(image.width, image.height, image.rgb));
+  }
+
   async inspect(): Promise<InspectNode> {
-    return inspectMachine(this.#machine);
+    const tree = inspectMachine(this.#machine);
+    return this.#synthetic ? { ...tree, vmbus: this.#synthetic.inspect() } : tree;
   }
 
   stats(): PartitionStats {

@@ -60,6 +60,27 @@ export interface Outcome {
   readonly stderr: string;
 }
 
+/** Debian's kernel with its modules for Hyper-V loaded at boot, or the reason why there is none here. */
+export async function hypervGuest(): Promise<Omit<DebianGuest, 'arguments'> | string> {
+  const debian = await debianGuest();
+  if (typeof debian === 'string') return debian;
+  const cache = cacheFolder();
+  const files = cachedFiles(cache)!;
+  let { modules } = files;
+  if (modules === undefined) {
+    try {
+      modules = await new DebianPackages(cache).fetchModules(files.kernel);
+      rememberFiles(cache, { ...files, modules });
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
+  }
+  const { kernel, folder } = debian;
+  const initrd = join(folder, 'initrd-with-modules');
+  writeFileSync(initrd, Buffer.concat([readFileSync(debian.initrd), readFileSync(modules.path)]));
+  return { kernel, initrd, folder };
+}
+
 /** `hv run`; texts are Latin-1, a character per byte. */
 export class Guest {
   readonly #child: ChildProcessWithoutNullStreams;

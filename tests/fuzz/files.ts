@@ -192,7 +192,7 @@ export async function fuzzState(seed: number): Promise<'taken' | 'refused'> {
   let worker: VmWorker;
   try {
     worker = new VmWorker({
-      config: { memory: 16 * MIB, processors: 1, virtualTime: true, testDevice: true },
+      config: { memory: 16 * MIB, processors: 1, virtualTime: true, testDevice: true, vmbus: false },
       plan: { kind: 'multiboot', segments: [], zeroed: [], reserved: [], notes: [], entry: undefined as never },
       onReboot: 'restart',
       instructionLimit: undefined,

@@ -11,6 +11,10 @@ const TARGETS: Readonly<Record<string, () => Promise<FuzzTarget>>> = {
   qcow2: async () => (await import('./disks.ts')).diskTarget('qcow2'),
   images: async () => ({ about: 'kernel images', run: (await import('./files.ts')).fuzzImage }),
   states: async () => ({ about: 'saved states', run: (await import('./files.ts')).fuzzState }),
+  vmbus: async () => (await import('./vmbus.ts')).target,
+  ring: async () => (await import('./ring.ts')).target,
+  storvsp: async () => (await import('./storvsp.ts')).target,
+  ic: async () => (await import('./ic.ts')).target,
 };
 
 /** Milliseconds of processor time. A case that takes more is a failure: a file or a guest must not hold its host up. */

@@ -102,7 +102,9 @@ export class PlatformFuzzer {
   mostQueued = 0;
   readonly statuses: Record<number, number> = {};
 
-  constructor(config: MachineConfig = { memory: MEMORY, processors: 2, virtualTime: false, testDevice: true }) {
+  constructor(
+    config: MachineConfig = { memory: MEMORY, processors: 2, virtualTime: false, testDevice: true, vmbus: true },
+  ) {
     const bytes = machineMemorySize(config);
     const buffer = new SharedArrayBuffer(bytes);
     const machine = new Machine(config, buffer, {
@@ -145,6 +147,7 @@ export class PlatformFuzzer {
       processors: 1 + (n % 3),
       virtualTime: n % 2 === 0,
       testDevice: n % 4 !== 3,
+      vmbus: n % 3 !== 2,
     });
   }
 

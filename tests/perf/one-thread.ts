@@ -19,7 +19,13 @@ import { Machine, type MachineConfig, machineMemorySize } from '../../src/vmwp/m
 import { createVpPlatform } from '../../src/vmwp/vp-platform.ts';
 import type { Guest } from './machines.ts';
 
-const CONFIG: MachineConfig = { memory: 512 * 2 ** 20, processors: 1, virtualTime: false, testDevice: false };
+const CONFIG: MachineConfig = {
+  memory: 512 * 2 ** 20,
+  processors: 1,
+  virtualTime: false,
+  testDevice: false,
+  vmbus: false,
+};
 
 /** Calls out of the interpreter, and the milliseconds they took. */
 export interface Exit {

@@ -33,7 +33,8 @@ const debian: readonly Workload[] = [
     about: 'compression',
     package: 'gzip',
     needs: 'words',
-    script: 'for i in 1 2 3 4; do gzip -6 -n -c /tmp/words | gzip -d -c | cksum; done; gzip -6 -n -c /tmp/words | cksum',
+    script:
+      'for i in 1 2 3 4; do gzip -6 -n -c /tmp/words | gzip -d -c | cksum; done; gzip -6 -n -c /tmp/words | cksum',
   },
   {
     name: 'xz',
@@ -62,7 +63,8 @@ openssl enc -chacha20 -in /tmp/words -K 00010203040506070809 -iv 0102030405 2>/d
     about: 'branches, memory',
     package: 'coreutils',
     needs: 'words',
-    script: "for i in 1 2 3; do tr ' ' '\\n' < /tmp/words | LC_ALL=C sort | LC_ALL=C uniq -c | sort -n -r | sha256sum; done",
+    script:
+      "for i in 1 2 3; do tr ' ' '\\n' < /tmp/words | LC_ALL=C sort | LC_ALL=C uniq -c | sort -n -r | sha256sum; done",
   },
   {
     name: 'grep',

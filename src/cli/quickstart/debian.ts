@@ -18,6 +18,7 @@ import {
 import { basename, dirname, join } from 'node:path';
 import { ViridianError } from '../../contracts/errors.ts';
 import { findCommand, runCommand } from '../../host/node/command.ts';
+import { collectModules } from './modules.ts';
 
 export const PASS_FILES =
   'pass your own files instead: --kernel FILE --busybox FILE (a kernel image and a static busybox)';
@@ -38,14 +39,19 @@ export interface CachedFile {
   /** In hexadecimal. */
   readonly sha256: string;
 }
-export type CachedFiles = Readonly<Record<Wanted, CachedFile>>;
+export interface CachedFiles extends Readonly<Record<Wanted, CachedFile>> {
+  /** The kernel's modules for Hyper-V's devices, as an initial RAM disk (see modules.ts). Older caches lack it. */
+  readonly modules?: CachedFile;
+}
+const MODULES = 'modules';
 
 export type Progress = (text: string) => void;
 
 /** What earlier runs fetched, or undefined: cache/debian/current.json names it. Every file is as it was fetched. */
 export function cachedFiles(cache: string): CachedFiles | undefined {
-  const { kernel, busybox } = remembered(cache) ?? {};
-  return kernel && busybox && intact(kernel) && intact(busybox) ? { kernel, busybox } : undefined;
+  const { kernel, busybox, modules } = remembered(cache) ?? {};
+  if (!kernel || !busybox || !intact(kernel) || !intact(busybox)) return undefined;
+  return modules && intact(modules) ? { kernel, busybox, modules } : { kernel, busybox };
 }
 
 /** The files in the cache that are not as they were fetched, by path. */
@@ -58,7 +64,7 @@ export function damagedFiles(cache: string): string[] {
 function remembered(cache: string): Partial<CachedFiles> | undefined {
   try {
     const files = JSON.parse(readFileSync(join(cache, 'debian', 'current.json'), 'utf8')) as CachedFiles;
-    const names = (Object.keys(WANTED) as Wanted[]).filter((name) => {
+    const names = ([...Object.keys(WANTED), MODULES] as (keyof CachedFiles)[]).filter((name) => {
       const { package: from, version, path, size, sha256 } = files[name] ?? {};
       return [from, version, path, sha256].every((text) => typeof text === 'string') && typeof size === 'number';
     });
@@ -157,6 +163,23 @@ export class DebianPackages {
     }
   }
 
+  /** The modules that belong to a kernel that `fetch` gave. */
+  async fetchModules(kernel: CachedFile, progress: Progress = () => {}): Promise<CachedFile> {
+    const path = join(dirname(kernel.path), MODULES);
+    if (!existsSync(path)) {
+      const record = { package: kernel.package, version: kernel.version, size: 0 };
+      const scratch = mkdtempSync(join(this.#cache, 'fetch-'));
+      try {
+        const archive = await this.#download(record, scratch, progress);
+        await unpack(archive, join(scratch, 'root'), WANTED.kernel.file);
+        writeModules(join(scratch, 'root'), path);
+      } finally {
+        rmSync(scratch, { recursive: true, force: true });
+      }
+    }
+    return { ...kernel, path, ...digestOf(path) };
+  }
+
   async #fetch(wanted: Wanted, progress: Progress): Promise<CachedFile> {
     progress('looking it up');
     const record = await this.#resolve(wanted);
@@ -177,6 +200,7 @@ export class DebianPackages {
       const own = `${path}.${process.pid}`;
       copyFileSync(file, own);
       renameSync(own, path);
+      if (wanted === 'kernel') writeModules(join(scratch, 'root'), join(folder, MODULES));
     } finally {
       rmSync(scratch, { recursive: true, force: true });
     }
@@ -226,6 +250,12 @@ export class DebianPackages {
     const options = aptOptions(this.#ownLists ? join(this.#cache, 'apt') : undefined);
     return runCommand(command, [...options, ...args], { cwd });
   }
+}
+
+function writeModules(root: string, path: string): void {
+  const own = `${path}.${process.pid}`;
+  writeFileSync(own, collectModules(root));
+  renameSync(own, path);
 }
 
 function lacks(name: string): never {

@@ -17,6 +17,8 @@ mount -t devpts devpts /dev/pts
 mount -t tmpfs tmpfs /tmp
 mount -t tmpfs tmpfs /run
 hostname -F /etc/hostname
+# Hyper-V's drivers, where there are any beside us.
+[ ! -e /lib/modules/order ] || while read -r module; do insmod "/$module"; done < /lib/modules/order
 exec /sbin/init
 `;
 

@@ -35,7 +35,10 @@ export async function quickstart(flags: QuickstartFlags, create?: CreatePartitio
 
   const files = await findFiles(flags);
   const kernel = await readInput('kernel', files.kernel);
-  const initrd = buildInitramfs({ busybox: await readInput('busybox', files.busybox) });
+  const base = buildInitramfs({ busybox: await readInput('busybox', files.busybox) });
+  const drivers = flags.drivers ? await findDrivers(flags) : undefined;
+  // The kernel unpacks one archive after the other.
+  const initrd = drivers ? Buffer.concat([base, drivers]) : base;
   const options = {
     ...machine,
     kernel,
@@ -60,6 +63,19 @@ async function findFiles(flags: QuickstartFlags): Promise<Record<Wanted, string>
     });
   } else say(`hv: ${files.kernel.package} ${files.kernel.version} (from the cache; --refresh looks for a newer one)`);
   return { kernel: given.kernel ?? files.kernel.path, busybox: given.busybox ?? files.busybox.path };
+}
+
+/** The modules of Debian's kernel; other kernels have others. */
+async function findDrivers(flags: QuickstartFlags): Promise<Uint8Array> {
+  if (flags.kernel !== undefined)
+    throw new ViridianError('invalid', "--drivers has those of Debian's kernel: leave --kernel out");
+  const cache = cacheFolder();
+  const files = cachedFiles(cache) as CachedFiles;
+  if (files.modules) return await readInput('modules', files.modules.path);
+  say("hv: fetching the kernel's modules");
+  const modules = await new DebianPackages(cache).fetchModules(files.kernel);
+  rememberFiles(cache, { ...files, modules });
+  return await readInput('modules', modules.path);
 }
 
 export function damagedCache(paths: readonly string[], reason: ViridianError): ViridianError {

@@ -39,19 +39,25 @@ function processor(uid: number): Aml {
 }
 
 /** Guests look for the bus by the string "VMBus" and take memory-mapped I/O from the _CRS of its parents. */
-function vmbus(windows: readonly AddressRange[]): Aml {
+function moduleDevice(windows: readonly AddressRange[], vmbus: boolean): Aml {
   return device(
     'VMOD',
     name('_HID', string('ACPI0004')),
     name('_UID', integer(0)),
     name('_CRS', resourceTemplate(...windows.map(({ first, size }) => addressSpaceMemory(first, size)))),
-    device(
-      'VMBS',
-      name('_HID', string('VMBus')),
-      name('_UID', integer(0)),
-      name('_DDN', string('VMBUS')),
-      name('_STA', integer(STA_PRESENT)),
-    ),
+    ...(vmbus
+      ? [
+          device(
+            'VMBS',
+            name('_HID', string('VMBus')),
+            name('_UID', integer(0)),
+            name('_DDN', string('VMBUS')),
+            name('_STA', integer(STA_PRESENT)),
+            // Nothing, but there: without it Linux does not look at what its parents have.
+            name('_CRS', resourceTemplate()),
+          ),
+        ]
+      : []),
   );
 }
 
@@ -65,13 +71,13 @@ function serialPort(index: number, { path, port, irq }: (typeof SERIAL_PORTS)[nu
   );
 }
 
-export function dsdt(processors: number, windows: readonly AddressRange[]): Uint8Array {
+export function dsdt(processors: number, windows: readonly AddressRange[], vmbus: boolean): Uint8Array {
   const body = [
     ...name('\\_S5', packageOf(integer(SLEEP_TYPE_S5), integer(0), integer(0), integer(0))),
     ...scope(
       '\\_SB',
       ...Array.from({ length: processors }, (_, uid) => processor(uid)),
-      vmbus(windows),
+      moduleDevice(windows, vmbus),
       ...SERIAL_PORTS.map((serial, index) => serialPort(index, serial)),
       device(
         'RTC0',

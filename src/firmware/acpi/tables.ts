@@ -3,6 +3,7 @@
  * FADT, FACS, MADT, DSDT. The RSDP is first, where a guest that was given no pointer searches for it.
  */
 
+import { EFI_AREA_START } from '../efi.ts';
 import { ACPI_AREA, type AddressRange, alignUp, HIGH_MMIO_WINDOW, LOW_MMIO_WINDOW } from '../memory-map.ts';
 import { littleEndian } from './aml.ts';
 import { dsdt } from './dsdt.ts';
@@ -15,6 +16,8 @@ export interface AcpiConfig {
   readonly apicIds: readonly number[];
   /** There are 8259s and a PIT. */
   readonly legacyPic?: boolean;
+  /** There is a VMBus. Default: true. */
+  readonly vmbus?: boolean;
   /** Memory-mapped I/O for VMBus devices; the window below 4 GiB first. */
   readonly mmioWindows?: readonly AddressRange[];
 }
@@ -51,7 +54,7 @@ function rsdp(xsdtAddress: number): Uint8Array {
 
 /** @throws RangeError when the configuration has no processor, or too many for the area. */
 export function buildAcpiTables(config: AcpiConfig): AcpiTables {
-  const { apicIds, legacyPic = false, mmioWindows = [LOW_MMIO_WINDOW, HIGH_MMIO_WINDOW] } = config;
+  const { apicIds, legacyPic = false, vmbus = true, mmioWindows = [LOW_MMIO_WINDOW, HIGH_MMIO_WINDOW] } = config;
   if (apicIds.length === 0 || apicIds.length > MAXIMUM_PROCESSORS)
     throw new RangeError(`ACPI: ${apicIds.length} processors, 1 to ${MAXIMUM_PROCESSORS} are possible`);
 
@@ -65,7 +68,7 @@ export function buildAcpiTables(config: AcpiConfig): AcpiTables {
     return gpa;
   };
   const facsAddress = place('FACS', facs());
-  const dsdtAddress = place('DSDT', dsdt(apicIds.length, mmioWindows));
+  const dsdtAddress = place('DSDT', dsdt(apicIds.length, mmioWindows, vmbus));
   const entries = [place('FACP', fadt(facsAddress, dsdtAddress)), place('APIC', madt(apicIds, legacyPic))];
   const xsdt = table(
     'XSDT',
@@ -75,7 +78,7 @@ export function buildAcpiTables(config: AcpiConfig): AcpiTables {
   tables.set('RSD PTR ', { gpa: ACPI_AREA.first, bytes: rsdp(place('XSDT', xsdt)) });
 
   const size = next - ACPI_AREA.first;
-  if (size > ACPI_AREA.size) throw new RangeError(`ACPI: tables for ${apicIds.length} processors need ${size} bytes`);
+  if (next > EFI_AREA_START) throw new RangeError(`ACPI: tables for ${apicIds.length} processors need ${size} bytes`);
   const bytes = new Uint8Array(size);
   for (const each of tables.values()) bytes.set(each.bytes, each.gpa - ACPI_AREA.first);
   return { rsdp: ACPI_AREA.first, segment: { gpa: ACPI_AREA.first, bytes }, tables };

@@ -9,6 +9,9 @@ export const nodeServices: HostServices = {
   openChannel,
   monotonicNow,
   hostTime,
+  defer: (callback) => {
+    setImmediate(callback);
+  },
   compression: zstandard,
   sha256: (pieces) => {
     const hash = createHash('sha256');

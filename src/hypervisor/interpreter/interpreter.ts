@@ -166,7 +166,7 @@ export class Interpreter implements SystemContext {
         table: this.#table,
         blocks: this.blocks,
         port: options.translation,
-        helpers: this.#exports as unknown as Record<string, unknown>,
+        helpers: this.#exports as never,
         dropPlaces: () => {
           this.#dropCode();
         },

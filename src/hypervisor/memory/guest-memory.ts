@@ -32,6 +32,11 @@ export class GuestMemory {
       Atomics.store(this.#words, (PAGE_MAP >> 2) + (gpa + at) / PAGE, (host + at) | flags);
   }
 
+  /** Takes away what backs [gpa, gpa + size). Only while no processor runs: translations of it are not dropped. */
+  unmap(gpa: number, size: number): void {
+    for (let at = 0; at < size; at += PAGE) Atomics.store(this.#words, (PAGE_MAP >> 2) + (gpa + at) / PAGE, 0);
+  }
+
   #entry(gpa: number): number {
     return Atomics.load(this.#words, (PAGE_MAP >> 2) + Math.floor(gpa / PAGE));
   }
@@ -93,9 +98,32 @@ export class GuestMemory {
     let index = 0;
     this.#each(gpa, 4, (host, _at, count, entry) => {
       this.#touched(gpa, count, entry);
-      index = host >> 2;
+      index = host >>> 2;
     });
     return index;
+  }
+
+  /** Whether RAM backs the whole range. */
+  isRam(gpa: number, length: number): boolean {
+    if (!(gpa >= 0 && length >= 0 && gpa + length <= ADDRESS_SPACE)) return false;
+    for (let page = Math.floor(gpa / PAGE); page * PAGE < gpa + length; page++)
+      if ((this.#entry(page * PAGE) & PageFlag.PRESENT) === 0) return false;
+    return true;
+  }
+
+  /** Reads an aligned word; sequentially consistent. */
+  load32(gpa: number): number {
+    if (gpa % 4 !== 0) throw new RangeError(`0x${gpa.toString(16)} is not aligned to 4 bytes`);
+    let value = 0;
+    this.#each(gpa, 4, (host) => {
+      value = Atomics.load(this.#words, host >>> 2) >>> 0;
+    });
+    return value;
+  }
+
+  /** Writes an aligned word; sequentially consistent. */
+  store32(gpa: number, value: number): void {
+    Atomics.store(this.#words, this.#word(gpa), value | 0);
   }
 
   /** Atomically sets a bit (0..31) of a word; whether it was set before. */

@@ -36,7 +36,7 @@ export interface TranslatorOptions {
   readonly blocks: BlockCache;
   readonly port: TranslationPort;
   /** The interpreter's exports: helpers and the table of functions that translated code calls. */
-  readonly helpers: Readonly<Record<string, unknown>>;
+  readonly helpers: { readonly no_region: () => number; readonly [name: string]: unknown };
   /** Forgets every place that the jump cache holds. */
   dropPlaces(): void;
 }
@@ -82,9 +82,9 @@ export class Translator {
   constructor(options: TranslatorOptions) {
     this.#options = options;
     this.#vp = vpArea(options.index) + VP_STATE;
-    this.#none = options.helpers['no_region'] as () => number;
+    this.#none = options.helpers.no_region;
     const { memory, table, helpers } = options;
-    this.#imports = { env: { memory, regions: table, ...helpers } } as WebAssembly.Imports;
+    this.#imports = { env: { memory, regions: table, ...helpers } };
     for (let place = 0; place < options.table.length; place++) options.table.set(place, this.#none);
     options.blocks.released = (place) => {
       this.counters.dropped++;

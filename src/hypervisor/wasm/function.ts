@@ -675,7 +675,7 @@ export class FunctionBuilder {
         }
       } else {
         if (item.kind !== 'else' && item.kind !== 'end') for (const arg of item.args) emit(arg);
-        if (item.kind === 'set') set(item.local as number);
+        if (item.kind === 'set') set(item.local);
         else this.#statement(out, item, labels, depth, hints);
         const { results } = item;
         for (let r = results.length - 1; r >= 0; r--) {
@@ -726,7 +726,7 @@ export class FunctionBuilder {
       case 'hole':
         break;
       case 'store':
-        this.#access(out, item.memory as MemoryOperator, item.offset as number);
+        this.#access(out, item.memory as MemoryOperator, item.offset);
         break;
       case 'call':
         if (item.callee) {
@@ -734,13 +734,13 @@ export class FunctionBuilder {
           out.unsigned(item.callee.index());
         } else {
           out.byte(0x11);
-          out.unsigned(item.tableType as number);
+          out.unsigned(item.tableType);
           out.unsigned((item.table as Table).index());
         }
         break;
       case 'tailCall':
         out.byte(0x13);
-        out.unsigned(item.tableType as number);
+        out.unsigned(item.tableType);
         out.unsigned((item.table as Table).index());
         break;
       case 'if':

@@ -82,7 +82,7 @@ export function flagsOfResult(
   result: Value,
   values: FlagValues,
 ): FlagState {
-  const value = (name: FlagName): Value => valueOf(f, old, name, values);
+  const value = (name: FlagName): Value => givenOr(f, old, name, values);
   return {
     result: result.sext(bits),
     a: overflowWord(f, value('OF')),
@@ -95,7 +95,7 @@ export function flagsOfResult(
 /** The flags named set, the others as they are. */
 export function flagsAssigned(f: FunctionBuilder, old: FlagState, values: FlagValues): FlagState {
   const given = (name: FlagName): boolean => values[name] !== undefined;
-  const value = (name: FlagName): Value => valueOf(f, old, name, values);
+  const value = (name: FlagName): Value => givenOr(f, old, name, values);
   const shape = given('ZF') || given('SF') || given('PF');
   if (!shape && !given('OF') && !given('AF')) {
     const { result, a, b, kind } = old;
@@ -114,7 +114,7 @@ export function flagsAssigned(f: FunctionBuilder, old: FlagState, values: FlagVa
   const aux = af.or(value('PF').xor(zf).shl(8)).or(value('SF').shl(31));
   return { result: zf.xor(1).extU(), a, b: aux.extU(), carry, kind };
 }
-function valueOf(f: FunctionBuilder, old: FlagState, name: FlagName, values: FlagValues): Value {
+function givenOr(f: FunctionBuilder, old: FlagState, name: FlagName, values: FlagValues): Value {
   const given = values[name];
   return given === undefined ? readFlag(f, old, name) : f.coerce(given, 'i32');
 }

@@ -97,7 +97,7 @@ describe('MOV to CR3', () => {
       fc.property(fc.boolean(), fc.constantFrom(0, 0, 0, 3), low, high, (pcid, cpl, flags, bits) => {
         const results = [false, true].map((full) => {
           tracing = full;
-          prepare(cpl as 0 | 3);
+          prepare(cpl);
           if (pcid) vp.cr4 |= PCIDE;
           vp.gpr[2] = BigInt(TABLES) | flags | bits;
           vp.unwind = 0;

@@ -1,0 +1,159 @@
+/**
+ * What virtual processors hand to the bus, which runs on the parent's thread: posted messages, and which channels were
+ * signalled. A fixed layout in shared memory; a processor never waits for the parent.
+ *
+ * Threads: processors write with the platform lock held, the parent reads without it. It is saved with the platform's
+ * state: what the parent has not taken yet is taken after a restore.
+ */
+import { Status } from '../hypervisor/tlfs/constants.ts';
+import type { ConnectionPort } from '../hypervisor/tlfs/ports.ts';
+import { array, struct, type View } from '../support/struct.ts';
+import {
+  EVENT_CONNECTION,
+  MESSAGE_CONNECTION,
+  MESSAGE_CONNECTION_MULTIPLEXED,
+  MESSAGE_HEADER,
+  MESSAGE_MAXIMUM,
+  MESSAGE_TYPE_CHANNEL,
+  RELID_COUNT,
+} from './protocol.ts';
+
+/** A buffer of 16 MiB is announced in 147 messages; a guest that finds no room tries again. */
+const MESSAGES = 256;
+const WORDS = RELID_COUNT / 32;
+
+export const vmbusMailbox = struct(
+  'vmbus-mailbox',
+  1,
+  {
+    /** 1 while the parent knows, or is being told, that there is something. */
+    rung: array('i32', 1),
+    head: array('i32', 1),
+    tail: array('i32', 1),
+    /** A bit for each channel that was signalled, and for each that may be. */
+    signalled: array('i32', WORDS),
+    signallable: array('i32', WORDS),
+    sizes: array('u8', MESSAGES),
+    messages: array('u8', MESSAGES * MESSAGE_MAXIMUM),
+  },
+  ['rung'],
+);
+
+export class VmbusMailbox implements ConnectionPort {
+  readonly #state: View<typeof vmbusMailbox.fields>;
+
+  constructor(state: View<typeof vmbusMailbox.fields>) {
+    this.#state = state;
+  }
+
+  // ---- a virtual processor's side -----------------------------------------------------------------------------------
+
+  postMessage(connection: number, type: number, payload: Uint8Array): number | undefined {
+    if (connection !== MESSAGE_CONNECTION && connection !== MESSAGE_CONNECTION_MULTIPLEXED) return undefined;
+    if (type !== MESSAGE_TYPE_CHANNEL || payload.length < MESSAGE_HEADER) return Status.INVALID_PARAMETER;
+    const { head, tail, sizes, messages } = this.#state;
+    const at = Atomics.load(tail, 0) % MESSAGES;
+    const next = (at + 1) % MESSAGES;
+    if (next === Atomics.load(head, 0)) return Status.INSUFFICIENT_BUFFERS;
+    messages.set(payload, at * MESSAGE_MAXIMUM);
+    sizes[at] = payload.length;
+    Atomics.store(tail, 0, next);
+    this.#ring();
+    return Status.SUCCESS;
+  }
+
+  signalEvent(connection: number, flag: number): number | undefined {
+    const relid = connection - EVENT_CONNECTION;
+    if (relid < 1 || relid >= RELID_COUNT) return undefined;
+    const { signalled, signallable } = this.#state;
+    const bit = 1 << (relid & 31);
+    if ((Atomics.load(signallable, relid >>> 5) & bit) === 0) return Status.INVALID_CONNECTION_ID;
+    if (flag !== 0) return Status.INVALID_PARAMETER;
+    if ((Atomics.or(signalled, relid >>> 5, bit) & bit) === 0) this.#ring();
+    return Status.SUCCESS;
+  }
+
+  #ring(): void {
+    if (Atomics.exchange(this.#state.rung, 0, 1) === 0) Atomics.notify(this.#state.rung, 0);
+  }
+
+  // ---- the parent's side --------------------------------------------------------------------------------------------
+
+  /** Empties it, and lets no channel be signalled. No processor may be running. */
+  reset(): void {
+    const { head, tail, signalled, signallable, rung, sizes, messages } = this.#state;
+    Atomics.store(head, 0, 0);
+    Atomics.store(tail, 0, 0);
+    for (const words of [signalled, signallable, sizes, messages]) words.fill(0);
+    Atomics.store(rung, 0, 0);
+  }
+
+  /** The oldest message, or undefined. */
+  take(): Uint8Array | undefined {
+    const { head, tail, sizes, messages } = this.#state;
+    // The words are in the memory of the guest's processors: taken for what they are worth.
+    const at = (Atomics.load(head, 0) >>> 0) % MESSAGES;
+    if (at === (Atomics.load(tail, 0) >>> 0) % MESSAGES) return undefined;
+    const size = Math.min(sizes[at] as number, MESSAGE_MAXIMUM);
+    const slot = messages.subarray(at * MESSAGE_MAXIMUM, (at + 1) * MESSAGE_MAXIMUM);
+    const message = slot.slice(0, size);
+    // What has been taken is no part of the state.
+    slot.fill(0);
+    sizes[at] = 0;
+    Atomics.store(head, 0, (at + 1) % MESSAGES);
+    return message;
+  }
+
+  /** The channels signalled since the last call. */
+  takeSignals(): number[] {
+    const { signalled } = this.#state;
+    const relids: number[] = [];
+    for (let word = 0; word < WORDS; word++) {
+      let bits = Atomics.load(signalled, word) === 0 ? 0 : Atomics.exchange(signalled, word, 0);
+      for (; bits !== 0; bits &= bits - 1) relids.push(word * 32 + 31 - Math.clz32(bits & -bits));
+    }
+    return relids;
+  }
+
+  setSignallable(relid: number, may: boolean): void {
+    const { signallable, signalled } = this.#state;
+    const bit = 1 << (relid & 31);
+    if (may) Atomics.or(signallable, relid >>> 5, bit);
+    else {
+      Atomics.and(signallable, relid >>> 5, ~bit);
+      Atomics.and(signalled, relid >>> 5, ~bit);
+    }
+  }
+
+  get #empty(): boolean {
+    const { head, tail, signalled } = this.#state;
+    return Atomics.load(head, 0) === Atomics.load(tail, 0) && signalled.every((word) => word === 0);
+  }
+
+  /** Calls `serve` whenever something has come; returns what ends that. */
+  listen(serve: () => void, defer: (callback: () => void) => void): () => void {
+    const { rung } = this.#state;
+    let live = true;
+    const served = (): void => {
+      if (!live) return;
+      Atomics.store(rung, 0, 0);
+      serve();
+      wait();
+    };
+    const wait = (): void => {
+      if (!live) return;
+      const waiting = Atomics.waitAsync(rung, 0, 0);
+      // A guest that rings without pause must not keep the thread from its other work.
+      if (waiting.async) void waiting.value.then(served);
+      else defer(served);
+    };
+    if (!this.#empty) Atomics.store(rung, 0, 1);
+    wait();
+    return () => {
+      live = false;
+      // Lets go of the memory that the wait holds.
+      Atomics.store(rung, 0, 1);
+      Atomics.notify(rung, 0);
+    };
+  }
+}

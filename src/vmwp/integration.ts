@@ -1,0 +1,80 @@
+/** The library's face of integration components and dynamic memory: failures as errors for users, pages as bytes. */
+import { ViridianError } from '../contracts/errors.ts';
+import type { IntegrationServices, PartitionMemory, ShutdownOptions } from '../contracts/partition.ts';
+import { PAGE } from '../hypervisor/memory/layout.ts';
+import { IcFailure } from '../ic/component.ts';
+import type { IntegrationComponents } from '../ic/components.ts';
+import { FileCopyRefused } from '../ic/file-copy/device.ts';
+import type { DynamicMemory } from '../vsp/dynamic-memory/device.ts';
+
+const CODES = { absent: 'wrongState', busy: 'wrongState', closed: 'wrongState', timeout: 'timeout' } as const;
+
+async function told<T>(promise: Promise<T>): Promise<T> {
+  try {
+    return await promise;
+  } catch (error) {
+    if (error instanceof IcFailure) throw new ViridianError(CODES[error.reason], error.message, { cause: error });
+    if (error instanceof FileCopyRefused) throw new ViridianError('failure', error.message, { cause: error });
+    if (error instanceof RangeError) throw new ViridianError('invalid', error.message, { cause: error });
+    throw error;
+  }
+}
+
+function demand(done: boolean, what: string): void {
+  if (!done) throw new ViridianError('failure', `the guest refuses to ${what}`);
+}
+
+function present(components: IntegrationComponents | undefined): IntegrationComponents {
+  if (components) return components;
+  throw new ViridianError('wrongState', 'the partition has no VMBus, so no integration components');
+}
+
+export async function shutdown(
+  components: IntegrationComponents | undefined,
+  options: ShutdownOptions | undefined,
+): Promise<void> {
+  demand(await told(present(components).shutdown.request(options)), options?.restart ? 'restart' : 'shut down');
+}
+
+export function integrationServices(components: IntegrationComponents | undefined): IntegrationServices {
+  return {
+    heartbeat: () => components?.heartbeat.status ?? 'No Contact',
+    getValue: async (pool, key) => await told(present(components).kvp.get(pool, key)),
+    setValue: async (pool, key, value) => {
+      demand(await told(present(components).kvp.set(pool, key, value)), `keep the value of ${key}`);
+    },
+    deleteValue: async (pool, key) => await told(present(components).kvp.delete(pool, key)),
+    values: async (pool) => await told(present(components).kvp.enumerate(pool)),
+    copyFile: async (path, bytes, options) => {
+      if (!path.startsWith('/') || path.endsWith('/'))
+        throw new ViridianError('invalid', `${path} is no absolute path of a file`);
+      await told(present(components).fileCopy.copy(path, bytes, options));
+    },
+    freeze: async () => {
+      demand(await told(present(components).vss.freeze()), 'freeze its file systems');
+    },
+    thaw: async () => {
+      demand(await told(present(components).vss.thaw()), 'thaw its file systems');
+    },
+    synchronizeTime: () => {
+      components?.timesync.synchronize();
+    },
+  };
+}
+
+export function partitionMemory(memory: DynamicMemory): PartitionMemory {
+  return {
+    get ready() {
+      return memory.ready;
+    },
+    setTarget: (bytes) => {
+      if (!Number.isFinite(bytes) || bytes < 0)
+        throw new ViridianError('invalid', `memory must be a number of bytes, not ${bytes}`);
+      memory.setTarget(bytes / PAGE);
+    },
+    status: () => {
+      const { assigned, committed, available } = memory.status;
+      return { assigned: assigned * PAGE, demand: committed * PAGE, available: available * PAGE };
+    },
+  };
+}

@@ -1,0 +1,138 @@
+/**
+ * The parent's end of a partition's VMBus: the bus over this partition's memory and SynIC, and the devices on it. On the
+ * parent's thread; virtual processors reach it through the mailbox only.
+ */
+import type { BlockDevice } from '../contracts/block-device.ts';
+import type { HostServices } from '../host/services.ts';
+import { PAGE } from '../hypervisor/memory/layout.ts';
+import { IntegrationComponents } from '../ic/components.ts';
+import type { InspectNode } from '../vid/ports.ts';
+import { VmBus } from '../vmbus/bus.ts';
+import type { VmbusMailbox } from '../vmbus/mailbox.ts';
+import type { VmbusPorts } from '../vmbus/ports.ts';
+import { DynamicMemory } from '../vsp/dynamic-memory/device.ts';
+import { Keyboard } from '../vsp/keyboard/device.ts';
+import { Mouse } from '../vsp/mouse/device.ts';
+import { Storvsp } from '../vsp/storvsp/device.ts';
+import { SyntheticVideo } from '../vsp/video/device.ts';
+import type { Machine } from './machine.ts';
+import { PartitionTimers } from './partition-timers.ts';
+
+export interface SyntheticDevicesPorts {
+  readonly host: HostServices;
+  readonly disks: readonly BlockDevice[];
+  /** Runs something with the platform lock held. The parent must not simply wait for it. */
+  withLock<T>(body: () => T): T;
+  defect(error: unknown): void;
+  trace?: ((text: string) => void) | undefined;
+}
+
+/** The controller that a generation 2 machine has. */
+const SCSI_INSTANCE = 'f8b3781a-1e82-4818-a1c3-63d806ec15bb';
+
+export class SyntheticDevices {
+  readonly bus: VmBus;
+  readonly integration: IntegrationComponents;
+  readonly keyboard = new Keyboard();
+  readonly mouse = new Mouse();
+  readonly video: SyntheticVideo;
+  readonly memory: DynamicMemory;
+  readonly #scsi: Storvsp | undefined;
+  readonly #mailbox: VmbusMailbox;
+  readonly #timers: PartitionTimers;
+  readonly #ports: SyntheticDevicesPorts;
+  #stopListening: (() => void) | undefined;
+
+  constructor(machine: Machine, mailbox: VmbusMailbox, ports: SyntheticDevicesPorts) {
+    this.#mailbox = mailbox;
+    this.#ports = ports;
+    this.#timers = new PartitionTimers(() => Number(ports.host.monotonicNow()) / 1e6);
+    const { hyperv, memory, config } = machine;
+    const below: VmbusPorts = {
+      memory,
+      timers: this.#timers,
+      processors: config.processors,
+      ramSize: config.memory,
+      postMessage: (vp, sint, type, payload) => ports.withLock(() => hyperv.postMessage(vp, sint, type, 0n, payload)),
+      setEventFlag: (vp, sint, flag) => {
+        ports.withLock(() => hyperv.setEventFlag(vp, sint, flag));
+      },
+      defer: (callback) => {
+        ports.host.defer(callback);
+      },
+      defect: ports.defect,
+      trace: ports.trace,
+    };
+    this.bus = new VmBus(below, mailbox);
+    this.integration = new IntegrationComponents(this.#timers, {
+      calendar: () => machine.clock.calendar(),
+      referenceTime: () => hyperv.time.now(),
+    });
+    this.video = new SyntheticVideo({ bytes: machine.vram, place: (gpa) => machine.placeVram(gpa) });
+    this.memory = new DynamicMemory({
+      pages: config.memory / PAGE,
+      clear: (page, count) => {
+        memory.fill(page * PAGE, count * PAGE, 0);
+      },
+    });
+    const { keyboard, mouse, video } = this;
+    const disks = new Map(ports.disks.map((disk, lun) => [lun, disk]));
+    this.#scsi = disks.size > 0 ? new Storvsp('scsi', SCSI_INSTANCE, disks, { memory }) : undefined;
+    if (this.#scsi) this.bus.offer(this.#scsi);
+    for (const device of [...this.integration.devices(), keyboard, mouse, video, this.memory]) this.bus.offer(device);
+  }
+
+  /** The partition runs from here on. */
+  start(): void {
+    this.#timers.start();
+    this.bus.resume();
+    // Time went on while the partition did not.
+    this.integration.timesync.synchronize();
+    this.#stopListening ??= this.#mailbox.listen(
+      () => {
+        this.bus.service();
+      },
+      (callback) => {
+        this.#ports.host.defer(callback);
+      },
+    );
+  }
+
+  /** The partition stands still: nothing new begins until `start`. */
+  pause(): void {
+    this.#timers.stop();
+    this.bus.pause();
+  }
+
+  /** Resolves when what disks are busy with is finished, and its answers are in the guest's ring. */
+  async quiesce(): Promise<void> {
+    await this.#scsi?.quiesce();
+  }
+
+  /** The partition was reset, and no processor runs. */
+  reset(): void {
+    this.bus.reset();
+  }
+
+  /** As plain data, while paused. */
+  save(): unknown {
+    return this.bus.save();
+  }
+
+  /** Before anything runs. @throws RangeError when the data make no sense. */
+  restore(saved: unknown): void {
+    this.bus.restore(saved);
+  }
+
+  /** For good. */
+  stop(): void {
+    this.pause();
+    this.#timers.clear();
+    this.#stopListening?.();
+    this.#stopListening = undefined;
+  }
+
+  inspect(): InspectNode {
+    return this.bus.inspect();
+  }
+}

@@ -1,0 +1,138 @@
+// Requests to the synthetic SCSI controller that mean harm: any operation, any command, pages that lie, a disk that fails, a
+// channel that is closed meanwhile. Each request is answered, and nothing but the pages it named is written.
+
+import { type GuestChannel, TestBus, TestGuest } from '../../src/vmbus/guest.fixture.ts';
+import { PAGE_SIZE, PacketType } from '../../src/vmbus/protocol.ts';
+import { viewOf } from '../../src/vmbus/ring.ts';
+import { Storvsp } from '../../src/vsp/storvsp/device.ts';
+import { MemoryDisk } from '../../src/vsp/storvsp/memory-disk.fixture.ts';
+import { Field, Operation, Scsi } from '../../src/vsp/storvsp/protocol.ts';
+import { Random } from '../oracle/generate.ts';
+import { ensure, type StatefulFuzzer, statefulTarget } from './stateful.ts';
+import type { FuzzTarget } from './target.ts';
+
+const PAGES = 192;
+/** Pages that requests may name, behind those of the rings. */
+const FIRST_DATA = 64;
+/** Never named, so never written. */
+const FORBIDDEN = 160;
+const OPERATIONS = Object.values(Operation);
+const COMMANDS = Object.values(Scsi);
+const NOTHING = Buffer.alloc((PAGES - FORBIDDEN) * PAGE_SIZE);
+const tick = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+class StorvspFuzzer implements StatefulFuzzer {
+  readonly group = 50;
+  readonly log: string[] = [];
+  #host = new TestBus();
+  #disk = new MemoryDisk(0x1_0000);
+  #storvsp: Storvsp | undefined;
+  #channel: GuestChannel | undefined;
+  #expected = new Set<bigint>();
+  #id = 0n;
+
+  reset(seed: number): void {
+    this.log.length = 0;
+    this.#host = new TestBus({ pages: PAGES });
+    this.#disk = new MemoryDisk(0x1_0000, seed % 3 !== 0);
+    const { memory } = this.#host;
+    const disks = new Map([[seed % 2, this.#disk]]);
+    this.#storvsp = new Storvsp('scsi', 'f8b3781a-1e82-4818-a1c3-63d806ec15bb', disks, { memory });
+    this.#host.bus.offer(this.#storvsp);
+    const guest = new TestGuest(this.#host);
+    guest.contact();
+    this.#channel = guest.open(guest.offers()[0]!, 6);
+    this.#expected.clear();
+  }
+
+  async run(seed: number): Promise<void> {
+    const random = new Random(seed);
+    for (let n = 1 + random.below(6); n > 0; n--) this.#request(random);
+    if (random.oneIn(20)) this.#disk.failure = new Error('the host');
+    this.#take();
+    await tick();
+    this.#host.run();
+    this.#take();
+    if (random.oneIn(25)) this.#reopen();
+    if ((seed + 1) % this.group === 0) await this.#settle();
+    const { memory, defects } = this.#host;
+    ensure(defects.length === 0, `the controller threw: ${String((defects[0] as Error | undefined)?.stack)}`);
+    ensure(NOTHING.equals(memory.bytes.subarray(FORBIDDEN * PAGE_SIZE)), 'pages were written that nobody named');
+    this.#disk.log.length = 0;
+  }
+
+  #request(random: Random): void {
+    const channel = this.#channel!;
+    const payload = new Uint8Array(random.oneIn(30) ? random.below(64) : 64);
+    const word = (): number => (random.oneIn(3) ? random.below(256) : random.oneIn(2) ? 0 : random.below(20));
+    for (let i = 0; i < payload.length; i++) payload[i] = word();
+    const length = random.oneIn(10) ? random.u32() : random.below(9) * 512 + (random.oneIn(6) ? random.below(512) : 0);
+    if (payload.length === 64) {
+      const view = viewOf(payload);
+      view.setUint32(0, random.oneIn(5) ? random.pick(OPERATIONS) : Operation.EXECUTE_SRB, true);
+      if (!random.oneIn(8)) payload.set([0, 0, random.below(3)], Field.PATH);
+      payload[Field.DATA_IN] = random.below(3);
+      view.setUint32(Field.TRANSFER_LENGTH, length, true);
+      payload[Field.CDB] = random.pick(COMMANDS);
+      // Sectors that are on the disk.
+      if (!random.oneIn(4)) payload.fill(0, Field.CDB + 2, Field.CDB + 9);
+    }
+    const direct = random.oneIn(2) || length > 0;
+    const pages = Math.min(24, Math.ceil((length + 600) / PAGE_SIZE));
+    const words = [
+      0,
+      random.oneIn(12) ? random.below(5) : 1,
+      random.oneIn(12) ? random.u32() : length,
+      random.below(600),
+    ];
+    for (let i = 0; i < pages; i++)
+      words.push(
+        random.oneIn(40) ? random.u32() | PAGES : FIRST_DATA + random.below(FORBIDDEN - FIRST_DATA),
+        random.oneIn(60) ? 1 : 0,
+      );
+    const descriptor = direct ? new Uint8Array(Uint32Array.from(words).buffer) : new Uint8Array();
+    const transactionId = ++this.#id;
+    const type = direct ? PacketType.DATA_GPA_DIRECT : PacketType.DATA_IN_BAND;
+    this.log.push(`${type} ${Buffer.from(payload).toString('hex')} ${words.slice(0, 4).join(' ')}`);
+    if (this.log.length > 12) this.log.shift();
+    if (channel.send({ type, transactionId, payload, descriptor, flags: 1 })) this.#expected.add(transactionId);
+  }
+
+  #take(): void {
+    for (let packet = this.#channel!.receive(); packet; packet = this.#channel!.receive()) {
+      if (packet.type !== PacketType.COMPLETION) continue;
+      ensure(packet.payload.length === 64, 'an answer has another size');
+      ensure(this.#expected.delete(packet.transactionId), 'an answer to what nobody asked');
+    }
+  }
+
+  async #settle(): Promise<void> {
+    for (let n = 0; n < 100 && this.#expected.size > 0; n++) {
+      this.#host.timers.advance(20);
+      await tick();
+      this.#host.run();
+      this.#channel!.signal();
+      this.#take();
+    }
+    ensure(this.#expected.size === 0, `${this.#expected.size} requests have no answer`);
+    await this.#storvsp!.quiesce();
+  }
+
+  #reopen(): void {
+    const channel = this.#channel!;
+    channel.close();
+    channel.teardown();
+    // A guest's pages are used again.
+    const { guest, offer, pages } = channel;
+    for (const page of pages) this.#host.memory.bytes.fill(0, page * PAGE_SIZE, (page + 1) * PAGE_SIZE);
+    this.#expected.clear();
+    guest.reuse(pages);
+    this.#channel = guest.open(offer, 6);
+  }
+}
+
+export const target: FuzzTarget = statefulTarget(
+  'the SCSI controller',
+  ['src/vsp/storvsp/', 'src/vmbus/gpa-direct.ts'],
+  new StorvspFuzzer(),
+);
