@@ -11,7 +11,7 @@ import type { FlagState } from '../x86/lazy-flags.ts';
 import { countExit, jumpCacheEntry, REGION, UNWIND } from './abi.ts';
 import type { FormFacts } from './facts.ts';
 import { type KnownFlags, Machine, TranslatorPort } from './port.ts';
-import type { Block, Region, RegionInstruction } from './region.ts';
+import { type Block, LEAVES, type Region, type RegionInstruction } from './region.ts';
 import { analyse, type Structure } from './structure.ts';
 
 const at = (name: Parameters<typeof VpState.offset>[0]): number => VpState.offset(name);
@@ -115,7 +115,8 @@ class Emitter {
         f.return(this.#budget.get());
       });
     });
-    this.#chain(f.load('i64.load', vp, at('rip')));
+    const to = f.load('i64.load', vp, at('rip'));
+    this.#chain(to, to.xor(f.load('i32.load', vp, at('mode')).extU().shl(48)));
     head(() => {
       // Every path between two looks at the budget is shorter than the region.
       f.if(
@@ -144,11 +145,11 @@ class Emitter {
   }
 
   /** Goes to the region at a linear address if the jump cache knows one, in place of returning. State is in VpState. */
-  #chain(rip: Value): void {
+  #chain(rip: Value, tag = this.#tag(rip)): void {
     const f = this.#f;
     const entry = jumpCacheEntry(this.#machine.vp, rip);
     f.if(
-      f.load('i64.load', entry, JUMP_CACHE).eq(this.#tag(rip)),
+      f.load('i64.load', entry, JUMP_CACHE).eq(tag),
       () => {
         const place = f.load('i32.load', entry, JUMP_CACHE + 12);
         f.tailCallIndirect(this.#options.tables.regions, REGION, place, this.#budget.get(), f.param(1));
@@ -418,8 +419,9 @@ class Emitter {
     );
     this.#budget.set(left);
     const rip = f.load('i64.load', m.vp, at('rip'));
+    const otherMode = f.load('i32.load', m.vp, at('mode')).ne(this.#options.mode);
     f.if(
-      rip.ne(m.page.get().add(block.end)),
+      rip.ne(m.page.get().add(block.end)).or(otherMode),
       () => {
         f.br(this.#onwards);
       },
@@ -468,24 +470,32 @@ class Emitter {
     f.store('i32.store', vp, 0, at('calledRecord'));
     const next = m.page.get().add(instruction.at + instruction.length);
     const window = f.load('i32.load', vp, at('flags')).and(f.load('i32.load', vp, at('interruptWindow')));
-    f.if(leave, () => {
-      const elsewhere = f
-        .load('i64.load', vp, at('rip'))
-        .ne(next)
-        .or(f.load('i32.load', vp, at('mode')).ne(this.#options.mode))
-        .or(f.load('i32.load', vp, at('attention')).or(window).ne(0));
-      f.if(elsewhere, () => {
+    f.if(leave.eqz(), () => {
+      f.store('i64.store', vp, next, at('rip'));
+    });
+    const wanted = f.load('i32.load', vp, at('attention')).or(window).or(f.load('i32.load', vp, at('unwind')));
+    f.if(
+      wanted,
+      () => {
         countExit(f, vp, RegionExit.SYSTEM);
         f.return(this.#budget.get().or(UNWIND));
-      });
-      // What shadows one instruction ends with it, and that one is executed now.
-      f.store('i32.store', vp, 0, at('interruptShadow'));
-    });
+      },
+      undefined,
+      false,
+    );
+    // What shadows one instruction ends with it, and that one is executed now.
+    f.store('i32.store', vp, 0, at('interruptShadow'));
+    const rip = f.load('i64.load', vp, at('rip'));
+    const mode = f.load('i32.load', vp, at('mode'));
+    const elsewhere = rip.ne(next).or(mode.ne(this.#options.mode));
+    if (LEAVES.has(instruction.form.mnemonic)) {
+      this.#chain(rip, rip.xor(mode.extU().shl(48)));
+      return;
+    }
     f.if(
-      f.load('i32.load', vp, at('unwind')),
+      elsewhere,
       () => {
-        f.store('i64.store', vp, next, at('rip'));
-        f.return(this.#budget.get().or(UNWIND));
+        this.#chain(rip, rip.xor(mode.extU().shl(48)));
       },
       undefined,
       false,

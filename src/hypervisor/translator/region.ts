@@ -49,7 +49,7 @@ const MOST_INSTRUCTIONS = 250;
 const MOST_BLOCKS = 60;
 const PAGE = 4096;
 /** What control does not come back from to the next instruction, or hardly ever. */
-const LEAVES: ReadonlySet<string> = new Set(
+export const LEAVES: ReadonlySet<string> = new Set(
   'JMP RET JMPF CALLF RETF IRET INT INT1 INT3 INTO SYSCALL SYSRET SYSENTER SYSEXIT HLT UD0 UD1 UD2'.split(' '),
 );
 
