@@ -104,16 +104,16 @@ describe('workloads', () => {
         }
         expect(sums).toMatchInlineSnapshot(`
           {
-            "branches": "5694aba8d780b953",
+            "branches": "c56a13ef98594039",
             "chase": "7ae16d02852f22da",
             "copy": "eb10cdf49e4eb79a",
-            "faults": "0000000001405000",
-            "float": "01d7c1410b103511",
+            "faults": "000000000280a000",
+            "float": "01fe9a4a53be0633",
             "fresh": "70910dc2c9c0f8bb",
-            "integer": "648164c18796d10f",
-            "simd": "b08aa0f28cd670e5",
+            "integer": "e64871df4e0423ac",
+            "simd": "1b75cd0be998bd1f",
             "switches": "0000004c00000090",
-            "syscalls": "000000000036ee80",
+            "syscalls": "0000000000a4cb80",
           }
         `);
       } finally {
