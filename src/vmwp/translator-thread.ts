@@ -1,10 +1,11 @@
 /** Entry of the translator's thread: what the processors find hot comes in, modules go back. */
-import { listenOn, sendOn, threadData, tuneForTranslatedCode } from '../host/node/threads.ts';
+import { compileEagerly, listenOn, sendOn, threadData } from '../host/node/threads.ts';
 import type { TranslationRequest } from '../hypervisor/translator/request.ts';
 import { translate } from '../hypervisor/translator/service.ts';
 import type { TranslatorThreadData } from './protocol.ts';
 
-tuneForTranslatedCode();
+// The processor's thread is to run what it gets, not to compile it.
+compileEagerly();
 const { memory, channels } = threadData<TranslatorThreadData>();
 for (const channel of channels) {
   listenOn<TranslationRequest>(channel, (request) => {

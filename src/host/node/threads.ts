@@ -58,19 +58,11 @@ export function listenOn<T>(end: ChannelEnd, callback: (message: T) => void): vo
 }
 
 /**
- * Settings of V8 for code that is made while it runs. Compiled at once, not function by function when first called; no feedback
- * collected for inlining, of which there is nothing to gain between regions; the optimizing compiler later than for code that
- * somebody wrote, because it takes a core from those who run.
+ * WebAssembly that is compiled in this process from here on is compiled at once, not function by function when first called. No
+ * other setting: V8 14.6 crashes where what it has compiled was compiled under other settings of inlining and deoptimization.
  */
-const TRANSLATED_CODE = [
-  '--no-wasm-lazy-compilation',
-  '--no-wasm-deopt',
-  '--no-wasm-inlining',
-  '--no-wasm-inlining-call-indirect',
-  '--wasm-tiering-budget=30000000',
-];
-export function tuneForTranslatedCode(): void {
-  for (const flag of TRANSLATED_CODE) setFlagsFromString(flag);
+export function compileEagerly(): void {
+  setFlagsFromString('--no-wasm-lazy-compilation');
 }
 
 /** On a thread: what startThread was given, and the way back. */
