@@ -2,7 +2,17 @@
  * The predecoded blocks of one virtual processor: decodes code from guest RAM into records, finds the blocks that a store
  * touches, and drops them.
  */
-import { BLOCK_TABLE, BLOCK_TABLE_ENTRIES, PAGE, PAGE_MAP, PageFlag, RECORDS, RECORDS_SIZE } from '../memory/layout.ts';
+import {
+  BLOCK_TABLE,
+  BLOCK_TABLE_ENTRIES,
+  CODE_MAP,
+  CODE_MAP_GRANULE,
+  PAGE,
+  PAGE_MAP,
+  PageFlag,
+  RECORDS,
+  RECORDS_SIZE,
+} from '../memory/layout.ts';
 import { Mode, Segment, Vector, type VpView } from '../vp/state.ts';
 import { type Decoder, Instruction } from '../x86/decoder.ts';
 import type { Form, OperandForm } from '../x86/form.ts';
@@ -53,6 +63,7 @@ const BLOCK_IP_SLOT = 17 * 8;
 const STACK_MARK = 0x80;
 /** Words of a block table entry. */
 const WAY = 4;
+const LONGEST_INSTRUCTION = 15;
 /** Room for the records of any block. */
 const LARGEST = (MAX_BLOCK + 3) * RECORD;
 /** Blocks of one page; few pages of code have a tenth of it. */
@@ -250,11 +261,14 @@ export class BlockCache {
       if (outcome === 'tooLong' || done + length > room) {
         this.#special(record, Handler.RAISE, done, Vector.GP, 0);
         record += RECORD;
+        // What it was told by is part of the block.
+        at = Math.min(at + LONGEST_INSTRUCTION, pageEnd);
         break;
       }
       if (outcome !== 'ok') {
         this.#special(record, Handler.RAISE, done, Vector.UD, -1);
         record += RECORD;
+        at = Math.min(at + LONGEST_INSTRUCTION, pageEnd);
         break;
       }
       this.#encode(record, done, instruction);
@@ -287,6 +301,7 @@ export class BlockCache {
       this.#forget(known, known.gpa - (known.gpa % PAGE));
       this.#forget(known, known.secondPage);
     }
+    this.#markBlock(block);
     this.#remember(page >>> 0, block);
     if (secondPage >= 0) this.#remember(secondPage, block);
     return this.#enter(block);
@@ -423,14 +438,42 @@ export class BlockCache {
         hit ||= touched;
       }
       if (kept.length === 0) this.#release(page);
-      else if (kept.length !== blocks.length) this.#pages.set(page, kept);
+      else if (kept.length !== blocks.length) {
+        this.#pages.set(page, kept);
+        this.#markAgain(page);
+      }
     }
     return hit;
+  }
+
+  /** Notes in the code map that [from, to), within a page, holds code. */
+  #mark(from: number, to: number): void {
+    if (this.#host.vp.codeMapExact === 0) return;
+    for (let granule = Math.floor(from / CODE_MAP_GRANULE); granule * CODE_MAP_GRANULE < to; granule++) {
+      const at = CODE_MAP + (granule >>> 3);
+      this.#bytes[at] = (this.#bytes[at] as number) | (1 << (granule & 7));
+    }
+  }
+  #markBlock({ gpa, length, secondPage }: Block): void {
+    this.#mark(gpa, gpa + length);
+    if (secondPage >= 0) this.#mark(secondPage, secondPage + LONGEST_INSTRUCTION);
+  }
+  /** Code of a page has been dropped. */
+  #markAgain(page: number): void {
+    if (this.#host.vp.codeMapExact === 0) return;
+    const first = CODE_MAP + page / (8 * CODE_MAP_GRANULE);
+    this.#bytes.fill(0, first, first + PAGE / (8 * CODE_MAP_GRANULE));
+    for (const block of this.#pages.get(page) ?? [])
+      if (block.secondPage === page) this.#mark(page, page + LONGEST_INSTRUCTION);
+      else this.#mark(block.gpa, block.gpa + block.length);
+    for (const { stretches } of this.#regions.get(page) ?? [])
+      for (const { from, to } of stretches) if (from >= page && from < page + PAGE) this.#mark(from, to);
   }
 
   /** The next block there protects the page anew. */
   #release(page: number): void {
     this.#pages.delete(page);
+    this.#markAgain(page);
     // A region that begins in the page before it reaches into this one.
     if (this.#regions.has(page)) return;
     this.#host.releasePage(page);
@@ -495,6 +538,7 @@ export class BlockCache {
       if (regions) regions.push(region);
       else this.#regions.set(page, [region]);
     }
+    for (const { from, to } of stretches) this.#mark(from, to);
     this.#special(record, Handler.REGION, 0, place, 0);
   }
 

@@ -172,6 +172,7 @@ export class Interpreter implements SystemContext {
         },
       });
     }
+    this.vp.codeMapExact = options.platform.alone === true ? 1 : 0;
     this.#exports.flush_tlb(this.#area);
   }
 

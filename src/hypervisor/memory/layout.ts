@@ -5,7 +5,8 @@
  *   0          a guard page: address 0 is never valid
  *   64 KiB     partition-wide words and platform state (see PlatformArea users)
  *   4 MiB      page map: one u32 for each guest-physical page below 4 GiB
- *   8 MiB      one area per virtual processor (VP_AREA bytes each)
+ *   8 MiB      code map: one bit for each 64 bytes of guest-physical memory below 4 GiB
+ *   16 MiB     one area per virtual processor (VP_AREA bytes each)
  *   then       guest RAM and other backed regions, page-aligned
  */
 import { VpState } from '../vp/state.ts';
@@ -14,7 +15,9 @@ export const PAGE = 4096;
 export const PLATFORM_AREA = 0x1_0000;
 export const PLATFORM_AREA_SIZE = 0x20_0000;
 export const PAGE_MAP = 0x40_0000;
-export const VP_AREAS = 0x80_0000;
+export const CODE_MAP = 0x80_0000;
+export const CODE_MAP_GRANULE = 64;
+export const VP_AREAS = 0x100_0000;
 
 /** Page map entry: host page address (page-aligned byte offset in the memory) | flags. Zero: nothing backs the page. */
 export const PageFlag = {

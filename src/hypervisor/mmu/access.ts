@@ -4,6 +4,8 @@
  * access may be made: usually in guest RAM, else the processor's bounce buffer, which `store_commit` then carries out.
  */
 import {
+  CODE_MAP,
+  CODE_MAP_GRANULE,
   FILLED,
   FILLED_ENTRIES,
   FILLED_LIST,
@@ -246,7 +248,9 @@ const storeAt: HelperDefinition = {
         f.if(
           entry.and(PageFlag.CODE),
           () => {
-            f.call(helper('code_written'), gpa0.wrap(), size);
+            f.if(f.call1(helper('holds_code'), vp, gpa0.wrap(), size), () => {
+              f.call(helper('code_written'), gpa0.wrap(), size);
+            });
           },
           () => {
             f.if(how.and(1), () => {
@@ -441,6 +445,21 @@ const probe: HelperDefinition = {
  * For translated code: (vp, linear, size, -) -> address of the access in guest RAM, the TLB filled; 0 where the interpreter
  * must make it (a fault, two pages, device memory, code, checked accesses).
  */
+/** (vp, gpa, size) -> whether these bytes of a page of code, which do not cross pages, may be code. */
+const holdsCode: HelperDefinition = {
+  name: 'holds_code',
+  type: { params: ['i32', 'i32', 'i32'], results: ['i32'] },
+  build(f) {
+    const [vp, gpa, size] = [f.param(0), f.param(1), f.param(2)];
+    f.if(f.load('i32.load', vp, at('codeMapExact')).eqz().or(size.gtU(CODE_MAP_GRANULE)), () => {
+      f.return(1);
+    });
+    const bit = (address: Value): Value =>
+      f.load('i32.load8_u', address.shrU(9), CODE_MAP).shrU(address.shrU(6).and(7)).and(1);
+    f.return(bit(gpa).or(bit(gpa.add(size).sub(1))));
+  },
+};
+
 function plain(write: boolean): HelperDefinition {
   return {
     name: write ? 'plain_store' : 'plain_load',
@@ -466,10 +485,20 @@ function plain(write: boolean): HelperDefinition {
       );
       const entry = f.call1(helper('page_entry'), gpa.get());
       const wanted = PageFlag.PRESENT | (write ? PageFlag.WRITABLE : 0);
-      f.if(entry.and(wanted | (write ? PageFlag.CODE : 0)).ne(wanted), () => {
+      f.if(entry.and(wanted).ne(wanted), () => {
         f.return(0);
       });
       const page = entry.and(-4096);
+      if (write) {
+        // Beside code: the page keeps no write translation.
+        f.if(entry.and(PageFlag.CODE), () => {
+          f.if(f.call1(helper('holds_code'), vp, gpa.get().wrap(), size), () => {
+            f.return(0);
+          });
+          f.atomic('i32.atomic.rmw.or', gpa.get().wrap().shrU(12).shl(2).add(PAGE_MAP), PageFlag.DIRTY);
+          f.return(page.or(offset));
+        });
+      }
       f.store('i64.store', vp, f.load('i64.load', vp, at('tlbMisses')).add(1), at('tlbMisses'));
       if (write) {
         fill(f, vp, linear, page, true);
@@ -484,6 +513,7 @@ function plain(write: boolean): HelperDefinition {
 }
 
 export const accessHelpers: readonly HelperDefinition[] = [
+  holdsCode,
   plain(false),
   plain(true),
   load,

@@ -473,7 +473,10 @@ class Emitter {
     f.if(leave.eqz(), () => {
       f.store('i64.store', vp, next, at('rip'));
     });
-    const wanted = f.load('i32.load', vp, at('attention')).or(window).or(f.load('i32.load', vp, at('unwind')));
+    const wanted = f
+      .load('i32.load', vp, at('attention'))
+      .or(window)
+      .or(f.load('i32.load', vp, at('unwind')));
     f.if(
       wanted,
       () => {

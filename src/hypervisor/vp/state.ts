@@ -149,6 +149,8 @@ export const VpState = struct(
     /** Flag.RF where an IRET loaded it and `resumeBudget` is still the budget: the flag holds for the next instruction. */
     resumeFlag: 'u32',
     resumeBudget: 'i32',
+    /** 1 where no other processor decodes: the code map then says which parts of a page of code hold code. */
+    codeMapExact: 'u32',
     /** Page-crossing and memory-mapped accesses go through this buffer. */
     bounce: array('u64', 8),
     bounceGpa: array('u64', 2),
@@ -189,6 +191,7 @@ export const VpState = struct(
     'repetitions',
     'calledRecord',
     'unwind',
+    'codeMapExact',
     'shortWays',
     'faultsLeft',
     'resumeFlag',
