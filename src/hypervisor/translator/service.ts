@@ -28,8 +28,17 @@ const WORTHWHILE = 16;
 const decoder = new Decoder(forms);
 const handlers = new HandlerTable(forms);
 
+export interface TranslateOptions {
+  /** Regions stop at any count of instructions, at any of their instructions: to find out which of them is wrong. */
+  readonly exact?: boolean;
+}
+
 /** @param memory the partition's, for the interpreter's records of instructions that translated code calls it for. */
-export function translate(request: TranslationRequest, memory: SharedArrayBuffer): TranslationResult {
+export function translate(
+  request: TranslationRequest,
+  memory: SharedArrayBuffer,
+  { exact = false }: TranslateOptions = {},
+): TranslationResult {
   const started = performance.now();
   const words = new Int32Array(memory);
   // Whoever installs a region looks whether this is still the code.
@@ -74,7 +83,7 @@ export function translate(request: TranslationRequest, memory: SharedArrayBuffer
   });
   if (regions.every((r) => r === undefined))
     return { module: undefined, bytes: 0, milliseconds: performance.now() - started, regions };
-  const bytes = build(found, (request[0] as number) >>> 0);
+  const bytes = build(found, (request[0] as number) >>> 0, exact);
   const module = new WebAssembly.Module(bytes);
   return { module, bytes: bytes.length, milliseconds: performance.now() - started, regions };
 }
@@ -141,6 +150,7 @@ function helperType(name: string): Callee['type'] {
 function build(
   found: readonly ({ region: Region; source: Source } | undefined)[],
   vp: number,
+  exact: boolean,
 ): Uint8Array<ArrayBuffer> {
   const module = new ModuleBuilder({ memory: { initial: 1, maximum: 65536 }, leaves: true });
   const tables = { regions: module.importTable('regions'), outline: module.importTable('outline') };
@@ -167,7 +177,11 @@ function build(
           mode,
           nextGpa: source.nextGpa,
           helper,
-          facts: ({ decoded }: RegionInstruction) => factsOf(decoded, mode, helperType),
+          exact,
+          facts: ({ decoded }: RegionInstruction) => {
+            const facts = factsOf(decoded, mode, helperType);
+            return exact ? { ...facts, needsFlags: true } : facts;
+          },
           outline: ({ decoded, at }) => source.outline(decoded, at),
           tables,
         });
