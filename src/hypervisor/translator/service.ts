@@ -37,9 +37,26 @@ export interface TranslateOptions {
 export function translate(
   request: TranslationRequest,
   memory: SharedArrayBuffer,
-  { exact = false }: TranslateOptions = {},
+  options: TranslateOptions = {},
 ): TranslationResult {
   const started = performance.now();
+  const { bytes, regions } = generate(request, memory, options);
+  const module = bytes && new WebAssembly.Module(bytes);
+  return { module, bytes: bytes?.length ?? 0, milliseconds: performance.now() - started, regions };
+}
+
+export interface GeneratedModule {
+  /** Undefined where there is no region. */
+  readonly bytes: Uint8Array<ArrayBuffer> | undefined;
+  readonly regions: TranslationResult['regions'];
+}
+
+/** The module that translate() compiles. */
+export function generate(
+  request: TranslationRequest,
+  memory: SharedArrayBuffer,
+  { exact = false }: TranslateOptions = {},
+): GeneratedModule {
   const words = new Int32Array(memory);
   // Whoever installs a region looks whether this is still the code.
   const items = unpackRequest(request);
@@ -81,11 +98,8 @@ export function translate(
       blocks: [...f.region.blocks.keys()],
     };
   });
-  if (regions.every((r) => r === undefined))
-    return { module: undefined, bytes: 0, milliseconds: performance.now() - started, regions };
-  const bytes = build(found, (request[0] as number) >>> 0, exact);
-  const module = new WebAssembly.Module(bytes);
-  return { module, bytes: bytes.length, milliseconds: performance.now() - started, regions };
+  const none = regions.every((r) => r === undefined);
+  return { bytes: none ? undefined : build(found, (request[0] as number) >>> 0, exact), regions };
 }
 
 /** What there is to know about the code of one item. */
