@@ -147,14 +147,14 @@
               (local.get 8))
             (i32.store offset=$calledRecord align=1
               (i32.const 8388608)
-              (i32.const 9732224))
+              (i32.const 9797760))
             (i64.store offset=$blockIp align=1
               (i32.const 8388608)
               (local.get 2))
             (local.set 17
               (call_indirect 1 (type 0)
                 (i32.const 8388608)
-                (i32.const 9732224)
+                (i32.const 9797760)
                 (i32.const 366)))
             (i32.store offset=$calledRecord align=1
               (i32.const 8388608)
@@ -314,12 +314,15 @@
                               (i32.const 0)))))
                       (local.get 7))))))
             (if  ;; label = @5
-              (i32.lt_s
-                (local.tee 8
-                  (i32.sub
-                    (local.get 8)
-                    (i32.const 3)))
-                (i32.const 7))
+              (i32.or
+                (i32.lt_s
+                  (local.tee 8
+                    (i32.sub
+                      (local.get 8)
+                      (i32.const 3)))
+                  (i32.const 7))
+                (i32.load offset=$attention align=1
+                  (i32.const 8388608)))
               (then
                 (local.set 9
                   (local.get 2))
@@ -405,7 +408,7 @@
                     (i32.shr_u
                       (local.get 20)
                       (i32.const 12)))
-                  (i32.const 4095))
+                  (i32.const 8191))
                 (i32.const 4)))))
         (i64.xor
           (local.get 18)

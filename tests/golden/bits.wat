@@ -117,12 +117,15 @@
                         (i64.const 5)))
                     (i32.const 1)))
                 (if  ;; label = @6
-                  (i32.lt_s
-                    (local.tee 8
-                      (i32.sub
-                        (local.get 8)
-                        (i32.const 2)))
-                    (i32.const 8))
+                  (i32.or
+                    (i32.lt_s
+                      (local.tee 8
+                        (i32.sub
+                          (local.get 8)
+                          (i32.const 2)))
+                      (i32.const 8))
+                    (i32.load offset=$attention align=1
+                      (i32.const 8388608)))
                   (then
                     (local.set 19
                       (local.get 2))
@@ -201,12 +204,15 @@
                         (i64.const 5)))
                     (i32.const 1)))
                 (if  ;; label = @6
-                  (i32.lt_s
-                    (local.tee 8
-                      (i32.sub
-                        (local.get 8)
-                        (i32.const 4)))
-                    (i32.const 8))
+                  (i32.or
+                    (i32.lt_s
+                      (local.tee 8
+                        (i32.sub
+                          (local.get 8)
+                          (i32.const 4)))
+                      (i32.const 8))
+                    (i32.load offset=$attention align=1
+                      (i32.const 8388608)))
                   (then
                     (local.set 20
                       (local.get 2))
@@ -316,7 +322,7 @@
                     (i32.shr_u
                       (local.get 24)
                       (i32.const 12)))
-                  (i32.const 4095))
+                  (i32.const 8191))
                 (i32.const 4)))))
         (i64.xor
           (local.get 21)

@@ -202,7 +202,7 @@
                             (i32.shr_u
                               (local.get 22)
                               (i32.const 12)))
-                          (i32.const 4095))
+                          (i32.const 8191))
                         (i32.const 4)))))
                 (i64.xor
                   (local.get 19)
@@ -295,12 +295,15 @@
                     (local.get 19)))
                 (local.get 20)))
             (if  ;; label = @5
-              (i32.lt_s
-                (local.tee 8
-                  (i32.sub
-                    (local.get 8)
-                    (i32.const 2)))
-                (i32.const 4))
+              (i32.or
+                (i32.lt_s
+                  (local.tee 8
+                    (i32.sub
+                      (local.get 8)
+                      (i32.const 2)))
+                  (i32.const 4))
+                (i32.load offset=$attention align=1
+                  (i32.const 8388608)))
               (then
                 (local.set 24
                   (local.get 2))
@@ -414,7 +417,7 @@
                     (i32.shr_u
                       (local.get 22)
                       (i32.const 12)))
-                  (i32.const 4095))
+                  (i32.const 8191))
                 (i32.const 4)))))
         (i64.xor
           (local.get 19)
@@ -625,7 +628,7 @@
                     (i32.shr_u
                       (local.get 15)
                       (i32.const 12)))
-                  (i32.const 4095))
+                  (i32.const 8191))
                 (i32.const 4)))))
         (i64.xor
           (local.get 16)

@@ -112,12 +112,15 @@
                       (local.get 21))
                     (i64.const 4294967295)))
                 (if  ;; label = @6
-                  (i32.lt_s
-                    (local.tee 8
-                      (i32.sub
-                        (local.get 8)
-                        (i32.const 2)))
-                    (i32.const 9))
+                  (i32.or
+                    (i32.lt_s
+                      (local.tee 8
+                        (i32.sub
+                          (local.get 8)
+                          (i32.const 2)))
+                      (i32.const 9))
+                    (i32.load offset=$attention align=1
+                      (i32.const 8388608)))
                   (then
                     (local.set 23
                       (local.get 2))
@@ -224,12 +227,15 @@
                             (local.get 18)
                             (i64.const 1)))
                         (if  ;; label = @8
-                          (i32.lt_s
-                            (local.tee 8
-                              (i32.sub
-                                (local.get 8)
-                                (i32.const 2)))
-                            (i32.const 9))
+                          (i32.or
+                            (i32.lt_s
+                              (local.tee 8
+                                (i32.sub
+                                  (local.get 8)
+                                  (i32.const 2)))
+                              (i32.const 9))
+                            (i32.load offset=$attention align=1
+                              (i32.const 8388608)))
                           (then
                             (local.set 23
                               (local.get 2))
@@ -340,7 +346,7 @@
                     (i32.shr_u
                       (local.get 24)
                       (i32.const 12)))
-                  (i32.const 4095))
+                  (i32.const 8191))
                 (i32.const 4)))))
         (i64.xor
           (local.get 23)

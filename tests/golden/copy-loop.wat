@@ -198,9 +198,12 @@
                   (local.get 22)))
               (then
                 (if  ;; label = @6
-                  (i32.lt_s
-                    (local.get 8)
-                    (i32.const 10))
+                  (i32.or
+                    (i32.lt_s
+                      (local.get 8)
+                      (i32.const 10))
+                    (i32.load offset=$attention align=1
+                      (i32.const 8388608)))
                   (then
                     (local.set 23
                       (local.get 2))
@@ -244,12 +247,15 @@
                 (local.set 19
                   (i64.const 1000))
                 (if  ;; label = @6
-                  (i32.lt_s
-                    (local.tee 8
-                      (i32.sub
-                        (local.get 8)
-                        (i32.const 3)))
-                    (i32.const 10))
+                  (i32.or
+                    (i32.lt_s
+                      (local.tee 8
+                        (i32.sub
+                          (local.get 8)
+                          (i32.const 3)))
+                      (i32.const 10))
+                    (i32.load offset=$attention align=1
+                      (i32.const 8388608)))
                   (then
                     (local.set 23
                       (local.get 2))
@@ -368,7 +374,7 @@
                     (i32.shr_u
                       (local.get 20)
                       (i32.const 12)))
-                  (i32.const 4095))
+                  (i32.const 8191))
                 (i32.const 4)))))
         (i64.xor
           (local.get 21)

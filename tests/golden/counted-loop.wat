@@ -186,9 +186,12 @@
                   (local.get 23)))
               (then
                 (if  ;; label = @6
-                  (i32.lt_s
-                    (local.get 8)
-                    (i32.const 8))
+                  (i32.or
+                    (i32.lt_s
+                      (local.get 8)
+                      (i32.const 8))
+                    (i32.load offset=$attention align=1
+                      (i32.const 8388608)))
                   (then
                     (local.set 22
                       (local.get 2))
@@ -244,12 +247,15 @@
                 (local.set 12
                   (local.get 19))
                 (if  ;; label = @6
-                  (i32.lt_s
-                    (local.tee 8
-                      (i32.sub
-                        (local.get 8)
-                        (i32.const 3)))
-                    (i32.const 8))
+                  (i32.or
+                    (i32.lt_s
+                      (local.tee 8
+                        (i32.sub
+                          (local.get 8)
+                          (i32.const 3)))
+                      (i32.const 8))
+                    (i32.load offset=$attention align=1
+                      (i32.const 8388608)))
                   (then
                     (local.set 24
                       (local.get 2))
@@ -361,7 +367,7 @@
                     (i32.shr_u
                       (local.get 20)
                       (i32.const 12)))
-                  (i32.const 4095))
+                  (i32.const 8191))
                 (i32.const 4)))))
         (i64.xor
           (local.get 23)

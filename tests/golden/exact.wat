@@ -202,9 +202,12 @@
                   (local.get 19)))
               (then
                 (if  ;; label = @6
-                  (i32.lt_s
-                    (local.get 8)
-                    (i32.const 1))
+                  (i32.or
+                    (i32.lt_s
+                      (local.get 8)
+                      (i32.const 1))
+                    (i32.load offset=$attention align=1
+                      (i32.const 8388608)))
                   (then
                     (local.set 18
                       (local.get 2))
@@ -281,12 +284,15 @@
                 (local.set 12
                   (i64.const 1000))
                 (if  ;; label = @6
-                  (i32.lt_s
-                    (local.tee 8
-                      (i32.sub
-                        (local.get 8)
-                        (i32.const 1)))
-                    (i32.const 1))
+                  (i32.or
+                    (i32.lt_s
+                      (local.tee 8
+                        (i32.sub
+                          (local.get 8)
+                          (i32.const 1)))
+                      (i32.const 1))
+                    (i32.load offset=$attention align=1
+                      (i32.const 8388608)))
                   (then
                     (local.set 18
                       (local.get 2))
@@ -395,7 +401,7 @@
                     (i32.shr_u
                       (local.get 21)
                       (i32.const 12)))
-                  (i32.const 4095))
+                  (i32.const 8191))
                 (i32.const 4)))))
         (i64.xor
           (local.get 23)

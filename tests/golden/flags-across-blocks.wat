@@ -132,12 +132,15 @@
                     (local.get 18)
                     (local.get 21)))
                 (if  ;; label = @6
-                  (i32.lt_s
-                    (local.tee 8
-                      (i32.sub
-                        (local.get 8)
-                        (i32.const 2)))
-                    (i32.const 5))
+                  (i32.or
+                    (i32.lt_s
+                      (local.tee 8
+                        (i32.sub
+                          (local.get 8)
+                          (i32.const 2)))
+                      (i32.const 5))
+                    (i32.load offset=$attention align=1
+                      (i32.const 8388608)))
                   (then
                     (local.set 21
                       (local.get 2))
@@ -251,7 +254,7 @@
                     (i32.shr_u
                       (local.get 20)
                       (i32.const 12)))
-                  (i32.const 4095))
+                  (i32.const 8191))
                 (i32.const 4)))))
         (i64.xor
           (local.get 21)

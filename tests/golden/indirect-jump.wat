@@ -146,7 +146,7 @@
                     (i32.shr_u
                       (local.get 14)
                       (i32.const 12)))
-                  (i32.const 4095))
+                  (i32.const 8191))
                 (i32.const 4)))))
         (i64.xor
           (local.get 13)
@@ -354,7 +354,7 @@
                     (i32.shr_u
                       (local.get 17)
                       (i32.const 12)))
-                  (i32.const 4095))
+                  (i32.const 8191))
                 (i32.const 4)))))
         (i64.xor
           (local.get 20)

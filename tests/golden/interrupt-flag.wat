@@ -310,14 +310,14 @@
               (local.get 8))
             (i32.store offset=$calledRecord align=1
               (i32.const 8388608)
-              (i32.const 9732224))
+              (i32.const 9797760))
             (i64.store offset=$blockIp align=1
               (i32.const 8388608)
               (local.get 2))
             (local.set 23
               (call_indirect 1 (type 0)
                 (i32.const 8388608)
-                (i32.const 9732224)
+                (i32.const 9797760)
                 (i32.const 3241)))
             (i32.store offset=$calledRecord align=1
               (i32.const 8388608)
@@ -405,12 +405,15 @@
                     (i32.const 8388608))
                   (i32.const 15))))
             (if  ;; label = @5
-              (i32.lt_s
-                (local.tee 8
-                  (i32.sub
-                    (local.get 8)
-                    (i32.const 1)))
-                (i32.const 5))
+              (i32.or
+                (i32.lt_s
+                  (local.tee 8
+                    (i32.sub
+                      (local.get 8)
+                      (i32.const 1)))
+                  (i32.const 5))
+                (i32.load offset=$attention align=1
+                  (i32.const 8388608)))
               (then
                 (local.set 9
                   (local.get 2))
@@ -499,7 +502,7 @@
                     (i32.shr_u
                       (local.get 22)
                       (i32.const 12)))
-                  (i32.const 4095))
+                  (i32.const 8191))
                 (i32.const 4)))))
         (i64.xor
           (local.get 21)
@@ -639,7 +642,7 @@
                     (i32.shr_u
                       (local.get 12)
                       (i32.const 12)))
-                  (i32.const 4095))
+                  (i32.const 8191))
                 (i32.const 4)))))
         (i64.xor
           (local.get 13)

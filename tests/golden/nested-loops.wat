@@ -119,9 +119,12 @@
                   (local.get 22)))
               (then
                 (if  ;; label = @6
-                  (i32.lt_s
-                    (local.get 8)
-                    (i32.const 8))
+                  (i32.or
+                    (i32.lt_s
+                      (local.get 8)
+                      (i32.const 8))
+                    (i32.load offset=$attention align=1
+                      (i32.const 8388608)))
                   (then
                     (local.set 23
                       (local.get 2))
@@ -237,12 +240,15 @@
                 (local.set 12
                   (i64.const 40))
                 (if  ;; label = @6
-                  (i32.lt_s
-                    (local.tee 8
-                      (i32.sub
-                        (local.get 8)
-                        (i32.const 1)))
-                    (i32.const 8))
+                  (i32.or
+                    (i32.lt_s
+                      (local.tee 8
+                        (i32.sub
+                          (local.get 8)
+                          (i32.const 1)))
+                      (i32.const 8))
+                    (i32.load offset=$attention align=1
+                      (i32.const 8388608)))
                   (then
                     (local.set 9
                       (i64.add
@@ -336,7 +342,7 @@
                     (i32.shr_u
                       (local.get 21)
                       (i32.const 12)))
-                  (i32.const 4095))
+                  (i32.const 8191))
                 (i32.const 4)))))
         (i64.xor
           (local.get 24)

@@ -177,12 +177,15 @@
                 (local.get 24)
                 (local.get 25)))
             (if  ;; label = @5
-              (i32.lt_s
-                (local.tee 8
-                  (i32.sub
-                    (local.get 8)
-                    (i32.const 3)))
-                (i32.const 6))
+              (i32.or
+                (i32.lt_s
+                  (local.tee 8
+                    (i32.sub
+                      (local.get 8)
+                      (i32.const 3)))
+                  (i32.const 6))
+                (i32.load offset=$attention align=1
+                  (i32.const 8388608)))
               (then
                 (local.set 22
                   (local.get 2))
@@ -296,7 +299,7 @@
                     (i32.shr_u
                       (local.get 26)
                       (i32.const 12)))
-                  (i32.const 4095))
+                  (i32.const 8191))
                 (i32.const 4)))))
         (i64.xor
           (local.get 22)
@@ -496,7 +499,7 @@
                     (i32.shr_u
                       (local.get 22)
                       (i32.const 12)))
-                  (i32.const 4095))
+                  (i32.const 8191))
                 (i32.const 4)))))
         (i64.xor
           (local.get 21)

@@ -333,12 +333,15 @@
             (local.set 12
               (local.get 23))
             (if  ;; label = @5
-              (i32.lt_s
-                (local.tee 8
-                  (i32.sub
-                    (local.get 8)
-                    (i32.const 8)))
-                (i32.const 8))
+              (i32.or
+                (i32.lt_s
+                  (local.tee 8
+                    (i32.sub
+                      (local.get 8)
+                      (i32.const 8)))
+                  (i32.const 8))
+                (i32.load offset=$attention align=1
+                  (i32.const 8388608)))
               (then
                 (local.set 9
                   (local.get 2))
@@ -430,7 +433,7 @@
                     (i32.shr_u
                       (local.get 22)
                       (i32.const 12)))
-                  (i32.const 4095))
+                  (i32.const 8191))
                 (i32.const 4)))))
         (i64.xor
           (local.get 23)

@@ -168,12 +168,15 @@
                     (local.get 18)))
                 (local.get 19)))
             (if  ;; label = @5
-              (i32.lt_s
-                (local.tee 8
-                  (i32.sub
-                    (local.get 8)
-                    (i32.const 3)))
-                (i32.const 3))
+              (i32.or
+                (i32.lt_s
+                  (local.tee 8
+                    (i32.sub
+                      (local.get 8)
+                      (i32.const 3)))
+                  (i32.const 3))
+                (i32.load offset=$attention align=1
+                  (i32.const 8388608)))
               (then
                 (local.set 21
                   (local.get 2))
@@ -281,7 +284,7 @@
                     (i32.shr_u
                       (local.get 17)
                       (i32.const 12)))
-                  (i32.const 4095))
+                  (i32.const 8191))
                 (i32.const 4)))))
         (i64.xor
           (local.get 18)

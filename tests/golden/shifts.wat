@@ -183,12 +183,15 @@
                     (local.get 12)
                     (i64.const 59)))))
             (if  ;; label = @5
-              (i32.lt_s
-                (local.tee 8
-                  (i32.sub
-                    (local.get 8)
-                    (i32.const 6)))
-                (i32.const 6))
+              (i32.or
+                (i32.lt_s
+                  (local.tee 8
+                    (i32.sub
+                      (local.get 8)
+                      (i32.const 6)))
+                  (i32.const 6))
+                (i32.load offset=$attention align=1
+                  (i32.const 8388608)))
               (then
                 (local.set 25
                   (local.get 2))
@@ -316,7 +319,7 @@
                     (i32.shr_u
                       (local.get 24)
                       (i32.const 12)))
-                  (i32.const 4095))
+                  (i32.const 8191))
                 (i32.const 4)))))
         (i64.xor
           (local.get 25)

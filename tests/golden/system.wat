@@ -100,14 +100,14 @@
               (local.get 8))
             (i32.store offset=$calledRecord align=1
               (i32.const 8388608)
-              (i32.const 9732128))
+              (i32.const 9797664))
             (i64.store offset=$blockIp align=1
               (i32.const 8388608)
               (local.get 2))
             (local.set 18
               (call_indirect 1 (type 0)
                 (i32.const 8388608)
-                (i32.const 9732128)
+                (i32.const 9797664)
                 (i32.const 1375)))
             (i32.store offset=$calledRecord align=1
               (i32.const 8388608)
@@ -209,12 +209,15 @@
                 (local.get 22)
                 (local.get 19)))
             (if  ;; label = @5
-              (i32.lt_s
-                (local.tee 8
-                  (i32.sub
-                    (local.get 8)
-                    (i32.const 3)))
-                (i32.const 4))
+              (i32.or
+                (i32.lt_s
+                  (local.tee 8
+                    (i32.sub
+                      (local.get 8)
+                      (i32.const 3)))
+                  (i32.const 4))
+                (i32.load offset=$attention align=1
+                  (i32.const 8388608)))
               (then
                 (local.set 22
                   (local.get 2))
@@ -321,7 +324,7 @@
                     (i32.shr_u
                       (local.get 21)
                       (i32.const 12)))
-                  (i32.const 4095))
+                  (i32.const 8191))
                 (i32.const 4)))))
         (i64.xor
           (local.get 23)
