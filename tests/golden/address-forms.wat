@@ -14,7 +14,7 @@
   (import "env" "regions" (table (;0;) 0 funcref))
   (import "env" "outline" (table (;1;) 0 funcref))
   (func (;1;) (type 0) (param i32 i32) (result i32)
-    (local i64 i32 i32 i64 i32 i32 i32 i64 i32 i32 i64 i64 i64 i64 i64 i32 i64 i32 i32)
+    (local i64 i32 i32 i64 i32 i32 i32 i64 i32 i32 i64 i64 i64 i64 i64 i32 i64 i32 i32 i64)
     (if  ;; label = @1
       (i32.lt_s
         (local.get 0)
@@ -170,52 +170,89 @@
               (i32.load offset=$interruptWindow align=1
                 (i32.const 8388608)))
             (if  ;; label = @5
-              (local.get 17)
-              (then
-                (if  ;; label = @6
-                  (i32.or
-                    (i32.or
-                      (i64.ne
-                        (i64.load offset=$rip align=1
-                          (i32.const 8388608))
-                        (local.get 18))
-                      (i32.ne
-                        (i32.load offset=$mode align=1
-                          (i32.const 8388608))
-                        (i32.const 49)))
-                    (i32.ne
-                      (i32.or
-                        (i32.load offset=$attention align=1
-                          (i32.const 8388608))
-                        (i32.and
-                          (local.get 19)
-                          (local.get 20)))
-                      (i32.const 0)))
-                  (then
-                    (i64.store offset=$regionExits[6] align=1
-                      (i32.const 8388608)
-                      (i64.add
-                        (i64.load offset=$regionExits[6] align=1
-                          (i32.const 8388608))
-                        (i64.const 1)))
-                    (return
-                      (i32.or
-                        (local.get 8)
-                        (i32.const 1073741824)))))
-                (i32.store offset=$interruptShadow align=1
-                  (i32.const 8388608)
-                  (i32.const 0))))
-            (if  ;; label = @5
-              (i32.load offset=$unwind align=1
-                (i32.const 8388608))
+              (i32.eqz
+                (local.get 17))
               (then
                 (i64.store offset=$rip align=1
                   (i32.const 8388608)
-                  (local.get 18))
+                  (local.get 18))))
+            (if  ;; label = @5
+              (i32.or
+                (i32.or
+                  (i32.load offset=$attention align=1
+                    (i32.const 8388608))
+                  (i32.and
+                    (local.get 19)
+                    (local.get 20)))
+                (i32.load offset=$unwind align=1
+                  (i32.const 8388608)))
+              (then
+                (i64.store offset=$regionExits[6] align=1
+                  (i32.const 8388608)
+                  (i64.add
+                    (i64.load offset=$regionExits[6] align=1
+                      (i32.const 8388608))
+                    (i64.const 1)))
                 (return
                   (i32.or
                     (local.get 8)
                     (i32.const 1073741824)))))
+            (i32.store offset=$interruptShadow align=1
+              (i32.const 8388608)
+              (i32.const 0))
+            (local.set 21
+              (i64.load offset=$rip align=1
+                (i32.const 8388608)))
+            (local.set 20
+              (i32.load offset=$mode align=1
+                (i32.const 8388608)))
+            (if  ;; label = @5
+              (i32.or
+                (i64.ne
+                  (local.get 21)
+                  (local.get 18))
+                (i32.ne
+                  (local.get 20)
+                  (i32.const 49)))
+              (then
+                (local.set 19
+                  (i32.wrap_i64
+                    (local.get 21)))
+                (if  ;; label = @6
+                  (i64.eq
+                    (i64.load offset=229376 align=1
+                      (local.tee 17
+                        (i32.add
+                          (i32.const 8388608)
+                          (i32.shl
+                            (i32.and
+                              (i32.xor
+                                (local.get 19)
+                                (i32.shr_u
+                                  (local.get 19)
+                                  (i32.const 12)))
+                              (i32.const 8191))
+                            (i32.const 4)))))
+                    (i64.xor
+                      (local.get 21)
+                      (i64.shl
+                        (i64.extend_i32_u
+                          (local.get 20))
+                        (i64.const 48))))
+                  (then
+                    (return_call_indirect (type 0)
+                      (local.get 8)
+                      (local.get 1)
+                      (i32.load offset=229388 align=1
+                        (local.get 17)))))
+                (i64.store offset=$regionExits[3] align=1
+                  (i32.const 8388608)
+                  (i64.add
+                    (i64.load offset=$regionExits[3] align=1
+                      (i32.const 8388608))
+                    (i64.const 1)))
+                (return
+                  (local.get 8))))
             (local.set 12
               (i64.load offset=$gpr[3] align=1
                 (i32.const 8388608)))
@@ -249,7 +286,7 @@
                   (i32.const 16368))))
             (local.set 15
               (i64.load align=1
-                (local.tee 20
+                (local.tee 17
                   (if (result i32)  ;; label = @5
                     (i64.lt_u
                       (i64.sub
@@ -287,7 +324,7 @@
                   (i32.const 16368))))
             (local.set 16
               (i64.load align=1
-                (local.tee 20
+                (local.tee 17
                   (if (result i32)  ;; label = @5
                     (i64.lt_u
                       (i64.sub
@@ -330,20 +367,20 @@
                   (i32.const 0))
                 (br 3 (;@2;))))
             (br 0 (;@4;))))
-        (local.set 20
+        (local.set 17
           (local.get 11))
         (local.set 8
           (i32.sub
             (local.get 8)
             (i32.and
-              (local.get 20)
+              (local.get 17)
               (i32.const 255))))
         (local.set 9
           (i64.add
             (local.get 2)
             (i64.extend_i32_u
               (i32.shr_u
-                (local.get 20)
+                (local.get 17)
                 (i32.const 8)))))
         (local.set 10
           (i32.const 0))
@@ -390,35 +427,39 @@
         (then
           (return
             (local.get 8)))))
-    (local.set 20
+    (local.set 17
       (i32.wrap_i64
-        (local.tee 18
+        (local.tee 21
           (i64.load offset=$rip align=1
             (i32.const 8388608)))))
     (if  ;; label = @1
       (i64.eq
         (i64.load offset=229376 align=1
-          (local.tee 19
+          (local.tee 20
             (i32.add
               (i32.const 8388608)
               (i32.shl
                 (i32.and
                   (i32.xor
-                    (local.get 20)
+                    (local.get 17)
                     (i32.shr_u
-                      (local.get 20)
+                      (local.get 17)
                       (i32.const 12)))
                   (i32.const 8191))
                 (i32.const 4)))))
         (i64.xor
-          (local.get 18)
-          (i64.const 13792273858822144)))
+          (local.get 21)
+          (i64.shl
+            (i64.extend_i32_u
+              (i32.load offset=$mode align=1
+                (i32.const 8388608)))
+            (i64.const 48))))
       (then
         (return_call_indirect (type 0)
           (local.get 8)
           (local.get 1)
           (i32.load offset=229388 align=1
-            (local.get 19)))))
+            (local.get 20)))))
     (i64.store offset=$regionExits[3] align=1
       (i32.const 8388608)
       (i64.add

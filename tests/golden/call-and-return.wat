@@ -235,12 +235,17 @@
             (local.set 8
               (local.get 22))
             (if  ;; label = @5
-              (i64.ne
-                (i64.load offset=$rip align=1
-                  (i32.const 8388608))
-                (i64.add
-                  (local.get 2)
-                  (i64.const 10)))
+              (i32.or
+                (i64.ne
+                  (i64.load offset=$rip align=1
+                    (i32.const 8388608))
+                  (i64.add
+                    (local.get 2)
+                    (i64.const 10)))
+                (i32.ne
+                  (i32.load offset=$mode align=1
+                    (i32.const 8388608))
+                  (i32.const 49)))
               (then
                 (br 4 (;@1;))))
             (if  ;; label = @5
@@ -421,7 +426,11 @@
                 (i32.const 4)))))
         (i64.xor
           (local.get 19)
-          (i64.const 13792273858822144)))
+          (i64.shl
+            (i64.extend_i32_u
+              (i32.load offset=$mode align=1
+                (i32.const 8388608)))
+            (i64.const 48))))
       (then
         (return_call_indirect (type 0)
           (local.get 8)
@@ -632,7 +641,11 @@
                 (i32.const 4)))))
         (i64.xor
           (local.get 16)
-          (i64.const 13792273858822144)))
+          (i64.shl
+            (i64.extend_i32_u
+              (i32.load offset=$mode align=1
+                (i32.const 8388608)))
+            (i64.const 48))))
       (then
         (return_call_indirect (type 0)
           (local.get 8)

@@ -300,7 +300,11 @@
                 (i32.const 4)))))
         (i64.xor
           (local.get 27)
-          (i64.const 13792273858822144)))
+          (i64.shl
+            (i64.extend_i32_u
+              (i32.load offset=$mode align=1
+                (i32.const 8388608)))
+            (i64.const 48))))
       (then
         (return_call_indirect (type 0)
           (local.get 8)

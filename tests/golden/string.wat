@@ -10,7 +10,7 @@
   (import "env" "regions" (table (;0;) 0 funcref))
   (import "env" "outline" (table (;1;) 0 funcref))
   (func (;0;) (type 0) (param i32 i32) (result i32)
-    (local i64 i32 i32 i64 i32 i32 i32 i64 i32 i32 i64 i64 i64 i32 i64 i32 i32)
+    (local i64 i32 i32 i64 i32 i32 i32 i64 i32 i32 i64 i64 i64 i32 i64 i32 i32 i64)
     (if  ;; label = @1
       (i32.lt_s
         (local.get 0)
@@ -112,52 +112,89 @@
               (i32.load offset=$interruptWindow align=1
                 (i32.const 8388608)))
             (if  ;; label = @5
-              (local.get 15)
-              (then
-                (if  ;; label = @6
-                  (i32.or
-                    (i32.or
-                      (i64.ne
-                        (i64.load offset=$rip align=1
-                          (i32.const 8388608))
-                        (local.get 16))
-                      (i32.ne
-                        (i32.load offset=$mode align=1
-                          (i32.const 8388608))
-                        (i32.const 49)))
-                    (i32.ne
-                      (i32.or
-                        (i32.load offset=$attention align=1
-                          (i32.const 8388608))
-                        (i32.and
-                          (local.get 17)
-                          (local.get 18)))
-                      (i32.const 0)))
-                  (then
-                    (i64.store offset=$regionExits[6] align=1
-                      (i32.const 8388608)
-                      (i64.add
-                        (i64.load offset=$regionExits[6] align=1
-                          (i32.const 8388608))
-                        (i64.const 1)))
-                    (return
-                      (i32.or
-                        (local.get 8)
-                        (i32.const 1073741824)))))
-                (i32.store offset=$interruptShadow align=1
-                  (i32.const 8388608)
-                  (i32.const 0))))
-            (if  ;; label = @5
-              (i32.load offset=$unwind align=1
-                (i32.const 8388608))
+              (i32.eqz
+                (local.get 15))
               (then
                 (i64.store offset=$rip align=1
                   (i32.const 8388608)
-                  (local.get 16))
+                  (local.get 16))))
+            (if  ;; label = @5
+              (i32.or
+                (i32.or
+                  (i32.load offset=$attention align=1
+                    (i32.const 8388608))
+                  (i32.and
+                    (local.get 17)
+                    (local.get 18)))
+                (i32.load offset=$unwind align=1
+                  (i32.const 8388608)))
+              (then
+                (i64.store offset=$regionExits[6] align=1
+                  (i32.const 8388608)
+                  (i64.add
+                    (i64.load offset=$regionExits[6] align=1
+                      (i32.const 8388608))
+                    (i64.const 1)))
                 (return
                   (i32.or
                     (local.get 8)
                     (i32.const 1073741824)))))
+            (i32.store offset=$interruptShadow align=1
+              (i32.const 8388608)
+              (i32.const 0))
+            (local.set 19
+              (i64.load offset=$rip align=1
+                (i32.const 8388608)))
+            (local.set 18
+              (i32.load offset=$mode align=1
+                (i32.const 8388608)))
+            (if  ;; label = @5
+              (i32.or
+                (i64.ne
+                  (local.get 19)
+                  (local.get 16))
+                (i32.ne
+                  (local.get 18)
+                  (i32.const 49)))
+              (then
+                (local.set 17
+                  (i32.wrap_i64
+                    (local.get 19)))
+                (if  ;; label = @6
+                  (i64.eq
+                    (i64.load offset=229376 align=1
+                      (local.tee 15
+                        (i32.add
+                          (i32.const 8388608)
+                          (i32.shl
+                            (i32.and
+                              (i32.xor
+                                (local.get 17)
+                                (i32.shr_u
+                                  (local.get 17)
+                                  (i32.const 12)))
+                              (i32.const 8191))
+                            (i32.const 4)))))
+                    (i64.xor
+                      (local.get 19)
+                      (i64.shl
+                        (i64.extend_i32_u
+                          (local.get 18))
+                        (i64.const 48))))
+                  (then
+                    (return_call_indirect (type 0)
+                      (local.get 8)
+                      (local.get 1)
+                      (i32.load offset=229388 align=1
+                        (local.get 15)))))
+                (i64.store offset=$regionExits[3] align=1
+                  (i32.const 8388608)
+                  (i64.add
+                    (i64.load offset=$regionExits[3] align=1
+                      (i32.const 8388608))
+                    (i64.const 1)))
+                (return
+                  (local.get 8))))
             (local.set 12
               (i64.load offset=$gpr[6] align=1
                 (i32.const 8388608)))
@@ -191,20 +228,20 @@
                   (i32.const 0))
                 (br 3 (;@2;))))
             (br 0 (;@4;))))
-        (local.set 18
+        (local.set 15
           (local.get 11))
         (local.set 8
           (i32.sub
             (local.get 8)
             (i32.and
-              (local.get 18)
+              (local.get 15)
               (i32.const 255))))
         (local.set 9
           (i64.add
             (local.get 2)
             (i64.extend_i32_u
               (i32.shr_u
-                (local.get 18)
+                (local.get 15)
                 (i32.const 8)))))
         (local.set 10
           (i32.const 0))
@@ -245,35 +282,39 @@
         (then
           (return
             (local.get 8)))))
-    (local.set 18
+    (local.set 15
       (i32.wrap_i64
-        (local.tee 16
+        (local.tee 19
           (i64.load offset=$rip align=1
             (i32.const 8388608)))))
     (if  ;; label = @1
       (i64.eq
         (i64.load offset=229376 align=1
-          (local.tee 17
+          (local.tee 18
             (i32.add
               (i32.const 8388608)
               (i32.shl
                 (i32.and
                   (i32.xor
-                    (local.get 18)
+                    (local.get 15)
                     (i32.shr_u
-                      (local.get 18)
+                      (local.get 15)
                       (i32.const 12)))
                   (i32.const 8191))
                 (i32.const 4)))))
         (i64.xor
-          (local.get 16)
-          (i64.const 13792273858822144)))
+          (local.get 19)
+          (i64.shl
+            (i64.extend_i32_u
+              (i32.load offset=$mode align=1
+                (i32.const 8388608)))
+            (i64.const 48))))
       (then
         (return_call_indirect (type 0)
           (local.get 8)
           (local.get 1)
           (i32.load offset=229388 align=1
-            (local.get 17)))))
+            (local.get 18)))))
     (i64.store offset=$regionExits[3] align=1
       (i32.const 8388608)
       (i64.add

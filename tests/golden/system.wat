@@ -123,52 +123,89 @@
               (i32.load offset=$interruptWindow align=1
                 (i32.const 8388608)))
             (if  ;; label = @5
-              (local.get 18)
-              (then
-                (if  ;; label = @6
-                  (i32.or
-                    (i32.or
-                      (i64.ne
-                        (i64.load offset=$rip align=1
-                          (i32.const 8388608))
-                        (local.get 19))
-                      (i32.ne
-                        (i32.load offset=$mode align=1
-                          (i32.const 8388608))
-                        (i32.const 49)))
-                    (i32.ne
-                      (i32.or
-                        (i32.load offset=$attention align=1
-                          (i32.const 8388608))
-                        (i32.and
-                          (local.get 20)
-                          (local.get 21)))
-                      (i32.const 0)))
-                  (then
-                    (i64.store offset=$regionExits[6] align=1
-                      (i32.const 8388608)
-                      (i64.add
-                        (i64.load offset=$regionExits[6] align=1
-                          (i32.const 8388608))
-                        (i64.const 1)))
-                    (return
-                      (i32.or
-                        (local.get 8)
-                        (i32.const 1073741824)))))
-                (i32.store offset=$interruptShadow align=1
-                  (i32.const 8388608)
-                  (i32.const 0))))
-            (if  ;; label = @5
-              (i32.load offset=$unwind align=1
-                (i32.const 8388608))
+              (i32.eqz
+                (local.get 18))
               (then
                 (i64.store offset=$rip align=1
                   (i32.const 8388608)
-                  (local.get 19))
+                  (local.get 19))))
+            (if  ;; label = @5
+              (i32.or
+                (i32.or
+                  (i32.load offset=$attention align=1
+                    (i32.const 8388608))
+                  (i32.and
+                    (local.get 20)
+                    (local.get 21)))
+                (i32.load offset=$unwind align=1
+                  (i32.const 8388608)))
+              (then
+                (i64.store offset=$regionExits[6] align=1
+                  (i32.const 8388608)
+                  (i64.add
+                    (i64.load offset=$regionExits[6] align=1
+                      (i32.const 8388608))
+                    (i64.const 1)))
                 (return
                   (i32.or
                     (local.get 8)
                     (i32.const 1073741824)))))
+            (i32.store offset=$interruptShadow align=1
+              (i32.const 8388608)
+              (i32.const 0))
+            (local.set 22
+              (i64.load offset=$rip align=1
+                (i32.const 8388608)))
+            (local.set 21
+              (i32.load offset=$mode align=1
+                (i32.const 8388608)))
+            (if  ;; label = @5
+              (i32.or
+                (i64.ne
+                  (local.get 22)
+                  (local.get 19))
+                (i32.ne
+                  (local.get 21)
+                  (i32.const 49)))
+              (then
+                (local.set 20
+                  (i32.wrap_i64
+                    (local.get 22)))
+                (if  ;; label = @6
+                  (i64.eq
+                    (i64.load offset=229376 align=1
+                      (local.tee 18
+                        (i32.add
+                          (i32.const 8388608)
+                          (i32.shl
+                            (i32.and
+                              (i32.xor
+                                (local.get 20)
+                                (i32.shr_u
+                                  (local.get 20)
+                                  (i32.const 12)))
+                              (i32.const 8191))
+                            (i32.const 4)))))
+                    (i64.xor
+                      (local.get 22)
+                      (i64.shl
+                        (i64.extend_i32_u
+                          (local.get 21))
+                        (i64.const 48))))
+                  (then
+                    (return_call_indirect (type 0)
+                      (local.get 8)
+                      (local.get 1)
+                      (i32.load offset=229388 align=1
+                        (local.get 18)))))
+                (i64.store offset=$regionExits[3] align=1
+                  (i32.const 8388608)
+                  (i64.add
+                    (i64.load offset=$regionExits[3] align=1
+                      (i32.const 8388608))
+                    (i64.const 1)))
+                (return
+                  (local.get 8))))
             (local.set 12
               (i64.load offset=$gpr[2] align=1
                 (i32.const 8388608)))
@@ -194,20 +231,20 @@
                   (i32.load offset=$tlbContext align=1
                     (i32.const 8388608))
                   (i32.const 15))))
-            (local.set 19
+            (local.set 22
               (local.tee 12
                 (i64.shl
                   (local.get 12)
                   (i64.const 32))))
             (local.set 17
               (i64.or
-                (local.tee 22
+                (local.tee 19
                   (local.get 17))
-                (local.get 19)))
+                (local.get 22)))
             (local.set 23
               (i64.or
-                (local.get 22)
-                (local.get 19)))
+                (local.get 19)
+                (local.get 22)))
             (if  ;; label = @5
               (i32.or
                 (i32.lt_s
@@ -219,7 +256,7 @@
                 (i32.load offset=$attention align=1
                   (i32.const 8388608)))
               (then
-                (local.set 22
+                (local.set 19
                   (local.get 2))
                 (local.set 13
                   (local.get 23))
@@ -230,7 +267,7 @@
                 (local.set 16
                   (i32.const 0))
                 (local.set 9
-                  (local.get 22))
+                  (local.get 19))
                 (local.set 10
                   (i32.const 0))
                 (br 3 (;@2;))))
@@ -243,20 +280,20 @@
             (local.set 16
               (i32.const 0))
             (br 0 (;@4;))))
-        (local.set 21
+        (local.set 18
           (local.get 11))
         (local.set 8
           (i32.sub
             (local.get 8)
             (i32.and
-              (local.get 21)
+              (local.get 18)
               (i32.const 255))))
         (local.set 9
           (i64.add
             (local.get 2)
             (i64.extend_i32_u
               (i32.shr_u
-                (local.get 21)
+                (local.get 18)
                 (i32.const 8)))))
         (local.set 10
           (i32.const 0))
@@ -306,7 +343,7 @@
         (then
           (return
             (local.get 8)))))
-    (local.set 21
+    (local.set 18
       (i32.wrap_i64
         (local.tee 23
           (i64.load offset=$rip align=1
@@ -314,27 +351,31 @@
     (if  ;; label = @1
       (i64.eq
         (i64.load offset=229376 align=1
-          (local.tee 20
+          (local.tee 21
             (i32.add
               (i32.const 8388608)
               (i32.shl
                 (i32.and
                   (i32.xor
-                    (local.get 21)
+                    (local.get 18)
                     (i32.shr_u
-                      (local.get 21)
+                      (local.get 18)
                       (i32.const 12)))
                   (i32.const 8191))
                 (i32.const 4)))))
         (i64.xor
           (local.get 23)
-          (i64.const 13792273858822144)))
+          (i64.shl
+            (i64.extend_i32_u
+              (i32.load offset=$mode align=1
+                (i32.const 8388608)))
+            (i64.const 48))))
       (then
         (return_call_indirect (type 0)
           (local.get 8)
           (local.get 1)
           (i32.load offset=229388 align=1
-            (local.get 20)))))
+            (local.get 21)))))
     (i64.store offset=$regionExits[3] align=1
       (i32.const 8388608)
       (i64.add

@@ -50,7 +50,7 @@ export async function newCode(seconds: number, span: number, tell: (line: string
   const text = Array.from(end, (byte) => byte.toString(16).padStart(2, '0')).join(' ');
   const entry = (name: string): URL => new URL(`../../src/vmwp/${name}.ts`, import.meta.url);
   await using worker = new VmWorker({
-    config: { memory: MEMORY, processors: 1, virtualTime: false, testDevice: false },
+    config: { memory: MEMORY, processors: 1, virtualTime: false, testDevice: false, vmbus: false },
     plan: barePlan(WRITER(text)),
     onReboot: 'stop',
     instructionLimit: undefined,
