@@ -164,8 +164,10 @@ export class CheckedPartition implements Partition {
     const divergence = await this.#lockstep.explain(async (low, high) => {
       say(`check: between ${low} and ${high}`);
       await pause(0);
+      return this.#running && !this.#finished;
     });
-    this.#finish({ kind: 'divergence', instructions: divergence.count, report: divergenceText(divergence) });
+    if (divergence)
+      this.#finish({ kind: 'divergence', instructions: divergence.count, report: divergenceText(divergence) });
   }
 
   turnOff(): void {

@@ -56,7 +56,10 @@ async function check(every: bigint, by?: Translate) {
     const thorough = lockstep.count % 100_000n === 0n;
     if (lockstep.compare(thorough)) continue;
     let runs = 0;
-    const divergence = await lockstep.explain(() => void runs++);
+    const divergence = await lockstep.explain(() => {
+      runs++;
+      return true;
+    });
     return { divergence, runs };
   }
   return { lockstep };
@@ -85,5 +88,22 @@ describe('two engines in lockstep', () => {
     const report = divergenceText(divergence);
     expect(report).toMatch(new RegExp(`^> +${divergence.count} +0x0*${at.toString(16)} `, 'm'));
     expect(report).toMatch(/region at 0x10000a \(guest-physical\), \d+ instructions from 0x10000a/);
+  });
+});
+
+describe('looking for a difference', () => {
+  it('can be ended', async () => {
+    const lockstep = new Lockstep({
+      memory: MEMORY,
+      plan: barePlan(LOOP),
+      interpreter,
+      hotAfter: 50,
+      translate: misread(OF.XOR + 1, 0x09),
+    });
+    lockstep.runTo(50_000n);
+    expect(lockstep.compare(false)).toBe(false);
+    let runs = 0;
+    expect(await lockstep.explain(() => ++runs < 3)).toBeUndefined();
+    expect(runs).toBe(3);
   });
 });

@@ -19,7 +19,7 @@ type Action =
 /** Instructions that are told of, before the one that differs. */
 const SHOWN_BEFORE = 8n;
 
-type Progress = (low: bigint, high: bigint) => void | Promise<void>;
+type Progress = (low: bigint, high: bigint) => boolean | Promise<boolean>;
 
 /** Two machines and what they have written to their consoles since the last comparison. */
 class Pair {
@@ -140,16 +140,18 @@ export class Lockstep {
   /**
    * After a comparison that failed: the first instruction after which they differ. Everything begins again for that, many
    * times; nothing can be run afterwards.
-   * @param progress called before each time.
+   * @param progress called before each time; false: enough of it, and the answer is undefined.
    */
-  async explain(progress: Progress): Promise<Divergence> {
+  async explain(progress: Progress): Promise<Divergence | undefined> {
     const seen = this.#pair.differences(true);
     const bad = [this.interpreted, this.translated].reduce((n, { vp }) => (vp.retired > n ? vp.retired : n), 0n);
     const about = await this.#narrow(false, this.#good, bad, progress);
+    if (about === null) return undefined;
     // A run that is not the same twice: then there is no more to say.
     if (about === undefined) return { count: bad, certainty: 'once', differences: seen, steps: [], regions: [] };
     // Translated code that can stop anywhere: only the instruction itself is left.
     const exact = await this.#narrow(true, this.#good, about, progress);
+    if (exact === null) return undefined;
     const count = exact ?? about;
     const differences = this.#replay(count, exact !== undefined);
     const { regions } = this.translated;
@@ -157,13 +159,13 @@ export class Lockstep {
     return { count, certainty: exact === undefined ? 'about' : 'exact', differences, steps, regions };
   }
 
-  /** The smallest count in (good, bad] at which a run that ends there differs; undefined: not even at `bad`. */
-  async #narrow(exact: boolean, good: bigint, bad: bigint, progress: Progress): Promise<bigint | undefined> {
+  /** The smallest count in (good, bad] at which a run that ends there differs; undefined: not even at `bad`. Null: stopped. */
+  async #narrow(exact: boolean, good: bigint, bad: bigint, progress: Progress): Promise<bigint | undefined | null> {
     let [low, high] = [good, bad];
-    await progress(low, high);
+    if (!(await progress(low, high))) return null;
     if (this.#replay(high, exact).length === 0) return undefined;
     while (high - low > 1n) {
-      await progress(low, high);
+      if (!(await progress(low, high))) return null;
       const middle = (low + high) / 2n;
       if (this.#replay(middle, exact).length > 0) high = middle;
       else low = middle;
