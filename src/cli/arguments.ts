@@ -25,11 +25,18 @@ export function parseTimeout(text: string): number {
   return seconds;
 }
 
-/** Separators as in TypeScript: 500_000_000. */
 export function parseInstructions(text: string): bigint {
+  return parseCount('--instructions', text);
+}
+export function parseEvery(text: string): bigint {
+  return parseCount('--check-every', text);
+}
+
+/** Separators as in TypeScript: 500_000_000. */
+function parseCount(option: string, text: string): bigint {
   const digits = text.replaceAll('_', '');
   if (!/^[1-9]\d{0,18}$/.test(digits) || BigInt(digits) >= 1n << 63n) {
-    throw wrong('--instructions', 'a whole number from 1', text);
+    throw wrong(option, 'a whole number from 1', text);
   }
   return BigInt(digits);
 }

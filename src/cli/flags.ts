@@ -8,6 +8,8 @@ export interface MachineFlags {
   readonly engine?: 'auto' | 'interpreter' | 'translator';
   /** False with --no-vmbus. */
   readonly vmbus?: boolean;
+  readonly check?: boolean;
+  readonly checkEvery?: bigint;
   readonly timeout?: number;
   readonly instructions?: bigint;
   readonly save?: string;

@@ -9,6 +9,7 @@ import { describeExitCodes, EXIT } from '../contracts/exit-codes.ts';
 import {
   parseClock,
   parseEngine,
+  parseEvery,
   parseFile,
   parseInstructions,
   parseMemory,
@@ -102,6 +103,8 @@ function machineOptions(command: Command): Command {
     )
     .option('--engine <engine>', "'interpreter', 'translator' or 'auto' (default: auto)", parseEngine)
     .option('--no-vmbus', 'no VMBus, so no synthetic devices and no integration components')
+    .option('--check', 'run it twice, interpreted and translated, and compare; time is instructions')
+    .option('--check-every <n>', 'with --check: instructions between comparisons (default: 1000000)', parseEvery)
     .option('--timeout <seconds>', 'end the run after this time', parseTimeout)
     .option('--instructions <n>', 'stop when this many instructions have retired', parseInstructions)
     .option(

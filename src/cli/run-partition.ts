@@ -103,6 +103,8 @@ function endOf(reason: StopReason): Ending {
     }
     case 'exit':
       return { code: reason.code & 0xff, text: '' };
+    case 'divergence':
+      return { code: EXIT.divergence, text: reason.report };
     case 'error':
       return { code: ERROR_EXIT_CODES.failure, text: `the partition failed: ${reason.message}` };
   }

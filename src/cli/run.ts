@@ -4,6 +4,7 @@ import { ViridianError } from '../contracts/errors.ts';
 import type { BootModule, CreatePartition, PartitionOptions } from '../contracts/partition.ts';
 import type { MachineFlags, RunFlags } from './flags.ts';
 import { type RunRequest, runPartition } from './run-partition.ts';
+import { say } from './say.ts';
 
 /** @param create For tests; else the library's. */
 export async function run(flags: RunFlags, create?: CreatePartition): Promise<number> {
@@ -32,7 +33,15 @@ export function machineOptionsOf(flags: MachineFlags): PartitionOptions {
     // Left open, the clock and a restored state decide.
     vmbus: flags.vmbus === false ? false : undefined,
     instructionLimit: flags.instructions,
+    ...checkOf(flags),
   };
+}
+
+function checkOf({ check, checkEvery, save, hash }: MachineFlags): Pick<PartitionOptions, 'check'> {
+  if (!check && checkEvery === undefined) return {};
+  if (!check) throw new ViridianError('invalid', '--check-every is for --check');
+  if (save !== undefined || hash) throw new ViridianError('invalid', '--save and --hash cannot be given with --check');
+  return { check: { every: checkEvery, say: (text) => say(`hv: ${text}`) } };
 }
 
 export function requestOf(flags: MachineFlags, options: PartitionOptions): RunRequest {

@@ -19,6 +19,11 @@ export const LIMITS = {
   pageSize: 4096,
 } as const;
 
+export interface ResolvedCheck {
+  readonly every: bigint;
+  readonly say: (text: string) => void;
+}
+
 export interface ResolvedPartitionOptions {
   readonly kernel: FileSource | undefined;
   readonly initrd: FileSource | undefined;
@@ -33,6 +38,7 @@ export interface ResolvedPartitionOptions {
   readonly disks: readonly BlockDevice[];
   readonly onReboot: 'restart' | 'stop';
   readonly instructionLimit: bigint | undefined;
+  readonly check: ResolvedCheck | undefined;
   readonly trace: ((event: TraceEvent) => void) | undefined;
   readonly restore: FileSource | undefined;
 }
@@ -50,8 +56,27 @@ const FIXED_BY_SAVED_STATE = [
   'vmbus',
 ] as const satisfies readonly (keyof PartitionOptions)[];
 
+/** A checked partition has two engines, one processor, and a time of its own. */
+const NOT_CHECKED = ['restore', 'trace', 'engine'] as const satisfies readonly (keyof PartitionOptions)[];
+const CHECK_EVERY = 1_000_000n;
+
+function checkOptions(options: PartitionOptions): ResolvedCheck | undefined {
+  const { check } = options;
+  if (check === undefined) return undefined;
+  const extra = NOT_CHECKED.find((name) => options[name] !== undefined);
+  if (extra !== undefined) throw invalid(`${extra} cannot be given with check`);
+  if ((options.processors ?? 1) !== 1) throw invalid('check needs one processor');
+  if (options.clock === 'real') throw invalid('clock: real cannot be given with check: its time is instructions');
+  const every = check.every ?? CHECK_EVERY;
+  if (typeof every !== 'bigint' || every < 1n)
+    throw invalid(`check.every must be a bigint of at least 1, not ${every}`);
+  return { every, say: check.say ?? (() => undefined) };
+}
+
 /** @throws ViridianError `invalid`, naming the option. */
-export function resolvePartitionOptions(options: PartitionOptions): ResolvedPartitionOptions {
+export function resolvePartitionOptions(given: PartitionOptions): ResolvedPartitionOptions {
+  const check = checkOptions(given);
+  const options: PartitionOptions = check ? { ...given, clock: 'instructions' } : given;
   if (options.restore !== undefined) {
     const extra = FIXED_BY_SAVED_STATE.find((name) => options[name] !== undefined);
     if (extra !== undefined) throw invalid(`${extra} cannot be given with restore: it is part of the saved state`);
@@ -75,6 +100,7 @@ export function resolvePartitionOptions(options: PartitionOptions): ResolvedPart
     disks: disks(options),
     onReboot: oneOf('onReboot', options.onReboot ?? 'restart', ['restart', 'stop']),
     instructionLimit: instructionLimit(options.instructionLimit),
+    check,
     trace: options.trace,
     restore: fileSource('restore', options.restore),
   };

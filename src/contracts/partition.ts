@@ -27,6 +27,14 @@ export interface BootModule {
   readonly commandLine?: string | undefined;
 }
 
+/** How two engines are compared. */
+export interface CheckOptions {
+  /** Instructions between two comparisons of the registers. Default: 1,000,000. */
+  readonly every?: bigint | undefined;
+  /** Told what is found, a line at a time. */
+  readonly say?: ((text: string) => void) | undefined;
+}
+
 /** Everything but `kernel` and `restore` has a default; see `resolvePartitionOptions`. */
 export interface PartitionOptions {
   /** bzImage, ELF with a PVH note, or multiboot 1 ELF32. Exactly one of `kernel` and `restore` is given. */
@@ -59,6 +67,8 @@ export interface PartitionOptions {
   readonly onReboot?: 'restart' | 'stop' | undefined;
   /** Stops the partition (reason `instructionLimit`) once this many instructions have retired in total. */
   readonly instructionLimit?: bigint | undefined;
+  /** Runs the partition twice, interpreted and translated, and compares them. Needs one processor; time is instructions. */
+  readonly check?: CheckOptions | undefined;
   /** Called for each intercept, MSR access and hypercall, in order per processor. Slows the guest. */
   readonly trace?: ((event: TraceEvent) => void) | undefined;
   /** What `save` gave: the partition continues from there, with the options it was created with. */
@@ -88,6 +98,8 @@ export type StopReason =
   /** `turnOff` was called. */
   | { readonly kind: 'turnedOff' }
   | { readonly kind: 'instructionLimit' }
+  /** With `check`: the engines differ after so many instructions. The report is lines for people. */
+  | { readonly kind: 'divergence'; readonly instructions: bigint; readonly report: string }
   /** A defect of ours, or the host's: the message says which. */
   | { readonly kind: 'error'; readonly message: string; readonly cause?: unknown };
 

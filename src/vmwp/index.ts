@@ -9,6 +9,8 @@ import { nodeCodecs } from '../host/node/codecs.ts';
 import { readInput } from '../host/node/files.ts';
 import { payloadCache } from '../host/node/payload-cache.ts';
 import { nodeServices } from '../host/node/services.ts';
+import { compileInterpreter } from '../hypervisor/interpreter/interpreter.ts';
+import { CheckedPartition } from './check/checked-partition.ts';
 import { type MachineConfig, machineMemorySize } from './machine.ts';
 import { VmWorker } from './worker.ts';
 
@@ -54,6 +56,18 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
       'invalid',
       `${sizeText(config.memory)} of memory with ${config.processors} processors do not fit in the engine's 4 GiB: give less of one`,
     );
+  const interpreterImage = INTERPRETER && (await readInput('interpreter', INTERPRETER));
+  if (resolved.check !== undefined) {
+    return new CheckedPartition({
+      memory: config.memory,
+      testDevice: config.testDevice,
+      plan: await plan(resolved, config),
+      interpreter: compileInterpreter(interpreterImage),
+      onReboot: resolved.onReboot,
+      instructionLimit: resolved.instructionLimit,
+      ...resolved.check,
+    });
+  }
   const common = {
     config,
     onReboot: resolved.onReboot,
@@ -64,7 +78,7 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
     engine: resolved.engine === 'interpreter' ? ('interpreter' as const) : ('translator' as const),
     host: nodeServices,
     disks: resolved.disks,
-    interpreterImage: INTERPRETER && (await readInput('interpreter', INTERPRETER)),
+    interpreterImage,
   };
   let worker: VmWorker;
   if (resolved.restore !== undefined) {

@@ -3,6 +3,7 @@ import type { InspectNode } from '../contracts/partition.ts';
 import { readFlags, type VpView } from '../hypervisor/vp/state.ts';
 import type { Machine } from './machine.ts';
 import { pageWalk } from './page-walk.ts';
+import { engineCounters } from './stats.ts';
 
 const GPR = [
   'rax',
@@ -60,6 +61,7 @@ function inspectProcessor(vp: VpView, machine: Machine): InspectNode {
         },
       ]),
     ),
+    engine: Object.fromEntries(Object.entries(engineCounters(vp)).map(([name, value]) => [name, value.toString()])),
     pageWalk: pageWalk(vp, machine.memory, BigInt.asUintN(64, (vp.rip + vp.codeBase) & vp.codeMask)),
   };
 }

@@ -29,6 +29,7 @@ import { integrationServices, partitionMemory, shutdown } from './integration.ts
 import { Machine, type MachineConfig, machineMemorySize } from './machine.ts';
 import type { FromVpThread, TranslatorThreadData, VpThreadData } from './protocol.ts';
 import { decodeSavedState, encodeSavedState, type SavedPartition } from './saved-state.ts';
+import { statsOf } from './stats.ts';
 import { SyntheticDevices } from './synthetic-devices.ts';
 
 const WASM_PAGE = 65536;
@@ -489,20 +490,7 @@ export class VmWorker implements Partition {
   }
 
   stats(): PartitionStats {
-    const { vps, processorControls } = this.#machine;
-    const sum = (f: (vp: (typeof vps)[number]) => bigint): bigint => vps.reduce((n, vp) => n + f(vp), 0n);
-    return {
-      instructions: sum((vp) => vp.retired),
-      busySeconds: processorControls.reduce((n, c) => n + (c.busy[0] as number), 0) / 1e6,
-      counters: {
-        blockLookups: sum((vp) => vp.blockLookups),
-        tlbMisses: sum((vp) => vp.tlbMisses),
-        faults: sum((vp) => vp.faults),
-        regionEntries: sum((vp) => vp.regionEntries),
-        regionInstructions: sum((vp) => vp.regionInstructions),
-        regionExits: vps.map((vp) => [...vp.regionExits].join(' ')).join('; ') as never,
-      },
-    };
+    return statsOf(this.#machine);
   }
 }
 

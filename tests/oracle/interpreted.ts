@@ -262,12 +262,12 @@ export class InterpretedProcessor {
 
   run(c: Case): Result {
     if (this.#translate && c.mode === 64) {
-      const { translator } = this.#interpreter;
-      const regions = translator?.counters.regions;
+      const { translator, vp } = this.#interpreter;
+      const { regionsMade } = vp;
       const interpreted = this.#run(c, true);
       translator?.finish();
       // Nothing of it can be translated.
-      if (translator?.counters.regions === regions) return interpreted;
+      if (vp.regionsMade === regionsMade) return interpreted;
       return this.#run(c, false);
     }
     return this.#run(c, true);

@@ -58,7 +58,6 @@ export class CountingMachine {
   #aside = 0;
   readonly #machine: Machine;
   readonly #processor: Processor;
-  readonly #engine: Interpreter;
 
   static async create(
     guest: Guest,
@@ -124,7 +123,6 @@ export class CountingMachine {
     // The platform reaches the engine through its own object.
     plain.context = engine;
     platform.context = engine;
-    this.#engine = engine;
     this.#watch(engine);
     this.#processor = new Processor({
       index: 0,
@@ -167,10 +165,10 @@ export class CountingMachine {
     return this.#machine.processorControls[0]!.busy[0]! / 1e6;
   }
   get flushes(): number {
-    return this.#engine.blocks.flushes;
+    return Number(this.vp.blocksFlushed);
   }
   get invalidatedBlocks(): number {
-    return this.#engine.blocks.invalidatedBlocks;
+    return Number(this.vp.blocksInvalidated);
   }
 
   #entry(name: string): Exit {

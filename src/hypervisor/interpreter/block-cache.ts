@@ -112,8 +112,6 @@ export class BlockCache {
   /** Counts, for statistics. */
   decodedInstructions = 0;
   decodedBlocks = 0;
-  invalidatedBlocks = 0;
-  flushes = 0;
 
   constructor(buffer: SharedArrayBuffer, area: number, decoder: Decoder, handlers: HandlerTable, host: BlockCacheHost) {
     this.#host = host;
@@ -169,7 +167,7 @@ export class BlockCache {
 
   /** Drops every block. */
   flush(): void {
-    this.flushes++;
+    this.#host.vp.blocksFlushed++;
     // Pages stay marked as holding code (another processor may have some of it), which only makes stores to them slower.
     this.#crowded = false;
     const all = new Set([...this.#regions.values()].flat());
@@ -557,7 +555,7 @@ export class BlockCache {
   }
 
   #drop(block: Block): void {
-    this.invalidatedBlocks++;
+    this.#host.vp.blocksInvalidated++;
     const { region } = block;
     if (region) this.#dropRegion(region);
     // Translated code calls the interpreter with records of blocks that hold its instructions.

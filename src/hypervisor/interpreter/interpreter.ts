@@ -163,6 +163,7 @@ export class Interpreter implements SystemContext {
       this.translator = new Translator({
         memory: options.memory,
         index: options.index,
+        vp: this.vp,
         table: this.#table,
         blocks: this.blocks,
         port: options.translation,

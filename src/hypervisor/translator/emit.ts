@@ -40,6 +40,8 @@ export interface EmitOptions {
   /** Guest-physical address of the second page. */
   readonly nextGpa: number;
   readonly tables: { readonly regions: Table; readonly outline: Table };
+  /** Looks at the budget before every instruction. */
+  readonly exact?: boolean;
 }
 
 export function emitRegion(f: FunctionBuilder, options: EmitOptions): void {
@@ -60,6 +62,8 @@ class Emitter {
   readonly #merges = new Map<number, Label>();
   readonly #flagsLive: ReadonlySet<number>;
   readonly #modeBits: bigint;
+  /** Budget with which it goes on: every path between two looks at the budget is shorter than the region. */
+  readonly #least: number;
   /** Known flags that the locals have too, on the path on which they are known under this name. */
   readonly #held = new WeakSet<FlagState>();
   /** RIP, budget and way are set. */
@@ -84,6 +88,7 @@ class Emitter {
     this.#way = f.variable('i32');
     this.#undone = f.variable('i32');
     this.#modeBits = BigInt(options.mode) << 48n;
+    this.#least = options.exact ? 1 : region.size;
     this.#flagsLive = liveFlags(region, this.#structure, options.facts);
   }
 
@@ -118,9 +123,8 @@ class Emitter {
     const to = f.load('i64.load', vp, at('rip'));
     this.#chain(to, to.xor(f.load('i32.load', vp, at('mode')).extU().shl(48)));
     head(() => {
-      // Every path between two looks at the budget is shorter than the region.
       f.if(
-        f.param(0).ltS(this.#region.size),
+        f.param(0).ltS(this.#least),
         () => {
           countExit(f, vp, RegionExit.BUDGET);
           f.return(f.param(0).not());
@@ -214,7 +218,7 @@ class Emitter {
       f.if(
         this.#budget
           .get()
-          .ltS(this.#region.size)
+          .ltS(this.#least)
           .or(f.load('i32.load', this.#machine.vp, at('attention'))),
         () => {
           this.#leaveAt(to, Way.REDO, known);
@@ -293,6 +297,7 @@ class Emitter {
     let condition: Value | undefined;
     let target: Value | undefined;
     for (const [n, instruction] of block.instructions.entries()) {
+      if (this.#options.exact) this.#stopAt(instruction, n - retired, known);
       if (instruction.outline) {
         this.#callOutline(instruction, n - retired, known);
         retired = n + 1;
@@ -358,6 +363,19 @@ class Emitter {
       );
     } else if (block.ending === 'leave') this.#leaveAt(block.end, Way.CHAIN, known);
     else this.#edge(block, block.target, known);
+  }
+
+  /** Leaves in front of an instruction if the budget is used up with those of its block that are `done`. */
+  #stopAt(instruction: RegionInstruction, done: number, known: KnownFlags): void {
+    this.#f.if(
+      this.#budget.get().leS(done),
+      () => {
+        this.#retire(done);
+        this.#leaveAt(instruction.at, Way.REDO, known);
+      },
+      undefined,
+      false,
+    );
   }
 
   /** A taken branch. To another page: a target that is not canonical faults at the branch, which is the interpreter's. */
@@ -430,7 +448,7 @@ class Emitter {
     );
     // What was called has used the budget too.
     f.if(
-      this.#budget.get().ltS(this.#region.size),
+      this.#budget.get().ltS(this.#least),
       () => {
         f.return(this.#budget.get().not());
       },

@@ -28,9 +28,35 @@ const WORTHWHILE = 16;
 const decoder = new Decoder(forms);
 const handlers = new HandlerTable(forms);
 
+export interface TranslateOptions {
+  /** Regions stop at any count of instructions, at any of their instructions: to find out which of them is wrong. */
+  readonly exact?: boolean;
+}
+
 /** @param memory the partition's, for the interpreter's records of instructions that translated code calls it for. */
-export function translate(request: TranslationRequest, memory: SharedArrayBuffer): TranslationResult {
+export function translate(
+  request: TranslationRequest,
+  memory: SharedArrayBuffer,
+  options: TranslateOptions = {},
+): TranslationResult {
   const started = performance.now();
+  const { bytes, regions } = generate(request, memory, options);
+  const module = bytes && new WebAssembly.Module(bytes);
+  return { module, bytes: bytes?.length ?? 0, milliseconds: performance.now() - started, regions };
+}
+
+export interface GeneratedModule {
+  /** Undefined where there is no region. */
+  readonly bytes: Uint8Array<ArrayBuffer> | undefined;
+  readonly regions: TranslationResult['regions'];
+}
+
+/** The module that translate() compiles. */
+export function generate(
+  request: TranslationRequest,
+  memory: SharedArrayBuffer,
+  { exact = false }: TranslateOptions = {},
+): GeneratedModule {
   const words = new Int32Array(memory);
   // Whoever installs a region looks whether this is still the code.
   const items = unpackRequest(request);
@@ -72,11 +98,8 @@ export function translate(request: TranslationRequest, memory: SharedArrayBuffer
       blocks: [...f.region.blocks.keys()],
     };
   });
-  if (regions.every((r) => r === undefined))
-    return { module: undefined, bytes: 0, milliseconds: performance.now() - started, regions };
-  const bytes = build(found, (request[0] as number) >>> 0);
-  const module = new WebAssembly.Module(bytes);
-  return { module, bytes: bytes.length, milliseconds: performance.now() - started, regions };
+  const none = regions.every((r) => r === undefined);
+  return { bytes: none ? undefined : build(found, (request[0] as number) >>> 0, exact), regions };
 }
 
 /** What there is to know about the code of one item. */
@@ -141,6 +164,7 @@ function helperType(name: string): Callee['type'] {
 function build(
   found: readonly ({ region: Region; source: Source } | undefined)[],
   vp: number,
+  exact: boolean,
 ): Uint8Array<ArrayBuffer> {
   const module = new ModuleBuilder({ memory: { initial: 1, maximum: 65536 }, leaves: true });
   const tables = { regions: module.importTable('regions'), outline: module.importTable('outline') };
@@ -167,7 +191,11 @@ function build(
           mode,
           nextGpa: source.nextGpa,
           helper,
-          facts: ({ decoded }: RegionInstruction) => factsOf(decoded, mode, helperType),
+          exact,
+          facts: ({ decoded }: RegionInstruction) => {
+            const facts = factsOf(decoded, mode, helperType);
+            return exact ? { ...facts, needsFlags: true } : facts;
+          },
           outline: ({ decoded, at }) => source.outline(decoded, at),
           tables,
         });

@@ -4,6 +4,7 @@
  */
 import type { BlockCache, BlockCode, Stretch } from '../interpreter/block-cache.ts';
 import { PAGE, VP_STATE, vpArea } from '../memory/layout.ts';
+import type { VpView } from '../vp/state.ts';
 import {
   packRequest,
   type TranslatedRegion,
@@ -20,6 +21,8 @@ const BATCH = 24;
 const MOST_OUT = 1;
 /** Places that stand empty before they are used again: the jump cache has to be emptied for that. */
 const MOST_VACANT = 1024;
+/** Hot blocks that wait for translation: code that is made faster than it can be translated is not remembered for ever. */
+const MOST_WAITING = 4096;
 
 /** Where requests go, and answers come back in the order of the requests. */
 export interface TranslationPort {
@@ -31,6 +34,8 @@ export interface TranslationPort {
 export interface TranslatorOptions {
   readonly memory: WebAssembly.Memory;
   readonly index: number;
+  /** Has the counters. */
+  readonly vp: VpView;
   /** The table of regions. */
   readonly table: WebAssembly.Table;
   readonly blocks: BlockCache;
@@ -61,8 +66,6 @@ interface Batch {
 }
 
 export class Translator {
-  /** For `--stats` and the inspect tree. */
-  readonly counters = { regions: 0, instructions: 0, bytes: 0, modules: 0, milliseconds: 0, stale: 0, dropped: 0 };
   readonly #options: TranslatorOptions;
   readonly #vp: number;
   readonly #none: () => number;
@@ -87,7 +90,7 @@ export class Translator {
     this.#imports = { env: { memory, regions: table, ...helpers } };
     for (let place = 0; place < options.table.length; place++) options.table.set(place, this.#none);
     options.blocks.released = (place) => {
-      this.counters.dropped++;
+      options.vp.regionsDropped++;
       options.table.set(place, this.#none);
       this.#vacant.push(place);
     };
@@ -111,7 +114,7 @@ export class Translator {
       for (const page of pages) this.#busy.delete(page);
       // Records have been used again since.
       if (epoch === this.#options.blocks.epoch) this.#install(result);
-      else this.counters.stale += result.regions.length;
+      else this.#options.vp.regionsStale += BigInt(result.regions.length);
       if (this.#pending.length === 0) this.#asked.clear();
     }
   }
@@ -128,6 +131,7 @@ export class Translator {
     const waiting: Hot[] = [];
     // Who has waited longest for the code that is executed most is served first.
     this.#hot.sort((a, b) => blocks.entered(b.record) - blocks.entered(a.record));
+    if (this.#hot.length > MOST_WAITING) this.#thinOut();
     for (const hot of this.#hot) {
       if (items.length === BATCH) {
         waiting.push(hot);
@@ -165,20 +169,32 @@ export class Translator {
     this.#pending.push({ epoch: blocks.epoch, pages });
   }
 
+  /** Forgets those that are gone, and the coldest, which have to get hot anew. */
+  #thinOut(): void {
+    const { blocks } = this.#options;
+    let kept = 0;
+    this.#hot = this.#hot.filter(({ record }) => {
+      const code = blocks.codeOf(record);
+      if (code && kept++ < MOST_WAITING) return true;
+      if (code) blocks.cool(code.gpa, code.mode, [code.offset]);
+      return false;
+    });
+  }
+
   #install({ module, bytes, milliseconds, regions }: TranslationResult): void {
-    this.counters.milliseconds += milliseconds;
+    const { blocks, table, vp } = this.#options;
+    vp.translationTime += BigInt(Math.round(milliseconds * 1000));
     if (!module) return;
-    const { blocks, table } = this.#options;
     const { exports } = new WebAssembly.Instance(module, this.#imports);
-    this.counters.modules++;
-    this.counters.bytes += bytes;
+    vp.modulesMade++;
+    vp.modulesBytes += BigInt(bytes);
     for (const region of regions) {
       if (!region) continue;
       const { record, name, size } = region;
       const current = blocks.codeOf(record);
       const stretches = current && this.#stretches(region, current);
       if (!stretches) {
-        this.counters.stale++;
+        vp.regionsStale++;
         continue;
       }
       const place = this.#place();
@@ -187,8 +203,8 @@ export class Translator {
       const far = region.blocks.filter((at) => at >= PAGE).map((at) => at - PAGE);
       blocks.cool(current.gpa, current.mode, region.blocks);
       if (far.length > 0) blocks.cool(region.nextGpa, current.mode, far);
-      this.counters.regions++;
-      this.counters.instructions += size;
+      vp.regionsMade++;
+      vp.regionsInstructions += BigInt(size);
     }
   }
 

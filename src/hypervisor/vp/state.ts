@@ -167,6 +167,18 @@ export const VpState = struct(
     regionInstructions: 'u64',
     /** Why control has left translated code; see RegionExit. */
     regionExits: array('u64', 8),
+    /** What has been translated and put in place: regions, their instructions; modules, their bytes, microseconds for all. */
+    regionsMade: 'u64',
+    regionsInstructions: 'u64',
+    modulesMade: 'u64',
+    modulesBytes: 'u64',
+    translationTime: 'u64',
+    /** Regions that came too late for code that had changed or gone, and regions taken out again. */
+    regionsStale: 'u64',
+    regionsDropped: 'u64',
+    /** Blocks that a store has touched, and times that all blocks were dropped. */
+    blocksInvalidated: 'u64',
+    blocksFlushed: 'u64',
   },
   [
     // Derived from the rest, or meaningful within one run of the interpreter only.
@@ -207,6 +219,15 @@ export const VpState = struct(
     'regionEntries',
     'regionInstructions',
     'regionExits',
+    'regionsMade',
+    'regionsInstructions',
+    'modulesMade',
+    'modulesBytes',
+    'translationTime',
+    'regionsStale',
+    'regionsDropped',
+    'blocksInvalidated',
+    'blocksFlushed',
   ],
 );
 export type VpView = View<typeof VpState.fields>;

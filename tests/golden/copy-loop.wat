@@ -1,0 +1,401 @@
+;; copies quadwords by a register each
+;; start: mov esi, 0x200000  be 00 00 20 00
+;; mov edi, 0x280000         bf 00 00 28 00
+;; mov ecx, 1000             b9 e8 03 00 00
+;; again: mov rax, [rsi]     48 8b 06
+;; mov [rdi], rax            48 89 07
+;; add rsi, 8                48 83 c6 08
+;; add rdi, 8                48 83 c7 08
+;; sub rcx, 1                48 83 e9 01
+;; jnz again                 75 ec
+;; jmp start                 eb db
+(module
+  (type (;0;) (func (param i32 i32) (result i32)))
+  (type (;1;) (func (param i32 i64 i32 i32) (result i32)))
+  (import "env" "memory" (memory (;0;) 1 65536 shared))
+  (import "env" "plain_load" (func (;0;) (type 1)))
+  (import "env" "plain_store" (func (;1;) (type 1)))
+  (import "env" "regions" (table (;0;) 0 funcref))
+  (import "env" "outline" (table (;1;) 0 funcref))
+  (func (;2;) (type 0) (param i32 i32) (result i32)
+    (local i64 i32 i32 i64 i32 i32 i32 i64 i32 i32 i64 i64 i64 i64 i64 i64 i32 i64 i32 i64 i64 i64 i32)
+    (if  ;; label = @1
+      (i32.lt_s
+        (local.get 0)
+        (i32.const 10))
+      (then
+        (i64.store offset=$regionExits[0] align=1
+          (i32.const 8388608)
+          (i64.add
+            (i64.load offset=$regionExits[0] align=1
+              (i32.const 8388608))
+            (i64.const 1)))
+        (return
+          (i32.xor
+            (local.get 0)
+            (i32.const -1)))))
+    (if  ;; label = @1
+      (i32.load offset=$attention align=1
+        (i32.const 8388608))
+      (then
+        (i64.store offset=$regionExits[1] align=1
+          (i32.const 8388608)
+          (i64.add
+            (i64.load offset=$regionExits[1] align=1
+              (i32.const 8388608))
+            (i64.const 1)))
+        (return
+          (i32.or
+            (local.get 0)
+            (i32.const 1073741824)))))
+    (local.set 8
+      (local.get 0))
+    (local.set 2
+      (i64.sub
+        (i64.load offset=$rip align=1
+          (i32.const 8388608))
+        (i64.const 15)))
+    (local.set 12
+      (i64.load offset=$gpr[6] align=1
+        (i32.const 8388608)))
+    (local.set 13
+      (i64.load align=1
+        (i32.const 8388608)))
+    (local.set 14
+      (i64.load offset=$gpr[7] align=1
+        (i32.const 8388608)))
+    (local.set 19
+      (i64.load offset=$gpr[1] align=1
+        (i32.const 8388608)))
+    (local.set 15
+      (i64.load offset=$flagResult align=1
+        (i32.const 8388608)))
+    (local.set 16
+      (i64.load offset=$flagA align=1
+        (i32.const 8388608)))
+    (local.set 17
+      (i64.load offset=$flagB align=1
+        (i32.const 8388608)))
+    (local.set 18
+      (i32.load offset=$flagForm align=1
+        (i32.const 8388608)))
+    (local.set 3
+      (i32.add
+        (i32.const 8388608)
+        (i32.shl
+          (i32.load offset=$tlbContext align=1
+            (i32.const 8388608))
+          (i32.const 15))))
+    (block  ;; label = @1
+      (block  ;; label = @2
+        (block  ;; label = @3
+          (loop  ;; label = @4
+            (local.set 6
+              (i32.add
+                (local.get 3)
+                (i32.and
+                  (i32.shr_u
+                    (i32.wrap_i64
+                      (local.tee 5
+                        (local.get 12)))
+                    (i32.const 8))
+                  (i32.const 16368))))
+            (local.set 21
+              (local.tee 13
+                (i64.load align=1
+                  (local.tee 20
+                    (if (result i32)  ;; label = @5
+                      (i64.lt_u
+                        (i64.sub
+                          (local.get 5)
+                          (i64.load offset=65536 align=1
+                            (local.get 6)))
+                        (i64.const 4089))
+                      (then
+                        (i32.add
+                          (i32.wrap_i64
+                            (local.get 5))
+                          (i32.load offset=65544 align=1
+                            (local.get 6))))
+                      (else
+                        (local.set 11
+                          (i32.const 3840))
+                        (br_if 2 (;@3;)
+                          (i32.eqz
+                            (local.tee 7
+                              (call 0
+                                (i32.const 8388608)
+                                (local.get 5)
+                                (i32.const 8)
+                                (i32.const 0)))))
+                        (local.get 7)))))))
+            (local.set 6
+              (i32.add
+                (local.get 3)
+                (i32.and
+                  (i32.shr_u
+                    (i32.wrap_i64
+                      (local.tee 5
+                        (local.get 14)))
+                    (i32.const 8))
+                  (i32.const 16368))))
+            (i64.store align=1
+              (local.tee 20
+                (if (result i32)  ;; label = @5
+                  (i64.lt_u
+                    (i64.sub
+                      (local.get 5)
+                      (i64.load offset=81920 align=1
+                        (local.get 6)))
+                    (i64.const 4089))
+                  (then
+                    (i32.add
+                      (i32.wrap_i64
+                        (local.get 5))
+                      (i32.load offset=81928 align=1
+                        (local.get 6))))
+                  (else
+                    (local.set 11
+                      (i32.const 4609))
+                    (br_if 2 (;@3;)
+                      (i32.eqz
+                        (local.tee 7
+                          (call 1
+                            (i32.const 8388608)
+                            (local.get 5)
+                            (i32.const 8)
+                            (i32.const 0)))))
+                    (local.get 7))))
+              (local.get 21))
+            (local.set 12
+              (i64.add
+                (local.get 12)
+                (i64.const 8)))
+            (local.set 14
+              (i64.add
+                (local.get 14)
+                (i64.const 8)))
+            (local.set 19
+              (i64.sub
+                (local.tee 21
+                  (local.get 19))
+                (i64.const 1)))
+            (local.set 22
+              (i64.sub
+                (local.get 21)
+                (i64.const 1)))
+            (local.set 20
+              (i64.lt_u
+                (local.get 21)
+                (i64.const 1)))
+            (local.set 8
+              (i32.sub
+                (local.get 8)
+                (i32.const 6)))
+            (if  ;; label = @5
+              (i32.eqz
+                (i64.eqz
+                  (local.get 22)))
+              (then
+                (if  ;; label = @6
+                  (i32.or
+                    (i32.lt_s
+                      (local.get 8)
+                      (i32.const 10))
+                    (i32.load offset=$attention align=1
+                      (i32.const 8388608)))
+                  (then
+                    (local.set 23
+                      (local.get 2))
+                    (local.set 15
+                      (local.get 22))
+                    (local.set 16
+                      (local.get 21))
+                    (local.set 17
+                      (i64.const 1))
+                    (local.set 18
+                      (i32.or
+                        (local.get 20)
+                        (i32.const 4)))
+                    (local.set 9
+                      (i64.add
+                        (local.get 23)
+                        (i64.const 15)))
+                    (local.set 10
+                      (i32.const 0))
+                    (br 4 (;@2;))))
+                (local.set 15
+                  (local.get 22))
+                (local.set 16
+                  (local.get 21))
+                (local.set 17
+                  (i64.const 1))
+                (local.set 18
+                  (i32.or
+                    (local.get 20)
+                    (i32.const 4)))
+                (br 1 (;@4;)))
+              (else
+                (local.set 8
+                  (i32.sub
+                    (local.get 8)
+                    (i32.const 1)))
+                (local.set 12
+                  (i64.const 2097152))
+                (local.set 14
+                  (i64.const 2621440))
+                (local.set 19
+                  (i64.const 1000))
+                (if  ;; label = @6
+                  (i32.or
+                    (i32.lt_s
+                      (local.tee 8
+                        (i32.sub
+                          (local.get 8)
+                          (i32.const 3)))
+                      (i32.const 10))
+                    (i32.load offset=$attention align=1
+                      (i32.const 8388608)))
+                  (then
+                    (local.set 23
+                      (local.get 2))
+                    (local.set 15
+                      (local.get 22))
+                    (local.set 16
+                      (local.get 21))
+                    (local.set 17
+                      (i64.const 1))
+                    (local.set 18
+                      (i32.or
+                        (local.get 20)
+                        (i32.const 4)))
+                    (local.set 9
+                      (i64.add
+                        (local.get 23)
+                        (i64.const 15)))
+                    (local.set 10
+                      (i32.const 0))
+                    (br 4 (;@2;))))
+                (local.set 15
+                  (local.get 22))
+                (local.set 16
+                  (local.get 21))
+                (local.set 17
+                  (i64.const 1))
+                (local.set 18
+                  (i32.or
+                    (local.get 20)
+                    (i32.const 4)))
+                (br 1 (;@4;))))))
+        (local.set 20
+          (local.get 11))
+        (local.set 8
+          (i32.sub
+            (local.get 8)
+            (i32.and
+              (local.get 20)
+              (i32.const 255))))
+        (local.set 9
+          (i64.add
+            (local.get 2)
+            (i64.extend_i32_u
+              (i32.shr_u
+                (local.get 20)
+                (i32.const 8)))))
+        (local.set 10
+          (i32.const 0))
+        (i64.store offset=$regionExits[2] align=1
+          (i32.const 8388608)
+          (i64.add
+            (i64.load offset=$regionExits[2] align=1
+              (i32.const 8388608))
+            (i64.const 1))))
+      (i64.store offset=$gpr[6] align=1
+        (i32.const 8388608)
+        (local.get 12))
+      (i64.store align=1
+        (i32.const 8388608)
+        (local.get 13))
+      (i64.store offset=$gpr[7] align=1
+        (i32.const 8388608)
+        (local.get 14))
+      (i64.store offset=$gpr[1] align=1
+        (i32.const 8388608)
+        (local.get 19))
+      (i64.store offset=$flagResult align=1
+        (i32.const 8388608)
+        (local.get 15))
+      (i64.store offset=$flagA align=1
+        (i32.const 8388608)
+        (local.get 16))
+      (i64.store offset=$flagB align=1
+        (i32.const 8388608)
+        (local.get 17))
+      (i32.store offset=$flagForm align=1
+        (i32.const 8388608)
+        (local.get 18))
+      (i64.store offset=$rip align=1
+        (i32.const 8388608)
+        (local.get 9))
+      (if  ;; label = @2
+        (i32.eqz
+          (local.get 10))
+        (then
+          (return
+            (i32.xor
+              (local.get 8)
+              (i32.const -1)))))
+      (if  ;; label = @2
+        (i32.and
+          (i32.eq
+            (local.get 10)
+            (i32.const 2))
+          (i32.ne
+            (local.get 1)
+            (i32.const 0)))
+        (then
+          (return
+            (local.get 8)))))
+    (local.set 20
+      (i32.wrap_i64
+        (local.tee 21
+          (i64.load offset=$rip align=1
+            (i32.const 8388608)))))
+    (if  ;; label = @1
+      (i64.eq
+        (i64.load offset=229376 align=1
+          (local.tee 24
+            (i32.add
+              (i32.const 8388608)
+              (i32.shl
+                (i32.and
+                  (i32.xor
+                    (local.get 20)
+                    (i32.shr_u
+                      (local.get 20)
+                      (i32.const 12)))
+                  (i32.const 8191))
+                (i32.const 4)))))
+        (i64.xor
+          (local.get 21)
+          (i64.shl
+            (i64.extend_i32_u
+              (i32.load offset=$mode align=1
+                (i32.const 8388608)))
+            (i64.const 48))))
+      (then
+        (return_call_indirect (type 0)
+          (local.get 8)
+          (local.get 1)
+          (i32.load offset=229388 align=1
+            (local.get 24)))))
+    (i64.store offset=$regionExits[3] align=1
+      (i32.const 8388608)
+      (i64.add
+        (i64.load offset=$regionExits[3] align=1
+          (i32.const 8388608))
+        (i64.const 1)))
+    (return
+      (local.get 8))
+    (unreachable))
+  (export "r0" (func 2)))
