@@ -24,7 +24,7 @@ const TYPES = new Map(helperDefinitions.map((d) => [d.name, d.type]));
 /** Words of an item's block. */
 const BLOCK = 4;
 /** A branch's target belongs to the region when control has gone there so often. */
-const WORTHWHILE = 16;
+const WORTHWHILE = 64;
 const decoder = new Decoder(forms);
 const handlers = new HandlerTable(forms);
 
