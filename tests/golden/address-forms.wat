@@ -21,10 +21,10 @@
         (i32.const 7))
       (then
         (i64.store offset=$regionExits[0] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[0] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1)))
         (return
           (i32.xor
@@ -32,13 +32,13 @@
             (i32.const -1)))))
     (if  ;; label = @1
       (i32.load offset=$attention align=1
-        (i32.const 8388608))
+        (i32.const 16777216))
       (then
         (i64.store offset=$regionExits[1] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[1] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1)))
         (return
           (i32.or
@@ -48,28 +48,28 @@
       (local.get 0))
     (local.set 2
       (i64.load offset=$rip align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 12
       (i64.load offset=$gpr[3] align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 13
       (i64.load offset=$gpr[1] align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 14
       (i64.load align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 15
       (i64.load offset=$gpr[2] align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 16
       (i64.load offset=$gpr[6] align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 3
       (i32.add
-        (i32.const 8388608)
+        (i32.const 16777216)
         (i32.shl
           (i32.load offset=$tlbContext align=1
-            (i32.const 8388608))
+            (i32.const 16777216))
           (i32.const 15))))
     (block  ;; label = @1
       (block  ;; label = @2
@@ -118,7 +118,7 @@
                         (i32.eqz
                           (local.tee 7
                             (call 0
-                              (i32.const 8388608)
+                              (i32.const 16777216)
                               (local.get 5)
                               (i32.const 8)
                               (i32.const 0)))))
@@ -128,36 +128,36 @@
                 (local.get 8)
                 (i32.const 4)))
             (i64.store offset=$gpr[3] align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 12))
             (i64.store offset=$gpr[1] align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 13))
             (i64.store align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 14))
             (i64.store offset=$gpr[2] align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 15))
             (i64.store offset=$gpr[6] align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 16))
             (i32.store offset=$budget align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 8))
             (i32.store offset=$calledRecord align=1
-              (i32.const 8388608)
-              (i32.const 9797760))
+              (i32.const 16777216)
+              (i32.const 18186368))
             (i64.store offset=$blockIp align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 2))
             (local.set 17
               (call_indirect 1 (type 0)
-                (i32.const 8388608)
-                (i32.const 9797760)
+                (i32.const 16777216)
+                (i32.const 18186368)
                 (i32.const 366)))
             (i32.store offset=$calledRecord align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (i32.const 0))
             (local.set 18
               (i64.add
@@ -165,47 +165,47 @@
                 (i64.const 19)))
             (local.set 19
               (i32.load offset=$flags align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 20
               (i32.load offset=$interruptWindow align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (if  ;; label = @5
               (i32.eqz
                 (local.get 17))
               (then
                 (i64.store offset=$rip align=1
-                  (i32.const 8388608)
+                  (i32.const 16777216)
                   (local.get 18))))
             (if  ;; label = @5
               (i32.or
                 (i32.or
                   (i32.load offset=$attention align=1
-                    (i32.const 8388608))
+                    (i32.const 16777216))
                   (i32.and
                     (local.get 19)
                     (local.get 20)))
                 (i32.load offset=$unwind align=1
-                  (i32.const 8388608)))
+                  (i32.const 16777216)))
               (then
                 (i64.store offset=$regionExits[6] align=1
-                  (i32.const 8388608)
+                  (i32.const 16777216)
                   (i64.add
                     (i64.load offset=$regionExits[6] align=1
-                      (i32.const 8388608))
+                      (i32.const 16777216))
                     (i64.const 1)))
                 (return
                   (i32.or
                     (local.get 8)
                     (i32.const 1073741824)))))
             (i32.store offset=$interruptShadow align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (i32.const 0))
             (local.set 21
               (i64.load offset=$rip align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 20
               (i32.load offset=$mode align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (if  ;; label = @5
               (i32.or
                 (i64.ne
@@ -223,7 +223,7 @@
                     (i64.load offset=229376 align=1
                       (local.tee 17
                         (i32.add
-                          (i32.const 8388608)
+                          (i32.const 16777216)
                           (i32.shl
                             (i32.and
                               (i32.xor
@@ -246,36 +246,36 @@
                       (i32.load offset=229388 align=1
                         (local.get 17)))))
                 (i64.store offset=$regionExits[3] align=1
-                  (i32.const 8388608)
+                  (i32.const 16777216)
                   (i64.add
                     (i64.load offset=$regionExits[3] align=1
-                      (i32.const 8388608))
+                      (i32.const 16777216))
                     (i64.const 1)))
                 (return
                   (local.get 8))))
             (local.set 12
               (i64.load offset=$gpr[3] align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 13
               (i64.load offset=$gpr[1] align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 14
               (i64.load align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 15
               (i64.load offset=$gpr[2] align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 16
               (i64.load offset=$gpr[6] align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 6
               (i32.add
                 (local.tee 3
                   (i32.add
-                    (i32.const 8388608)
+                    (i32.const 16777216)
                     (i32.shl
                       (i32.load offset=$tlbContext align=1
-                        (i32.const 8388608))
+                        (i32.const 16777216))
                       (i32.const 15))))
                 (i32.and
                   (i32.shr_u
@@ -307,7 +307,7 @@
                         (i32.eqz
                           (local.tee 7
                             (call 0
-                              (i32.const 8388608)
+                              (i32.const 16777216)
                               (local.get 5)
                               (i32.const 8)
                               (i32.const 0)))))
@@ -345,7 +345,7 @@
                         (i32.eqz
                           (local.tee 7
                             (call 0
-                              (i32.const 8388608)
+                              (i32.const 16777216)
                               (local.get 5)
                               (i32.const 8)
                               (i32.const 0)))))
@@ -359,7 +359,7 @@
                       (i32.const 3)))
                   (i32.const 7))
                 (i32.load offset=$attention align=1
-                  (i32.const 8388608)))
+                  (i32.const 16777216)))
               (then
                 (local.set 9
                   (local.get 2))
@@ -385,28 +385,28 @@
         (local.set 10
           (i32.const 0))
         (i64.store offset=$regionExits[2] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[2] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1))))
       (i64.store offset=$gpr[3] align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 12))
       (i64.store offset=$gpr[1] align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 13))
       (i64.store align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 14))
       (i64.store offset=$gpr[2] align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 15))
       (i64.store offset=$gpr[6] align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 16))
       (i64.store offset=$rip align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 9))
       (if  ;; label = @2
         (i32.eqz
@@ -431,13 +431,13 @@
       (i32.wrap_i64
         (local.tee 21
           (i64.load offset=$rip align=1
-            (i32.const 8388608)))))
+            (i32.const 16777216)))))
     (if  ;; label = @1
       (i64.eq
         (i64.load offset=229376 align=1
           (local.tee 20
             (i32.add
-              (i32.const 8388608)
+              (i32.const 16777216)
               (i32.shl
                 (i32.and
                   (i32.xor
@@ -452,7 +452,7 @@
           (i64.shl
             (i64.extend_i32_u
               (i32.load offset=$mode align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (i64.const 48))))
       (then
         (return_call_indirect (type 0)
@@ -461,10 +461,10 @@
           (i32.load offset=229388 align=1
             (local.get 20)))))
     (i64.store offset=$regionExits[3] align=1
-      (i32.const 8388608)
+      (i32.const 16777216)
       (i64.add
         (i64.load offset=$regionExits[3] align=1
-          (i32.const 8388608))
+          (i32.const 16777216))
         (i64.const 1)))
     (return
       (local.get 8))

@@ -22,10 +22,10 @@
         (i32.const 4))
       (then
         (i64.store offset=$regionExits[0] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[0] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1)))
         (return
           (i32.xor
@@ -33,13 +33,13 @@
             (i32.const -1)))))
     (if  ;; label = @1
       (i32.load offset=$attention align=1
-        (i32.const 8388608))
+        (i32.const 16777216))
       (then
         (i64.store offset=$regionExits[1] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[1] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1)))
         (return
           (i32.or
@@ -49,34 +49,34 @@
       (local.get 0))
     (local.set 2
       (i64.load offset=$rip align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 12
       (i64.load offset=$gpr[7] align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 13
       (i64.load offset=$gpr[4] align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 18
       (i64.load align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 14
       (i64.load offset=$flagResult align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 15
       (i64.load offset=$flagA align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 16
       (i64.load offset=$flagB align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 17
       (i32.load offset=$flagForm align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 3
       (i32.add
-        (i32.const 8388608)
+        (i32.const 16777216)
         (i32.shl
           (i32.load offset=$tlbContext align=1
-            (i32.const 8388608))
+            (i32.const 16777216))
           (i32.const 15))))
     (block  ;; label = @1
       (block  ;; label = @2
@@ -128,7 +128,7 @@
                       (i32.eqz
                         (local.tee 7
                           (call 0
-                            (i32.const 8388608)
+                            (i32.const 16777216)
                             (local.get 5)
                             (i32.const 8)
                             (i32.const 128)))))
@@ -163,28 +163,28 @@
                   (i32.const 1))
                 (br 3 (;@2;))))
             (i64.store offset=$gpr[7] align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 12))
             (i64.store offset=$gpr[4] align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 13))
             (i64.store align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 18))
             (i64.store offset=$flagResult align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 14))
             (i64.store offset=$flagA align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 15))
             (i64.store offset=$flagB align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 16))
             (i32.store offset=$flagForm align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 17))
             (i64.store offset=$rip align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 19))
             (local.set 22
               (i32.wrap_i64
@@ -194,7 +194,7 @@
                 (i64.load offset=229376 align=1
                   (local.tee 23
                     (i32.add
-                      (i32.const 8388608)
+                      (i32.const 16777216)
                       (i32.shl
                         (i32.and
                           (i32.xor
@@ -209,10 +209,10 @@
                   (i64.const 13792273858822144)))
               (then
                 (i64.store offset=$regionExits[4] align=1
-                  (i32.const 8388608)
+                  (i32.const 16777216)
                   (i64.add
                     (i64.load offset=$regionExits[4] align=1
-                      (i32.const 8388608))
+                      (i32.const 16777216))
                     (i64.const 1)))
                 (return
                   (i32.or
@@ -238,13 +238,13 @@
               (i32.or
                 (i64.ne
                   (i64.load offset=$rip align=1
-                    (i32.const 8388608))
+                    (i32.const 16777216))
                   (i64.add
                     (local.get 2)
                     (i64.const 10)))
                 (i32.ne
                   (i32.load offset=$mode align=1
-                    (i32.const 8388608))
+                    (i32.const 16777216))
                   (i32.const 49)))
               (then
                 (br 4 (;@1;))))
@@ -259,31 +259,31 @@
                     (i32.const -1)))))
             (local.set 12
               (i64.load offset=$gpr[7] align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 13
               (i64.load offset=$gpr[4] align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 18
               (i64.load align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 14
               (i64.load offset=$flagResult align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 15
               (i64.load offset=$flagA align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 16
               (i64.load offset=$flagB align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 17
               (i32.load offset=$flagForm align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 3
               (i32.add
-                (i32.const 8388608)
+                (i32.const 16777216)
                 (i32.shl
                   (i32.load offset=$tlbContext align=1
-                    (i32.const 8388608))
+                    (i32.const 16777216))
                   (i32.const 15))))
             (local.set 19
               (local.get 12))
@@ -308,7 +308,7 @@
                       (i32.const 2)))
                   (i32.const 4))
                 (i32.load offset=$attention align=1
-                  (i32.const 8388608)))
+                  (i32.const 16777216)))
               (then
                 (local.set 24
                   (local.get 2))
@@ -356,34 +356,34 @@
         (local.set 10
           (i32.const 0))
         (i64.store offset=$regionExits[2] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[2] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1))))
       (i64.store offset=$gpr[7] align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 12))
       (i64.store offset=$gpr[4] align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 13))
       (i64.store align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 18))
       (i64.store offset=$flagResult align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 14))
       (i64.store offset=$flagA align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 15))
       (i64.store offset=$flagB align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 16))
       (i32.store offset=$flagForm align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 17))
       (i64.store offset=$rip align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 9))
       (if  ;; label = @2
         (i32.eqz
@@ -408,13 +408,13 @@
       (i32.wrap_i64
         (local.tee 19
           (i64.load offset=$rip align=1
-            (i32.const 8388608)))))
+            (i32.const 16777216)))))
     (if  ;; label = @1
       (i64.eq
         (i64.load offset=229376 align=1
           (local.tee 23
             (i32.add
-              (i32.const 8388608)
+              (i32.const 16777216)
               (i32.shl
                 (i32.and
                   (i32.xor
@@ -429,7 +429,7 @@
           (i64.shl
             (i64.extend_i32_u
               (i32.load offset=$mode align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (i64.const 48))))
       (then
         (return_call_indirect (type 0)
@@ -438,10 +438,10 @@
           (i32.load offset=229388 align=1
             (local.get 23)))))
     (i64.store offset=$regionExits[3] align=1
-      (i32.const 8388608)
+      (i32.const 16777216)
       (i64.add
         (i64.load offset=$regionExits[3] align=1
-          (i32.const 8388608))
+          (i32.const 16777216))
         (i64.const 1)))
     (return
       (local.get 8))
@@ -454,10 +454,10 @@
         (i32.const 2))
       (then
         (i64.store offset=$regionExits[0] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[0] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1)))
         (return
           (i32.xor
@@ -465,13 +465,13 @@
             (i32.const -1)))))
     (if  ;; label = @1
       (i32.load offset=$attention align=1
-        (i32.const 8388608))
+        (i32.const 16777216))
       (then
         (i64.store offset=$regionExits[1] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[1] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1)))
         (return
           (i32.or
@@ -482,23 +482,23 @@
     (local.set 2
       (i64.sub
         (i64.load offset=$rip align=1
-          (i32.const 8388608))
+          (i32.const 16777216))
         (i64.const 16)))
     (local.set 12
       (i64.load offset=$gpr[7] align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 13
       (i64.load align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 14
       (i64.load offset=$gpr[4] align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 3
       (i32.add
-        (i32.const 8388608)
+        (i32.const 16777216)
         (i32.shl
           (i32.load offset=$tlbContext align=1
-            (i32.const 8388608))
+            (i32.const 16777216))
           (i32.const 15))))
     (block  ;; label = @1
       (block  ;; label = @2
@@ -540,7 +540,7 @@
                       (i32.eqz
                         (local.tee 7
                           (call 1
-                            (i32.const 8388608)
+                            (i32.const 16777216)
                             (local.get 5)
                             (i32.const 8)
                             (i32.const 128)))))
@@ -586,19 +586,19 @@
         (local.set 10
           (i32.const 0))
         (i64.store offset=$regionExits[2] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[2] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1))))
       (i64.store align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 13))
       (i64.store offset=$gpr[4] align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 14))
       (i64.store offset=$rip align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 9))
       (if  ;; label = @2
         (i32.eqz
@@ -623,13 +623,13 @@
       (i32.wrap_i64
         (local.tee 16
           (i64.load offset=$rip align=1
-            (i32.const 8388608)))))
+            (i32.const 16777216)))))
     (if  ;; label = @1
       (i64.eq
         (i64.load offset=229376 align=1
           (local.tee 17
             (i32.add
-              (i32.const 8388608)
+              (i32.const 16777216)
               (i32.shl
                 (i32.and
                   (i32.xor
@@ -644,7 +644,7 @@
           (i64.shl
             (i64.extend_i32_u
               (i32.load offset=$mode align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (i64.const 48))))
       (then
         (return_call_indirect (type 0)
@@ -653,10 +653,10 @@
           (i32.load offset=229388 align=1
             (local.get 17)))))
     (i64.store offset=$regionExits[3] align=1
-      (i32.const 8388608)
+      (i32.const 16777216)
       (i64.add
         (i64.load offset=$regionExits[3] align=1
-          (i32.const 8388608))
+          (i32.const 16777216))
         (i64.const 1)))
     (return
       (local.get 8))

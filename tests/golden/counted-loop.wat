@@ -23,10 +23,10 @@
         (i32.const 8))
       (then
         (i64.store offset=$regionExits[0] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[0] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1)))
         (return
           (i32.xor
@@ -34,13 +34,13 @@
             (i32.const -1)))))
     (if  ;; label = @1
       (i32.load offset=$attention align=1
-        (i32.const 8388608))
+        (i32.const 16777216))
       (then
         (i64.store offset=$regionExits[1] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[1] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1)))
         (return
           (i32.or
@@ -51,38 +51,38 @@
     (local.set 2
       (i64.sub
         (i64.load offset=$rip align=1
-          (i32.const 8388608))
+          (i32.const 16777216))
         (i64.const 15)))
     (local.set 12
       (i64.load offset=$gpr[6] align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 17
       (i64.load align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 18
       (i64.load offset=$gpr[1] align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 19
       (i64.load offset=$gpr[3] align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 13
       (i64.load offset=$flagResult align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 14
       (i64.load offset=$flagA align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 15
       (i64.load offset=$flagB align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 16
       (i32.load offset=$flagForm align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 3
       (i32.add
-        (i32.const 8388608)
+        (i32.const 16777216)
         (i32.shl
           (i32.load offset=$tlbContext align=1
-            (i32.const 8388608))
+            (i32.const 16777216))
           (i32.const 15))))
     (block  ;; label = @1
       (block  ;; label = @2
@@ -119,7 +119,7 @@
                     (i32.eqz
                       (local.tee 7
                         (call 0
-                          (i32.const 8388608)
+                          (i32.const 16777216)
                           (local.get 5)
                           (i32.const 8)
                           (i32.const 0)))))
@@ -191,7 +191,7 @@
                       (local.get 8)
                       (i32.const 8))
                     (i32.load offset=$attention align=1
-                      (i32.const 8388608)))
+                      (i32.const 16777216)))
                   (then
                     (local.set 22
                       (local.get 2))
@@ -255,7 +255,7 @@
                           (i32.const 3)))
                       (i32.const 8))
                     (i32.load offset=$attention align=1
-                      (i32.const 8388608)))
+                      (i32.const 16777216)))
                   (then
                     (local.set 24
                       (local.get 2))
@@ -301,34 +301,34 @@
         (local.set 10
           (i32.const 0))
         (i64.store offset=$regionExits[2] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[2] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1))))
       (i64.store offset=$gpr[6] align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 12))
       (i64.store align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 17))
       (i64.store offset=$gpr[1] align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 18))
       (i64.store offset=$flagResult align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 13))
       (i64.store offset=$flagA align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 14))
       (i64.store offset=$flagB align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 15))
       (i32.store offset=$flagForm align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 16))
       (i64.store offset=$rip align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 9))
       (if  ;; label = @2
         (i32.eqz
@@ -353,13 +353,13 @@
       (i32.wrap_i64
         (local.tee 23
           (i64.load offset=$rip align=1
-            (i32.const 8388608)))))
+            (i32.const 16777216)))))
     (if  ;; label = @1
       (i64.eq
         (i64.load offset=229376 align=1
           (local.tee 26
             (i32.add
-              (i32.const 8388608)
+              (i32.const 16777216)
               (i32.shl
                 (i32.and
                   (i32.xor
@@ -374,7 +374,7 @@
           (i64.shl
             (i64.extend_i32_u
               (i32.load offset=$mode align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (i64.const 48))))
       (then
         (return_call_indirect (type 0)
@@ -383,10 +383,10 @@
           (i32.load offset=229388 align=1
             (local.get 26)))))
     (i64.store offset=$regionExits[3] align=1
-      (i32.const 8388608)
+      (i32.const 16777216)
       (i64.add
         (i64.load offset=$regionExits[3] align=1
-          (i32.const 8388608))
+          (i32.const 16777216))
         (i64.const 1)))
     (return
       (local.get 8))

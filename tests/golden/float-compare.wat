@@ -22,10 +22,10 @@
         (i32.const 4))
       (then
         (i64.store offset=$regionExits[0] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[0] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1)))
         (return
           (i32.xor
@@ -33,13 +33,13 @@
             (i32.const -1)))))
     (if  ;; label = @1
       (i32.load offset=$attention align=1
-        (i32.const 8388608))
+        (i32.const 16777216))
       (then
         (i64.store offset=$regionExits[1] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[1] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1)))
         (return
           (i32.or
@@ -49,34 +49,34 @@
       (local.get 0))
     (local.set 2
       (i64.load offset=$rip align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 12
       (v128.load offset=$xmm[2] align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 13
       (v128.load offset=$xmm[0] align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 20
       (v128.load offset=$xmm[4] align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 16
       (i64.load offset=$flagResult align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 17
       (i64.load offset=$flagA align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 18
       (i64.load offset=$flagB align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 19
       (i32.load offset=$flagForm align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 3
       (i32.add
-        (i32.const 8388608)
+        (i32.const 16777216)
         (i32.shl
           (i32.load offset=$tlbContext align=1
-            (i32.const 8388608))
+            (i32.const 16777216))
           (i32.const 15))))
     (block  ;; label = @1
       (block  ;; label = @2
@@ -89,13 +89,13 @@
                     (i32.and
                       (i32.wrap_i64
                         (i64.load offset=$cr0 align=1
-                          (i32.const 8388608)))
+                          (i32.const 16777216)))
                       (i32.const 12))
                     (i32.xor
                       (i32.and
                         (i32.wrap_i64
                           (i64.load offset=$cr4 align=1
-                            (i32.const 8388608)))
+                            (i32.const 16777216)))
                         (i32.const 512))
                       (i32.const 512))))
                 (i32.const 0))
@@ -156,12 +156,12 @@
                 (local.get 23)
                 (i32.const 0)
                 (i32.load offset=$mxcsr align=1
-                  (i32.const 8388608)))
+                  (i32.const 16777216)))
               (local.set 22)
               (local.set 25)
               (local.set 26)
               (i32.store offset=$mxcsr align=1
-                (i32.const 8388608)
+                (i32.const 16777216)
                 (i32.and
                   (local.get 22)
                   (i32.const 65535)))
@@ -172,7 +172,7 @@
                 (then
                   (local.set 27
                     (i64.load offset=$cr4 align=1
-                      (i32.const 8388608)))
+                      (i32.const 16777216)))
                   (local.set 11
                     (i32.const 0))
                   (br_if 3 (;@3;)
@@ -261,13 +261,13 @@
                         (i32.and
                           (i32.wrap_i64
                             (i64.load offset=$cr0 align=1
-                              (i32.const 8388608)))
+                              (i32.const 16777216)))
                           (i32.const 12))
                         (i32.xor
                           (i32.and
                             (i32.wrap_i64
                               (i64.load offset=$cr4 align=1
-                                (i32.const 8388608)))
+                                (i32.const 16777216)))
                             (i32.const 512))
                           (i32.const 512))))
                     (i32.const 0))
@@ -318,7 +318,7 @@
                           (i32.eq
                             (i32.and
                               (i32.load offset=$mxcsr align=1
-                                (i32.const 8388608))
+                                (i32.const 16777216))
                               (i32.const 32672))
                             (i32.const 8096)))))
                     (br_if 0 (;@7;)
@@ -365,11 +365,11 @@
                     (local.get 25)
                     (local.get 26)
                     (i32.load offset=$mxcsr align=1
-                      (i32.const 8388608)))
+                      (i32.const 16777216)))
                   (local.set 28)
                   (local.set 24)
                   (i32.store offset=$mxcsr align=1
-                    (i32.const 8388608)
+                    (i32.const 16777216)
                     (i32.and
                       (local.get 28)
                       (i32.const 65535)))
@@ -380,7 +380,7 @@
                     (then
                       (local.set 30
                         (i64.load offset=$cr4 align=1
-                          (i32.const 8388608)))
+                          (i32.const 16777216)))
                       (local.set 16
                         (local.get 27))
                       (local.set 17
@@ -423,7 +423,7 @@
                           (i32.const 2)))
                       (i32.const 4))
                     (i32.load offset=$attention align=1
-                      (i32.const 8388608)))
+                      (i32.const 16777216)))
                   (then
                     (local.set 30
                       (local.get 2))
@@ -467,28 +467,28 @@
         (local.set 10
           (i32.const 0))
         (i64.store offset=$regionExits[2] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[2] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1))))
       (v128.store offset=$xmm[0] align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 13))
       (i64.store offset=$flagResult align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 16))
       (i64.store offset=$flagA align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 17))
       (i64.store offset=$flagB align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 18))
       (i32.store offset=$flagForm align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 19))
       (i64.store offset=$rip align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 9))
       (if  ;; label = @2
         (i32.eqz
@@ -513,13 +513,13 @@
       (i32.wrap_i64
         (local.tee 29
           (i64.load offset=$rip align=1
-            (i32.const 8388608)))))
+            (i32.const 16777216)))))
     (if  ;; label = @1
       (i64.eq
         (i64.load offset=229376 align=1
           (local.tee 28
             (i32.add
-              (i32.const 8388608)
+              (i32.const 16777216)
               (i32.shl
                 (i32.and
                   (i32.xor
@@ -534,7 +534,7 @@
           (i64.shl
             (i64.extend_i32_u
               (i32.load offset=$mode align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (i64.const 48))))
       (then
         (return_call_indirect (type 0)
@@ -543,10 +543,10 @@
           (i32.load offset=229388 align=1
             (local.get 28)))))
     (i64.store offset=$regionExits[3] align=1
-      (i32.const 8388608)
+      (i32.const 16777216)
       (i64.add
         (i64.load offset=$regionExits[3] align=1
-          (i32.const 8388608))
+          (i32.const 16777216))
         (i64.const 1)))
     (return
       (local.get 8))

@@ -19,10 +19,10 @@
         (i32.const 5))
       (then
         (i64.store offset=$regionExits[0] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[0] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1)))
         (return
           (i32.xor
@@ -30,13 +30,13 @@
             (i32.const -1)))))
     (if  ;; label = @1
       (i32.load offset=$attention align=1
-        (i32.const 8388608))
+        (i32.const 16777216))
       (then
         (i64.store offset=$regionExits[1] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[1] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1)))
         (return
           (i32.or
@@ -46,31 +46,31 @@
       (local.get 0))
     (local.set 2
       (i64.load offset=$rip align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 16
       (i64.load offset=$gpr[4] align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 17
       (i64.load align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 12
       (i64.load offset=$flagResult align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 13
       (i64.load offset=$flagA align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 14
       (i64.load offset=$flagB align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 15
       (i32.load offset=$flagForm align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 3
       (i32.add
-        (i32.const 8388608)
+        (i32.const 16777216)
         (i32.shl
           (i32.load offset=$tlbContext align=1
-            (i32.const 8388608))
+            (i32.const 16777216))
           (i32.const 15))))
     (block  ;; label = @1
       (block  ;; label = @2
@@ -90,7 +90,7 @@
                 (i32.const 1)))
             (local.set 23
               (i32.load offset=$flags align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 24
               (i64.sub
                 (local.get 16)
@@ -127,7 +127,7 @@
                       (i32.eqz
                         (local.tee 7
                           (call 0
-                            (i32.const 8388608)
+                            (i32.const 16777216)
                             (local.get 5)
                             (i32.const 8)
                             (i32.const 128)))))
@@ -227,10 +227,10 @@
               (local.get 24))
             (local.set 25
               (i32.load offset=$cpl align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 23
               (i32.load offset=$flags align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 11
               (i32.const 257))
             (br_if 1 (;@3;)
@@ -242,10 +242,10 @@
                     (i32.const 12))
                   (i32.const 3))))
             (i32.store offset=$flags align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (i32.and
                 (i32.load offset=$flags align=1
-                  (i32.const 8388608))
+                  (i32.const 16777216))
                 (i32.const -513)))
             (local.set 23
               (local.get 15))
@@ -288,39 +288,39 @@
                 (local.get 23)
                 (i32.const 1)))
             (i64.store offset=$gpr[4] align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 16))
             (i64.store align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 17))
             (i64.store offset=$flagResult align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 12))
             (i64.store offset=$flagA align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 13))
             (i64.store offset=$flagB align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 14))
             (i32.store offset=$flagForm align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 15))
             (i32.store offset=$budget align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 8))
             (i32.store offset=$calledRecord align=1
-              (i32.const 8388608)
-              (i32.const 9797760))
+              (i32.const 16777216)
+              (i32.const 18186368))
             (i64.store offset=$blockIp align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 2))
             (local.set 23
               (call_indirect 1 (type 0)
-                (i32.const 8388608)
-                (i32.const 9797760)
+                (i32.const 16777216)
+                (i32.const 18186368)
                 (i32.const 3241)))
             (i32.store offset=$calledRecord align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (i32.const 0))
             (local.set 21
               (i64.add
@@ -328,47 +328,47 @@
                 (i64.const 6)))
             (local.set 25
               (i32.load offset=$flags align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 22
               (i32.load offset=$interruptWindow align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (if  ;; label = @5
               (i32.eqz
                 (local.get 23))
               (then
                 (i64.store offset=$rip align=1
-                  (i32.const 8388608)
+                  (i32.const 16777216)
                   (local.get 21))))
             (if  ;; label = @5
               (i32.or
                 (i32.or
                   (i32.load offset=$attention align=1
-                    (i32.const 8388608))
+                    (i32.const 16777216))
                   (i32.and
                     (local.get 25)
                     (local.get 22)))
                 (i32.load offset=$unwind align=1
-                  (i32.const 8388608)))
+                  (i32.const 16777216)))
               (then
                 (i64.store offset=$regionExits[6] align=1
-                  (i32.const 8388608)
+                  (i32.const 16777216)
                   (i64.add
                     (i64.load offset=$regionExits[6] align=1
-                      (i32.const 8388608))
+                      (i32.const 16777216))
                     (i64.const 1)))
                 (return
                   (i32.or
                     (local.get 8)
                     (i32.const 1073741824)))))
             (i32.store offset=$interruptShadow align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (i32.const 0))
             (local.set 24
               (i64.load offset=$rip align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 22
               (i32.load offset=$mode align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (if  ;; label = @5
               (i32.or
                 (i64.ne
@@ -386,7 +386,7 @@
                     (i64.load offset=229376 align=1
                       (local.tee 23
                         (i32.add
-                          (i32.const 8388608)
+                          (i32.const 16777216)
                           (i32.shl
                             (i32.and
                               (i32.xor
@@ -409,37 +409,37 @@
                       (i32.load offset=229388 align=1
                         (local.get 23)))))
                 (i64.store offset=$regionExits[3] align=1
-                  (i32.const 8388608)
+                  (i32.const 16777216)
                   (i64.add
                     (i64.load offset=$regionExits[3] align=1
-                      (i32.const 8388608))
+                      (i32.const 16777216))
                     (i64.const 1)))
                 (return
                   (local.get 8))))
             (local.set 16
               (i64.load offset=$gpr[4] align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 17
               (i64.load align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 12
               (i64.load offset=$flagResult align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 13
               (i64.load offset=$flagA align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 14
               (i64.load offset=$flagB align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 15
               (i32.load offset=$flagForm align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 3
               (i32.add
-                (i32.const 8388608)
+                (i32.const 16777216)
                 (i32.shl
                   (i32.load offset=$tlbContext align=1
-                    (i32.const 8388608))
+                    (i32.const 16777216))
                   (i32.const 15))))
             (if  ;; label = @5
               (i32.or
@@ -450,7 +450,7 @@
                       (i32.const 1)))
                   (i32.const 5))
                 (i32.load offset=$attention align=1
-                  (i32.const 8388608)))
+                  (i32.const 16777216)))
               (then
                 (local.set 9
                   (local.get 2))
@@ -476,31 +476,31 @@
         (local.set 10
           (i32.const 0))
         (i64.store offset=$regionExits[2] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[2] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1))))
       (i64.store offset=$gpr[4] align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 16))
       (i64.store align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 17))
       (i64.store offset=$flagResult align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 12))
       (i64.store offset=$flagA align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 13))
       (i64.store offset=$flagB align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 14))
       (i32.store offset=$flagForm align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 15))
       (i64.store offset=$rip align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 9))
       (if  ;; label = @2
         (i32.eqz
@@ -525,13 +525,13 @@
       (i32.wrap_i64
         (local.tee 24
           (i64.load offset=$rip align=1
-            (i32.const 8388608)))))
+            (i32.const 16777216)))))
     (if  ;; label = @1
       (i64.eq
         (i64.load offset=229376 align=1
           (local.tee 22
             (i32.add
-              (i32.const 8388608)
+              (i32.const 16777216)
               (i32.shl
                 (i32.and
                   (i32.xor
@@ -546,7 +546,7 @@
           (i64.shl
             (i64.extend_i32_u
               (i32.load offset=$mode align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (i64.const 48))))
       (then
         (return_call_indirect (type 0)
@@ -555,10 +555,10 @@
           (i32.load offset=229388 align=1
             (local.get 22)))))
     (i64.store offset=$regionExits[3] align=1
-      (i32.const 8388608)
+      (i32.const 16777216)
       (i64.add
         (i64.load offset=$regionExits[3] align=1
-          (i32.const 8388608))
+          (i32.const 16777216))
         (i64.const 1)))
     (return
       (local.get 8))
@@ -571,10 +571,10 @@
         (i32.const 1))
       (then
         (i64.store offset=$regionExits[0] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[0] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1)))
         (return
           (i32.xor
@@ -582,13 +582,13 @@
             (i32.const -1)))))
     (if  ;; label = @1
       (i32.load offset=$attention align=1
-        (i32.const 8388608))
+        (i32.const 16777216))
       (then
         (i64.store offset=$regionExits[1] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[1] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1)))
         (return
           (i32.or
@@ -599,14 +599,14 @@
     (local.set 2
       (i64.sub
         (i64.load offset=$rip align=1
-          (i32.const 8388608))
+          (i32.const 16777216))
         (i64.const 6)))
     (local.set 3
       (i32.add
-        (i32.const 8388608)
+        (i32.const 16777216)
         (i32.shl
           (i32.load offset=$tlbContext align=1
-            (i32.const 8388608))
+            (i32.const 16777216))
           (i32.const 15))))
     (block  ;; label = @1
       (block  ;; label = @2
@@ -638,13 +638,13 @@
         (local.set 10
           (i32.const 0))
         (i64.store offset=$regionExits[2] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[2] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1))))
       (i64.store offset=$rip align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 9))
       (if  ;; label = @2
         (i32.eqz
@@ -669,13 +669,13 @@
       (i32.wrap_i64
         (local.tee 13
           (i64.load offset=$rip align=1
-            (i32.const 8388608)))))
+            (i32.const 16777216)))))
     (if  ;; label = @1
       (i64.eq
         (i64.load offset=229376 align=1
           (local.tee 14
             (i32.add
-              (i32.const 8388608)
+              (i32.const 16777216)
               (i32.shl
                 (i32.and
                   (i32.xor
@@ -690,7 +690,7 @@
           (i64.shl
             (i64.extend_i32_u
               (i32.load offset=$mode align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (i64.const 48))))
       (then
         (return_call_indirect (type 0)
@@ -699,10 +699,10 @@
           (i32.load offset=229388 align=1
             (local.get 14)))))
     (i64.store offset=$regionExits[3] align=1
-      (i32.const 8388608)
+      (i32.const 16777216)
       (i64.add
         (i64.load offset=$regionExits[3] align=1
-          (i32.const 8388608))
+          (i32.const 16777216))
         (i64.const 1)))
     (return
       (local.get 8))

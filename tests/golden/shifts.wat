@@ -18,10 +18,10 @@
         (i32.const 6))
       (then
         (i64.store offset=$regionExits[0] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[0] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1)))
         (return
           (i32.xor
@@ -29,13 +29,13 @@
             (i32.const -1)))))
     (if  ;; label = @1
       (i32.load offset=$attention align=1
-        (i32.const 8388608))
+        (i32.const 16777216))
       (then
         (i64.store offset=$regionExits[1] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[1] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1)))
         (return
           (i32.or
@@ -45,43 +45,43 @@
       (local.get 0))
     (local.set 2
       (i64.load offset=$rip align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 12
       (i64.load align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 17
       (i64.load offset=$gpr[1] align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 18
       (i64.load offset=$gpr[3] align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 19
       (i64.load offset=$gpr[2] align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 20
       (i64.load offset=$gpr[6] align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 21
       (i64.load offset=$gpr[7] align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 13
       (i64.load offset=$flagResult align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 14
       (i64.load offset=$flagA align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 15
       (i64.load offset=$flagB align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 16
       (i32.load offset=$flagForm align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 3
       (i32.add
-        (i32.const 8388608)
+        (i32.const 16777216)
         (i32.shl
           (i32.load offset=$tlbContext align=1
-            (i32.const 8388608))
+            (i32.const 16777216))
           (i32.const 15))))
     (block  ;; label = @1
       (block  ;; label = @2
@@ -191,7 +191,7 @@
                       (i32.const 6)))
                   (i32.const 6))
                 (i32.load offset=$attention align=1
-                  (i32.const 8388608)))
+                  (i32.const 16777216)))
               (then
                 (local.set 25
                   (local.get 2))
@@ -247,40 +247,40 @@
         (local.set 10
           (i32.const 0))
         (i64.store offset=$regionExits[2] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[2] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1))))
       (i64.store align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 12))
       (i64.store offset=$gpr[3] align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 18))
       (i64.store offset=$gpr[2] align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 19))
       (i64.store offset=$gpr[6] align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 20))
       (i64.store offset=$gpr[7] align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 21))
       (i64.store offset=$flagResult align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 13))
       (i64.store offset=$flagA align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 14))
       (i64.store offset=$flagB align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 15))
       (i32.store offset=$flagForm align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 16))
       (i64.store offset=$rip align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 9))
       (if  ;; label = @2
         (i32.eqz
@@ -305,13 +305,13 @@
       (i32.wrap_i64
         (local.tee 25
           (i64.load offset=$rip align=1
-            (i32.const 8388608)))))
+            (i32.const 16777216)))))
     (if  ;; label = @1
       (i64.eq
         (i64.load offset=229376 align=1
           (local.tee 26
             (i32.add
-              (i32.const 8388608)
+              (i32.const 16777216)
               (i32.shl
                 (i32.and
                   (i32.xor
@@ -326,7 +326,7 @@
           (i64.shl
             (i64.extend_i32_u
               (i32.load offset=$mode align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (i64.const 48))))
       (then
         (return_call_indirect (type 0)
@@ -335,10 +335,10 @@
           (i32.load offset=229388 align=1
             (local.get 26)))))
     (i64.store offset=$regionExits[3] align=1
-      (i32.const 8388608)
+      (i32.const 16777216)
       (i64.add
         (i64.load offset=$regionExits[3] align=1
-          (i32.const 8388608))
+          (i32.const 16777216))
         (i64.const 1)))
     (return
       (local.get 8))

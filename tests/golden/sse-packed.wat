@@ -25,10 +25,10 @@
         (i32.const 10))
       (then
         (i64.store offset=$regionExits[0] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[0] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1)))
         (return
           (i32.xor
@@ -36,13 +36,13 @@
             (i32.const -1)))))
     (if  ;; label = @1
       (i32.load offset=$attention align=1
-        (i32.const 8388608))
+        (i32.const 16777216))
       (then
         (i64.store offset=$regionExits[1] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[1] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1)))
         (return
           (i32.or
@@ -53,41 +53,41 @@
     (local.set 2
       (i64.sub
         (i64.load offset=$rip align=1
-          (i32.const 8388608))
+          (i32.const 16777216))
         (i64.const 10)))
     (local.set 12
       (i64.load offset=$gpr[6] align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 20
       (i64.load offset=$gpr[1] align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 13
       (v128.load offset=$xmm[0] align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 14
       (v128.load offset=$xmm[4] align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 15
       (v128.load offset=$xmm[6] align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 16
       (i64.load offset=$flagResult align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 17
       (i64.load offset=$flagA align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 18
       (i64.load offset=$flagB align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 19
       (i32.load offset=$flagForm align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 3
       (i32.add
-        (i32.const 8388608)
+        (i32.const 16777216)
         (i32.shl
           (i32.load offset=$tlbContext align=1
-            (i32.const 8388608))
+            (i32.const 16777216))
           (i32.const 15))))
     (block  ;; label = @1
       (block  ;; label = @2
@@ -100,13 +100,13 @@
                     (i32.and
                       (i32.wrap_i64
                         (i64.load offset=$cr0 align=1
-                          (i32.const 8388608)))
+                          (i32.const 16777216)))
                       (i32.const 12))
                     (i32.xor
                       (i32.and
                         (i32.wrap_i64
                           (i64.load offset=$cr4 align=1
-                            (i32.const 8388608)))
+                            (i32.const 16777216)))
                         (i32.const 512))
                       (i32.const 512))))
                 (i32.const 0))
@@ -160,7 +160,7 @@
                                   (i32.eqz
                                     (local.tee 7
                                       (call 0
-                                        (i32.const 8388608)
+                                        (i32.const 16777216)
                                         (local.get 5)
                                         (i32.const 16)
                                         (i32.const 0)))))
@@ -199,7 +199,7 @@
                       (i32.eqz
                         (local.tee 7
                           (call 1
-                            (i32.const 8388608)
+                            (i32.const 16777216)
                             (local.get 5)
                             (i32.const 16)
                             (i32.const 0)))))
@@ -267,7 +267,7 @@
                       (local.get 8)
                       (i32.const 10))
                     (i32.load offset=$attention align=1
-                      (i32.const 8388608)))
+                      (i32.const 16777216)))
                   (then
                     (local.set 24
                       (local.get 2))
@@ -313,7 +313,7 @@
                           (i32.const 2)))
                       (i32.const 10))
                     (i32.load offset=$attention align=1
-                      (i32.const 8388608)))
+                      (i32.const 16777216)))
                   (then
                     (local.set 24
                       (local.get 2))
@@ -359,34 +359,34 @@
         (local.set 10
           (i32.const 0))
         (i64.store offset=$regionExits[2] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[2] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1))))
       (i64.store offset=$gpr[6] align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 12))
       (i64.store offset=$gpr[1] align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 20))
       (v128.store offset=$xmm[0] align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 13))
       (i64.store offset=$flagResult align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 16))
       (i64.store offset=$flagA align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 17))
       (i64.store offset=$flagB align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 18))
       (i32.store offset=$flagForm align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 19))
       (i64.store offset=$rip align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 9))
       (if  ;; label = @2
         (i32.eqz
@@ -411,13 +411,13 @@
       (i32.wrap_i64
         (local.tee 27
           (i64.load offset=$rip align=1
-            (i32.const 8388608)))))
+            (i32.const 16777216)))))
     (if  ;; label = @1
       (i64.eq
         (i64.load offset=229376 align=1
           (local.tee 28
             (i32.add
-              (i32.const 8388608)
+              (i32.const 16777216)
               (i32.shl
                 (i32.and
                   (i32.xor
@@ -432,7 +432,7 @@
           (i64.shl
             (i64.extend_i32_u
               (i32.load offset=$mode align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (i64.const 48))))
       (then
         (return_call_indirect (type 0)
@@ -441,10 +441,10 @@
           (i32.load offset=229388 align=1
             (local.get 28)))))
     (i64.store offset=$regionExits[3] align=1
-      (i32.const 8388608)
+      (i32.const 16777216)
       (i64.add
         (i64.load offset=$regionExits[3] align=1
-          (i32.const 8388608))
+          (i32.const 16777216))
         (i64.const 1)))
     (return
       (local.get 8))

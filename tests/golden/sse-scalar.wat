@@ -27,10 +27,10 @@
         (i32.const 10))
       (then
         (i64.store offset=$regionExits[0] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[0] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1)))
         (return
           (i32.xor
@@ -38,13 +38,13 @@
             (i32.const -1)))))
     (if  ;; label = @1
       (i32.load offset=$attention align=1
-        (i32.const 8388608))
+        (i32.const 16777216))
       (then
         (i64.store offset=$regionExits[1] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[1] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1)))
         (return
           (i32.or
@@ -55,38 +55,38 @@
     (local.set 2
       (i64.sub
         (i64.load offset=$rip align=1
-          (i32.const 8388608))
+          (i32.const 16777216))
         (i64.const 14)))
     (local.set 12
       (i64.load offset=$gpr[6] align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 21
       (i64.load offset=$gpr[1] align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 13
       (v128.load offset=$xmm[2] align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 15
       (v128.load offset=$xmm[0] align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 17
       (i64.load offset=$flagResult align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 18
       (i64.load offset=$flagA align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 19
       (i64.load offset=$flagB align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 20
       (i32.load offset=$flagForm align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 3
       (i32.add
-        (i32.const 8388608)
+        (i32.const 16777216)
         (i32.shl
           (i32.load offset=$tlbContext align=1
-            (i32.const 8388608))
+            (i32.const 16777216))
           (i32.const 15))))
     (block  ;; label = @1
       (block  ;; label = @2
@@ -99,13 +99,13 @@
                     (i32.and
                       (i32.wrap_i64
                         (i64.load offset=$cr0 align=1
-                          (i32.const 8388608)))
+                          (i32.const 16777216)))
                       (i32.const 12))
                     (i32.xor
                       (i32.and
                         (i32.wrap_i64
                           (i64.load offset=$cr4 align=1
-                            (i32.const 8388608)))
+                            (i32.const 16777216)))
                         (i32.const 512))
                       (i32.const 512))))
                 (i32.const 0))
@@ -152,7 +152,7 @@
                     (i32.eqz
                       (local.tee 7
                         (call 0
-                          (i32.const 8388608)
+                          (i32.const 16777216)
                           (local.get 5)
                           (i32.const 8)
                           (i32.const 0)))))
@@ -185,7 +185,7 @@
                       (i32.eq
                         (i32.and
                           (i32.load offset=$mxcsr align=1
-                            (i32.const 8388608))
+                            (i32.const 16777216))
                           (i32.const 32672))
                         (i32.const 8096)))))
                 (br_if 0 (;@6;)
@@ -242,11 +242,11 @@
                 (local.get 25)
                 (local.get 23)
                 (i32.load offset=$mxcsr align=1
-                  (i32.const 8388608)))
+                  (i32.const 16777216)))
               (local.set 22)
               (local.set 27)
               (i32.store offset=$mxcsr align=1
-                (i32.const 8388608)
+                (i32.const 16777216)
                 (i32.and
                   (local.get 22)
                   (i32.const 65535)))
@@ -257,7 +257,7 @@
                 (then
                   (local.set 26
                     (i64.load offset=$cr4 align=1
-                      (i32.const 8388608)))
+                      (i32.const 16777216)))
                   (local.set 11
                     (i32.const 4609))
                   (br_if 3 (;@3;)
@@ -334,11 +334,11 @@
                 (local.get 25)
                 (local.get 27)
                 (i32.load offset=$mxcsr align=1
-                  (i32.const 8388608)))
+                  (i32.const 16777216)))
               (local.set 22)
               (local.set 23)
               (i32.store offset=$mxcsr align=1
-                (i32.const 8388608)
+                (i32.const 16777216)
                 (i32.and
                   (local.get 22)
                   (i32.const 65535)))
@@ -349,7 +349,7 @@
                 (then
                   (local.set 26
                     (i64.load offset=$cr4 align=1
-                      (i32.const 8388608)))
+                      (i32.const 16777216)))
                   (local.set 11
                     (i32.const 5634))
                   (br_if 3 (;@3;)
@@ -429,7 +429,7 @@
                       (local.get 8)
                       (i32.const 10))
                     (i32.load offset=$attention align=1
-                      (i32.const 8388608)))
+                      (i32.const 16777216)))
                   (then
                     (local.set 24
                       (local.get 2))
@@ -473,13 +473,13 @@
                         (i32.and
                           (i32.wrap_i64
                             (i64.load offset=$cr0 align=1
-                              (i32.const 8388608)))
+                              (i32.const 16777216)))
                           (i32.const 12))
                         (i32.xor
                           (i32.and
                             (i32.wrap_i64
                               (i64.load offset=$cr4 align=1
-                                (i32.const 8388608)))
+                                (i32.const 16777216)))
                             (i32.const 512))
                           (i32.const 512))))
                     (i32.const 0))
@@ -524,7 +524,7 @@
                           (i32.const 3)))
                       (i32.const 10))
                     (i32.load offset=$attention align=1
-                      (i32.const 8388608)))
+                      (i32.const 16777216)))
                   (then
                     (local.set 24
                       (local.get 2))
@@ -570,37 +570,37 @@
         (local.set 10
           (i32.const 0))
         (i64.store offset=$regionExits[2] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[2] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1))))
       (i64.store offset=$gpr[6] align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 12))
       (i64.store offset=$gpr[1] align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 21))
       (v128.store offset=$xmm[2] align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 13))
       (v128.store offset=$xmm[0] align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 15))
       (i64.store offset=$flagResult align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 17))
       (i64.store offset=$flagA align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 18))
       (i64.store offset=$flagB align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 19))
       (i32.store offset=$flagForm align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 20))
       (i64.store offset=$rip align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 9))
       (if  ;; label = @2
         (i32.eqz
@@ -625,13 +625,13 @@
       (i32.wrap_i64
         (local.tee 30
           (i64.load offset=$rip align=1
-            (i32.const 8388608)))))
+            (i32.const 16777216)))))
     (if  ;; label = @1
       (i64.eq
         (i64.load offset=229376 align=1
           (local.tee 31
             (i32.add
-              (i32.const 8388608)
+              (i32.const 16777216)
               (i32.shl
                 (i32.and
                   (i32.xor
@@ -646,7 +646,7 @@
           (i64.shl
             (i64.extend_i32_u
               (i32.load offset=$mode align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (i64.const 48))))
       (then
         (return_call_indirect (type 0)
@@ -655,10 +655,10 @@
           (i32.load offset=229388 align=1
             (local.get 31)))))
     (i64.store offset=$regionExits[3] align=1
-      (i32.const 8388608)
+      (i32.const 16777216)
       (i64.add
         (i64.load offset=$regionExits[3] align=1
-          (i32.const 8388608))
+          (i32.const 16777216))
         (i64.const 1)))
     (return
       (local.get 8))

@@ -17,10 +17,10 @@
         (i32.const 5))
       (then
         (i64.store offset=$regionExits[0] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[0] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1)))
         (return
           (i32.xor
@@ -28,13 +28,13 @@
             (i32.const -1)))))
     (if  ;; label = @1
       (i32.load offset=$attention align=1
-        (i32.const 8388608))
+        (i32.const 16777216))
       (then
         (i64.store offset=$regionExits[1] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[1] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1)))
         (return
           (i32.or
@@ -44,22 +44,22 @@
       (local.get 0))
     (local.set 2
       (i64.load offset=$rip align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 12
       (i64.load offset=$gpr[6] align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 13
       (i64.load offset=$gpr[7] align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 14
       (i64.load offset=$gpr[1] align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 3
       (i32.add
-        (i32.const 8388608)
+        (i32.const 16777216)
         (i32.shl
           (i32.load offset=$tlbContext align=1
-            (i32.const 8388608))
+            (i32.const 16777216))
           (i32.const 15))))
     (block  ;; label = @1
       (block  ;; label = @2
@@ -76,30 +76,30 @@
                 (local.get 8)
                 (i32.const 4)))
             (i64.store offset=$gpr[6] align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 12))
             (i64.store offset=$gpr[7] align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 13))
             (i64.store offset=$gpr[1] align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 14))
             (i32.store offset=$budget align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 8))
             (i32.store offset=$calledRecord align=1
-              (i32.const 8388608)
-              (i32.const 9797760))
+              (i32.const 16777216)
+              (i32.const 18186368))
             (i64.store offset=$blockIp align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 2))
             (local.set 15
               (call_indirect 1 (type 0)
-                (i32.const 8388608)
-                (i32.const 9797760)
+                (i32.const 16777216)
+                (i32.const 18186368)
                 (i32.const 969)))
             (i32.store offset=$calledRecord align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (i32.const 0))
             (local.set 16
               (i64.add
@@ -107,47 +107,47 @@
                 (i64.const 18)))
             (local.set 17
               (i32.load offset=$flags align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 18
               (i32.load offset=$interruptWindow align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (if  ;; label = @5
               (i32.eqz
                 (local.get 15))
               (then
                 (i64.store offset=$rip align=1
-                  (i32.const 8388608)
+                  (i32.const 16777216)
                   (local.get 16))))
             (if  ;; label = @5
               (i32.or
                 (i32.or
                   (i32.load offset=$attention align=1
-                    (i32.const 8388608))
+                    (i32.const 16777216))
                   (i32.and
                     (local.get 17)
                     (local.get 18)))
                 (i32.load offset=$unwind align=1
-                  (i32.const 8388608)))
+                  (i32.const 16777216)))
               (then
                 (i64.store offset=$regionExits[6] align=1
-                  (i32.const 8388608)
+                  (i32.const 16777216)
                   (i64.add
                     (i64.load offset=$regionExits[6] align=1
-                      (i32.const 8388608))
+                      (i32.const 16777216))
                     (i64.const 1)))
                 (return
                   (i32.or
                     (local.get 8)
                     (i32.const 1073741824)))))
             (i32.store offset=$interruptShadow align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (i32.const 0))
             (local.set 19
               (i64.load offset=$rip align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 18
               (i32.load offset=$mode align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (if  ;; label = @5
               (i32.or
                 (i64.ne
@@ -165,7 +165,7 @@
                     (i64.load offset=229376 align=1
                       (local.tee 15
                         (i32.add
-                          (i32.const 8388608)
+                          (i32.const 16777216)
                           (i32.shl
                             (i32.and
                               (i32.xor
@@ -188,28 +188,28 @@
                       (i32.load offset=229388 align=1
                         (local.get 15)))))
                 (i64.store offset=$regionExits[3] align=1
-                  (i32.const 8388608)
+                  (i32.const 16777216)
                   (i64.add
                     (i64.load offset=$regionExits[3] align=1
-                      (i32.const 8388608))
+                      (i32.const 16777216))
                     (i64.const 1)))
                 (return
                   (local.get 8))))
             (local.set 12
               (i64.load offset=$gpr[6] align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 13
               (i64.load offset=$gpr[7] align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 14
               (i64.load offset=$gpr[1] align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 3
               (i32.add
-                (i32.const 8388608)
+                (i32.const 16777216)
                 (i32.shl
                   (i32.load offset=$tlbContext align=1
-                    (i32.const 8388608))
+                    (i32.const 16777216))
                   (i32.const 15))))
             (if  ;; label = @5
               (i32.or
@@ -220,7 +220,7 @@
                       (i32.const 1)))
                   (i32.const 5))
                 (i32.load offset=$attention align=1
-                  (i32.const 8388608)))
+                  (i32.const 16777216)))
               (then
                 (local.set 9
                   (local.get 2))
@@ -246,22 +246,22 @@
         (local.set 10
           (i32.const 0))
         (i64.store offset=$regionExits[2] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[2] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1))))
       (i64.store offset=$gpr[6] align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 12))
       (i64.store offset=$gpr[7] align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 13))
       (i64.store offset=$gpr[1] align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 14))
       (i64.store offset=$rip align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 9))
       (if  ;; label = @2
         (i32.eqz
@@ -286,13 +286,13 @@
       (i32.wrap_i64
         (local.tee 19
           (i64.load offset=$rip align=1
-            (i32.const 8388608)))))
+            (i32.const 16777216)))))
     (if  ;; label = @1
       (i64.eq
         (i64.load offset=229376 align=1
           (local.tee 18
             (i32.add
-              (i32.const 8388608)
+              (i32.const 16777216)
               (i32.shl
                 (i32.and
                   (i32.xor
@@ -307,7 +307,7 @@
           (i64.shl
             (i64.extend_i32_u
               (i32.load offset=$mode align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (i64.const 48))))
       (then
         (return_call_indirect (type 0)
@@ -316,10 +316,10 @@
           (i32.load offset=229388 align=1
             (local.get 18)))))
     (i64.store offset=$regionExits[3] align=1
-      (i32.const 8388608)
+      (i32.const 16777216)
       (i64.add
         (i64.load offset=$regionExits[3] align=1
-          (i32.const 8388608))
+          (i32.const 16777216))
         (i64.const 1)))
     (return
       (local.get 8))

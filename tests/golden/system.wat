@@ -16,10 +16,10 @@
         (i32.const 4))
       (then
         (i64.store offset=$regionExits[0] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[0] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1)))
         (return
           (i32.xor
@@ -27,13 +27,13 @@
             (i32.const -1)))))
     (if  ;; label = @1
       (i32.load offset=$attention align=1
-        (i32.const 8388608))
+        (i32.const 16777216))
       (then
         (i64.store offset=$regionExits[1] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[1] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1)))
         (return
           (i32.or
@@ -43,31 +43,31 @@
       (local.get 0))
     (local.set 2
       (i64.load offset=$rip align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 12
       (i64.load offset=$gpr[2] align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 17
       (i64.load align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 13
       (i64.load offset=$flagResult align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 14
       (i64.load offset=$flagA align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 15
       (i64.load offset=$flagB align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 16
       (i32.load offset=$flagForm align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 3
       (i32.add
-        (i32.const 8388608)
+        (i32.const 16777216)
         (i32.shl
           (i32.load offset=$tlbContext align=1
-            (i32.const 8388608))
+            (i32.const 16777216))
           (i32.const 15))))
     (block  ;; label = @1
       (block  ;; label = @2
@@ -78,39 +78,39 @@
                 (local.get 8)
                 (i32.const 1)))
             (i64.store offset=$gpr[2] align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 12))
             (i64.store align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 17))
             (i64.store offset=$flagResult align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 13))
             (i64.store offset=$flagA align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 14))
             (i64.store offset=$flagB align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 15))
             (i32.store offset=$flagForm align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 16))
             (i32.store offset=$budget align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 8))
             (i32.store offset=$calledRecord align=1
-              (i32.const 8388608)
-              (i32.const 9797664))
+              (i32.const 16777216)
+              (i32.const 18186272))
             (i64.store offset=$blockIp align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 2))
             (local.set 18
               (call_indirect 1 (type 0)
-                (i32.const 8388608)
-                (i32.const 9797664)
+                (i32.const 16777216)
+                (i32.const 18186272)
                 (i32.const 1375)))
             (i32.store offset=$calledRecord align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (i32.const 0))
             (local.set 19
               (i64.add
@@ -118,47 +118,47 @@
                 (i64.const 2)))
             (local.set 20
               (i32.load offset=$flags align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 21
               (i32.load offset=$interruptWindow align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (if  ;; label = @5
               (i32.eqz
                 (local.get 18))
               (then
                 (i64.store offset=$rip align=1
-                  (i32.const 8388608)
+                  (i32.const 16777216)
                   (local.get 19))))
             (if  ;; label = @5
               (i32.or
                 (i32.or
                   (i32.load offset=$attention align=1
-                    (i32.const 8388608))
+                    (i32.const 16777216))
                   (i32.and
                     (local.get 20)
                     (local.get 21)))
                 (i32.load offset=$unwind align=1
-                  (i32.const 8388608)))
+                  (i32.const 16777216)))
               (then
                 (i64.store offset=$regionExits[6] align=1
-                  (i32.const 8388608)
+                  (i32.const 16777216)
                   (i64.add
                     (i64.load offset=$regionExits[6] align=1
-                      (i32.const 8388608))
+                      (i32.const 16777216))
                     (i64.const 1)))
                 (return
                   (i32.or
                     (local.get 8)
                     (i32.const 1073741824)))))
             (i32.store offset=$interruptShadow align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (i32.const 0))
             (local.set 22
               (i64.load offset=$rip align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 21
               (i32.load offset=$mode align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (if  ;; label = @5
               (i32.or
                 (i64.ne
@@ -176,7 +176,7 @@
                     (i64.load offset=229376 align=1
                       (local.tee 18
                         (i32.add
-                          (i32.const 8388608)
+                          (i32.const 16777216)
                           (i32.shl
                             (i32.and
                               (i32.xor
@@ -199,37 +199,37 @@
                       (i32.load offset=229388 align=1
                         (local.get 18)))))
                 (i64.store offset=$regionExits[3] align=1
-                  (i32.const 8388608)
+                  (i32.const 16777216)
                   (i64.add
                     (i64.load offset=$regionExits[3] align=1
-                      (i32.const 8388608))
+                      (i32.const 16777216))
                     (i64.const 1)))
                 (return
                   (local.get 8))))
             (local.set 12
               (i64.load offset=$gpr[2] align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 17
               (i64.load align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 13
               (i64.load offset=$flagResult align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 14
               (i64.load offset=$flagA align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 15
               (i64.load offset=$flagB align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 16
               (i32.load offset=$flagForm align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 3
               (i32.add
-                (i32.const 8388608)
+                (i32.const 16777216)
                 (i32.shl
                   (i32.load offset=$tlbContext align=1
-                    (i32.const 8388608))
+                    (i32.const 16777216))
                   (i32.const 15))))
             (local.set 22
               (local.tee 12
@@ -254,7 +254,7 @@
                       (i32.const 3)))
                   (i32.const 4))
                 (i32.load offset=$attention align=1
-                  (i32.const 8388608)))
+                  (i32.const 16777216)))
               (then
                 (local.set 19
                   (local.get 2))
@@ -298,31 +298,31 @@
         (local.set 10
           (i32.const 0))
         (i64.store offset=$regionExits[2] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[2] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1))))
       (i64.store offset=$gpr[2] align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 12))
       (i64.store align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 17))
       (i64.store offset=$flagResult align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 13))
       (i64.store offset=$flagA align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 14))
       (i64.store offset=$flagB align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 15))
       (i32.store offset=$flagForm align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 16))
       (i64.store offset=$rip align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 9))
       (if  ;; label = @2
         (i32.eqz
@@ -347,13 +347,13 @@
       (i32.wrap_i64
         (local.tee 23
           (i64.load offset=$rip align=1
-            (i32.const 8388608)))))
+            (i32.const 16777216)))))
     (if  ;; label = @1
       (i64.eq
         (i64.load offset=229376 align=1
           (local.tee 21
             (i32.add
-              (i32.const 8388608)
+              (i32.const 16777216)
               (i32.shl
                 (i32.and
                   (i32.xor
@@ -368,7 +368,7 @@
           (i64.shl
             (i64.extend_i32_u
               (i32.load offset=$mode align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (i64.const 48))))
       (then
         (return_call_indirect (type 0)
@@ -377,10 +377,10 @@
           (i32.load offset=229388 align=1
             (local.get 21)))))
     (i64.store offset=$regionExits[3] align=1
-      (i32.const 8388608)
+      (i32.const 16777216)
       (i64.add
         (i64.load offset=$regionExits[3] align=1
-          (i32.const 8388608))
+          (i32.const 16777216))
         (i64.const 1)))
     (return
       (local.get 8))

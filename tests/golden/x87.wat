@@ -26,10 +26,10 @@
         (i32.const 4))
       (then
         (i64.store offset=$regionExits[0] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[0] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1)))
         (return
           (i32.xor
@@ -37,13 +37,13 @@
             (i32.const -1)))))
     (if  ;; label = @1
       (i32.load offset=$attention align=1
-        (i32.const 8388608))
+        (i32.const 16777216))
       (then
         (i64.store offset=$regionExits[1] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[1] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1)))
         (return
           (i32.or
@@ -53,13 +53,13 @@
       (local.get 0))
     (local.set 2
       (i64.load offset=$rip align=1
-        (i32.const 8388608)))
+        (i32.const 16777216)))
     (local.set 3
       (i32.add
-        (i32.const 8388608)
+        (i32.const 16777216)
         (i32.shl
           (i32.load offset=$tlbContext align=1
-            (i32.const 8388608))
+            (i32.const 16777216))
           (i32.const 15))))
     (block  ;; label = @1
       (block  ;; label = @2
@@ -67,7 +67,7 @@
           (loop  ;; label = @4
             (local.set 21
               (i64.load offset=$cr0 align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 11
               (i32.const 0))
             (br_if 1 (;@3;)
@@ -79,10 +79,10 @@
                 (i32.const 0)))
             (local.set 22
               (i32.load offset=$fsw align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 21
               (i64.load offset=$cr0 align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 11
               (i32.const 0))
             (br_if 1 (;@3;)
@@ -99,19 +99,19 @@
                     (i32.const 32))
                   (i32.const 0))))
             (i64.store offset=$fip align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 2))
             (call 0
-              (i32.const 8388608)
+              (i32.const 16777216)
               (i64.const -9223372036854775808)
               (i32.const 16383)
               (i32.const 0))
             (local.set 22
               (i32.load offset=$fsw align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 21
               (i64.load offset=$cr0 align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 11
               (i32.const 513))
             (br_if 1 (;@3;)
@@ -160,7 +160,7 @@
                         (i32.eqz
                           (local.tee 7
                             (call 1
-                              (i32.const 8388608)
+                              (i32.const 16777216)
                               (local.get 5)
                               (i32.const 8)
                               (i32.const 0)))))
@@ -230,24 +230,24 @@
             (local.set 22
               (local.get 14))
             (i64.store offset=$fip align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (i64.add
                 (local.get 2)
                 (i64.const 2)))
             (i64.store offset=$fdp align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (i64.const 2097152))
             (call 3
-              (i32.const 8388608)
+              (i32.const 16777216)
               (local.get 24)
               (local.get 23)
               (local.get 22))
             (local.set 22
               (i32.load offset=$fsw align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 24
               (i64.load offset=$cr0 align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 11
               (i32.const 2306))
             (br_if 1 (;@3;)
@@ -265,15 +265,15 @@
                   (i32.const 0))))
             (local.set 15
               (i32.load offset=$fsw align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 16
               (i32.load offset=$ftop align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (local.set 17
               (i32.load offset=$ftw align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (call 4
-              (i32.const 8388608)
+              (i32.const 16777216)
               (i32.const 1))
             (local.set 22)
             (local.set 24)
@@ -282,21 +282,21 @@
               (then
                 (local.set 18
                   (i32.load offset=$fsw align=1
-                    (i32.const 8388608)))
+                    (i32.const 16777216)))
                 (local.set 19
                   (i32.load offset=$ftop align=1
-                    (i32.const 8388608)))
+                    (i32.const 16777216)))
                 (local.set 20
                   (i32.load offset=$ftw align=1
-                    (i32.const 8388608)))
+                    (i32.const 16777216)))
                 (i32.store offset=$fsw align=1
-                  (i32.const 8388608)
+                  (i32.const 16777216)
                   (local.get 15))
                 (i32.store offset=$ftop align=1
-                  (i32.const 8388608)
+                  (i32.const 16777216)
                   (local.get 16))
                 (i32.store offset=$ftw align=1
-                  (i32.const 8388608)
+                  (i32.const 16777216)
                   (local.get 17))
                 (local.set 6
                   (i32.add
@@ -329,30 +329,30 @@
                         (i32.eqz
                           (local.tee 7
                             (call 5
-                              (i32.const 8388608)
+                              (i32.const 16777216)
                               (local.get 5)
                               (i32.const 8)
                               (i32.const 0)))))
                       (local.get 7))))
                 (i32.store offset=$fsw align=1
-                  (i32.const 8388608)
+                  (i32.const 16777216)
                   (local.get 18))
                 (i32.store offset=$ftop align=1
-                  (i32.const 8388608)
+                  (i32.const 16777216)
                   (local.get 19))
                 (i32.store offset=$ftw align=1
-                  (i32.const 8388608)
+                  (i32.const 16777216)
                   (local.get 20))
                 (i64.store align=1
                   (local.get 22)
                   (local.get 24))))
             (i64.store offset=$fip align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (i64.add
                 (local.get 2)
                 (i64.const 9)))
             (i64.store offset=$fdp align=1
-              (i32.const 8388608)
+              (i32.const 16777216)
               (i64.const 2097160))
             (if  ;; label = @5
               (i32.or
@@ -363,7 +363,7 @@
                       (i32.const 4)))
                   (i32.const 4))
                 (i32.load offset=$attention align=1
-                  (i32.const 8388608)))
+                  (i32.const 16777216)))
               (then
                 (local.set 9
                   (local.get 2))
@@ -389,13 +389,13 @@
         (local.set 10
           (i32.const 0))
         (i64.store offset=$regionExits[2] align=1
-          (i32.const 8388608)
+          (i32.const 16777216)
           (i64.add
             (i64.load offset=$regionExits[2] align=1
-              (i32.const 8388608))
+              (i32.const 16777216))
             (i64.const 1))))
       (i64.store offset=$rip align=1
-        (i32.const 8388608)
+        (i32.const 16777216)
         (local.get 9))
       (if  ;; label = @2
         (i32.eqz
@@ -420,13 +420,13 @@
       (i32.wrap_i64
         (local.tee 24
           (i64.load offset=$rip align=1
-            (i32.const 8388608)))))
+            (i32.const 16777216)))))
     (if  ;; label = @1
       (i64.eq
         (i64.load offset=229376 align=1
           (local.tee 23
             (i32.add
-              (i32.const 8388608)
+              (i32.const 16777216)
               (i32.shl
                 (i32.and
                   (i32.xor
@@ -441,7 +441,7 @@
           (i64.shl
             (i64.extend_i32_u
               (i32.load offset=$mode align=1
-                (i32.const 8388608)))
+                (i32.const 16777216)))
             (i64.const 48))))
       (then
         (return_call_indirect (type 0)
@@ -450,10 +450,10 @@
           (i32.load offset=229388 align=1
             (local.get 23)))))
     (i64.store offset=$regionExits[3] align=1
-      (i32.const 8388608)
+      (i32.const 16777216)
       (i64.add
         (i64.load offset=$regionExits[3] align=1
-          (i32.const 8388608))
+          (i32.const 16777216))
         (i64.const 1)))
     (return
       (local.get 8))

@@ -135,7 +135,7 @@ const PLAIN = { params: ['i32', 'i64', 'i32', 'i32'], results: ['i32'] } as cons
 function emit(f: FunctionBuilder, code: readonly Instruction[], library: Library): void {
   const rounds = f.variable('i32', f.param(0));
   const machine = new Machine(f, VP, MODE, library.helper);
-  const head = f.hole();
+  machine.reload();
   f.block((left) => {
     f.loop((again) => {
       const done = new Set<string>();
@@ -149,9 +149,6 @@ function emit(f: FunctionBuilder, code: readonly Instruction[], library: Library
       rounds.set(rounds.get().sub(1));
       f.brIf(again, rounds.get());
     });
-  });
-  head(() => {
-    machine.reload();
   });
   machine.spill();
 }

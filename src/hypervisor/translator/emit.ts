@@ -96,7 +96,27 @@ class Emitter {
     const f = this.#f;
     const m = this.#machine;
     const { vp } = m;
-    const head = f.hole();
+    f.if(
+      f.param(0).ltS(this.#least),
+      () => {
+        countExit(f, vp, RegionExit.BUDGET);
+        f.return(f.param(0).not());
+      },
+      undefined,
+      false,
+    );
+    f.if(
+      f.load('i32.load', vp, at('attention')),
+      () => {
+        countExit(f, vp, RegionExit.ATTENTION);
+        f.return(f.param(0).or(UNWIND));
+      },
+      undefined,
+      false,
+    );
+    this.#budget.set(f.param(0));
+    m.page.set(f.load('i64.load', vp, at('rip')).sub(this.#region.entry));
+    m.reload();
     f.block((onwards) => {
       this.#onwards = onwards;
       f.block((exit) => {
@@ -122,30 +142,6 @@ class Emitter {
     });
     const to = f.load('i64.load', vp, at('rip'));
     this.#chain(to, to.xor(f.load('i32.load', vp, at('mode')).extU().shl(48)));
-    head(() => {
-      f.if(
-        f.param(0).ltS(this.#least),
-        () => {
-          countExit(f, vp, RegionExit.BUDGET);
-          f.return(f.param(0).not());
-        },
-        undefined,
-        false,
-      );
-      f.if(
-        f.load('i32.load', vp, at('attention')),
-        () => {
-          countExit(f, vp, RegionExit.ATTENTION);
-          f.return(f.param(0).or(UNWIND));
-        },
-        undefined,
-        false,
-      );
-      this.#budget.set(f.param(0));
-      m.page.set(f.load('i64.load', vp, at('rip')).sub(this.#region.entry));
-      m.reload();
-    });
-    m.fillIn();
   }
 
   /** Goes to the region at a linear address if the jump cache knows one, in place of returning. State is in VpState. */
@@ -412,7 +408,7 @@ class Emitter {
       false,
     );
     if (known) m.setFlags(known);
-    m.spillHere();
+    m.spill();
     f.store('i64.store', m.vp, target, at('rip'));
     const entry = jumpCacheEntry(m.vp, target);
     f.if(
@@ -455,7 +451,7 @@ class Emitter {
       undefined,
       false,
     );
-    m.reloadHere();
+    m.reload();
     this.#edge(block, block.end, undefined);
   }
 
@@ -480,7 +476,7 @@ class Emitter {
     }
     this.#retire(done + 1);
     if (known) m.setFlags(known);
-    m.spillHere();
+    m.spill();
     f.store('i32.store', vp, this.#budget.get(), at('budget'));
     f.store('i32.store', vp, callee.record, at('calledRecord'));
     f.store('i64.store', vp, m.page.get().add(callee.blockAt), at('blockIp'));
@@ -521,7 +517,7 @@ class Emitter {
       undefined,
       false,
     );
-    m.reloadHere();
+    m.reload();
   }
 }
 

@@ -36,12 +36,16 @@ const XMM = at('xmm');
 const STACK = 0x80;
 const IN_LOCALS = new Set(['gpr', 'xmm', 'rip', 'blockIp', 'flagResult', 'flagA', 'flagB', 'flagForm', 'tlbContext']);
 
-// Opcodes of the access below.
+// Opcodes of what is encoded here.
 const [IF, ELSE, END, BR_IF, CALL] = [0x04, 0x05, 0x0b, 0x0d, 0x10] as const;
 const [CONST32, CONST64, EQZ32, LT_U64, ADD32, AND32, SHR_U32, SUB64, WRAP] = [
   0x41, 0x42, 0x45, 0x54, 0x6a, 0x71, 0x76, 0x7d, 0xa7,
 ] as const;
-const [LOAD32, LOAD64, I32] = [0x28, 0x29, 0x7f] as const;
+const [LOAD32, LOAD64, STORE32, STORE64, I32] = [0x28, 0x29, 0x36, 0x37, 0x7f] as const;
+const [LOAD_V, STORE_V] = [
+  [0xfd, 0],
+  [0xfd, 11],
+] as const;
 function getLocal(out: ByteWriter, local: number): void {
   out.byte(0x20);
   out.unsigned(local);
@@ -78,7 +82,6 @@ export class Machine {
   readonly #written = new Set<Variable>();
   #flags: Record<'result' | 'a' | 'b' | 'form', Variable> | undefined;
   #flagsWritten = false;
-  readonly #later: (() => void)[] = [];
 
   constructor(f: FunctionBuilder, vp: number, mode: number, helper: (name: string) => Callee) {
     this.f = f;
@@ -134,52 +137,50 @@ export class Machine {
     form.set(word);
   }
 
-  /** Here what is in locals is stored, or loaded: which that is, is known when all code is built. */
-  spillHere(): void {
-    const fill = this.f.hole();
-    this.#later.push(() => {
-      fill(() => {
-        this.spill();
-      });
-    });
-  }
-  reloadHere(): void {
-    const fill = this.f.hole();
-    this.#later.push(() => {
-      fill(() => {
-        this.reload();
-      });
-    });
-  }
-  fillIn(): void {
-    for (const fill of this.#later) fill();
-  }
-
-  /** Loads what is in locals; once all code that uses it is built. */
+  /** Loads what is in locals: what that is, is known when the function is encoded. */
   reload(): void {
+    this.f.effect((out) => {
+      const load = (opcode: readonly number[], offset: number, variable: Variable): void => {
+        out.byte(CONST32);
+        out.signed32(Number(this.vp.imm));
+        out.raw(opcode);
+        out.byte(0);
+        out.unsigned(offset);
+        setLocal(out, variable.local);
+      };
+      for (const [index, variable] of this.#registers) load([LOAD64], GPR + index * 8, variable);
+      for (const [index, variable] of this.#vectors) load(LOAD_V, XMM + index * 16, variable);
+      if (this.#flags) {
+        load([LOAD64], at('flagResult'), this.#flags.result);
+        load([LOAD64], at('flagA'), this.#flags.a);
+        load([LOAD64], at('flagB'), this.#flags.b);
+        load([LOAD32], at('flagForm'), this.#flags.form);
+      }
+    });
     const { f, vp } = this;
-    for (const [index, variable] of this.#registers) variable.set(f.load('i64.load', vp, GPR + index * 8));
-    for (const [index, variable] of this.#vectors) variable.set(f.load('v128.load', vp, XMM + index * 16));
-    if (this.#flags) {
-      this.#flags.result.set(f.load('i64.load', vp, at('flagResult')));
-      this.#flags.a.set(f.load('i64.load', vp, at('flagA')));
-      this.#flags.b.set(f.load('i64.load', vp, at('flagB')));
-      this.#flags.form.set(f.load('i32.load', vp, at('flagForm')));
-    }
     this.tlb.set(vp.add(f.load('i32.load', vp, at('tlbContext')).shl(TLB_CONTEXT_SHIFT)));
   }
-  /** Stores what has been changed. */
+  /** Stores what is changed anywhere in the function. */
   spill(): void {
-    const { f, vp } = this;
-    for (const [index, variable] of this.#registers)
-      if (this.#written.has(variable)) f.store('i64.store', vp, variable.get(), GPR + index * 8);
-    for (const [index, variable] of this.#vectors)
-      if (this.#written.has(variable)) f.store('v128.store', vp, variable.get(), XMM + index * 16);
-    if (!this.#flags || !this.#flagsWritten) return;
-    f.store('i64.store', vp, this.#flags.result.get(), at('flagResult'));
-    f.store('i64.store', vp, this.#flags.a.get(), at('flagA'));
-    f.store('i64.store', vp, this.#flags.b.get(), at('flagB'));
-    f.store('i32.store', vp, this.#flags.form.get(), at('flagForm'));
+    this.f.effect((out) => {
+      const store = (opcode: readonly number[], offset: number, variable: Variable): void => {
+        out.byte(CONST32);
+        out.signed32(Number(this.vp.imm));
+        getLocal(out, variable.local);
+        out.raw(opcode);
+        out.byte(0);
+        out.unsigned(offset);
+      };
+      for (const [index, variable] of this.#registers)
+        if (this.#written.has(variable)) store([STORE64], GPR + index * 8, variable);
+      for (const [index, variable] of this.#vectors)
+        if (this.#written.has(variable)) store(STORE_V, XMM + index * 16, variable);
+      if (!this.#flags || !this.#flagsWritten) return;
+      store([STORE64], at('flagResult'), this.#flags.result);
+      store([STORE64], at('flagA'), this.#flags.a);
+      store([STORE64], at('flagB'), this.#flags.b);
+      store([STORE32], at('flagForm'), this.#flags.form);
+    });
   }
 }
 

@@ -83,8 +83,7 @@ type StatementKind =
   | 'unreachable'
   | 'bulk'
   | 'fence'
-  | 'code'
-  | 'hole';
+  | 'code';
 
 interface StatementParts {
   local?: number;
@@ -204,8 +203,7 @@ export class FunctionBuilder {
   readonly name: string;
   readonly type: FunctionType;
   region: Region = { parent: undefined, loops: 0 };
-  #items: (Value | Statement)[] = [];
-  readonly #holes = new Map<Value | Statement, (Value | Statement)[]>();
+  readonly #items: (Value | Statement)[] = [];
   readonly #locals: ValueType[] = [];
   /** Constants made so far. */
   readonly #words = new Map<number, Value>();
@@ -382,24 +380,6 @@ export class FunctionBuilder {
     return result;
   }
 
-  /**
-   * Leaves room here for what is known only later, and returns what fills it: it builds there, as often as it is called. What
-   * is built there sees only constants, parameters and variables.
-   */
-  hole(): (body: () => void) => void {
-    const filling: (Value | Statement)[] = [];
-    this.#holes.set(this.statement('hole'), filling);
-    const { region } = this;
-    return (body) => {
-      const [items, outer] = [this.#items, this.region];
-      this.#items = filling;
-      this.region = region;
-      body();
-      this.#items = items;
-      this.region = outer;
-    };
-  }
-
   // ---- statements ---------------------------------------------------------------------------------------------------
 
   #checkVisible(value: Value): void {
@@ -547,6 +527,11 @@ export class FunctionBuilder {
     return result;
   }
 
+  /** The same for what only has an effect. */
+  effect(encode: Encode): void {
+    this.statement('code', NO_VALUES, { encode });
+  }
+
   // ---- placement and encoding -----------------------------------------------------------------------------------------
 
   /** Decides for each value where it is computed, walking backwards so that all users of a value are seen before it. */
@@ -603,7 +588,6 @@ export class FunctionBuilder {
   }
 
   finish(): FunctionCode {
-    if (this.#holes.size > 0) this.#items = this.#items.flatMap((item) => this.#holes.get(item) ?? [item]);
     this.#structure();
     this.#place();
     const out = scratch;
@@ -723,7 +707,6 @@ export class FunctionBuilder {
     };
     switch (item.kind) {
       case 'set':
-      case 'hole':
         break;
       case 'store':
         this.#access(out, item.memory as MemoryOperator, item.offset);
