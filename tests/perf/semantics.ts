@@ -7,7 +7,8 @@
  */
 import { parseArgs } from 'node:util';
 import { TLB, TLB_ENTRIES, TLB_WRITE, VP_STATE } from '../../src/hypervisor/memory/layout.ts';
-import { Machine, TranslatorPort } from '../../src/hypervisor/translator/port.ts';
+import { Machine } from '../../src/hypervisor/translator/machine.ts';
+import { TranslatorPort } from '../../src/hypervisor/translator/port.ts';
 import { Mode, VpState } from '../../src/hypervisor/vp/state.ts';
 import type { FunctionBuilder, Label } from '../../src/hypervisor/wasm/function.ts';
 import { ModuleBuilder } from '../../src/hypervisor/wasm/module.ts';

@@ -10,7 +10,8 @@ import type { Value } from '../wasm/value.ts';
 import type { FlagState } from '../x86/lazy-flags.ts';
 import { countExit, jumpCacheEntry, REGION, UNWIND } from './abi.ts';
 import type { FormFacts } from './facts.ts';
-import { type KnownFlags, Machine, TranslatorPort } from './port.ts';
+import { Machine } from './machine.ts';
+import { type KnownFlags, TranslatorPort } from './port.ts';
 import { type Block, LEAVES, type Region, type RegionInstruction } from './region.ts';
 import { analyse, type Structure } from './structure.ts';
 

@@ -5,7 +5,8 @@
 import { type Callee, FunctionBuilder, type Label } from '../wasm/function.ts';
 import type { Instruction } from '../x86/decoder.ts';
 import type { FlagState } from '../x86/lazy-flags.ts';
-import { Machine, TranslatorPort, Untranslatable } from './port.ts';
+import { Machine } from './machine.ts';
+import { TranslatorPort, Untranslatable } from './port.ts';
 
 export interface FormFacts {
   readonly translatable: boolean;

@@ -1,15 +1,14 @@
 /**
- * The translator's implementation of the semantics port: operands are known; general and XMM registers are locals; of the
- * flags what is known while code is built is kept as values until somebody reads them; everything else stays in VpState. Translated code never raises: where an instruction faults, touches anything but plain
- * RAM, or stores to code, control leaves in front of it and the interpreter executes it. Over 600 lines, because the port is
- * one object with a method for each operation.
+ * The translator's implementation of the semantics port: operands are known, and registers are the machine's locals; of the flags,
+ * what is known while code is built is kept as values until somebody reads them. Translated code never raises: where an
+ * instruction faults, touches anything but plain RAM, or stores to code, control leaves in front of it and the interpreter
+ * executes it. Over 600 lines, because the port is one object with a method for each operation.
  */
 
 import { loadName, storeName } from '../interpreter/port.ts';
-import { TLB, TLB_CONTEXT_SHIFT, TLB_ENTRIES, TLB_WRITE } from '../memory/layout.ts';
+import { TLB, TLB_ENTRIES, TLB_WRITE } from '../memory/layout.ts';
 import { Segment, VpState } from '../vp/state.ts';
-import type { ByteWriter } from '../wasm/bytes.ts';
-import type { Callee, FunctionBuilder, Label, Variable } from '../wasm/function.ts';
+import type { FunctionBuilder, Label, Variable } from '../wasm/function.ts';
 import type { Operand as Term, Value } from '../wasm/value.ts';
 import type { Instruction } from '../x86/decoder.ts';
 import { isInMemory, type OperandForm, operandBytes, operandOf } from '../x86/form.ts';
@@ -27,162 +26,38 @@ import {
 } from '../x86/lazy-flags.ts';
 import { type FlagName, type FlagValues, Register, type Semantics } from '../x86/semantics.ts';
 import { isSettled } from '../x86/softfloat/settled.ts';
+import {
+  ADD32,
+  AND32,
+  BR_IF,
+  CALL,
+  CONST32,
+  CONST64,
+  ELSE,
+  END,
+  EQZ32,
+  getLocal,
+  I32,
+  IF,
+  LOAD32,
+  LOAD64,
+  LT_U64,
+  SHR_U32,
+  SUB64,
+  setLocal,
+  teeLocal,
+  WRAP,
+} from './encode.ts';
+import type { Machine } from './machine.ts';
 
 type FieldName = Parameters<typeof VpState.offset>[0];
 const at = (name: FieldName): number => VpState.offset(name);
 const X87 = at('x87');
-const GPR = at('gpr');
-const XMM = at('xmm');
 const STACK = 0x80;
 const IN_LOCALS = new Set(['gpr', 'xmm', 'rip', 'blockIp', 'flagResult', 'flagA', 'flagB', 'flagForm', 'tlbContext']);
 
-// Opcodes of what is encoded here.
-const [IF, ELSE, END, BR_IF, CALL] = [0x04, 0x05, 0x0b, 0x0d, 0x10] as const;
-const [CONST32, CONST64, EQZ32, LT_U64, ADD32, AND32, SHR_U32, SUB64, WRAP] = [
-  0x41, 0x42, 0x45, 0x54, 0x6a, 0x71, 0x76, 0x7d, 0xa7,
-] as const;
-const [LOAD32, LOAD64, STORE32, STORE64, I32] = [0x28, 0x29, 0x36, 0x37, 0x7f] as const;
-const [LOAD_V, STORE_V] = [
-  [0xfd, 0],
-  [0xfd, 11],
-] as const;
-function getLocal(out: ByteWriter, local: number): void {
-  out.byte(0x20);
-  out.unsigned(local);
-}
-function setLocal(out: ByteWriter, local: number): void {
-  out.byte(0x21);
-  out.unsigned(local);
-}
-function teeLocal(out: ByteWriter, local: number): void {
-  out.byte(0x22);
-  out.unsigned(local);
-}
-
 /** Thrown while building: the instruction is left to the interpreter. */
 export class Untranslatable extends Error {}
-
-/** The processor's state while a region runs: locals that are made, and loaded when control enters, where they are used. */
-export class Machine {
-  readonly f: FunctionBuilder;
-  /** Address of VpState, a constant. */
-  readonly vp: Value;
-  readonly mode: number;
-  readonly helper: (name: string) => Callee;
-  /** Linear address of the region's page. */
-  readonly page: Variable;
-  /** Address of the TLB in use, less the constant TLB. */
-  readonly tlb: Variable;
-  /** Whether MXCSR is settled, once somebody has asked. */
-  readonly settled: Variable;
-  /** Locals of a memory access. */
-  readonly scratch: { readonly linear: number; readonly entry: number; readonly host: number };
-  readonly #registers = new Map<number, Variable>();
-  readonly #vectors = new Map<number, Variable>();
-  readonly #written = new Set<Variable>();
-  #flags: Record<'result' | 'a' | 'b' | 'form', Variable> | undefined;
-  #flagsWritten = false;
-
-  constructor(f: FunctionBuilder, vp: number, mode: number, helper: (name: string) => Callee) {
-    this.f = f;
-    this.vp = f.i32(vp);
-    this.mode = mode;
-    this.helper = helper;
-    this.page = f.variable('i64');
-    this.tlb = f.variable('i32');
-    this.settled = f.variable('i32');
-    this.scratch = {
-      linear: f.variable('i64').local,
-      entry: f.variable('i32').local,
-      host: f.variable('i32').local,
-    };
-  }
-
-  register(index: number): Variable {
-    return this.#made(this.#registers, index, 'i64');
-  }
-  vector(index: number): Variable {
-    return this.#made(this.#vectors, index, 'v128');
-  }
-  #made(variables: Map<number, Variable>, index: number, type: 'i64' | 'v128'): Variable {
-    let variable = variables.get(index);
-    if (!variable) {
-      variable = this.f.variable(type);
-      variables.set(index, variable);
-    }
-    return variable;
-  }
-  written(variable: Variable): void {
-    this.#written.add(variable);
-  }
-
-  #flagVariables(): Record<'result' | 'a' | 'b' | 'form', Variable> {
-    const { f } = this;
-    this.#flags ??= { result: f.variable('i64'), a: f.variable('i64'), b: f.variable('i64'), form: f.variable('i32') };
-    return this.#flags;
-  }
-  /** The flags as the locals have them, of a kind that is not known. */
-  flags(): FlagState {
-    const { result, a, b, form } = this.#flagVariables();
-    const word = form.get();
-    return { result: result.get(), a: a.get(), b: b.get(), carry: word.and(1), kind: word.shrU(1) };
-  }
-  setFlags(state: FlagState): void {
-    const { result, a, b, form } = this.#flagVariables();
-    this.#flagsWritten = true;
-    const word = state.carry.or(state.kind.shl(1));
-    result.set(state.result);
-    a.set(state.a);
-    b.set(state.b);
-    form.set(word);
-  }
-
-  /** Loads what is in locals: what that is, is known when the function is encoded. */
-  reload(): void {
-    this.f.effect((out) => {
-      const load = (opcode: readonly number[], offset: number, variable: Variable): void => {
-        out.byte(CONST32);
-        out.signed32(Number(this.vp.imm));
-        out.raw(opcode);
-        out.byte(0);
-        out.unsigned(offset);
-        setLocal(out, variable.local);
-      };
-      for (const [index, variable] of this.#registers) load([LOAD64], GPR + index * 8, variable);
-      for (const [index, variable] of this.#vectors) load(LOAD_V, XMM + index * 16, variable);
-      if (this.#flags) {
-        load([LOAD64], at('flagResult'), this.#flags.result);
-        load([LOAD64], at('flagA'), this.#flags.a);
-        load([LOAD64], at('flagB'), this.#flags.b);
-        load([LOAD32], at('flagForm'), this.#flags.form);
-      }
-    });
-    const { f, vp } = this;
-    this.tlb.set(vp.add(f.load('i32.load', vp, at('tlbContext')).shl(TLB_CONTEXT_SHIFT)));
-  }
-  /** Stores what is changed anywhere in the function. */
-  spill(): void {
-    this.f.effect((out) => {
-      const store = (opcode: readonly number[], offset: number, variable: Variable): void => {
-        out.byte(CONST32);
-        out.signed32(Number(this.vp.imm));
-        getLocal(out, variable.local);
-        out.raw(opcode);
-        out.byte(0);
-        out.unsigned(offset);
-      };
-      for (const [index, variable] of this.#registers)
-        if (this.#written.has(variable)) store([STORE64], GPR + index * 8, variable);
-      for (const [index, variable] of this.#vectors)
-        if (this.#written.has(variable)) store(STORE_V, XMM + index * 16, variable);
-      if (!this.#flags || !this.#flagsWritten) return;
-      store([STORE64], at('flagResult'), this.#flags.result);
-      store([STORE64], at('flagA'), this.#flags.a);
-      store([STORE64], at('flagB'), this.#flags.b);
-      store([STORE32], at('flagForm'), this.#flags.form);
-    });
-  }
-}
 
 export interface Ending {
   /** Where the condition holds, control leaves in front of the instruction, for the interpreter to execute it. */
