@@ -1,4 +1,5 @@
 /** Values on the command line: each parser takes the text as typed and throws what is wrong with it. */
+import { DISK_FORMATS, type DiskFile } from '../contracts/block-device.ts';
 import { ViridianError } from '../contracts/errors.ts';
 
 const UNITS: Readonly<Record<string, number>> = { '': 2 ** 20, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30 };
@@ -64,6 +65,40 @@ export function parseFile(option: string): (text: string) => string {
 export function parseModule(text: string, all: readonly string[] = []): readonly string[] {
   if (/^( |$)/.test(text)) throw wrong('--module', '"FILE" or "FILE ARGUMENTS"', text);
   return [...all, text];
+}
+
+/**
+ * Repeatable: "FILE" with ",format=FORMAT", ",readonly" and ",discard" behind it in any order. As for QEMU, a comma in the
+ * file's name is written twice.
+ */
+export function parseDisk(text: string, all: readonly DiskFile[] = []): readonly DiskFile[] {
+  const [file = '', ...words] = text
+    .replaceAll(',,', '\0')
+    .split(',')
+    .map((part) => part.replaceAll('\0', ','));
+  if (file === '') throw wrong('--disk', 'FILE[,format=FORMAT][,readonly][,discard]', text);
+  let disk: DiskFile = { file };
+  for (const word of words) {
+    const format = DISK_FORMATS.find((known) => word === `format=${known}`);
+    if (format !== undefined) disk = { ...disk, format };
+    else if (word === 'readonly' || word === 'ro' || word === 'readonly=on') disk = { ...disk, readOnly: true };
+    else if (word === 'discard') disk = { ...disk, discard: true };
+    else if (word.startsWith('format='))
+      throw new ViridianError('invalid', `--disk ${text}: the format must be ${DISK_FORMATS.join(', ')}`);
+    else
+      throw new ViridianError(
+        'invalid',
+        `--disk ${text}: '${word}' is none of format=FORMAT, readonly, discard; a comma in a name is written twice`,
+      );
+  }
+  return [...all, disk];
+}
+
+/** The text that `parseDisk` reads, for a shell. */
+export function diskText({ file, format, readOnly, discard }: DiskFile): string {
+  const words = [format && `format=${format}`, readOnly && 'readonly', discard && 'discard'].filter(Boolean);
+  const text = [file.replaceAll(',', ',,'), ...words].join(',');
+  return /^[\w.,/=:@+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 function wrong(option: string, wanted: string, text: string): ViridianError {

@@ -1,5 +1,7 @@
 /** The commands' options as commander hands them over. */
 
+import type { DiskFile } from '../contracts/block-device.ts';
+
 /** What every command that starts a partition takes. */
 export interface MachineFlags {
   readonly memory?: number;
@@ -8,6 +10,9 @@ export interface MachineFlags {
   readonly engine?: 'auto' | 'interpreter' | 'translator';
   /** False with --no-vmbus. */
   readonly vmbus?: boolean;
+  readonly disk?: readonly DiskFile[];
+  readonly discard?: boolean;
+  readonly allowParent?: readonly string[];
   readonly check?: boolean;
   readonly checkEvery?: bigint;
   readonly timeout?: number;

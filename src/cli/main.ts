@@ -8,6 +8,7 @@ import { ERROR_EXIT_CODES, isViridianError } from '../contracts/errors.ts';
 import { describeExitCodes, EXIT } from '../contracts/exit-codes.ts';
 import {
   parseClock,
+  parseDisk,
   parseEngine,
   parseEvery,
   parseFile,
@@ -32,6 +33,7 @@ ${indent(KEYS_HELP)}
 Signals:
   SIGINT, SIGTERM, SIGHUP  end the run (with --save: save the partition first)
   SIGUSR2                  show the partition's state on stderr
+  SIGCONT                  after a full disk: see at once whether there is room again
 `;
 
 const EXIT_HELP = `
@@ -102,6 +104,17 @@ function machineOptions(command: Command): Command {
       ),
     )
     .option('--engine <engine>', "'interpreter', 'translator' or 'auto' (default: auto)", parseEngine)
+    .option(
+      '--disk <file>',
+      'a disk: FILE[,format=vhdx|vhd|raw|iso|qcow2][,readonly][,discard]; repeatable, needs hv_storvsc in the guest',
+      parseDisk,
+    )
+    .option('--discard', 'throw away what the guest writes to its disks; their files stay as they are')
+    .option(
+      '--allow-parent <file>',
+      "a file outside a disk's folder that may be its parent; repeatable",
+      (text: string, all?: readonly string[]) => [...(all ?? []), parseFile('--allow-parent')(text)],
+    )
     .option('--no-vmbus', 'no VMBus, so no synthetic devices and no integration components')
     .option('--check', 'run it twice, interpreted and translated, and compare; time is instructions')
     .option('--check-every <n>', 'with --check: instructions between comparisons (default: 1000000)', parseEvery)

@@ -2,18 +2,22 @@
  * Runs one partition on this terminal: COM1 on stdin and stdout byte for byte, our own words on stderr, the terminal as
  * we found it when we leave, and why the partition stopped as an exit code.
  */
+
 import { ERROR_EXIT_CODES } from '../contracts/errors.ts';
 import { EXIT } from '../contracts/exit-codes.ts';
 import type {
   CreatePartition,
+  DiskEvent,
   Partition,
   PartitionDigest,
   PartitionOptions,
   StopReason,
   TraceEvent,
 } from '../contracts/partition.ts';
+import { isDiskFile } from '../contracts/partition-options.ts';
 import { writeOutput } from '../host/node/files.ts';
 import { RawTerminal } from '../host/node/terminal.ts';
+import { diskText } from './arguments.ts';
 import { ConsoleKeys, KEYS_HELP } from './console-keys.ts';
 import { inspectText } from './inspect-text.ts';
 import { say } from './say.ts';
@@ -45,9 +49,20 @@ const SIGNALS = {
 
 /** Resolves with the process's exit code. @throws what `create` throws, and ViridianError when saving fails. */
 export async function runPartition(request: RunRequest, create: CreatePartition): Promise<number> {
-  const options = request.trace ? { ...request.options, trace: traceLine } : request.options;
+  let full = false;
+  const options: PartitionOptions = {
+    ...request.options,
+    ...(request.trace ? { trace: traceLine } : {}),
+    onDisk: (event) => {
+      full = event.kind === 'full';
+      say(`hv: ${diskEventText(event)}`);
+    },
+  };
   await using partition = await create(options);
   await using session = new Session(partition);
+  session.listen(process, 'SIGCONT', () => {
+    if (full) partition.resume();
+  });
   const started = performance.now();
   partition.start();
   const ending = await session.ending(request.timeoutSeconds);
@@ -75,7 +90,8 @@ export async function runPartition(request: RunRequest, create: CreatePartition)
   if (stats !== undefined) say(statsText(stats, seconds));
   if (digest !== undefined) say(digestText(digest));
   if (saved) {
-    say(`hv: saved to ${request.save}; go on with: hv run --restore ${request.save}`);
+    const disks = (options.disks ?? []).filter(isDiskFile).map((disk) => ` --disk ${diskText(disk)}`);
+    say(`hv: saved to ${request.save}; go on with: hv run --restore ${request.save}${disks.join('')}`);
     return EXIT.ok;
   }
   const { code, text } = ending !== undefined && reason.kind === 'turnedOff' ? ending : endOf(reason);
@@ -107,6 +123,17 @@ function endOf(reason: StopReason): Ending {
       return { code: EXIT.divergence, text: reason.report };
     case 'error':
       return { code: ERROR_EXIT_CODES.failure, text: `the partition failed: ${reason.message}` };
+  }
+}
+
+function diskEventText({ kind, file, message }: DiskEvent): string {
+  switch (kind) {
+    case 'full':
+      return `paused: ${message}. Nothing is lost: make room for ${file}, and the guest goes on within seconds`;
+    case 'room':
+      return `there is room for ${file} again: the guest goes on`;
+    case 'lost':
+      return `closing ${file} failed, and what the guest had not flushed may be lost: ${message}`;
   }
 }
 
@@ -144,19 +171,18 @@ class Session implements AsyncDisposable {
       this.#lastByte = bytes.at(-1) ?? this.#lastByte;
       process.stdout.write(bytes);
     });
-    this.#listen(process.stdout, 'error', () => this.#ended.resolve({ code: EXIT.failure, text: 'stdout was closed' }));
-    for (const [signal, ending] of Object.entries(SIGNALS))
-      this.#listen(process, signal, () => this.#signalled(ending));
-    this.#listen(process, 'SIGUSR2', () => this.#showState());
+    this.listen(process.stdout, 'error', () => this.#ended.resolve({ code: EXIT.failure, text: 'stdout was closed' }));
+    for (const [signal, ending] of Object.entries(SIGNALS)) this.listen(process, signal, () => this.#signalled(ending));
+    this.listen(process, 'SIGUSR2', () => this.#showState());
 
     if (process.stdin.isTTY) {
       this.#terminal = new RawTerminal(process.stdin);
       say('hv: the console is yours: Ctrl-] q leaves, Ctrl-] ? shows the keys');
-      this.#listen(process.stdin, 'data', (typed: Uint8Array) => this.#typed(typed));
-      this.#listen(process.stdin, 'end', () => this.#signalled(SIGNALS.SIGHUP));
+      this.listen(process.stdin, 'data', (typed: Uint8Array) => this.#typed(typed));
+      this.listen(process.stdin, 'end', () => this.#signalled(SIGNALS.SIGHUP));
     } else {
       // The guest reads at its own speed; the end of the input does not end the run.
-      this.#listen(process.stdin, 'data', (bytes: Uint8Array) => {
+      this.listen(process.stdin, 'data', (bytes: Uint8Array) => {
         process.stdin.pause();
         partition.console.write(bytes).then(
           () => process.stdin.resume(),
@@ -164,7 +190,7 @@ class Session implements AsyncDisposable {
         );
       });
     }
-    this.#listen(process.stdin, 'error', () => {});
+    this.listen(process.stdin, 'error', () => {});
   }
 
   /** Undefined when the partition stopped by itself. */
@@ -190,7 +216,7 @@ class Session implements AsyncDisposable {
     return promise;
   }
 
-  #listen<A extends unknown[]>(emitter: NodeJS.EventEmitter, event: string, listener: (...values: A) => void): void {
+  listen<A extends unknown[]>(emitter: NodeJS.EventEmitter, event: string, listener: (...values: A) => void): void {
     const plain = listener as (...values: unknown[]) => void;
     emitter.on(event, plain);
     this.#undo.push(() => emitter.off(event, plain));

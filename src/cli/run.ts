@@ -1,5 +1,6 @@
 /** `hv run`: the command line's files and values as partition options. */
 import { existsSync } from 'node:fs';
+import type { DiskFile } from '../contracts/block-device.ts';
 import { ViridianError } from '../contracts/errors.ts';
 import type { BootModule, CreatePartition, PartitionOptions } from '../contracts/partition.ts';
 import type { MachineFlags, RunFlags } from './flags.ts';
@@ -33,8 +34,25 @@ export function machineOptionsOf(flags: MachineFlags): PartitionOptions {
     // Left open, the clock and a restored state decide.
     vmbus: flags.vmbus === false ? false : undefined,
     instructionLimit: flags.instructions,
+    disks: disksOf(flags),
     ...checkOf(flags),
   };
+}
+
+function disksOf({ disk, discard, allowParent, save }: MachineFlags): readonly DiskFile[] | undefined {
+  for (const [option, given] of [
+    ['--discard', discard],
+    ['--allow-parent', allowParent],
+  ] as const)
+    if (given !== undefined && disk === undefined)
+      throw new ViridianError('invalid', `${option} is for disks: give --disk FILE`);
+  const disks = disk?.map((each) => ({ ...each, ...(discard ? { discard } : {}), allowParent }));
+  if (save !== undefined && disks?.some((each) => each.discard))
+    throw new ViridianError(
+      'invalid',
+      '--save cannot be given where disks are discarded: the state would stand on them',
+    );
+  return disks;
 }
 
 function checkOf({ check, checkEvery, save, hash }: MachineFlags): Pick<PartitionOptions, 'check'> {

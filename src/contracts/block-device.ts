@@ -1,7 +1,27 @@
 /**
- * What a guest's disk is to the synthetic storage controller: bytes by offset, whatever they are kept in. Every disk of
- * `src/storage` is one.
+ * A guest's disks: a file by its name, or anything that is bytes by offset, as the synthetic storage controller wants it.
+ * Every disk of `src/storage` is one.
  */
+export type DiskFormat = 'vhdx' | 'vhd' | 'raw' | 'iso' | 'qcow2';
+
+export const DISK_FORMATS: readonly DiskFormat[] = ['vhdx', 'vhd', 'raw', 'iso', 'qcow2'];
+
+/** A disk in a file of the host's. */
+export interface DiskFile {
+  readonly file: string;
+  /**
+   * What the file is. Not given, it is found once, when the disk is attached; where that could be the guest's doing, or name
+   * and content disagree, it has to be given.
+   */
+  readonly format?: DiskFormat | undefined;
+  /** The guest can only read it. DVD images are so in any case. */
+  readonly readOnly?: boolean | undefined;
+  /** What the guest writes is thrown away; the file stays as it is. */
+  readonly discard?: boolean | undefined;
+  /** Files that may be parents of a differencing disk though they lie outside its folder. */
+  readonly allowParent?: readonly string[] | undefined;
+}
+
 export interface BlockDevice {
   /** Bytes, a multiple of the logical sector size. */
   readonly size: number;

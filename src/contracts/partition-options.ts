@@ -2,9 +2,17 @@
  * Checks what `createPartition` is given and fills in the defaults. By hand rather than by a schema library: the engine
  * has no runtime dependencies, and each message says what to do.
  */
-import type { BlockDevice } from './block-device.ts';
+import { type BlockDevice, DISK_FORMATS, type DiskFile } from './block-device.ts';
 import { ViridianError } from './errors.ts';
-import type { BootModule, ClockMode, EngineChoice, FileSource, PartitionOptions, TraceEvent } from './partition.ts';
+import type {
+  BootModule,
+  ClockMode,
+  DiskEvent,
+  EngineChoice,
+  FileSource,
+  PartitionOptions,
+  TraceEvent,
+} from './partition.ts';
 
 export const MIB = 2 ** 20;
 export const GIB = 2 ** 30;
@@ -35,7 +43,8 @@ export interface ResolvedPartitionOptions {
   readonly engine: EngineChoice;
   readonly testDevice: boolean;
   readonly vmbus: boolean;
-  readonly disks: readonly BlockDevice[];
+  readonly disks: readonly (BlockDevice | DiskFile)[];
+  readonly onDisk: ((event: DiskEvent) => void) | undefined;
   readonly onReboot: 'restart' | 'stop';
   readonly instructionLimit: bigint | undefined;
   readonly check: ResolvedCheck | undefined;
@@ -98,6 +107,7 @@ export function resolvePartitionOptions(given: PartitionOptions): ResolvedPartit
     testDevice: options.testDevice ?? false,
     vmbus: vmbus(options),
     disks: disks(options),
+    onDisk: options.onDisk,
     onReboot: oneOf('onReboot', options.onReboot ?? 'restart', ['restart', 'stop']),
     instructionLimit: instructionLimit(options.instructionLimit),
     check,
@@ -157,12 +167,25 @@ function vmbus({ vmbus, clock }: PartitionOptions): boolean {
   return vmbus ?? clock !== 'instructions';
 }
 
-function disks({ disks = [], vmbus, clock, restore }: PartitionOptions): readonly BlockDevice[] {
+function disks({ disks = [], vmbus, clock, restore }: PartitionOptions): ResolvedPartitionOptions['disks'] {
   if (disks.length > LIMITS.maximumDisks)
     throw invalid(`${disks.length} disks are more than a partition can have: give at most ${LIMITS.maximumDisks}`);
   if (disks.length > 0 && restore === undefined && !(vmbus ?? clock !== 'instructions'))
     throw invalid('disks need the VMBus');
+  for (const disk of disks) if (isDiskFile(disk)) checkDiskFile(disk);
   return disks;
+}
+
+export function isDiskFile(disk: BlockDevice | DiskFile): disk is DiskFile {
+  return 'file' in disk;
+}
+
+function checkDiskFile({ file, format, allowParent = [] }: DiskFile): void {
+  for (const path of [file, ...allowParent])
+    if (typeof path !== 'string' || path === '' || path.includes('\0'))
+      throw invalid("a disk's file and those in allowParent must be paths");
+  if (format !== undefined && !DISK_FORMATS.includes(format))
+    throw invalid(`a disk's format must be ${DISK_FORMATS.join(', ')}, not ${format}`);
 }
 
 function oneOf<T extends string>(name: string, value: T, choices: readonly T[]): T {

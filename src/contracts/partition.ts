@@ -3,7 +3,7 @@
  * `import { createPartition } from 'viridian'`. Shapes only; src/vmwp/ implements them.
  */
 
-import type { BlockDevice } from './block-device.ts';
+import type { BlockDevice, DiskFile } from './block-device.ts';
 
 /** A file by its path, or its bytes. */
 export type FileSource = string | Uint8Array;
@@ -60,9 +60,12 @@ export interface PartitionOptions {
   readonly vmbus?: boolean | undefined;
   /**
    * Disks at the synthetic SCSI controller, the first at LUN 0. They are the host's: a restored partition is given them
-   * again. Needs `vmbus`.
+   * again, and what was a disk's format stays it. Files are closed before `stopped` resolves; what else is given is its
+   * giver's. Needs `vmbus`.
    */
-  readonly disks?: readonly BlockDevice[] | undefined;
+  readonly disks?: readonly (BlockDevice | DiskFile)[] | undefined;
+  /** Told of what a disk's file does to the partition. */
+  readonly onDisk?: ((event: DiskEvent) => void) | undefined;
   /** What a restart asked for by the guest does. Default: 'restart'. */
   readonly onReboot?: 'restart' | 'stop' | undefined;
   /** Stops the partition (reason `instructionLimit`) once this many instructions have retired in total. */
@@ -73,6 +76,19 @@ export interface PartitionOptions {
   readonly trace?: ((event: TraceEvent) => void) | undefined;
   /** What `save` gave: the partition continues from there, with the options it was created with. */
   readonly restore?: FileSource | undefined;
+}
+
+/**
+ * `full`: the host has no room for what the guest writes. The partition stands still (Hyper-V's Paused-Critical) and tries
+ * again every few seconds, or at once when `resume` is called. `room`: there was, and the partition goes on. `lost`: closing
+ * the file failed, so what the guest wrote without having it flushed may not be there.
+ */
+export interface DiskEvent {
+  readonly kind: 'full' | 'room' | 'lost';
+  /** The disk's file. */
+  readonly file: string;
+  /** What the host says. */
+  readonly message: string;
 }
 
 export interface TraceEvent {

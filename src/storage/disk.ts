@@ -2,12 +2,11 @@
  * A virtual disk, whatever file it lives in. One interface for all formats, with many requests in flight; what the
  * formats have in common (checks of the arguments, errors) is here too.
  */
+import { DISK_FORMATS, type DiskFormat } from '../contracts/block-device.ts';
 import { type ErrorCode, ViridianError } from '../contracts/errors.ts';
 import { fileFailureOf } from '../host/disk-files.ts';
 
-export type DiskFormat = 'vhdx' | 'vhd' | 'raw' | 'iso' | 'qcow2';
-
-export const DISK_FORMATS: readonly DiskFormat[] = ['vhdx', 'vhd', 'raw', 'iso', 'qcow2'];
+export { DISK_FORMATS, type DiskFormat };
 
 /**
  * What kind of trouble: `outOfSpace` the host's disk is full, nothing is lost and the request can be made again;

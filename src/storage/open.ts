@@ -3,7 +3,7 @@
  * must lie in the disk's own folder or below it, or be allowed by name: else a file that somebody sent could show a guest
  * any file of the host's.
  */
-import type { DiskFiles, RandomFile } from '../host/disk-files.ts';
+import { type DiskFiles, fileFailureOf, type RandomFile } from '../host/disk-files.ts';
 import type { HostCodecs } from '../support/codec/codec.ts';
 import { guidText } from '../support/guid.ts';
 import { sameGuid } from '../support/guids.ts';
@@ -62,11 +62,21 @@ export async function openDisk(host: StorageHost, path: string, options: OpenDis
   const disk = await openLayer(chain, await files.realPath(path), options.format, write, options.parentPath);
   if (options.discard === undefined) return disk;
   try {
-    const scratch = await (options.discard === 'file' ? files.temporary(path) : memoryScratch());
+    const scratch = await (options.discard === 'file' ? fileScratch(files, path) : memoryScratch());
     return new OverlayDisk(disk, scratch);
   } catch (error) {
     await disk.close();
     throw error;
+  }
+}
+
+/** Beside the disk, where there should be room for what is written to it; not every folder is ours to write in. */
+async function fileScratch(files: DiskFiles, path: string): Promise<RandomFile> {
+  try {
+    return await files.temporary(path);
+  } catch (error) {
+    if (fileFailureOf(error) !== 'denied') throw error;
+    return await files.temporary();
   }
 }
 

@@ -2,7 +2,7 @@
  * What format a file seems to have. Only for `hv vhd info` and for attaching a file the first time: its answer is then
  * recorded. A disk that a guest can write is never probed, or the guest could make it another format.
  */
-import type { RandomFile } from '../host/disk-files.ts';
+import type { DiskFiles, RandomFile } from '../host/disk-files.ts';
 import { hasSignature } from '../support/text.ts';
 import { DiskError, type DiskFormat } from './disk.ts';
 import { SIGNATURE as QCOW2_SIGNATURE } from './qcow2/protocol.ts';
@@ -65,4 +65,24 @@ export function formatOfName(name: string): DiskFormat | undefined {
     qcow2: 'qcow2',
   };
   return extension === undefined ? undefined : formats[extension];
+}
+
+/**
+ * The format of a file that is attached for the first time, and of which nobody says what it is: that of its name, if the
+ * content agrees. The content alone would let a guest decide what its raw disk is the next time.
+ */
+export async function formatToAttach(files: DiskFiles, path: string): Promise<DiskFormat> {
+  const named = formatOfName(path);
+  const file = await files.open(path, { lock: 'none' });
+  let seems: DiskFormat;
+  try {
+    seems = await probeFormat(file);
+  } finally {
+    await file.close();
+  }
+  if (seems === named) return seems;
+  const problem = named === undefined ? 'its name does not say so' : `it is named as ${named}`;
+  throw new DiskError('unsupported', `${path}: it looks like ${seems}, but ${problem}: give the format`, {
+    code: 'invalid',
+  });
 }

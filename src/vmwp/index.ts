@@ -6,12 +6,15 @@ import { buildAcpiTables } from '../firmware/acpi/tables.ts';
 import { planBoot } from '../firmware/detect.ts';
 import type { LoadPlan, PayloadCache } from '../firmware/load-plan.ts';
 import { nodeCodecs } from '../host/node/codecs.ts';
+import { nodeDiskFiles } from '../host/node/disk-files.ts';
 import { readInput } from '../host/node/files.ts';
 import { payloadCache } from '../host/node/payload-cache.ts';
 import { nodeServices } from '../host/node/services.ts';
 import { compileInterpreter } from '../hypervisor/interpreter/interpreter.ts';
 import { CheckedPartition } from './check/checked-partition.ts';
+import { PartitionDisks } from './disks.ts';
 import { type MachineConfig, machineMemorySize } from './machine.ts';
+import { decodeSavedState, type SavedPartition } from './saved-state.ts';
 import { VmWorker } from './worker.ts';
 
 export type * from '../contracts/block-device.ts';
@@ -77,27 +80,40 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
     translatorEntry: entry('translator-thread'),
     engine: resolved.engine === 'interpreter' ? ('interpreter' as const) : ('translator' as const),
     host: nodeServices,
-    disks: resolved.disks,
+    onDisk: resolved.onDisk,
     interpreterImage,
   };
-  let worker: VmWorker;
-  if (resolved.restore !== undefined) {
-    const saved = await bytesOf('saved state', resolved.restore);
-    try {
-      worker = new VmWorker({ ...common, plan: NO_PLAN, saved });
-    } catch (error) {
-      if (typeof resolved.restore !== 'string' || !isViridianError(error)) throw error;
-      throw new ViridianError(error.code, `${resolved.restore}: ${error.message}`, { cause: error });
-    }
-  } else {
-    worker = new VmWorker({ ...common, plan: await plan(resolved, config) });
+  const { restore } = resolved;
+  const saved = restore === undefined ? undefined : await readSaved(restore);
+  if (resolved.disks.length > 0 && saved !== undefined && !saved.config.vmbus)
+    throw new ViridianError('invalid', 'disks need the VMBus, which the saved partition does not have');
+  const disks = await PartitionDisks.open({ files: nodeDiskFiles, codecs: nodeCodecs }, resolved.disks, saved?.disks);
+  let worker: VmWorker | undefined;
+  try {
+    const boot = saved?.plan ?? (await plan(resolved, config));
+    worker = blaming(restore, () => new VmWorker({ ...common, plan: boot, disks, saved }));
+    await worker.prepare();
+    return worker;
+  } catch (error) {
+    await (worker === undefined ? disks.close() : worker[Symbol.asyncDispose]());
+    throw error;
   }
-  await worker.prepare();
-  return worker;
 }
 
-/** Stands in until a saved state brings its own. */
-const NO_PLAN = { segments: [] } as unknown as LoadPlan;
+async function readSaved(restore: FileSource): Promise<SavedPartition> {
+  const bytes = await bytesOf('saved state', restore);
+  return blaming(restore, () => decodeSavedState(bytes, nodeServices.compression));
+}
+
+/** Names the file of a saved state in what is wrong with it. */
+function blaming<T>(restore: FileSource | undefined, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (typeof restore !== 'string' || !isViridianError(error)) throw error;
+    throw new ViridianError(error.code, `${restore}: ${error.message}`, { cause: error });
+  }
+}
 
 async function plan(o: ReturnType<typeof resolvePartitionOptions>, config: MachineConfig): Promise<LoadPlan> {
   const acpi = buildAcpiTables({

@@ -11,6 +11,7 @@ import type { Compression } from '../host/services.ts';
 import { PAGE } from '../hypervisor/memory/layout.ts';
 import { crc32 } from '../support/codec/crc32.ts';
 import type { Saved } from '../support/struct.ts';
+import { type DiskRecord, isDiskRecord } from './disks.ts';
 import type { MachineConfig } from './machine.ts';
 
 const MAGIC = 'VIRIDIAN';
@@ -34,6 +35,8 @@ export interface SavedPartition {
   readonly plan: LoadPlan;
   /** The parent's end of the VMBus, as plain data; undefined without one. */
   readonly vmbus: unknown;
+  /** Undefined in states of before disks were recorded. */
+  readonly disks: readonly DiskRecord[] | undefined;
 }
 
 interface Header {
@@ -41,6 +44,7 @@ interface Header {
   readonly time: string;
   readonly structs: Readonly<Record<string, Saved>>;
   readonly vmbus: unknown;
+  readonly disks: readonly DiskRecord[];
   readonly pages: readonly number[];
   /** A load plan without its bytes. */
   readonly plan: unknown;
@@ -54,6 +58,7 @@ export function encodeSavedState(state: SavedPartition, compression: Compression
     time: state.time.toString(),
     structs: state.structs,
     vmbus: state.vmbus ?? null,
+    disks: state.disks ?? [],
     pages: state.pages.map((p) => p.gpa),
     plan: plainPlan(plan),
     segments: plan.segments.map((s) => ({ gpa: s.gpa, length: s.bytes.length })),
@@ -119,6 +124,7 @@ export function decodeSavedState(bytes: Uint8Array, compression: Compression): S
       time,
       structs,
       vmbus: header.vmbus ?? undefined,
+      disks: parseDisks(header.disks),
       pages: pages.map((gpa) => ({ gpa, bytes: take(PAGE) })),
       plan: { ...plan, segments: segments.map((s) => ({ gpa: s.gpa, bytes: take(s.length) })) },
     };
@@ -169,6 +175,12 @@ function parseConfig(config: unknown): MachineConfig {
   demand(typeof vmbus === 'boolean', 'configuration');
   resolvePartitionOptions({ kernel: MAGIC, memory, processors });
   return { memory, processors, virtualTime, testDevice, vmbus };
+}
+
+function parseDisks(disks: unknown): readonly DiskRecord[] | undefined {
+  if (disks === undefined) return undefined;
+  demand(Array.isArray(disks) && disks.every(isDiskRecord), 'list of disks');
+  return disks;
 }
 
 function parseTime(text: unknown): bigint {

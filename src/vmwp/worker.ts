@@ -2,9 +2,9 @@
  * The worker process's part of one running VM (VMWP): owns the partition's memory and its parent-side machine, starts the
  * processors' threads, and carries out start, pause, save and power events.
  */
-import type { BlockDevice } from '../contracts/block-device.ts';
 import { ViridianError } from '../contracts/errors.ts';
 import type {
+  DiskEvent,
   InspectNode,
   Partition,
   PartitionDigest,
@@ -23,12 +23,13 @@ import { Activity, adoptSavedFlags, readFlags, VpState, writeFlags } from '../hy
 import { updateMode } from '../hypervisor/x86/system/mode.ts';
 import { encodePng } from '../support/png.ts';
 import type { Saved } from '../support/struct.ts';
+import { PartitionDisks } from './disks.ts';
 import { applyInitialState } from './initial-state.ts';
 import { inspectMachine } from './inspect.ts';
 import { integrationServices, partitionMemory, shutdown } from './integration.ts';
 import { Machine, type MachineConfig, machineMemorySize } from './machine.ts';
 import type { FromVpThread, TranslatorThreadData, VpThreadData } from './protocol.ts';
-import { decodeSavedState, encodeSavedState, type SavedPartition } from './saved-state.ts';
+import { encodeSavedState, type SavedPartition } from './saved-state.ts';
 import { statsOf } from './stats.ts';
 import { SyntheticDevices } from './synthetic-devices.ts';
 
@@ -46,14 +47,16 @@ export interface WorkerOptions {
   readonly onReboot: 'restart' | 'stop';
   readonly instructionLimit: bigint | undefined;
   readonly trace: ((event: TraceEvent) => void) | undefined;
-  readonly disks?: readonly BlockDevice[];
+  /** The worker closes them. */
+  readonly disks?: PartitionDisks | undefined;
+  readonly onDisk?: ((event: DiskEvent) => void) | undefined;
   readonly threadEntry: URL;
   readonly translatorEntry: URL;
   readonly engine: 'interpreter' | 'translator';
   readonly host: HostServices;
   /** The interpreter's module, ready-made; generated where it is not given. */
   readonly interpreterImage?: Uint8Array<ArrayBuffer> | undefined;
-  readonly saved?: Uint8Array;
+  readonly saved?: SavedPartition | undefined;
 }
 
 export class VmWorker implements Partition {
@@ -69,11 +72,16 @@ export class VmWorker implements Partition {
   readonly #memory: WebAssembly.Memory;
   readonly #synthetic: SyntheticDevices | undefined;
   readonly #threads: Thread<never, FromVpThread>[] = [];
+  readonly #disks: PartitionDisks;
   readonly #origin: bigint;
   #onData: ((bytes: Uint8Array) => void) | undefined;
   #resolveStopped!: (reason: StopReason) => void;
   #finished: StopReason | undefined;
   #limitReached = false;
+  /** Stands still until a disk's file has room, and runs then. */
+  #heldForRoom = false;
+  /** Called when a disk's file has no room. */
+  #whenFull: (() => void)[] = [];
   #input: Uint8Array[] = [];
   #inputDone: (() => void)[] = [];
   #inputTimer: ReturnType<typeof setTimeout> | undefined;
@@ -82,7 +90,7 @@ export class VmWorker implements Partition {
   constructor(options: WorkerOptions) {
     const { host } = options;
     this.#origin = host.monotonicNow();
-    const saved = options.saved ? decodeSavedState(options.saved, host.compression) : undefined;
+    const { saved } = options;
     const config = saved?.config ?? options.config;
     this.#plan = saved?.plan ?? options.plan;
     this.#options = { ...options, config };
@@ -104,12 +112,22 @@ export class VmWorker implements Partition {
         this.#onData = callback;
       },
     };
+    this.#disks = options.disks ?? new PartitionDisks();
+    this.#disks.listener = {
+      full: () => {
+        this.#holdForRoom();
+      },
+      room: () => {
+        if (this.#heldForRoom) this.resume();
+      },
+      tell: (event) => options.onDisk?.(event),
+    };
     const mailbox = this.#machine.vmbus;
     this.#synthetic =
       mailbox &&
       new SyntheticDevices(this.#machine, mailbox, {
         host,
-        disks: options.disks ?? [],
+        disks: this.#disks.devices,
         withLock: (body) => this.#withLock(body),
         defect: (error) => {
           this.#finish({
@@ -254,6 +272,11 @@ export class VmWorker implements Partition {
   resume(): void {
     if (this.#finished || this.#limitReached) return;
     this.#keepAlive ??= setInterval(() => undefined, 2 ** 30);
+    this.#heldForRoom = this.#disks.full;
+    if (this.#heldForRoom) {
+      this.#disks.retry();
+      return;
+    }
     const { control } = this.#machine;
     this.#synthetic?.start();
     Atomics.store(control.wanted, 0, Run.RUNNING);
@@ -264,12 +287,31 @@ export class VmWorker implements Partition {
   async pause(): Promise<void> {
     if (this.#finished) return;
     const { control } = this.#machine;
+    this.#heldForRoom = false;
     Atomics.compareExchange(control.wanted, 0, Run.RUNNING, Run.PAUSED);
     this.#ringAll();
     await this.#allIn(Run.PAUSED);
     this.#synthetic?.pause();
-    await this.#synthetic?.quiesce();
+    await this.#quiesce();
     this.#drain();
+  }
+
+  /** Hyper-V's Paused-Critical. The request that found no room is still under way, so this is no pause to save in. */
+  #holdForRoom(): void {
+    const { control } = this.#machine;
+    if (Atomics.compareExchange(control.wanted, 0, Run.RUNNING, Run.PAUSED) === Run.RUNNING) {
+      this.#heldForRoom = true;
+      this.#ringAll();
+      this.#synthetic?.pause();
+    }
+    for (const tell of this.#whenFull.splice(0)) tell();
+  }
+
+  /** Resolves when disks have nothing more to do, or are waiting for room. */
+  async #quiesce(): Promise<void> {
+    if (this.#disks.full) return;
+    const full = new Promise<void>((resolve) => this.#whenFull.push(resolve));
+    await Promise.race([this.#synthetic?.quiesce(), full]);
   }
 
   #ringAll(): void {
@@ -307,20 +349,25 @@ export class VmWorker implements Partition {
         break;
       }
       case PowerEvent.LIMIT:
+        // It may be saved.
+        await this.#quiesce();
         this.#limitReached = true;
         this.#finish({ kind: 'instructionLimit' });
         break;
       case PowerEvent.RESET:
         if (this.#options.onReboot === 'stop') this.#finish({ kind: 'reset' });
-        else this.#restart();
+        else await this.#restart();
         break;
       default:
         this.resume();
     }
   }
 
-  #restart(): void {
+  async #restart(): Promise<void> {
     const { memory, control } = this.#machine;
+    // What the guest had begun to write must not come over what it writes after the restart.
+    await this.#disks.idle();
+    if (this.#finished) return;
     for (const { gpa, size } of this.#machine.ram()) memory.fill(gpa, size, 0);
     this.#synthetic?.reset();
     this.#machine.reset();
@@ -349,9 +396,12 @@ export class VmWorker implements Partition {
     Atomics.store(control.wanted, 0, reason.kind === 'instructionLimit' ? Run.PAUSED : Run.STOPPED);
     Atomics.notify(control.wanted, 0);
     this.#ringAll();
+    const closed = this.#disks.close();
     // Messages that threads have already sent (console bytes, traces) come first.
     setTimeout(() => {
-      this.#resolveStopped(reason);
+      void closed.then(() => {
+        this.#resolveStopped(reason);
+      });
     }, 5);
   }
 
@@ -360,7 +410,7 @@ export class VmWorker implements Partition {
     Atomics.store(this.#machine.control.wanted, 0, Run.STOPPED);
     Atomics.notify(this.#machine.control.wanted, 0);
     this.#ringAll();
-    await Promise.all(this.#threads.map((thread) => thread.terminate()));
+    await Promise.all([...this.#threads.map((thread) => thread.terminate()), this.#disks.close()]);
   }
 
   // ---- the console ------------------------------------------------------------------------------------------------------------
@@ -420,6 +470,7 @@ export class VmWorker implements Partition {
 
   async save(): Promise<Uint8Array> {
     const structs = await this.#standingState('save');
+    const disks = await this.#disks.save();
     const { config, clock } = this.#machine;
     const state = {
       config,
@@ -428,6 +479,7 @@ export class VmWorker implements Partition {
       pages: [...this.#pages()],
       plan: this.#plan,
       vmbus: this.#synthetic?.save(),
+      disks,
     };
     return encodeSavedState(state, this.#options.host.compression);
   }
@@ -486,7 +538,7 @@ export class VmWorker implements Partition {
 
   async inspect(): Promise<InspectNode> {
     const tree = inspectMachine(this.#machine);
-    return this.#synthetic ? { ...tree, vmbus: this.#synthetic.inspect() } : tree;
+    return this.#synthetic ? { ...tree, vmbus: this.#synthetic.inspect(), disks: this.#disks.inspect() } : tree;
   }
 
   stats(): PartitionStats {

@@ -154,6 +154,14 @@ export class Guest {
     return `${this.#stdout.slice(-1000)}\n${this.#stderr}`;
   }
 
+  get pid(): number {
+    return this.#child.pid!;
+  }
+  /** Waits for a text of hv's own. */
+  async says(text: string): Promise<void> {
+    while (!this.#stderr.includes(text)) await this.#more(`'${text}'`);
+  }
+
   /** Waits for the shell's prompt. */
   async shell(): Promise<void> {
     await this.until('root@viridian:/root# ');

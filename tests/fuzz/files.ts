@@ -201,7 +201,7 @@ export async function fuzzState(seed: number): Promise<'taken' | 'refused'> {
       translatorEntry: new URL('file:///'),
       engine: 'interpreter',
       host: nodeServices,
-      saved: bytes,
+      saved: decodeSavedState(bytes, compression),
     });
   } catch (error) {
     if (isViridianError(error)) return 'refused';

@@ -18,7 +18,7 @@ import {
 import { basename, dirname, join } from 'node:path';
 import { ViridianError } from '../../contracts/errors.ts';
 import { findCommand, runCommand } from '../../host/node/command.ts';
-import { collectModules } from './modules.ts';
+import { collectModules, HYPERV_MODULES } from './modules.ts';
 
 export const PASS_FILES =
   'pass your own files instead: --kernel FILE --busybox FILE (a kernel image and a static busybox)';
@@ -44,6 +44,8 @@ export interface CachedFiles extends Readonly<Record<Wanted, CachedFile>> {
   readonly modules?: CachedFile;
 }
 const MODULES = 'modules';
+/** Another list of modules is another file. */
+const MODULES_FILE = `modules-${hash('sha256', HYPERV_MODULES.join()).slice(0, 8)}`;
 
 export type Progress = (text: string) => void;
 
@@ -51,7 +53,9 @@ export type Progress = (text: string) => void;
 export function cachedFiles(cache: string): CachedFiles | undefined {
   const { kernel, busybox, modules } = remembered(cache) ?? {};
   if (!kernel || !busybox || !intact(kernel) || !intact(busybox)) return undefined;
-  return modules && intact(modules) ? { kernel, busybox, modules } : { kernel, busybox };
+  return modules && basename(modules.path) === MODULES_FILE && intact(modules)
+    ? { kernel, busybox, modules }
+    : { kernel, busybox };
 }
 
 /** The files in the cache that are not as they were fetched, by path. */
@@ -165,7 +169,7 @@ export class DebianPackages {
 
   /** The modules that belong to a kernel that `fetch` gave. */
   async fetchModules(kernel: CachedFile, progress: Progress = () => {}): Promise<CachedFile> {
-    const path = join(dirname(kernel.path), MODULES);
+    const path = join(dirname(kernel.path), MODULES_FILE);
     if (!existsSync(path)) {
       const record = { package: kernel.package, version: kernel.version, size: 0 };
       const scratch = mkdtempSync(join(this.#cache, 'fetch-'));
@@ -200,7 +204,7 @@ export class DebianPackages {
       const own = `${path}.${process.pid}`;
       copyFileSync(file, own);
       renameSync(own, path);
-      if (wanted === 'kernel') writeModules(join(scratch, 'root'), join(folder, MODULES));
+      if (wanted === 'kernel') writeModules(join(scratch, 'root'), join(folder, MODULES_FILE));
     } finally {
       rmSync(scratch, { recursive: true, force: true });
     }

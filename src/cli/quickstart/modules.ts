@@ -6,7 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { type CpioEntry, writeCpio } from '../../support/cpio.ts';
 
-/** Drivers of Hyper-V's devices, and what makes their devices usable. What these depend on comes along. */
+/** Drivers of Hyper-V's devices, and what makes their devices usable: a file system too. What these depend on comes along. */
 export const HYPERV_MODULES = [
   'hv_vmbus',
   'hv_utils',
@@ -17,6 +17,7 @@ export const HYPERV_MODULES = [
   'hyperv_fb',
   'hv_storvsc',
   'sd_mod',
+  'ext4',
   'hv_netvsc',
   'evdev',
   'mousedev',
