@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import {
+  diskText,
   parseClock,
+  parseDisk,
   parseFile,
   parseInstructions,
   parseMemory,
@@ -50,6 +52,19 @@ describe('command-line values', () => {
     expect(() => parseFile('--kernel')('')).toThrow("--kernel must be the name of a file, not ''");
     expect(parseModule('b x', parseModule('a'))).toEqual(['a', 'b x']);
     expect(() => parseModule('')).toThrow(`--module must be "FILE" or "FILE ARGUMENTS", not ''`);
+  });
+
+  it('--disk', () => {
+    expect(parseDisk('b.img,format=raw,readonly', parseDisk('a,,b.vhdx,discard'))).toEqual([
+      { file: 'a,b.vhdx', discard: true },
+      { file: 'b.img', format: 'raw', readOnly: true },
+    ]);
+    expect(() => parseDisk('')).toThrow('--disk must be FILE[,format=FORMAT]');
+    expect(() => parseDisk('a,format=vmdk')).toThrow('the format must be vhdx, vhd, raw, iso, qcow2');
+    expect(() => parseDisk('a,b')).toThrow("'b' is none of format=FORMAT, readonly, discard");
+    expect(diskText({ file: "it's, here", format: 'raw', readOnly: true })).toBe(
+      "'it'\\''s,, here,format=raw,readonly'",
+    );
   });
 
   it('--clock', () => {

@@ -50,13 +50,14 @@ const SIGNALS = {
 /** Resolves with the process's exit code. @throws what `create` throws, and ViridianError when saving fails. */
 export async function runPartition(request: RunRequest, create: CreatePartition): Promise<number> {
   let full = false;
+  const onDisk = (event: DiskEvent): void => {
+    full = event.kind === 'full';
+    say(`hv: ${diskEventText(event)}`);
+  };
   const options: PartitionOptions = {
     ...request.options,
     ...(request.trace ? { trace: traceLine } : {}),
-    onDisk: (event) => {
-      full = event.kind === 'full';
-      say(`hv: ${diskEventText(event)}`);
-    },
+    ...(request.options.disks ? { onDisk } : {}),
   };
   await using partition = await create(options);
   await using session = new Session(partition);
