@@ -27,7 +27,7 @@ const WRITER = (end: string) => assembled([
   ['mov dword [r15+5], ; add rbx, rax',   '41 c7 47 05 48 01 c3 83'],
   ['mov dword [r15+9], ; sub ecx, 1; jnz','41 c7 47 09 e9 01 75 f3'],
   ['mov byte [r15+13], ; ret',            '41 c6 47 0d c3'],
-  ['mov ecx, 2000',                       'b9 d0 07 00 00'],
+  ['mov ecx, 8000',                       'b9 40 1f 00 00'],
   ['call r15',                            '41 ff d7'],
   ['inc r12d',                            '41 ff c4'],
   ['add r15d, 64',                        '41 83 c7 40'],
