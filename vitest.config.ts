@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config';
 
 /** Tests of minutes: whole guests, big disks. `npm run test:long` runs them, `npm test` does not. */
 const long = '**/*.long.test.ts';
-const onlyLong = process.env['VIRIDIAN_LONG'] === '1';
+const onlyLong = process.env.VIRIDIAN_LONG === '1';
 
 /** Unit tests stand beside the code; what spans rooms is in tests/. */
 export default defineConfig({
