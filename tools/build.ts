@@ -17,7 +17,13 @@ const dist = join(root, 'dist');
  * by URL: everything lies flat in dist/, so `new URL('./vp-thread.js', import.meta.url)` is right from any chunk.
  */
 const bundles: readonly Readonly<Record<string, string>>[] = [
-  { main: 'src/cli/main.ts', index: 'src/vmwp/index.ts' },
+  {
+    main: 'src/cli/main.ts',
+    index: 'src/vmwp/index.ts',
+    client: 'src/client/index.ts',
+    'worker-process': 'src/vmwp/node/worker-process.ts',
+    'service-process': 'src/vmms/service-process.ts',
+  },
   { 'vp-thread': 'src/vmwp/vp-thread.ts' },
   { 'translator-thread': 'src/vmwp/translator-thread.ts' },
 ];
@@ -41,10 +47,10 @@ for (const input of bundles) {
   });
 }
 writeFileSync(join(dist, 'interpreter.wasm'), generateInterpreter());
-emitTypes(join(root, 'src/vmwp/index.ts'));
+emitTypes(['src/vmwp/index.ts', 'src/client/index.ts']);
 
-/** Declarations of the library entry, and of the modules those mention. */
-function emitTypes(entry: string): void {
+/** Declarations of the library's entries, and of the modules those mention. */
+function emitTypes(entries: readonly string[]): void {
   const scratch = join(dist, 'all-types');
   const ambient = join(root, 'src/support/webassembly.d.ts');
   const tsc = join(root, 'node_modules/typescript/bin/tsc');
@@ -63,7 +69,10 @@ function emitTypes(entry: string): void {
     if (name in compilerOptions) options.push(`--${name}`, String(compilerOptions[name]));
   }
   options.push('--lib', compilerOptions.lib.join(','), '--types', 'node', '--rootDir', join(root, 'src'));
-  execFileSync(process.execPath, [tsc, ...options, entry, ambient], { cwd: root, stdio: ['ignore', 2, 2] });
+  execFileSync(process.execPath, [tsc, ...options, ...entries.map((path) => join(root, path)), ambient], {
+    cwd: root,
+    stdio: ['ignore', 2, 2],
+  });
 
   const copied = new Set<string>();
   const copy = (path: string): void => {
@@ -77,7 +86,10 @@ function emitTypes(entry: string): void {
       copy(join(dirname(path), `${match[1]}.d.ts`));
     }
   };
-  copy('vmwp/index.d.ts');
-  if (!existsSync(join(dist, 'types/vmwp/index.d.ts'))) throw new Error('no declarations for the library entry');
+  for (const entry of entries) {
+    const path = entry.replace(/^src\/(.*)\.ts$/, '$1.d.ts');
+    copy(path);
+    if (!existsSync(join(dist, 'types', path))) throw new Error(`no declarations for ${entry}`);
+  }
   rmSync(scratch, { recursive: true });
 }

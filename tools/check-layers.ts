@@ -25,7 +25,9 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
   ic: [...below, 'vmbus', 'storage', 'vswitch'],
   vmwp: [...below, 'chipset', 'firmware', 'vmbus', 'storage', 'vswitch', 'vsp', 'ic'],
   vmms: [...base, 'storage', 'vswitch'],
-  cli: base,
+  // How programs, the command among them, reach VMMS: the API's contracts over a socket.
+  client: base,
+  cli: [...base, 'client'],
   manager: ['support', 'contracts'],
 };
 
@@ -34,12 +36,15 @@ const exceptions: readonly (readonly [string, string, string])[] = [
   ['src/cli/', 'src/vmwp/index.ts', 'hv run loads a worker in-process, through the library'],
   ['src/cli/vhd/', 'src/storage/index.ts', 'hv vhd works on files, with no service in between'],
   ['src/cli/main.ts', 'package.json', 'hv --version'],
+  ['src/cli/', 'src/vmms/index.ts', 'hv service run is the service'],
+  ['src/vmms/service-process.ts', 'package.json', 'the version that it serves'],
 ];
 
 /** Paths that belong to one environment, besides those with /node/ or /browser/ in them. */
 const environments: readonly (readonly [string, string])[] = [
   ['src/cli/', 'the command runs in Node only'],
   ['src/vmms/', 'the management service runs in Node only'],
+  ['src/client/', 'the client of the management service runs in Node only'],
   ['src/manager/', 'the web console runs in a browser only'],
   ['src/vmwp/index.ts', 'the library entry for Node: hands the host to what is neutral'],
   ['src/vmwp/vp-thread.ts', 'the thread entry for Node'],

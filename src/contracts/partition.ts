@@ -251,6 +251,10 @@ export interface Partition extends AsyncDisposable {
   /** Resolves when every processor stands still between two instructions. */
   pause(): Promise<void>;
   resume(): void;
+  /** The reset button: the machine starts anew, whatever the guest makes of it. */
+  reset(): Promise<void>;
+  /** A non-maskable interrupt at the first processor, as a debugger or an operator sends it. */
+  injectNmi(): void;
   /** The whole state, versioned, as bytes. Of a paused partition, or of one stopped by `instructionLimit`. */
   save(): Promise<Uint8Array>;
   /** Digests of the whole state, to compare runs by. Of a partition that could be saved. */

@@ -376,6 +376,19 @@ export class VmWorker implements Partition {
     this.resume();
   }
 
+  async reset(): Promise<void> {
+    if (this.#finished) return;
+    const { control } = this.#machine;
+    await this.pause();
+    // What the guest asked for in its last moments is void.
+    Atomics.store(control.powerEvent, 0, PowerEvent.NONE);
+    await this.#restart();
+  }
+
+  injectNmi(): void {
+    if (!this.#finished) this.#machine.apics[0]?.requestNmi();
+  }
+
   async shutdown(options?: ShutdownOptions): Promise<void> {
     await shutdown(this.#synthetic?.integration, options);
   }

@@ -78,6 +78,12 @@ export class CheckedPartition implements Partition {
     this.#running = true;
     this.#portion = this.#loop();
   }
+  reset(): Promise<void> {
+    return Promise.reject(new ViridianError('wrongState', 'a partition that is compared cannot be reset'));
+  }
+  injectNmi(): void {
+    throw new ViridianError('wrongState', 'a partition that is compared takes no NMI from outside');
+  }
   async pause(): Promise<void> {
     this.#running = false;
     await this.#portion;

@@ -1,0 +1,71 @@
+/**
+ * Method and path of every operation of the API, below `API_BASE`. Apart from their schemas (operations.ts), so that the
+ * command can ask without loading those.
+ */
+
+export const API_BASE = '/api/v1';
+
+export type Method = 'get' | 'post' | 'put' | 'patch' | 'delete';
+
+export const PATHS = {
+  getVersion: ['get', '/version'],
+  getHost: ['get', '/host'],
+  setHost: ['patch', '/host'],
+  measure: ['get', '/usage'],
+  stopService: ['post', '/service/stop'],
+  listVms: ['get', '/vms'],
+  createVm: ['post', '/vms'],
+  importVm: ['post', '/vms/import'],
+  getVm: ['get', '/vms/{vm}'],
+  changeVm: ['patch', '/vms/{vm}'],
+  removeVm: ['delete', '/vms/{vm}'],
+  startVm: ['post', '/vms/{vm}/start'],
+  stopVm: ['post', '/vms/{vm}/stop'],
+  pauseVm: ['post', '/vms/{vm}/pause'],
+  resumeVm: ['post', '/vms/{vm}/resume'],
+  saveVm: ['post', '/vms/{vm}/save'],
+  discardSavedState: ['post', '/vms/{vm}/discard-saved-state'],
+  restartVm: ['post', '/vms/{vm}/restart'],
+  injectNmi: ['post', '/vms/{vm}/nmi'],
+  exportVm: ['post', '/vms/{vm}/export'],
+  cloneVm: ['post', '/vms/{vm}/clone'],
+  getVmMetrics: ['get', '/vms/{vm}/metrics'],
+  inspectVm: ['get', '/vms/{vm}/inspect'],
+  addDisk: ['post', '/vms/{vm}/disks'],
+  removeDisk: ['delete', '/vms/{vm}/disks/{slot}'],
+  addDvd: ['post', '/vms/{vm}/dvds'],
+  setDvd: ['put', '/vms/{vm}/dvds/{slot}'],
+  removeDvd: ['delete', '/vms/{vm}/dvds/{slot}'],
+  addNic: ['post', '/vms/{vm}/nics'],
+  removeNic: ['delete', '/vms/{vm}/nics/{nic}'],
+  listCheckpoints: ['get', '/vms/{vm}/checkpoints'],
+  createCheckpoint: ['post', '/vms/{vm}/checkpoints'],
+  renameCheckpoint: ['patch', '/vms/{vm}/checkpoints/{checkpoint}'],
+  applyCheckpoint: ['post', '/vms/{vm}/checkpoints/{checkpoint}/apply'],
+  removeCheckpoint: ['delete', '/vms/{vm}/checkpoints/{checkpoint}'],
+  exportCheckpoint: ['post', '/vms/{vm}/checkpoints/{checkpoint}/export'],
+  getScreen: ['get', '/vms/{vm}/screenshot'],
+  sendKeys: ['post', '/vms/{vm}/keyboard'],
+  getIntegration: ['get', '/vms/{vm}/integration'],
+  setTime: ['post', '/vms/{vm}/integration/time'],
+  setFrozen: ['post', '/vms/{vm}/integration/freeze'],
+  listKvp: ['get', '/vms/{vm}/kvp/{pool}'],
+  setKvp: ['put', '/vms/{vm}/kvp/{pool}/{key}'],
+  removeKvp: ['delete', '/vms/{vm}/kvp/{pool}/{key}'],
+  copyFile: ['put', '/vms/{vm}/files'],
+  listJobs: ['get', '/jobs'],
+  getJob: ['get', '/jobs/{job}'],
+  cancelJob: ['delete', '/jobs/{job}'],
+  listEvents: ['get', '/events'],
+  listSwitches: ['get', '/switches'],
+  createSwitch: ['post', '/switches'],
+  removeSwitch: ['delete', '/switches/{switch}'],
+  listTokens: ['get', '/tokens'],
+  createToken: ['post', '/tokens'],
+  removeToken: ['delete', '/tokens/{token}'],
+  getSession: ['get', '/session'],
+  openSession: ['post', '/session'],
+  closeSession: ['delete', '/session'],
+} as const satisfies Readonly<Record<string, readonly [Method, string]>>;
+
+export type OperationName = keyof typeof PATHS;

@@ -1,0 +1,124 @@
+/**
+ * What VMMS and a worker process (VMWP) say to each other over the worker's Unix socket: lines of JSON. A request has an id
+ * and gets one answer with it; the worker sends events unasked. Bytes are base64. Several may be connected at a time: VMMS,
+ * and a connection for each console that is open.
+ */
+import type { Disk, VmMetrics } from './api/vm.ts';
+import type { ErrorCode } from './errors.ts';
+import type { EngineChoice, KeyValuePool } from './partition.ts';
+
+export const WORKER_PROTOCOL = 1;
+
+/** Files in a worker's folder. */
+export const WORKER_FILES = {
+  spec: 'spec.json',
+  socket: 'worker.sock',
+  log: 'worker.log',
+  /** How it ended, written before it does. */
+  exit: 'exit.json',
+} as const;
+
+/** What a worker is started with. */
+export interface WorkerSpec {
+  readonly protocol: typeof WORKER_PROTOCOL;
+  readonly vm: string;
+  readonly name: string;
+  /** Of this run: a worker that says another is not the one that VMMS started. */
+  readonly instance: string;
+  readonly memory: number;
+  readonly processors: number;
+  readonly engine: EngineChoice;
+  readonly kernel: string | null;
+  readonly initrd: string | null;
+  readonly append: string;
+  readonly onReboot: 'restart' | 'stop';
+  readonly disks: readonly Disk[];
+  /** A saved state to go on from. The worker stands still until it is told to resume. */
+  readonly restore: string | null;
+  readonly niceness: number;
+}
+
+export type WorkerState = 'Starting' | 'Running' | 'Paused' | 'PausedCritical' | 'Stopped';
+
+/** A stop reason as plain data. */
+export interface WorkerExit {
+  readonly kind: string;
+  readonly message: string;
+  readonly time: string;
+  /** Of a user's error: the VM could not be started. */
+  readonly code: ErrorCode | null;
+}
+
+export interface WorkerHello {
+  readonly protocol: number;
+  readonly vm: string;
+  readonly instance: string;
+  readonly pid: number;
+  readonly state: WorkerState;
+  /** Since the guest was started, or restored; null before. */
+  readonly startedAt: string | null;
+  readonly exit: WorkerExit | null;
+  /** A file that a disk of the VM has no room in. */
+  readonly full: string | null;
+}
+
+export interface WorkerMethods {
+  hello: { params: undefined; result: WorkerHello };
+  pause: { params: undefined; result: undefined };
+  resume: { params: undefined; result: undefined };
+  /** Of a paused VM. The file is whole, or not there. */
+  save: { params: { file: string }; result: { bytes: number } };
+  /** The guest has agreed; `stopped` tells when it has done it. */
+  shutdown: { params: { restart?: boolean; force?: boolean }; result: undefined };
+  turnOff: { params: undefined; result: undefined };
+  reset: { params: undefined; result: undefined };
+  nmi: { params: undefined; result: undefined };
+  metrics: { params: undefined; result: VmMetrics };
+  inspect: { params: undefined; result: unknown };
+  /** History first; then `console` events come on this connection. */
+  attach: { params: { history: boolean }; result: undefined };
+  write: { params: { data: string }; result: undefined };
+  screenshot: { params: undefined; result: { png: string | null } };
+  type: { params: { text: string }; result: { untyped: string } };
+  key: { params: { code: string; down: boolean }; result: { taken: boolean } };
+  mouse: { params: { x: number; y: number; buttons?: number; wheel?: number }; result: { taken: boolean } };
+  integration: {
+    params: undefined;
+    result: {
+      heartbeat: 'OK' | 'No Contact' | 'Lost Communication';
+      keyboard: boolean;
+      mouse: boolean;
+      dynamicMemory: boolean;
+    };
+  };
+  setTime: { params: undefined; result: undefined };
+  freeze: { params: { frozen: boolean }; result: undefined };
+  kvpList: { params: { pool: KeyValuePool }; result: Record<string, string> };
+  kvpSet: { params: { pool: KeyValuePool; key: string; value: string }; result: undefined };
+  kvpRemove: { params: { pool: KeyValuePool; key: string }; result: { there: boolean } };
+  copyFile: {
+    params: { path: string; file: string; overwrite: boolean; createFolders: boolean };
+    result: undefined;
+  };
+}
+export type WorkerMethod = keyof WorkerMethods;
+
+export interface WorkerRequest<M extends WorkerMethod = WorkerMethod> {
+  readonly id: number;
+  readonly method: M;
+  readonly params?: WorkerMethods[M]['params'];
+}
+
+export interface WorkerAnswer {
+  readonly id: number;
+  readonly result?: unknown;
+  readonly error?: { readonly code: ErrorCode; readonly message: string };
+}
+
+export type WorkerEvent =
+  | { readonly event: 'state'; readonly state: WorkerState; readonly full: string | null }
+  | { readonly event: 'stopped'; readonly exit: WorkerExit }
+  | { readonly event: 'disk'; readonly kind: 'full' | 'room' | 'lost'; readonly file: string; readonly message: string }
+  | { readonly event: 'console'; readonly data: string };
+
+export type FromWorker = WorkerAnswer | WorkerEvent;

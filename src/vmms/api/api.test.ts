@@ -1,0 +1,268 @@
+import { request } from 'node:http';
+import { connect, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { WebSocket } from 'ws';
+import { OPERATIONS } from '../../contracts/api/operations.ts';
+import { API_BASE, PATHS } from '../../contracts/api/paths.ts';
+import type { Event } from '../../contracts/api/resources.ts';
+import { Service } from '../service.ts';
+import { type TestHost, testHost, until } from '../testing.fixture.ts';
+
+let test: TestHost;
+beforeAll(async () => {
+  test = await testHost({ tcp: { host: '127.0.0.1', port: 0, allowHosts: ['vm.example:443'] } });
+});
+
+interface Answer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly body: string;
+  readonly json: unknown;
+}
+
+/** A request as anybody could make it. */
+async function ask(
+  method: string,
+  path: string,
+  options: { headers?: Record<string, string>; body?: string; tcp?: boolean } = {},
+): Promise<Answer> {
+  const { promise, resolve, reject } = Promise.withResolvers<Answer>();
+  const where = options.tcp ? { host: '127.0.0.1', port: test.port } : { socketPath: test.options.socket };
+  const headers = { 'content-type': 'application/json', ...options.headers };
+  const sent = request({ ...where, method, path, headers, agent: false }, (answer) => {
+    let body = '';
+    answer.setEncoding('utf8').on('data', (text: string) => {
+      body += text;
+    });
+    answer.on('end', () => {
+      const json: unknown = /json/.test(answer.headers['content-type'] ?? '') ? JSON.parse(body) : undefined;
+      resolve({ status: answer.statusCode!, headers: answer.headers, body, json });
+    });
+  });
+  sent.on('error', reject);
+  sent.end(options.body);
+  return await promise;
+}
+
+describe('requests', () => {
+  it.each<[string, string, string | undefined, number, string]>([
+    ['POST', '/vms', '{', 400, 'the body is no JSON'],
+    ['POST', '/vms', '[]', 400, 'body: invalid input: expected object, received array'],
+    ['POST', '/vms', '{}', 400, 'body: name: invalid input: expected string, received undefined'],
+    ['POST', '/vms', '{"name":"../x"}', 400, 'body: name: must start with a letter or digit and have letters'],
+    ['POST', '/vms', '{"name":"a","memory":"1G"}', 400, 'body: memory: invalid input: expected number'],
+    ['POST', '/vms', '{"name":"a","memory":4097}', 400, 'body: memory'],
+    ['POST', '/vms', '{"name":"a","frobnicate":1}', 400, 'body: unrecognized key: "frobnicate"'],
+    [
+      'POST',
+      '/vms',
+      '{"name":"a","boot":{"kernel":"../etc/passwd"}}',
+      400,
+      'body: boot.kernel: must be an absolute path',
+    ],
+    ['POST', '/vms', '{"name":"a","boot":{"kernel":"/nowhere"}}', 404, '/nowhere: no such file'],
+    ['POST', '/vms', '{"name":"a","disks":[{"slot":99,"file":"/x"}]}', 400, 'body: disks.0.slot: too big'],
+    ['POST', '/vms', '{"name":"a","nics":[{"id":"n","switch":"lan"}]}', 404, "there is no switch 'lan'"],
+    ['GET', '/vms/nobody', undefined, 404, "there is no virtual machine 'nobody'"],
+    ['GET', '/vms/..%2f..%2fetc%2fpasswd', undefined, 404, "there is no virtual machine '../../etc/passwd'"],
+    ['GET', `/vms/${'x'.repeat(500)}`, undefined, 400, 'vm: too big'],
+    ['GET', '/jobs/1', undefined, 400, 'job: must be an id'],
+    ['GET', '/events?after=x', undefined, 400, 'query: after'],
+    ['GET', '/events?frobnicate=1', undefined, 400, 'query: unrecognized key'],
+    ['PATCH', '/host', '{"edition":"Home"}', 400, 'body: edition: invalid option'],
+    ['GET', '/nothing', undefined, 404, 'there is no GET /api/v1/nothing'],
+    ['TRACE', '/vms', undefined, 404, 'there is no TRACE'],
+  ])('%s %s %s: %i', async (method, path, body, status, message) => {
+    const answer = await ask(method, API_BASE + path, body === undefined ? {} : { body });
+    expect(answer.json).toMatchObject({ error: { message: expect.stringContaining(message) as string } });
+    expect(answer.status).toBe(status);
+  });
+
+  it('must say that they are JSON, and not be too long', async () => {
+    const plain = await ask('POST', `${API_BASE}/vms`, { body: '{}', headers: { 'content-type': 'text/plain' } });
+    expect(plain).toMatchObject({ status: 400, json: { error: { message: 'the body must be application/json' } } });
+    const long = await ask('POST', `${API_BASE}/vms`, { body: `{"name":"${'x'.repeat(2 ** 20)}"}` }).catch(
+      () => undefined,
+    );
+    // The server may close before it has taken all of it.
+    if (long) expect(long.status).toBe(400);
+    expect((await ask('GET', `${API_BASE}/version`)).status).toBe(200);
+  });
+
+  it('change a configuration only as it was seen', async () => {
+    const vm = await test.vm('tagged');
+    const path = `${API_BASE}/vms/tagged`;
+    const got = await ask('GET', path);
+    expect(got.headers.etag).toBe('"1"');
+    expect((await ask('GET', path, { headers: { 'if-none-match': '"1"' } })).status).toBe(304);
+    const change = (etag: string, notes: string) =>
+      ask('PATCH', path, { headers: { 'if-match': etag }, body: JSON.stringify({ notes }) });
+    expect(await change('"1"', 'one')).toMatchObject({ status: 200, headers: { etag: '"2"' } });
+    expect(await change('"1"', 'two')).toMatchObject({
+      status: 412,
+      json: { error: { message: 'tagged has been changed meanwhile (revision 2, not 1): look at it again' } },
+    });
+    await expect(vm.set({ notes: 'three' })).rejects.toThrow('changed meanwhile');
+    expect((await vm.refresh()).configuration.notes).toBe('one');
+  });
+});
+
+describe('the OpenAPI document', () => {
+  it('has every operation, and every schema that it names', async () => {
+    const { json } = await ask('GET', `${API_BASE}/openapi.json`);
+    const document = json as {
+      openapi: string;
+      paths: Record<string, Record<string, { operationId: string; responses: object }>>;
+      components: { schemas: Record<string, unknown> };
+    };
+    expect(document.openapi).toBe('3.1.0');
+    for (const [name, [method, path]] of Object.entries(PATHS))
+      expect(document.paths[API_BASE + path]?.[method]?.operationId).toBe(name);
+    expect(Object.values(document.paths).flatMap((path) => Object.keys(path))).toHaveLength(
+      Object.keys(OPERATIONS).length,
+    );
+    const named = [...JSON.stringify(document).matchAll(/"#\/components\/schemas\/(\w+)"/g)].map(([, name]) => name!);
+    expect(named.filter((name) => !(name in document.components.schemas))).toEqual([]);
+    expect(Object.keys(document.components.schemas)).toEqual(
+      expect.arrayContaining(['Vm', 'VmConfiguration', 'Job', 'Event', 'Checkpoint', 'Error']),
+    );
+  });
+});
+
+describe('over TCP', () => {
+  const host = (): string => `127.0.0.1:${test.port}`;
+  const as = (secret: string, more: Record<string, string> = {}) => ({
+    tcp: true,
+    headers: { host: host(), authorization: `Bearer ${secret}`, ...more },
+  });
+
+  it('nobody is served without a token, or with a wrong one', async () => {
+    const none = await ask('GET', `${API_BASE}/vms`, { tcp: true, headers: { host: host() } });
+    expect(none).toMatchObject({ status: 401, headers: { 'www-authenticate': 'Bearer realm="viridian"' } });
+    expect((await ask('GET', `${API_BASE}/vms`, as('vir_wrong'))).status).toBe(401);
+    expect((await ask('GET', '/metrics', { tcp: true, headers: { host: host() } })).status).toBe(401);
+    expect((await ask('GET', `${API_BASE}/version`, { tcp: true, headers: { host: host() } })).status).toBe(200);
+  });
+
+  it('roles are kept, and VMs of others are not there', async () => {
+    const mine = await test.vm('mine');
+    await test.vm('theirs');
+    const make = async (name: string, role: 'viewer' | 'operator', vms: string[] | null = null) =>
+      (await test.host.transport.call('createToken', { body: { name, role, vms } })).secret;
+    const viewer = await make('viewer', 'viewer');
+    const limited = await make('limited', 'operator', [mine.id]);
+    expect((await ask('GET', `${API_BASE}/vms`, as(viewer))).status).toBe(200);
+    expect(await ask('POST', `${API_BASE}/vms/mine/start`, as(viewer))).toMatchObject({
+      status: 403,
+      json: { error: { code: 'denied', message: 'viewer is a viewer, and this needs the role operator' } },
+    });
+    expect((await ask('GET', `${API_BASE}/tokens`, as(limited))).status).toBe(403);
+    const list = (await ask('GET', `${API_BASE}/vms`, as(limited))).json as { name: string }[];
+    expect(list.map(({ name }) => name)).toEqual(['mine']);
+    expect((await ask('GET', `${API_BASE}/vms/theirs`, as(limited))).status).toBe(404);
+    const events = (await ask('GET', `${API_BASE}/events`, as(limited))).json as Event[];
+    expect(new Set(events.map(({ vm }) => vm))).toEqual(new Set([mine.id]));
+    expect((await ask('GET', '/metrics', as(limited))).body).not.toContain('theirs');
+    const stream = new WebSocket(`ws://${host()}${API_BASE}/vms/theirs/console`, { headers: as(limited).headers });
+    const [{ statusCode }] = await new Promise<[{ statusCode: number }]>((resolve) => {
+      stream.on('unexpected-response', (_request, answer) => resolve([answer as { statusCode: number }]));
+      stream.on('error', () => {});
+    });
+    expect(statusCode).toBe(404);
+  });
+
+  it('other names of this host and pages of others are refused', async () => {
+    const { secret } = await test.host.transport.call('createToken', { body: { name: 'origins', role: 'viewer' } });
+    expect((await ask('GET', `${API_BASE}/vms`, as(secret, { host: 'evil.example' }))).status).toBe(403);
+    expect((await ask('GET', `${API_BASE}/vms`, as(secret, { host: 'vm.example:443' }))).status).toBe(200);
+    expect((await ask('GET', `${API_BASE}/vms`, as(secret, { origin: 'https://evil.example' }))).status).toBe(403);
+    expect((await ask('GET', `${API_BASE}/vms`, as(secret, { origin: `http://${host()}` }))).status).toBe(200);
+  });
+
+  it('a web page signs in with a cookie', async () => {
+    const { secret, id } = await test.host.transport.call('createToken', { body: { name: 'page', role: 'viewer' } });
+    const open = { tcp: true, headers: { host: host() }, body: JSON.stringify({ token: secret }) };
+    const { status, headers } = await ask('POST', `${API_BASE}/session`, open);
+    expect(status).toBe(204);
+    const cookie = String(headers['set-cookie']);
+    expect(cookie).toMatch(/HttpOnly; SameSite=Strict$/);
+    const with_ = { tcp: true, headers: { host: host(), cookie: cookie.split(';')[0]! } };
+    expect((await ask('GET', `${API_BASE}/session`, with_)).json).toMatchObject({ name: 'page', role: 'viewer' });
+    await test.host.transport.call('removeToken', { params: { token: id } });
+    expect((await ask('GET', `${API_BASE}/session`, with_)).status).toBe(401);
+  });
+
+  it('beyond loopback there is no service without TLS', async () => {
+    const more = { tcp: { host: '0.0.0.0', port: 0 } };
+    await expect(testHost(more)).rejects.toThrow('0.0.0.0 can be reached from other machines: give --tls-cert');
+  });
+});
+
+describe('streams', () => {
+  it('events are replayed from an id on, and then followed', async () => {
+    const before = (await test.host.transport.call('listEvents')).at(-1)?.id ?? 0;
+    const vm = await test.vm('followed');
+    const seen: string[] = [];
+    for await (const event of test.host.events({ after: before })) {
+      seen.push(event.kind);
+      if (event.kind === 'vm.created') await vm.set({ notes: 'more' });
+      if (event.kind === 'vm.changed') break;
+    }
+    expect(seen).toEqual(['vm.created', 'vm.changed']);
+  });
+
+  it('a console has several clients, and history', async () => {
+    const vm = await test.vm('consoles');
+    await vm.start();
+    await using one = await vm.console();
+    await using two = await vm.console({ history: false });
+    one.write('hello ');
+    await until(one, 'hello ');
+    two.write('world');
+    expect(await until(two, 'world')).toContain('world');
+    await using three = await vm.console();
+    expect(await until(three, 'world')).toBe('ready\nhello world');
+    expect(await vm.screenshot()).toEqual(Buffer.from([0x89, 0x50]));
+    await vm.stop({ turnOff: true });
+    await expect(vm.console()).rejects.toMatchObject({ code: 'wrongState' });
+  });
+
+  it('a client that takes nothing is cut off, and the others go on', async () => {
+    const vm = await test.vm('flood');
+    await vm.start();
+    const slow = await test.host.transport.stream(`/vms/${vm.id}/console`);
+    await using quick = await vm.console({ history: false });
+    quick.write('!flood');
+    let bytes = 0;
+    for await (const piece of quick) if ((bytes += piece.length) >= 64 * 2 ** 20) break;
+    expect((await vm.metrics()).memoryAssigned).toBe(64 * 2 ** 20);
+    const closed = new Promise<number>((resolve) => slow.once('close', resolve));
+    slow.resume();
+    expect(await closed).not.toBe(1000);
+    await vm.stop({ turnOff: true });
+  });
+
+  it('a thousand connections that say nothing leave the service serving', async () => {
+    const sockets: Socket[] = [];
+    for (let i = 0; i < 1000; i++) {
+      const socket = connect(test.options.socket);
+      socket.on('error', () => {});
+      sockets.push(socket);
+    }
+    const started = performance.now();
+    expect((await ask('GET', `${API_BASE}/vms`)).status).toBe(200);
+    expect(performance.now() - started).toBeLessThan(5000);
+    for (const socket of sockets) socket.destroy();
+  });
+});
+
+it('the database is as new as the build, or newer ones are refused', async () => {
+  const other = await testHost();
+  await other.service.stop();
+  const { DatabaseSync } = await import('node:sqlite');
+  const db = new DatabaseSync(join(other.folder, 'data/viridian.db'));
+  db.exec('pragma user_version = 99');
+  db.close();
+  await expect(Service.start(other.options)).rejects.toThrow('written by a newer version of Viridian');
+});

@@ -1,0 +1,270 @@
+/**
+ * Streams of the API, as WebSockets: the console of a VM, its screen, events. A client that does not take what it is sent
+ * is cut off, and may come again: each stream can be taken up anew.
+ */
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { type RawData, type WebSocket, WebSocketServer } from 'ws';
+import { z } from 'zod';
+import { API_BASE } from '../../contracts/api/paths.ts';
+import { isViridianError, ViridianError } from '../../contracts/errors.ts';
+import type { Management } from '../management.ts';
+import { WorkerLink } from '../worker-link.ts';
+import { type Caller, demandRole, demandVm } from './access.ts';
+import { errorAnswer } from './app.ts';
+
+/** Bytes under way to a client that makes it a slow one. */
+const MOST_UNSENT = 8 * 2 ** 20;
+/** Close codes (RFC 6455, and the range for applications). */
+const CLOSE = { normal: 1000, goingAway: 1001, tryAgainLater: 1013, vmEnded: 4000 } as const;
+const PING_PERIOD = 30_000;
+
+export interface StreamsOptions {
+  readonly management: Management;
+  /** @throws ViridianError; undefined: nobody who is known. */
+  readonly caller: (request: IncomingMessage) => Caller | undefined;
+}
+
+type Opener = (socket: WebSocket) => Promise<void> | void;
+
+export class Streams {
+  readonly #options: StreamsOptions;
+  readonly #server = new WebSocketServer({ noServer: true, maxPayload: 2 ** 20, perMessageDeflate: false });
+
+  constructor(options: StreamsOptions) {
+    this.#options = options;
+  }
+
+  /** The 'upgrade' event of an HTTP server. */
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    socket.on('error', () => {});
+    try {
+      const open = this.#route(request);
+      this.#server.handleUpgrade(request, socket, head, (client) => {
+        keepAlive(client);
+        client.on('error', () => {});
+        Promise.resolve(open(client)).catch((error: unknown) => {
+          const text = isViridianError(error) ? error.message : 'a defect of the service';
+          if (!isViridianError(error)) console.error(error);
+          client.close(CLOSE.tryAgainLater, text.slice(0, 100));
+        });
+      });
+    } catch (error) {
+      const { status, body } = errorAnswer(error);
+      const text = JSON.stringify(body);
+      socket.end(
+        `HTTP/1.1 ${status} Refused\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(text)}\r\nConnection: close\r\n\r\n${text}`,
+      );
+    }
+  }
+
+  #route(request: IncomingMessage): Opener {
+    const { management } = this.#options;
+    const caller = this.#options.caller(request);
+    if (caller === undefined) throw new ViridianError('denied', 'say who you are: a token, or a session');
+    const url = new URL(request.url ?? '/', 'http://viridian');
+    if (url.pathname === `${API_BASE}/events/stream`) {
+      demandRole(caller, 'viewer');
+      const after = number(url.searchParams.get('after'));
+      const vm = url.searchParams.get('vm');
+      const id = vm === null ? undefined : management.context.inventory.find(vm).id;
+      return (client) => followEvents(management, caller, client, after, id);
+    }
+    const match = /^\/vms\/([^/]+)\/(console|screen)$/.exec(url.pathname.slice(API_BASE.length));
+    if (!match || !url.pathname.startsWith(API_BASE))
+      throw new ViridianError('notFound', `there is no stream ${url.pathname}`);
+    demandRole(caller, 'operator');
+    const name = decoded(match[1]!);
+    demandVm(caller, management.context.inventory.find(name), name);
+    // Whether it runs is known before the client is told that all is well.
+    const { socket } = management.machine(name);
+    if (match[2] === 'console') {
+      const history = url.searchParams.get('history') !== 'false';
+      return (client) => attachConsole(socket, client, history);
+    }
+    return (client) => attachScreen(socket, client);
+  }
+
+  close(): void {
+    for (const client of this.#server.clients) client.close(CLOSE.goingAway, 'the service ends');
+    this.#server.close();
+  }
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw new ViridianError('invalid', 'the path is no text');
+  }
+}
+
+function number(text: string | null): number | undefined {
+  if (text === null) return undefined;
+  if (!/^\d{1,15}$/.test(text)) throw new ViridianError('invalid', 'after: must be the id of an event');
+  return Number(text);
+}
+
+function keepAlive(client: WebSocket): void {
+  let alive = true;
+  client.on('pong', () => {
+    alive = true;
+  });
+  const timer = setInterval(() => {
+    if (!alive) client.terminate();
+    alive = false;
+    client.ping();
+  }, PING_PERIOD);
+  client.on('close', () => clearInterval(timer));
+}
+
+function send(client: WebSocket, data: string | Uint8Array): void {
+  if (client.bufferedAmount > MOST_UNSENT) {
+    client.close(CLOSE.tryAgainLater, 'too slow');
+    client.terminate();
+  } else client.send(data);
+}
+
+function bytesOf(data: RawData): Buffer {
+  if (Array.isArray(data)) return Buffer.concat(data);
+  return Buffer.isBuffer(data) ? data : Buffer.from(data);
+}
+
+// ---- events -----------------------------------------------------------------------------------------------------------------------
+
+function followEvents(
+  management: Management,
+  caller: Caller,
+  client: WebSocket,
+  after: number | undefined,
+  vm: string | undefined,
+): void {
+  const { events } = management.context;
+  const mine = (of: string | null): boolean =>
+    (vm === undefined || of === vm) && (caller.vms === null || (of !== null && caller.vms.includes(of)));
+  // In one go: nothing happens between what is replayed and what is followed.
+  for (const event of after === undefined ? [] : events.list({ after }))
+    if (mine(event.vm)) send(client, JSON.stringify({ event }));
+  const stop = events.follow((message) => {
+    const of = 'event' in message ? message.event.vm : message.job.vm;
+    if (mine(of)) send(client, JSON.stringify(message));
+  });
+  client.on('close', stop);
+}
+
+// ---- the console ------------------------------------------------------------------------------------------------------------------
+
+/** Binary messages, both ways: COM1's bytes. Each client has a connection to the worker of its own. */
+async function attachConsole(worker: string, client: WebSocket, history: boolean): Promise<void> {
+  const waiting: Buffer[] = [];
+  let link: WorkerLink | undefined;
+  const write = (bytes: Buffer): void => {
+    link!.request('write', { data: bytes.toString('base64') }, 0).catch(() => {});
+  };
+  client.on('message', (data) => {
+    if (link) write(bytesOf(data));
+    else waiting.push(bytesOf(data));
+  });
+  link = await openLink(worker, client, (data) => send(client, data));
+  if (link === undefined) return;
+  await link.request('attach', { history });
+  for (const bytes of waiting.splice(0)) write(bytes);
+}
+
+async function openLink(
+  worker: string,
+  client: WebSocket,
+  onConsole: (bytes: Uint8Array) => void,
+): Promise<WorkerLink | undefined> {
+  let link: WorkerLink | undefined;
+  let gone = false;
+  client.on('close', () => {
+    gone = true;
+    link?.destroy();
+  });
+  link = await WorkerLink.open(worker, (event) => {
+    if (event.event === 'console') onConsole(Buffer.from(event.data, 'base64'));
+  });
+  if (gone) {
+    link.destroy();
+    return undefined;
+  }
+  void link.closed.then(() => client.close(CLOSE.vmEnded, 'the virtual machine has ended'));
+  return link;
+}
+
+// ---- the screen -------------------------------------------------------------------------------------------------------------------
+
+const ScreenInput = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('key'), code: z.string().max(30), down: z.boolean() }),
+  z.strictObject({ kind: z.literal('text'), text: z.string().max(10_000) }),
+  z.strictObject({
+    kind: z.literal('mouse'),
+    x: z.number().min(0).max(1),
+    y: z.number().min(0).max(1),
+    buttons: z.int().min(0).max(7).optional(),
+    wheel: z.int().min(-10).max(10).optional(),
+  }),
+  z.strictObject({ kind: z.literal('rate'), milliseconds: z.number().min(50).max(60_000) }),
+]);
+
+/**
+ * To the client: a binary message is the whole screen, a PNG, sent when it has changed; `{"kind":"blank"}` when the guest
+ * shows nothing. From the client: keys, text, mouse, how often to look.
+ */
+async function attachScreen(worker: string, client: WebSocket): Promise<void> {
+  const link = await openLink(worker, client, () => {});
+  if (link === undefined) return;
+  let period = 250;
+  let timer: NodeJS.Timeout | undefined;
+  let last: string | null | undefined;
+  const look = async (): Promise<void> => {
+    // A client that is behind is not sent more.
+    if (client.bufferedAmount === 0) {
+      const { png } = await link.request('screenshot', undefined);
+      if (png !== last) {
+        last = png;
+        if (png === null) client.send('{"kind":"blank"}');
+        else client.send(Buffer.from(png, 'base64'));
+      }
+    }
+    timer = setTimeout(() => void look().catch(() => {}), period);
+  };
+  client.on('close', () => clearTimeout(timer));
+  client.on('message', (data, binary) => {
+    if (binary) return;
+    const input = ScreenInput.safeParse(parseJson(bytesOf(data).toString('utf8')));
+    if (!input.success) {
+      client.send(JSON.stringify({ kind: 'error', message: 'that makes no sense' }));
+      return;
+    }
+    const { data: wanted } = input;
+    const ignore = (): void => {};
+    switch (wanted.kind) {
+      case 'key':
+        link.request('key', { code: wanted.code, down: wanted.down }).catch(ignore);
+        break;
+      case 'text':
+        link.request('type', { text: wanted.text }).catch(ignore);
+        break;
+      case 'mouse': {
+        const { kind: _, buttons, wheel, ...place } = wanted;
+        const rest = { ...(buttons === undefined ? {} : { buttons }), ...(wheel === undefined ? {} : { wheel }) };
+        link.request('mouse', { ...place, ...rest }).catch(ignore);
+        break;
+      }
+      case 'rate':
+        period = wanted.milliseconds;
+        break;
+    }
+  });
+  await look();
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,57 @@
+/** What the parts of the service share. */
+import { join } from 'node:path';
+import type { Edition } from '../contracts/api/resources.ts';
+import type { VmConfiguration } from '../contracts/api/vm.ts';
+import type { Database } from './database.ts';
+import type { EventLog } from './events.ts';
+import type { HostFacts } from './host-facts.ts';
+import type { Inventory, VmRecord } from './inventory.ts';
+import type { Jobs } from './jobs.ts';
+
+export interface ServiceContext {
+  readonly db: Database;
+  readonly inventory: Inventory;
+  readonly events: EventLog;
+  readonly jobs: Jobs;
+  readonly dataFolder: string;
+  readonly runtimeFolder: string;
+  /** The worker's program. */
+  readonly workerEntry: string;
+  readonly facts: HostFacts;
+  readonly settings: Settings;
+}
+
+/** Settings of the host, in the database. */
+export class Settings {
+  readonly #db: Database;
+
+  constructor(db: Database) {
+    this.#db = db;
+  }
+
+  get(name: string): string | undefined {
+    return this.#db.get('select value from settings where name = ?', name)?.value as string | undefined;
+  }
+  set(name: string, value: string): void {
+    this.#db.run('insert or replace into settings (name, value) values (?, ?)', name, value);
+  }
+  get edition(): Edition {
+    return (this.get('edition') ?? 'Unlimited') as Edition;
+  }
+}
+
+/** The VM's own folder: saved states, checkpoints, disks that are made for it. */
+export function vmFolder(context: ServiceContext, vm: string): string {
+  return join(context.dataFolder, 'vms', vm);
+}
+
+/** For events and jobs. */
+export function named(vm: VmRecord): { readonly id: string; readonly name: string } {
+  return { id: vm.id, name: vm.configuration.name };
+}
+
+/** Files of a configuration that a VM cannot start without. */
+export function filesOf({ boot, disks, dvds }: VmConfiguration): readonly string[] {
+  const files = [boot.kernel, boot.initrd, ...disks.map((disk) => disk.file), ...dvds.map((dvd) => dvd.file)];
+  return files.filter((file) => file !== null);
+}

@@ -1,0 +1,134 @@
+/**
+ * The inventory: one SQLite file (write-ahead log, every commit synced). What VMMS knows and does not find in it after a
+ * crash, it asks workers and files for; nothing else is kept anywhere.
+ */
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import { ViridianError } from '../contracts/errors.ts';
+
+/** Raised with a migration below. */
+const SCHEMA_VERSION = 1;
+
+const SCHEMA = `
+create table settings (name text primary key, value text not null) strict;
+create table vms (
+  id text primary key,
+  name text not null unique,
+  revision integer not null,
+  configuration text not null,
+  state text not null,
+  critical text,
+  created text not null,
+  -- The file of the saved state, and whether it goes when it has been used (a checkpoint's stays).
+  saved text,
+  saved_owned integer not null default 0,
+  -- The run that is under way: WorkerRecord as JSON.
+  worker text,
+  last_exit text,
+  -- It ran when the service was last told to end, or lost its worker with the host.
+  was_running integer not null default 0,
+  checkpoint text,
+  usage text not null default '{}'
+) strict;
+create table checkpoints (
+  id text primary key,
+  vm text not null references vms (id) on delete cascade,
+  parent text,
+  name text not null,
+  kind text not null,
+  created text not null,
+  configuration text not null,
+  -- Files: of memory and devices, and of disks by slot as JSON.
+  state_file text,
+  disks text not null,
+  pause real
+) strict;
+-- Steps of what must not stay half done. A row is there while it is under way.
+create table journal (id text primary key, vm text not null, kind text not null, step text not null, data text not null) strict;
+create table events (
+  id integer primary key autoincrement,
+  time text not null,
+  kind text not null,
+  severity text not null,
+  vm text,
+  vm_name text,
+  text text not null,
+  data text not null
+) strict;
+create index events_by_vm on events (vm, id);
+create table switches (name text primary key, kind text not null, notes text not null) strict;
+create table tokens (
+  id text primary key,
+  name text not null unique,
+  role text not null,
+  vms text,
+  hash text not null unique,
+  created text not null
+) strict;
+`;
+
+export type Row = Readonly<Record<string, string | number | null>>;
+
+export class Database {
+  readonly #db: DatabaseSync;
+  readonly #statements = new Map<string, StatementSync>();
+  #depth = 0;
+
+  /** @param path ':memory:' for tests. */
+  constructor(path: string) {
+    if (path !== ':memory:') mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    this.#db = new DatabaseSync(path, { timeout: 5000 });
+    this.#db.exec('pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on;');
+    const { user_version: version } = this.#db.prepare('pragma user_version').get() as { user_version: number };
+    if (version > SCHEMA_VERSION)
+      throw new ViridianError(
+        'badFile',
+        `${path}: it was written by a newer version of Viridian (schema ${version}, and this build knows ${SCHEMA_VERSION})`,
+      );
+    if (version === 0) {
+      this.transaction(() => {
+        this.#db.exec(SCHEMA);
+        this.#db.exec(`pragma user_version = ${SCHEMA_VERSION}`);
+      });
+    }
+  }
+
+  #statement(sql: string): StatementSync {
+    let statement = this.#statements.get(sql);
+    if (statement === undefined) this.#statements.set(sql, (statement = this.#db.prepare(sql)));
+    return statement;
+  }
+
+  run(sql: string, ...values: SQLInputValue[]): number {
+    return Number(this.#statement(sql).run(...values).lastInsertRowid);
+  }
+  all(sql: string, ...values: SQLInputValue[]): readonly Row[] {
+    return this.#statement(sql).all(...values) as unknown as readonly Row[];
+  }
+  get(sql: string, ...values: SQLInputValue[]): Row | undefined {
+    return this.#statement(sql).get(...values) as unknown as Row | undefined;
+  }
+
+  /** All or nothing of what `work` changes, also when the process is killed in it. `work` must not wait. */
+  transaction<T>(work: () => T): T {
+    if (this.#depth > 0) return work();
+    this.#depth++;
+    this.#db.exec('begin immediate');
+    try {
+      const result = work();
+      this.#db.exec('commit');
+      return result;
+    } catch (error) {
+      this.#db.exec('rollback');
+      throw error;
+    } finally {
+      this.#depth--;
+    }
+  }
+
+  close(): void {
+    this.#statements.clear();
+    this.#db.close();
+  }
+}

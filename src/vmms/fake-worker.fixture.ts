@@ -1,0 +1,63 @@
+/**
+ * A worker process without a processor, for tests of everything around it: the console echoes, a few letters make it end, and
+ * its state is what has been typed. `FAKE_START_DELAY` in the command line (append) makes it slow to start.
+ */
+import { readFileSync } from 'node:fs';
+import type { Partition, PartitionOptions, StopReason } from '../contracts/partition.ts';
+import { runWorker } from '../vmwp/node/worker.ts';
+
+async function createFakePartition(options: PartitionOptions): Promise<Partition> {
+  const stopped = Promise.withResolvers<StopReason>();
+  let output: (bytes: Uint8Array) => void = () => {};
+  let typed = typeof options.restore === 'string' ? readFileSync(options.restore, 'utf8') : '';
+  const delay = /FAKE_START_DELAY=(\d+)/.exec(options.append ?? '')?.[1];
+  if (delay !== undefined) await new Promise((resolve) => setTimeout(resolve, Number(delay)));
+  if (options.append?.includes('FAKE_NO_START')) throw new Error('out of luck');
+  const say = (text: string): void => output(Buffer.from(text));
+  const alive = setInterval(() => {}, 1000);
+  return {
+    console: {
+      write(bytes) {
+        const text = Buffer.from(bytes).toString('latin1');
+        typed += text;
+        if (text.includes('!abort')) process.abort();
+        if (text.includes('!off')) stopped.resolve({ kind: 'powerOff' });
+        if (text.includes('!panic')) stopped.resolve({ kind: 'crash', parameters: [1n], message: 'no init' });
+        if (text.includes('!state')) say(`<${typed}>`);
+        else if (text.includes('!flood')) for (let i = 0; i < 64; i++) say('x'.repeat(2 ** 20));
+        else say(text);
+        return Promise.resolve();
+      },
+      onData(callback) {
+        output = callback;
+      },
+    },
+    start: () => say('ready\n'),
+    stopped: stopped.promise,
+    turnOff: () => stopped.resolve({ kind: 'turnedOff' }),
+    shutdown: ({ restart } = {}) => {
+      if (restart) say('restarted\n');
+      else if (!typed.includes('!deaf')) setTimeout(() => stopped.resolve({ kind: 'powerOff' }), 20);
+      return Promise.resolve();
+    },
+    integration: { heartbeat: () => 'OK' as const } as Partition['integration'],
+    keyboard: undefined,
+    mouse: undefined,
+    memory: undefined,
+    screenshot: () => Promise.resolve(Uint8Array.of(0x89, 0x50)),
+    pause: () => Promise.resolve(),
+    resume: () => say('resumed\n'),
+    reset: () => Promise.resolve(say('reset\n')),
+    injectNmi: () => say('nmi\n'),
+    save: () => Promise.resolve(Buffer.from(typed)),
+    digest: () => Promise.resolve({ instructions: 0n, registers: '', memory: '', devices: '' }),
+    inspect: () => Promise.resolve({ rip: 0x10n }),
+    stats: () => ({ instructions: 5n, busySeconds: 2, counters: {} }),
+    [Symbol.asyncDispose]: () => {
+      clearInterval(alive);
+      return Promise.resolve();
+    },
+  };
+}
+
+process.exit(await runWorker(process.argv[2]!, createFakePartition));

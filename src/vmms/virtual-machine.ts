@@ -1,0 +1,465 @@
+/**
+ * One VM and its states: what is asked of it, carried out through its worker process, and what becomes of it when that ends.
+ * The database is written before anybody is told.
+ */
+import { randomUUID } from 'node:crypto';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { isViridianError, ViridianError } from '../contracts/errors.ts';
+import { isLive, mayDo, refusal, VM_TRANSITIONS, type VmAction, type VmState } from '../contracts/vm-state.ts';
+import type { WorkerEvent, WorkerExit, WorkerHello, WorkerMethod, WorkerMethods } from '../contracts/worker.ts';
+import { filesOf, named, type ServiceContext, vmFolder } from './context.ts';
+import { requirements, unmet } from './host-facts.ts';
+import type { VmRecord, VmRecordChange } from './inventory.ts';
+import type { JobControl } from './jobs.ts';
+import { demandRoom } from './limits.ts';
+import { Meter } from './meter.ts';
+import { WorkerHandle, type WorkerListener } from './worker-handle.ts';
+
+/** Seconds that a worker has to end in. */
+const END_PATIENCE = 15;
+/** A worker that ends by itself is started again so often within so many milliseconds. */
+const RESTARTS = 3;
+const RESTART_PERIOD = 10 * 60_000;
+
+/** `nice` values of processor weights: a step is about a quarter more or less. */
+function niceness(weight: number): number {
+  return Math.max(0, Math.min(19, Math.round(-Math.log(weight / 100) / Math.log(1.25))));
+}
+
+export class VirtualMachine {
+  readonly id: string;
+  readonly #context: ServiceContext;
+  readonly #meter: Meter;
+  #worker: WorkerHandle | undefined;
+  #startedAt: string | null = null;
+  #crashes: number[] = [];
+
+  constructor(context: ServiceContext, id: string) {
+    this.#context = context;
+    this.id = id;
+    this.#meter = new Meter(
+      () => this.ask('metrics', undefined, 5),
+      (usage) => this.#context.inventory.change(this.id, { usage }),
+      () => this.record.usage,
+    );
+  }
+
+  get record(): VmRecord {
+    const record = this.#context.inventory.get(this.id);
+    if (record === undefined) throw new ViridianError('notFound', 'the virtual machine has been removed');
+    return record;
+  }
+  get name(): string {
+    return this.record.configuration.name;
+  }
+  get state(): VmState {
+    return this.record.state;
+  }
+  get startedAt(): string | null {
+    return this.#startedAt;
+  }
+  get meter(): Meter {
+    return this.#meter;
+  }
+  get pid(): number | null {
+    return this.#worker?.hello.pid ?? null;
+  }
+  /** Where consoles attach. @throws ViridianError `wrongState` */
+  get socket(): string {
+    return this.#live.socket;
+  }
+
+  demand(action: VmAction): void {
+    if (!mayDo(action, this.state)) throw new ViridianError('wrongState', refusal(action, this.name, this.state));
+  }
+
+  #enter(state: VmState, change: VmRecordChange = {}): void {
+    const before = this.state;
+    const critical = state.endsWith('Critical') ? (change.critical ?? this.record.critical) : null;
+    this.#context.inventory.change(this.id, { ...change, state, critical });
+    if (state === before) return;
+    this.#context.events.add({
+      kind: 'vm.state',
+      vm: named(this.record),
+      severity: state.endsWith('Critical') ? 'error' : 'info',
+      text: `${this.name} is ${state}${critical === null ? '' : `: ${critical}`}`,
+      data: { state, before },
+    });
+  }
+
+  // ---- the worker -----------------------------------------------------------------------------------------------------------
+
+  get #live(): WorkerHandle {
+    if (this.#worker === undefined)
+      throw new ViridianError('wrongState', `${this.name} is ${this.state}: it has no worker process to ask`);
+    return this.#worker;
+  }
+
+  async ask<M extends WorkerMethod>(
+    method: M,
+    params: WorkerMethods[M]['params'],
+    seconds?: number,
+  ): Promise<WorkerMethods[M]['result']> {
+    return await this.#live.request(method, params, seconds);
+  }
+
+  #listener(): WorkerListener {
+    let ended = false;
+    return {
+      event: (event) => {
+        if (!ended) this.#event(event);
+      },
+      ended: (exit) => {
+        ended = true;
+        this.#ended(exit);
+      },
+    };
+  }
+
+  #event(event: WorkerEvent): void {
+    switch (event.event) {
+      case 'state':
+        // What we have asked for is entered where it was asked; a full disk nobody asks for.
+        if (event.state === 'PausedCritical') this.#enter('PausedCritical', { critical: fullText(event.full) });
+        else if (event.state === 'Running' && this.state === 'PausedCritical') this.#enter('Running');
+        break;
+      case 'disk':
+        this.#context.events.add({
+          kind: `disk.${event.kind}`,
+          vm: named(this.record),
+          severity: event.kind === 'room' ? 'info' : 'error',
+          text: `${this.name}: ${event.message}`,
+          data: { file: event.file },
+        });
+        break;
+      case 'stopped':
+      case 'console':
+        break;
+    }
+  }
+
+  /** The worker is gone, and with it everything that was not written. */
+  #ended(exit: WorkerExit): void {
+    this.#worker = undefined;
+    this.#startedAt = null;
+    const usage = this.#meter.stop();
+    const { inventory, events } = this.#context;
+    if (inventory.get(this.id) === undefined) return;
+    const { state, saved } = this.record;
+    const lastExit = { kind: exit.kind, message: exit.message, time: exit.time };
+    // The saved state was on record before the worker was told to end; while starting, it has not been used yet.
+    const kept = saved !== null && (state === 'Saved' || state === 'Starting');
+    const lost = exit.kind === 'killed' || exit.kind === 'error';
+    // With the host it did not end by anybody's will: it may be started again with it.
+    const wasRunning = exit.kind === 'hostRestart' && this.record.wasRunning;
+    this.#enter(kept ? 'Saved' : 'Off', { worker: null, lastExit, wasRunning, usage });
+    if (state === 'Saved') return;
+    events.add({
+      kind: lost ? 'vm.crashed' : 'vm.stopped',
+      vm: named(this.record),
+      severity: lost ? 'error' : exit.kind === 'crash' || exit.kind === 'tripleFault' ? 'warning' : 'info',
+      text: `${this.name} ended: ${describe(exit)}`,
+      data: { kind: exit.kind, message: exit.message },
+    });
+    if (lost && state !== 'Starting' && state !== 'Stopping') this.#afterCrash();
+  }
+
+  #afterCrash(): void {
+    if (this.record.configuration.crashPolicy !== 'Restart') return;
+    const now = Date.now();
+    this.#crashes = [...this.#crashes.filter((time) => now - time < RESTART_PERIOD), now];
+    const { events, jobs } = this.#context;
+    if (this.#crashes.length > RESTARTS) {
+      events.add({
+        kind: 'vm.crash-loop',
+        severity: 'error',
+        vm: named(this.record),
+        text: `${this.name} is not started again: its worker has ended ${this.#crashes.length} times within 10 minutes`,
+      });
+      return;
+    }
+    jobs.start({ kind: 'start', vm: named(this.record), text: 'starting again after a crash' }, (control) =>
+      this.start(control),
+    );
+  }
+
+  /** The worker of an earlier service; what it says is the truth. */
+  async adopt(): Promise<void> {
+    const { record } = this;
+    if (record.worker === null) {
+      if (isLive(record.state)) this.#enter(record.saved === null ? 'Off' : 'Saved');
+      return;
+    }
+    const found = await WorkerHandle.adopt(record.worker, this.#listener());
+    if (!(found instanceof WorkerHandle)) {
+      this.#ended(found);
+      return;
+    }
+    this.#worker = found;
+    const { events, inventory } = this.#context;
+    if (record.state === 'Saved') {
+      // The state was on record, and the service ended before it could end the worker.
+      await this.#end(found);
+      return;
+    }
+    const { hello } = found;
+    inventory.change(this.id, { worker: found.record });
+    if (hello.state === 'Stopped') return;
+    this.#startedAt = hello.startedAt;
+    this.#meter.start(true);
+    const state = hello.state === 'Starting' ? 'Running' : hello.state;
+    // A saved state that it went on from is not a state to go on from any more.
+    const saved = state === 'Paused' && record.state === 'Starting' ? record.saved : null;
+    if (saved !== null) {
+      // Restored, and never told to run: the state on disk is as good as it was.
+      await this.#end(found);
+      return;
+    }
+    this.#enter(state, { wasRunning: true, saved: null, critical: fullText(hello.full) });
+    events.add({
+      kind: 'vm.adopted',
+      vm: named(this.record),
+      text: `${this.name} went on running without the service (process ${hello.pid})`,
+      data: { pid: hello.pid },
+    });
+  }
+
+  /** Asks the worker to end, and sees to it. */
+  async #end(worker: WorkerHandle): Promise<void> {
+    worker.request('turnOff', undefined, END_PATIENCE).catch(() => {});
+    const timer = setTimeout(() => worker.kill(), END_PATIENCE * 1000);
+    await worker.ended;
+    clearTimeout(timer);
+  }
+
+  /** The service ends, and the worker does not. */
+  leave(): void {
+    this.#meter.stop();
+    this.#worker?.leave();
+  }
+
+  // ---- what is asked of it --------------------------------------------------------------------------------------------------
+
+  /** Boots, or goes on from the saved state. */
+  async start(control: JobControl): Promise<void> {
+    this.demand('start');
+    const { configuration, saved } = this.record;
+    const problem = unmet(requirements(this.#context.facts));
+    if (problem !== undefined) throw new ViridianError('wrongState', problem);
+    this.#demandMemory();
+    this.#demandFiles();
+    const { boot } = configuration;
+    if (saved === null && boot.kernel === null)
+      throw new ViridianError(
+        'invalid',
+        `${this.name} has nothing to boot: give it a kernel with 'hv vm set ${this.name} --kernel FILE'`,
+      );
+    control.progress(0.1, saved === null ? 'starting the worker process' : 'reading the saved state');
+    this.#enter('Starting');
+    let worker: WorkerHandle;
+    try {
+      worker = await WorkerHandle.start({
+        entry: this.#context.workerEntry,
+        runtimeFolder: this.#context.runtimeFolder,
+        listener: this.#listener(),
+        record: (record) => this.#context.inventory.change(this.id, { worker: record }),
+        spec: {
+          vm: this.id,
+          name: this.name,
+          memory: configuration.memory,
+          processors: configuration.processors,
+          engine: configuration.engine,
+          kernel: boot.kernel,
+          initrd: boot.initrd,
+          append: boot.append,
+          onReboot: configuration.guestReset === 'Stop' ? 'stop' : 'restart',
+          disks: configuration.disks,
+          restore: saved?.file ?? null,
+          niceness: niceness(configuration.processorWeight),
+        },
+      });
+    } catch (error) {
+      this.#enter(this.record.saved === null ? 'Off' : 'Saved', { worker: null });
+      if (!isViridianError(error)) throw error;
+      throw new ViridianError(error.code, `${this.name} did not start: ${error.message}`, { cause: error });
+    }
+    this.#worker = worker;
+    control.progress(0.4, 'loading');
+    const hello = await this.#ready(worker);
+    this.#startedAt = hello.startedAt;
+    this.#meter.start();
+    // From here on the guest changes its disks, and the saved state is no state to go on from.
+    this.#enter('Running', { wasRunning: true, saved: null });
+    if (saved !== null) {
+      await worker.request('resume', undefined);
+      if (saved.owned) rmSync(saved.file, { force: true });
+    }
+  }
+
+  /** Waits until the partition is there. @throws ViridianError with the reason when it does not come up. */
+  async #ready(worker: WorkerHandle): Promise<WorkerHello> {
+    for (;;) {
+      const hello = await worker.request('hello', undefined).catch(() => undefined);
+      if (hello === undefined || hello.state === 'Stopped') {
+        const exit = await worker.ended;
+        throw new ViridianError(exit.code ?? 'failure', `${this.name} did not start: ${describe(exit)}`);
+      }
+      if (hello.state !== 'Starting') return hello;
+      await new Promise((resolve) => setTimeout(resolve, 25));
+    }
+  }
+
+  #demandMemory(): void {
+    const { inventory, facts, settings } = this.#context;
+    const used = inventory
+      .list()
+      .filter(({ id, state }) => id !== this.id && isLive(state))
+      .reduce((sum, { configuration }) => sum + configuration.memory, 0);
+    demandRoom({ edition: settings.edition, total: facts.memory }, this.name, this.record.configuration.memory, used);
+  }
+
+  #demandFiles(): void {
+    const { configuration, saved } = this.record;
+    const missing = [...filesOf(configuration), ...(saved === null ? [] : [saved.file])].find(
+      (file) => !existsSync(file),
+    );
+    if (missing === undefined) return;
+    const critical = `${missing} is not there`;
+    this.#enter(saved === null ? 'OffCritical' : 'SavedCritical', { critical });
+    throw new ViridianError('notFound', `cannot start ${this.name}: ${critical}`);
+  }
+
+  /** The guest is asked; it has so many seconds. */
+  async shutdown(
+    control: JobControl,
+    options: { readonly force?: boolean | undefined; readonly timeout?: number | undefined },
+  ): Promise<void> {
+    this.demand('shutdown');
+    const worker = this.#live;
+    control.progress(0.1, 'asking the guest to shut down');
+    await worker.request('shutdown', { force: options.force ?? false });
+    this.#enter('Stopping');
+    control.progress(0.3, 'the guest is shutting down');
+    control.cancellable(true);
+    const seconds = options.timeout ?? 120;
+    const { promise: late, resolve: giveUp } = Promise.withResolvers<'late'>();
+    const timer = setTimeout(giveUp, seconds * 1000, 'late');
+    control.signal.addEventListener('abort', () => giveUp('late'));
+    const result = await Promise.race([worker.ended, late]);
+    clearTimeout(timer);
+    if (result !== 'late') return;
+    this.#enter('Running');
+    control.signal.throwIfAborted();
+    throw new ViridianError(
+      'timeout',
+      `${this.name} has not shut down within ${seconds} s, and goes on running: wait longer with --timeout, or use --turn-off`,
+    );
+  }
+
+  async turnOff(): Promise<void> {
+    this.demand('turnOff');
+    if (this.#worker === undefined) throw new ViridianError('wrongState', `${this.name} is only being started`);
+    this.#enter('Stopping');
+    await this.#end(this.#worker);
+  }
+
+  async restart(options: { readonly force?: boolean | undefined }): Promise<void> {
+    this.demand('restart');
+    await this.ask('shutdown', { restart: true, force: options.force ?? false });
+  }
+
+  async reset(): Promise<void> {
+    this.demand('reset');
+    await this.ask('reset', undefined, 60);
+    this.#startedAt = new Date().toISOString();
+    this.#enter('Running');
+  }
+
+  async nmi(): Promise<void> {
+    this.demand('nmi');
+    await this.ask('nmi', undefined);
+  }
+
+  async pause(): Promise<void> {
+    this.demand('pause');
+    await this.#through('pause', async () => {
+      await this.ask('pause', undefined, 60);
+    });
+  }
+
+  async resume(): Promise<void> {
+    this.demand('resume');
+    // Out of Paused-Critical it comes when there is room.
+    if (this.state === 'PausedCritical') {
+      await this.ask('resume', undefined);
+      return;
+    }
+    await this.#through('resume', async () => {
+      await this.ask('resume', undefined);
+    });
+  }
+
+  /** The states of a transition; back where it was when it fails. */
+  async #through(action: VmAction, work: () => Promise<void>): Promise<void> {
+    const before = this.state;
+    const { through, to } = VM_TRANSITIONS[action];
+    this.#enter(through!);
+    try {
+      await work();
+    } catch (error) {
+      if (this.#worker !== undefined) this.#enter(before);
+      throw error;
+    }
+    if (this.#worker !== undefined && this.state === through) this.#enter(to!);
+  }
+
+  /** Stands still, state in a file, worker gone. Until the file is whole and on record, the VM can go on. */
+  async save(control: JobControl): Promise<void> {
+    this.demand('save');
+    const worker = this.#live;
+    const running = this.state === 'Running';
+    const file = join(vmFolder(this.#context, this.id), `saved-${randomUUID().slice(0, 8)}.state`);
+    mkdirSync(vmFolder(this.#context, this.id), { recursive: true, mode: 0o700 });
+    this.#enter('Saving');
+    try {
+      control.progress(0.1, 'pausing');
+      if (running) await worker.request('pause', undefined, 60);
+      control.progress(0.2, 'writing memory');
+      await worker.request('save', { file }, 0);
+    } catch (error) {
+      if (this.#worker !== undefined) {
+        if (running) await worker.request('resume', undefined).catch(() => {});
+        this.#enter(running ? 'Running' : 'Paused');
+      }
+      rmSync(file, { force: true });
+      throw isViridianError(error)
+        ? new ViridianError(error.code, `${this.name} was not saved: ${error.message}`, { cause: error })
+        : error;
+    }
+    control.progress(0.9, 'ending the worker process');
+    this.#enter('Saved', { saved: { file, owned: true } });
+    await this.#end(worker);
+  }
+
+  discardSavedState(): void {
+    this.demand('discardSavedState');
+    const { saved } = this.record;
+    this.#enter('Off', { saved: null });
+    if (saved?.owned) rmSync(saved.file, { force: true });
+  }
+}
+
+function fullText(file: string | null): string | null {
+  return file === null ? null : `the host has no room for what the guest writes to ${file}`;
+}
+
+const ENDS: Readonly<Record<string, string>> = {
+  powerOff: 'the guest powered off',
+  reset: 'the guest asked for a restart',
+  turnedOff: 'turned off',
+};
+
+function describe({ kind, message }: WorkerExit): string {
+  return message === '' ? (ENDS[kind] ?? kind) : message;
+}
