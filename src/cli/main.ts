@@ -42,6 +42,9 @@ ${describeExitCodes('  ')}
   With --test-device the guest can end the run with a code of its own.
 `;
 
+/** What does not need the management half is not kept waiting by its table. */
+const ALONE = ['run', 'quickstart', 'vhd', 'doctor', '--version', '-V'];
+
 function program(): Command {
   const hv = new Command('hv');
   hv.description(manifest.description)
@@ -82,6 +85,10 @@ function program(): Command {
     });
 
   vhdCommands(hv);
+  hv.command('complete [words...]', { hidden: true }).action(async (words: string[]) => {
+    const { complete } = await import('./nouns/watch/completion.ts');
+    await complete(words);
+  });
 
   hv.command('doctor')
     .description('what this host can do, against what Viridian needs')
@@ -138,7 +145,14 @@ function indent(text: string): string {
 /** Runs the command line. Resolves with the exit code; one line on stderr says what is wrong. */
 async function main(args: readonly string[]): Promise<number> {
   try {
-    await program().parseAsync(expandVhdCmdlet(args), { from: 'user' });
+    const hv = program();
+    let words = expandVhdCmdlet(args);
+    if (!ALONE.includes(words[0] ?? '')) {
+      const { expandCmdlet, managementCommands } = await import('./nouns/register.ts');
+      managementCommands(hv);
+      words = expandCmdlet(words);
+    }
+    await hv.parseAsync(words, { from: 'user' });
     return typeof process.exitCode === 'number' ? process.exitCode : EXIT.ok;
   } catch (error) {
     // commander has said what it had to say. It counts asking for help as an error too.

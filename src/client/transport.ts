@@ -50,7 +50,7 @@ export class Transport {
     );
     const query = new URLSearchParams();
     for (const [key, value] of Object.entries(options.query ?? {}))
-      if (value !== undefined) query.set(key, String(value));
+      if (value !== undefined) query.set(key, `${value as string | number}`);
     const text = query.size > 0 ? `?${query.toString()}` : '';
     const json = method === 'get' || method === 'delete' ? undefined : JSON.stringify(options.body ?? {});
     const body = options.bytes ?? json;

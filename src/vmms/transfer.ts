@@ -158,7 +158,7 @@ export class Transfer {
           ? await linkDisks(record.configuration.disks, target)
           : (await copyFiles({ ...record.configuration, boot: NO_BOOT, dvds: [] }, target, control)).disks;
         // Addresses on a network are the original's.
-        const nics = record.configuration.nics.map(({ macAddress: _, ...nic }) => nic);
+        const nics = record.configuration.nics.map((nic) => ({ id: nic.id, switch: nic.switch }));
         this.#management.createChecked({ ...record.configuration, name, disks: [...disks], nics }, id);
       } catch (error) {
         await rm(target, { recursive: true, force: true });
@@ -176,9 +176,16 @@ function mapFiles({ boot, disks, dvds }: Files, map: (file: string) => string): 
   const each = (file: string | null): string | null => (file === null ? null : map(file));
   return {
     boot: { ...boot, kernel: each(boot.kernel), initrd: each(boot.initrd) },
-    disks: disks.map(({ allowParent: _, ...disk }) => ({ ...disk, file: map(disk.file) })),
+    disks: disks.map((disk) => ({ ...withoutParents(disk), file: map(disk.file) })),
     dvds: dvds.map((dvd) => ({ ...dvd, file: each(dvd.file) })),
   };
+}
+
+/** A copy stands on nothing. */
+function withoutParents(disk: Disk): Disk {
+  const copy = { ...disk };
+  delete copy.allowParent;
+  return copy;
 }
 
 async function copyFiles(files: Files, folder: string, control: JobControl): Promise<Files> {

@@ -87,7 +87,7 @@ export class WorkerLink {
             this.#waiting.delete(id);
             reject(new ViridianError('timeout', `the worker process did not answer '${method}' within ${seconds} s`));
           }, seconds * 1000);
-    this.#waiting.set(id, { resolve: resolve as Waiting['resolve'], reject, timer });
+    this.#waiting.set(id, { resolve, reject, timer });
     this.#lines.send({ id, method, params });
     return await promise;
   }

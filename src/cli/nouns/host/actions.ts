@@ -1,0 +1,169 @@
+/** `hv host ...`, `hv service ...`, `hv token ...`, `hv job ...`: what they do. */
+import manifest from '../../../../package.json' with { type: 'json' };
+import { connect } from '../../../client/index.ts';
+import type { OperationBody } from '../../../contracts/api/operations.ts';
+import { isViridianError, ViridianError } from '../../../contracts/errors.ts';
+import { EXIT } from '../../../contracts/exit-codes.ts';
+import { say } from '../../say.ts';
+import type { Action } from '../command-row.ts';
+import { bytes, duration, list, showOne, showRows, write } from '../output.ts';
+import { onlyAsked, service } from '../session.ts';
+
+export const showHost: Action = async (_args, flags) => {
+  const host = await (await service()).info();
+  await showOne(
+    host,
+    flags,
+    () => {
+      const limit = host.memoryLimit === null ? "the host's memory" : bytes(host.memoryLimit);
+      const facts = list([
+        ['name', host.name],
+        ['version', host.version],
+        ['edition', host.edition],
+        ['limit for VMs', limit],
+        [
+          'memory',
+          `${bytes(host.memory)}, ${bytes(host.memoryAvailable)} available, ${bytes(host.memoryAssigned)} assigned`,
+        ],
+        ['processors', `${host.processors}, ${host.processorModel}`],
+        ['virtual machines', `${host.virtualMachines}, ${host.running} running`],
+        ['data', host.dataFolder],
+        ['service', `up ${duration((Date.now() - Date.parse(host.startedAt)) / 1000)}`],
+      ]);
+      const checks = host.requirements.map(
+        ({ name, met, required, text }) => `  ${met ? 'ok     ' : required ? 'MISSING' : '-      '} ${name}: ${text}`,
+      );
+      return `${facts}\n\nrequirements\n${checks.join('\n')}`;
+    },
+    host.name,
+  );
+  return undefined;
+};
+
+export const setHost: Action = async (_args, flags) => {
+  if (flags.edition === undefined) throw new ViridianError('invalid', "nothing to set: see 'hv host set --help'");
+  if (onlyAsked(flags, `set the edition to ${flags.edition as string}`)) return undefined;
+  const host = await (await service()).set({ edition: flags.edition } as OperationBody<'setHost'>);
+  const over = host.memoryLimit !== null && host.memoryAssigned > host.memoryLimit;
+  if (over)
+    say(
+      `hv: VMs that run have ${bytes(host.memoryAssigned)} already: they go on, and none is started until there is room`,
+    );
+  return undefined;
+};
+
+export const runService: Action = async (_args, flags) => {
+  const { runService: run } = await import('../../../vmms/index.ts');
+  const {
+    tlsCert: certificate,
+    tlsKey: key,
+    allowHost: allowHosts,
+  } = flags as {
+    tlsCert?: string;
+    tlsKey?: string;
+    allowHost?: string[];
+  };
+  const tcp =
+    flags.listen === undefined ? undefined : { ...address(flags.listen as string), certificate, key, allowHosts };
+  await run({
+    version: manifest.version,
+    tcp,
+    listening: (socket, port) => {
+      say(`hv: the service listens on ${socket}`);
+      if (port !== undefined)
+        say(`hv: and on ${certificate ? 'https' : 'http'}://${tcp!.host}:${port}; 'hv token create' lets somebody in`);
+    },
+  });
+  return undefined;
+};
+
+function address(text: string): { readonly host: string; readonly port: number } {
+  const match = /^\[?([^\]]+?)\]?:(\d{1,5})$/.exec(text);
+  if (!match || Number(match[2]) > 65535)
+    throw new ViridianError('invalid', `--listen must be HOST:PORT, as 127.0.0.1:8006, not '${text}'`);
+  return { host: match[1]!, port: Number(match[2]) };
+}
+
+export const serviceStatus: Action = async (_args, flags) => {
+  try {
+    const host = await connect({ start: false });
+    const version = await host.transport.call('getVersion');
+    await showOne(version, flags, () => `running, process ${version.pid}, version ${version.version}`, 'running');
+    return undefined;
+  } catch (error) {
+    if (!isViridianError(error) || error.code !== 'failure') throw error;
+    say(`hv: ${error.message}`);
+    return EXIT.failure;
+  }
+};
+
+export const stopService: Action = async (_args, flags) => {
+  if (onlyAsked(flags, 'end the service')) return undefined;
+  const host = await connect({ start: false });
+  const { pid } = await host.transport.call('getVersion');
+  await host.transport.call('stopService', { body: flags.vms ? { stopVms: true } : {} });
+  // It has ended when it answers no more; saving VMs takes its time.
+  for (;;) {
+    const answer = await host.transport.call('getVersion').catch(() => undefined);
+    if (answer?.pid !== pid) return undefined;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+};
+
+export const createToken: Action = async ([name], flags) => {
+  const role = (flags.role as 'viewer' | undefined) ?? 'viewer';
+  if (onlyAsked(flags, `make a token for ${name} (${role})`)) return undefined;
+  const host = await service();
+  const names = flags.vm as string[] | undefined;
+  const vms = names === undefined ? null : await Promise.all(names.map(async (each) => (await host.get(each)).id));
+  const made = await host.transport.call('createToken', { body: { name: name!, role, vms } });
+  await showOne(made, flags, () => made.secret, made.secret);
+  return undefined;
+};
+
+export const listTokens: Action = async (_args, flags) => {
+  await showRows(await (await service()).transport.call('listTokens'), flags, {
+    name: (token) => token.name,
+    none: 'no tokens: nobody can use the service over TCP',
+    columns: [
+      { title: 'NAME', value: (token) => token.name },
+      { title: 'ROLE', value: (token) => token.role },
+      { title: 'VMS', value: (token) => (token.vms === null ? 'all' : String(token.vms.length)) },
+      { title: 'MADE', value: (token) => token.createdAt },
+    ],
+  });
+  return undefined;
+};
+
+export const removeToken: Action = async ([name], flags) => {
+  const host = await service();
+  const found = (await host.transport.call('listTokens')).find((token) => token.name === name || token.id === name);
+  if (found === undefined) throw new ViridianError('notFound', `there is no token '${name}'`);
+  if (onlyAsked(flags, `revoke the token ${name}`)) return undefined;
+  await host.transport.call('removeToken', { params: { token: found.id } });
+  return undefined;
+};
+
+export const listJobs: Action = async (_args, flags) => {
+  await showRows(await (await service()).transport.call('listJobs'), flags, {
+    name: (job) => job.id,
+    none: 'no jobs',
+    columns: [
+      { title: 'KIND', value: (job) => job.kind },
+      { title: 'VM', value: (job) => job.vmName ?? '-' },
+      { title: 'STATE', value: (job) => job.state },
+      { title: '%', value: (job) => String(Math.floor(job.progress * 100)), right: true },
+      { title: 'STARTED', value: (job) => job.createdAt },
+      { title: 'ID', value: (job) => job.id },
+      { title: 'TEXT', value: (job) => job.error?.message ?? job.text },
+    ],
+  });
+  return undefined;
+};
+
+export const cancelJob: Action = async ([id], flags) => {
+  if (onlyAsked(flags, `cancel the job ${id}`)) return undefined;
+  await (await service()).transport.call('cancelJob', { params: { job: id! } });
+  write('cancelled');
+  return undefined;
+};

@@ -1,0 +1,110 @@
+/** Rows as commands of the parser, with their cmdlets and shortcuts. */
+import { type Command, Option } from 'commander';
+import { describeExitCodes, EXIT } from '../../contracts/exit-codes.ts';
+import { say } from '../say.ts';
+import { type CommandRow, type Flags, type OptionRow, OUTPUTS } from './command-row.ts';
+import { COMMANDS, NOUNS } from './table.ts';
+import { oneOf } from './values.ts';
+
+const EXIT_HELP = `
+Exit codes:
+${describeExitCodes('  ')}
+`;
+
+export function managementCommands(hv: Command): void {
+  const nouns = new Map<string, Command>();
+  for (const [name, text] of Object.entries(NOUNS)) {
+    const noun = hv.command(name).description(text);
+    noun.addHelpText('after', cmdletHelp(name));
+    nouns.set(name, noun);
+  }
+  for (const row of COMMANDS) {
+    const parent = row.noun === undefined ? hv : nouns.get(row.noun)!;
+    define(parent, row.verb, row);
+    if (row.shortcut !== undefined) define(hv, row.shortcut, row, row.noun !== undefined);
+  }
+}
+
+function define(parent: Command, name: string, row: CommandRow, shortcut = false): void {
+  const command = parent
+    .command(row.args === undefined ? name : `${name} ${row.args}`)
+    .description(shortcut ? `${row.text} (hv ${row.noun} ${row.verb})` : row.text);
+  if (!shortcut) for (const alias of row.aliases ?? []) command.alias(alias);
+  for (const option of row.options ?? []) command.addOption(optionOf(option));
+  if (row.shows)
+    command
+      .addOption(new Option('-o, --output <format>', `${OUTPUTS.join(', ')}`).argParser(oneOf('--output', OUTPUTS)))
+      .option('--json', 'the same as -o json')
+      .option('-q, --quiet', 'the same as -o name');
+  if (row.changes) command.option('--what-if', 'say what would be done, and do nothing');
+  if (row.asks) command.option('-y, --yes', 'do not ask');
+  command.addHelpText('after', `${row.help === undefined ? '' : `\n${row.help.trim()}\n`}${EXIT_HELP}`);
+  command.action(async (...given: unknown[]) => {
+    const args = given.slice(0, -2).flatMap((each) => (Array.isArray(each) ? (each as string[]) : [each as string]));
+    const action = await row.load();
+    try {
+      process.exitCode =
+        (await action(
+          args.filter((each) => each !== undefined),
+          command.opts<Flags>(),
+        )) ?? EXIT.ok;
+    } catch (error) {
+      const { Interrupted } = await import('../vhd/progress.ts');
+      if (!(error instanceof Interrupted)) throw error;
+      say('hv: interrupted');
+      process.exitCode = error.exitCode;
+    }
+  });
+}
+
+function optionOf({ flags, text, parse, repeats }: OptionRow): Option {
+  const option = new Option(flags, repeats ? `${text}; repeatable` : text);
+  const read = parse ?? ((value: string) => value);
+  if (repeats) option.argParser((value: string, all?: readonly unknown[]) => [...(all ?? []), read(value)]);
+  else if (parse) option.argParser((value: string) => parse(value));
+  return option;
+}
+
+// ---- cmdlets ----------------------------------------------------------------------------------------------------------------------
+
+const CMDLETS: ReadonlyMap<string, readonly string[]> = new Map(
+  COMMANDS.flatMap((row) =>
+    (row.cmdlets ?? []).map((cmdlet) => {
+      const [name, more] = typeof cmdlet === 'string' ? [cmdlet, []] : cmdlet;
+      return [name.toLowerCase(), [...(row.noun === undefined ? [] : [row.noun]), row.verb, ...more]] as const;
+    }),
+  ),
+);
+
+/** `hv Start-VM web` is `hv vm start web`; PowerShell's spelling of options is taken too: -Name, -WhatIf, -TurnOff. */
+export function expandCmdlet(args: readonly string[]): readonly string[] {
+  const command = CMDLETS.get((args[0] ?? '').toLowerCase());
+  if (command === undefined) return args;
+  const rest: string[] = [];
+  for (const arg of args.slice(1)) {
+    // Their first parameters are by position here: names of VMs and the like.
+    if (/^-(Name|VMName|VM)$/i.test(arg)) continue;
+    if (/^-Confirm:\$?false$/i.test(arg)) rest.push('--yes');
+    else if (/^-[A-Z][A-Za-z]+$/.test(arg))
+      rest.push(`-${arg.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`);
+    else rest.push(arg);
+  }
+  return [...command, ...rest.map((arg) => RENAMED[arg] ?? arg)];
+}
+
+/** Parameters that are called otherwise here. */
+const RENAMED: Readonly<Record<string, string>> = {
+  '--memory-startup-bytes': '--memory',
+  '--processor-count': '--processors',
+  '--new-name': '--name',
+  '--path': '--file',
+  '--force': '--yes',
+};
+
+function cmdletHelp(noun: string): string {
+  const lines = COMMANDS.filter((row) => row.noun === noun && row.cmdlets !== undefined).map(
+    (row) =>
+      `  ${row.cmdlets!.map((cmdlet) => (typeof cmdlet === 'string' ? cmdlet : cmdlet[0])).join(', ')}: hv ${noun} ${row.verb}`,
+  );
+  return lines.length === 0 ? '' : `\nNames of Hyper-V's PowerShell module work too:\n${lines.join('\n')}\n`;
+}

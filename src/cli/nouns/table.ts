@@ -1,0 +1,35 @@
+/** Every command of the management half. The other commands (run, quickstart, vhd, doctor) are defined in main.ts. */
+import { CHECKPOINT_COMMANDS } from './checkpoint/commands.ts';
+import type { CommandRow } from './command-row.ts';
+import { COMPONENT_COMMANDS } from './components/commands.ts';
+import { GUEST_COMMANDS } from './guest/commands.ts';
+import { HOST_COMMANDS } from './host/commands.ts';
+import { VM_COMMANDS } from './vm/commands.ts';
+import { WATCH_COMMANDS } from './watch/commands.ts';
+
+export const NOUNS: Readonly<Record<string, string>> = {
+  vm: 'virtual machines: make, start, stop, save, export',
+  checkpoint: 'checkpoints of virtual machines',
+  disk: 'disks of virtual machines',
+  dvd: 'DVD drives of virtual machines',
+  nic: 'network adapters of virtual machines',
+  switch: 'virtual switches',
+  ic: 'integration components of guests',
+  kvp: 'key-value pairs exchanged with guests',
+  host: 'this host and its limits',
+  service: 'the management service',
+  token: 'who may use the service over TCP',
+  job: 'what is under way',
+};
+
+/** For completion. */
+export const OTHERS = ['run', 'quickstart', 'vhd', 'doctor'];
+
+export const COMMANDS: readonly CommandRow[] = [
+  ...VM_COMMANDS,
+  ...CHECKPOINT_COMMANDS,
+  ...COMPONENT_COMMANDS,
+  ...GUEST_COMMANDS,
+  ...HOST_COMMANDS,
+  ...WATCH_COMMANDS,
+];
