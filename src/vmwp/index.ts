@@ -85,9 +85,9 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
   };
   const { restore } = resolved;
   const saved = restore === undefined ? undefined : await readSaved(restore);
-  if (resolved.disks.length > 0 && saved !== undefined && !saved.config.vmbus)
+  if (resolved.disks.length + resolved.dvds.length > 0 && saved !== undefined && !saved.config.vmbus)
     throw new ViridianError('invalid', 'disks need the VMBus, which the saved partition does not have');
-  const disks = await PartitionDisks.open({ files: nodeDiskFiles, codecs: nodeCodecs }, resolved.disks, saved?.disks);
+  const disks = await PartitionDisks.open({ files: nodeDiskFiles, codecs: nodeCodecs }, resolved, saved?.disks);
   let worker: VmWorker | undefined;
   try {
     const boot = saved?.plan ?? (await plan(resolved, config));

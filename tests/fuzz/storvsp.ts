@@ -5,6 +5,7 @@ import { type GuestChannel, TestBus, TestGuest } from '../../src/vmbus/guest.fix
 import { PAGE_SIZE, PacketType } from '../../src/vmbus/protocol.ts';
 import { viewOf } from '../../src/vmbus/ring.ts';
 import { Storvsp } from '../../src/vsp/storvsp/device.ts';
+import { ScsiDisk } from '../../src/vsp/storvsp/disk.ts';
 import { MemoryDisk } from '../../src/vsp/storvsp/memory-disk.fixture.ts';
 import { Field, Operation, Scsi } from '../../src/vsp/storvsp/protocol.ts';
 import { Random } from '../oracle/generate.ts';
@@ -36,8 +37,8 @@ class StorvspFuzzer implements StatefulFuzzer {
     this.#host = new TestBus({ pages: PAGES });
     this.#disk = new MemoryDisk(0x1_0000, seed % 3 !== 0);
     const { memory } = this.#host;
-    const disks = new Map([[seed % 2, this.#disk]]);
-    this.#storvsp = new Storvsp('scsi', 'f8b3781a-1e82-4818-a1c3-63d806ec15bb', disks, { memory });
+    this.#storvsp = new Storvsp('scsi', 'f8b3781a-1e82-4818-a1c3-63d806ec15bb', { memory, subChannels: 3 });
+    this.#storvsp.attach(seed % 2, new ScsiDisk(this.#disk));
     this.#host.bus.offer(this.#storvsp);
     const guest = new TestGuest(this.#host);
     guest.contact();
@@ -120,7 +121,9 @@ class StorvspFuzzer implements StatefulFuzzer {
 
   #reopen(): void {
     const channel = this.#channel!;
+    this.#host.messages.length = 0;
     channel.close();
+    this.#host.messages.length = 0;
     channel.teardown();
     // A guest's pages are used again.
     const { guest, offer, pages } = channel;

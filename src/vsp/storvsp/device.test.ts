@@ -3,6 +3,7 @@ import { TestBus, TestGuest } from '../../vmbus/guest.fixture.ts';
 import { PAGE_SIZE, PacketType } from '../../vmbus/protocol.ts';
 import { viewOf } from '../../vmbus/ring.ts';
 import { Storvsp } from './device.ts';
+import { ScsiDisk } from './disk.ts';
 import { MemoryDisk } from './memory-disk.fixture.ts';
 import { DataIn, Field, Operation, Sense } from './protocol.ts';
 
@@ -10,9 +11,8 @@ const DATA_PAGE = 512;
 
 function attached(disk = new MemoryDisk(0x10_0000)) {
   const host = new TestBus();
-  const storvsp = new Storvsp('scsi', 'f8b3781a-1e82-4818-a1c3-63d806ec15bb', new Map([[0, disk]]), {
-    memory: host.memory,
-  });
+  const storvsp = new Storvsp('scsi', 'f8b3781a-1e82-4818-a1c3-63d806ec15bb', { memory: host.memory });
+  storvsp.attach(0, new ScsiDisk(disk));
   host.bus.offer(storvsp);
   const guest = new TestGuest(host);
   guest.contact();
