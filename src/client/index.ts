@@ -234,6 +234,13 @@ export class Vm {
     await this.#job(this.host.transport.call('removeCheckpoint', { params, query }), options);
   }
 
+  /** A new VM that goes on where the checkpoint was. */
+  async fork(checkpoint: string, body: OperationBody<'forkCheckpoint'>, options?: JobOptions): Promise<Vm> {
+    const params = { vm: this.id, checkpoint };
+    const { result } = await this.#job(this.host.transport.call('forkCheckpoint', { params, body }), options);
+    return await this.host.get(result!);
+  }
+
   async metrics(): Promise<VmMetrics> {
     return await this.host.transport.call('getVmMetrics', this.#at);
   }

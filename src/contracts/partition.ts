@@ -262,6 +262,13 @@ export interface PartitionStorage {
   insertDvd(place: StoragePlace, file: string): Promise<void>;
   /** Empties a drive, whether or not the guest has locked it. */
   ejectDvd(place: StoragePlace): Promise<void>;
+  /**
+   * Of a paused partition: the files of disks that can be written are flushed and closed, for others to work on. The partition
+   * must not run until `reopenFiles`.
+   */
+  releaseFiles(): Promise<void>;
+  /** Goes on with the same content in these files, by their places: a differencing disk over the one of before, say. */
+  reopenFiles(disks: readonly (DiskFile & StoragePlace)[]): Promise<void>;
 }
 
 /** Created stopped: call `start`. `await using` turns it off and frees its threads and memory. */

@@ -3,7 +3,7 @@
  * and gets one answer with it; the worker sends events unasked. Bytes are base64. Several may be connected at a time: VMMS,
  * and a connection for each console that is open.
  */
-import type { Disk, VmMetrics } from './api/vm.ts';
+import type { Disk, Dvd, VmMetrics } from './api/vm.ts';
 import type { ErrorCode } from './errors.ts';
 import type { EngineChoice, KeyValuePool } from './partition.ts';
 
@@ -33,6 +33,7 @@ export interface WorkerSpec {
   readonly append: string;
   readonly onReboot: 'restart' | 'stop';
   readonly disks: readonly Disk[];
+  readonly dvds: readonly Dvd[];
   /** A saved state to go on from. The worker stands still until it is told to resume. */
   readonly restore: string | null;
   readonly niceness: number;
@@ -100,6 +101,17 @@ export interface WorkerMethods {
     params: { path: string; file: string; overwrite: boolean; createFolders: boolean };
     result: undefined;
   };
+  /**
+   * Of a paused VM: the files that it writes to are flushed and closed, for others to work on; `reopenDisks` goes on with
+   * the same content, in these files.
+   */
+  releaseDisks: { params: undefined; result: undefined };
+  reopenDisks: { params: { disks: readonly Disk[] }; result: undefined };
+  attachDisk: { params: { disk: Disk }; result: undefined };
+  detachDisk: { params: { slot: number }; result: undefined };
+  attachDvd: { params: { dvd: Dvd }; result: undefined };
+  detachDvd: { params: { slot: number }; result: undefined };
+  insertDvd: { params: { dvd: Dvd }; result: undefined };
 }
 export type WorkerMethod = keyof WorkerMethods;
 
@@ -118,7 +130,12 @@ export interface WorkerAnswer {
 export type WorkerEvent =
   | { readonly event: 'state'; readonly state: WorkerState; readonly full: string | null }
   | { readonly event: 'stopped'; readonly exit: WorkerExit }
-  | { readonly event: 'disk'; readonly kind: 'full' | 'room' | 'lost'; readonly file: string; readonly message: string }
+  | {
+      readonly event: 'disk';
+      readonly kind: 'full' | 'room' | 'lost' | 'ejected';
+      readonly file: string;
+      readonly message: string;
+    }
   | { readonly event: 'console'; readonly data: string };
 
 export type FromWorker = WorkerAnswer | WorkerEvent;

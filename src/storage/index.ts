@@ -8,3 +8,4 @@ export type { Finding } from './findings.ts';
 export { type DiskInfo, diskInfo } from './info.ts';
 export { type OpenDisk, openDisk, type StorageHost } from './open.ts';
 export { formatOfName, formatToAttach, probeFormat, seemingFormat } from './probe.ts';
+export { relinkDisk } from './relink.ts';

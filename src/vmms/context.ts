@@ -19,6 +19,8 @@ export interface ServiceContext {
   readonly workerEntry: string;
   readonly facts: HostFacts;
   readonly settings: Settings;
+  /** Called between the steps of what must not stay half done; tests kill the service there. */
+  readonly step: (name: string) => void;
 }
 
 /** Settings of the host, in the database. */

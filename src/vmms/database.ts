@@ -44,8 +44,16 @@ create table checkpoints (
   disks text not null,
   pause real
 ) strict;
--- Steps of what must not stay half done. A row is there while it is under way.
-create table journal (id text primary key, vm text not null, kind text not null, step text not null, data text not null) strict;
+-- Files that disks of checkpoints are made of, and what each stands on.
+create table layers (
+  file text primary key,
+  vm text not null references vms (id) on delete cascade,
+  parent text,
+  ours integer not null,
+  allow text not null
+) strict;
+-- VMs that stand still while something is done to their disks, and whether they are to run afterwards.
+create table held (vm text primary key references vms (id) on delete cascade, running integer not null) strict;
 create table events (
   id integer primary key autoincrement,
   time text not null,

@@ -13,6 +13,7 @@ async function createFakePartition(options: PartitionOptions): Promise<Partition
   const delay = /FAKE_START_DELAY=(\d+)/.exec(options.append ?? '')?.[1];
   if (delay !== undefined) await new Promise((resolve) => setTimeout(resolve, Number(delay)));
   if (options.append?.includes('FAKE_NO_START')) throw new Error('out of luck');
+  const nothing = () => Promise.resolve();
   const say = (text: string): void => output(Buffer.from(text));
   const alive = setInterval(() => {}, 1000);
   return {
@@ -41,6 +42,7 @@ async function createFakePartition(options: PartitionOptions): Promise<Partition
       return Promise.resolve();
     },
     integration: { heartbeat: () => 'OK' as const } as Partition['integration'],
+    storage: { releaseFiles: nothing, reopenFiles: nothing } as Partial<Partition['storage']> as Partition['storage'],
     keyboard: undefined,
     mouse: undefined,
     memory: undefined,

@@ -55,7 +55,12 @@ export class Management {
   }
 
   /** Takes up what an earlier service was cut short in. */
-  async recover(): Promise<void> {}
+  async recover(): Promise<void> {
+    for (const machine of this.machines) {
+      await machine.letGo();
+      await this.checkpoints.recover(machine);
+    }
+  }
 
   // ---- finding ----------------------------------------------------------------------------------------------------------------
 
@@ -204,9 +209,11 @@ export class Management {
         );
     };
     demand(found);
-    return jobs.start({ kind: 'remove', vm: named(found), text: 'removing' }, () => {
+    return jobs.start({ kind: 'remove', vm: named(found), text: 'removing' }, async (control) => {
       const record = inventory.find(found.id);
       demand(record);
+      this.checkpoints.demandAlone(this.machine(found.id));
+      await this.checkpoints.removeAll(this.machine(found.id), control);
       db.transaction(() => {
         inventory.remove(record.id);
         events.add({ kind: 'vm.removed', vm: named(record), text: `${record.configuration.name} was removed` });
@@ -214,7 +221,6 @@ export class Management {
       this.#machines.delete(record.id);
       // Last: a file without a VM can be found and cleared away, a VM without its files cannot be used.
       rmSync(vmFolder(this.context, record.id), { recursive: true, force: true });
-      return Promise.resolve();
     });
   }
 

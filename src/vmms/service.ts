@@ -31,6 +31,8 @@ export interface ServiceOptions {
   readonly pages?: string | undefined;
   /** For tests. */
   readonly facts?: HostFacts | undefined;
+  /** For tests: called between steps. */
+  readonly step?: ((name: string) => void) | undefined;
   /** For tests: another value is another start of the host. */
   readonly boot?: string | undefined;
 }
@@ -82,6 +84,7 @@ export class Service implements AsyncDisposable {
       workerEntry: options.workerEntry,
       facts,
       settings: new Settings(db),
+      step: options.step ?? (() => {}),
     };
     const service = new Service(options, context, lock);
     const problem = unmet(requirements(facts));

@@ -13,6 +13,7 @@ import { nodeCodecs } from '../host/node/codecs.ts';
 import { nodeDiskFiles } from '../host/node/disk-files.ts';
 import { convertDisk, createDisk, type StorageHost } from '../storage/index.ts';
 import { named, vmFolder } from './context.ts';
+import type { VmRecord } from './inventory.ts';
 import type { JobControl } from './jobs.ts';
 import type { Management } from './management.ts';
 
@@ -113,7 +114,8 @@ export class Transfer {
       if (inventory.named(wanted.name) !== undefined)
         throw new ViridianError('wrongState', `there is a virtual machine '${wanted.name}' already: give another name`);
       const target = vmFolder(this.#management.context, id);
-      const files = mode === 'register' ? configuration : await copyFiles(wanted, target, control);
+      const { boot, disks, dvds } = configuration;
+      const files = mode === 'register' ? { boot, disks, dvds } : await copyFiles(wanted, target, control);
       let state: string | null = saved;
       if (saved !== null && mode === 'copy') {
         state = join(target, 'imported.state');
@@ -138,7 +140,41 @@ export class Transfer {
     });
   }
 
-  /** @param linked disks are differencing ones over those of the VM, which must stay as they are. */
+  /** Both go on in differencing disks over those that were there. */
+  async #link(record: VmRecord, name: string, id: string): Promise<void> {
+    const { db, inventory, events } = this.#management.context;
+    const { layers } = this.#management.checkpoints;
+    const { configuration } = record;
+    for (const vm of [record.id, id]) await mkdir(layers.folder(vm), { recursive: true, mode: 0o700 });
+    const label = `clone-${id.slice(0, 8)}`;
+    const own = new Map<number, Disk>();
+    const theirs = new Map<number, Disk>();
+    const shared = configuration.disks.filter(({ readOnly }) => !readOnly);
+    try {
+      for (const disk of shared) {
+        own.set(disk.slot, await layers.over(record.id, disk, label));
+        theirs.set(disk.slot, await layers.over(id, disk, label));
+      }
+      const over = (of: ReadonlyMap<number, Disk>): Disk[] =>
+        configuration.disks.map((disk) => of.get(disk.slot) ?? disk);
+      db.transaction(() => {
+        const nics = configuration.nics.map((nic) => ({ id: nic.id, switch: nic.switch }));
+        this.#management.createChecked({ ...configuration, name, nics, disks: over(theirs) }, id);
+        for (const disk of shared) {
+          layers.record(record.id, own.get(disk.slot)!, disk);
+          layers.record(id, theirs.get(disk.slot)!, disk, record.id);
+        }
+        inventory.change(record.id, { configuration: { ...configuration, disks: over(own) } });
+        events.add({ kind: 'vm.cloned', vm: { id, name }, text: `${name} is a linked clone of ${configuration.name}` });
+      });
+    } catch (error) {
+      for (const vm of [id, record.id]) inventory.reload(vm);
+      for (const { file } of own.values()) await rm(file, { force: true });
+      throw error;
+    }
+  }
+
+  /** @param linked disks are not copied: both VMs have differencing ones over what was there. */
   clone(idOrName: string, { name, linked = false }: { name: string; linked?: boolean | undefined }): Job {
     return this.#management.job(idOrName, 'clone', 'cloning', async (machine, control) => {
       const { inventory, events } = this.#management.context;
@@ -154,12 +190,15 @@ export class Transfer {
       const id = randomUUID();
       const target = vmFolder(this.#management.context, id);
       try {
-        const disks = linked
-          ? await linkDisks(record.configuration.disks, target)
-          : (await copyFiles({ ...record.configuration, boot: NO_BOOT, dvds: [] }, target, control)).disks;
+        if (linked) {
+          await this.#link(record, name, id);
+          control.result(id);
+          return;
+        }
+        const { disks } = await copyFiles({ ...record.configuration, boot: NO_BOOT, dvds: [] }, target, control);
         // Addresses on a network are the original's.
         const nics = record.configuration.nics.map((nic) => ({ id: nic.id, switch: nic.switch }));
-        this.#management.createChecked({ ...record.configuration, name, disks: [...disks], nics }, id);
+        this.#management.createChecked({ ...record.configuration, name, disks, nics }, id);
       } catch (error) {
         await rm(target, { recursive: true, force: true });
         throw error;
@@ -222,13 +261,6 @@ async function copyFiles(files: Files, folder: string, control: JobControl): Pro
     newDisks.push({ ...rest, file: to });
   }
   return { boot: newBoot, disks: newDisks, dvds: newDvds };
-}
-
-async function linkDisks(disks: readonly Disk[], folder: string): Promise<Disk[]> {
-  await mkdir(join(folder, 'disks'), { recursive: true, mode: 0o700 });
-  const made: Disk[] = [];
-  for (const disk of disks) made.push(disk.readOnly ? disk : await differencing(disk, join(folder, 'disks'), 'clone'));
-  return made;
 }
 
 /** A new disk over a VM's, which must not change from then on. */

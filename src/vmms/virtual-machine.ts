@@ -128,7 +128,7 @@ export class VirtualMachine {
         this.#context.events.add({
           kind: `disk.${event.kind}`,
           vm: named(this.record),
-          severity: event.kind === 'room' ? 'info' : 'error',
+          severity: event.kind === 'room' || event.kind === 'ejected' ? 'info' : 'error',
           text: `${this.name}: ${event.message}`,
           data: { file: event.file },
         });
@@ -274,7 +274,8 @@ export class VirtualMachine {
           initrd: boot.initrd,
           append: boot.append,
           onReboot: configuration.guestReset === 'Stop' ? 'stop' : 'restart',
-          disks: configuration.disks,
+          disks: configuration.disks.toSorted((a, b) => a.slot - b.slot),
+          dvds: configuration.dvds.toSorted((a, b) => a.slot - b.slot),
           restore: saved?.file ?? null,
           niceness: niceness(configuration.processorWeight),
         },
@@ -442,12 +443,87 @@ export class VirtualMachine {
     await this.#end(worker);
   }
 
+  /**
+   * Does something to the disks' files. A VM that runs stands still meanwhile, its files closed, and goes on with the disks that its
+   * configuration has then. Whoever is killed in between: the next service lets it go on.
+   */
+  async still({ before, work, lost }: Still): Promise<void> {
+    const worker = this.#worker;
+    if (worker === undefined) {
+      await before?.();
+      await work();
+      return;
+    }
+    const { state } = this;
+    if (state !== 'Running' && state !== 'Paused')
+      throw new ViridianError('wrongState', `${this.name} is ${state}: that needs Running, Paused or Off`);
+    const running = state === 'Running';
+    const { db, step } = this.#context;
+    db.run('insert or replace into held (vm, running) values (?, ?)', this.id, running ? 1 : 0);
+    step('held');
+    try {
+      if (running) await worker.request('pause', undefined, 60);
+      await before?.();
+      await worker.request('releaseDisks', undefined, 120);
+      step('released');
+      await work();
+    } finally {
+      if (this.#worker === worker) await this.#letGo(worker, running, lost);
+    }
+    if (this.#worker !== worker)
+      throw new ViridianError('failure', `${this.name} ended meanwhile: ${this.record.lastExit?.message ?? ''}`);
+  }
+
+  async #letGo(worker: WorkerHandle, running: boolean, lost?: () => void): Promise<void> {
+    try {
+      await worker.request('reopenDisks', { disks: this.record.configuration.disks }, 120);
+      this.#context.step('reopened');
+      if (running) await worker.request('resume', undefined);
+      this.#context.db.run('delete from held where vm = ?', this.id);
+    } catch (error) {
+      if (this.#worker !== worker) return;
+      const text = error instanceof Error ? error.message : String(error);
+      this.#context.events.add({
+        kind: 'vm.lost',
+        severity: 'error',
+        vm: named(this.record),
+        text: `${this.name} cannot go on, and is ended: ${text}`,
+      });
+      lost?.();
+      await this.#end(worker);
+      throw error;
+    }
+  }
+
+  /** A service was cut short while this VM stood still for it. */
+  async letGo(): Promise<void> {
+    const row = this.#context.db.get('select running from held where vm = ?', this.id);
+    if (row === undefined) return;
+    if (this.#worker === undefined) {
+      this.#context.db.run('delete from held where vm = ?', this.id);
+      return;
+    }
+    const running = row.running === 1;
+    // It is where the service left it: between two steps, or before the first.
+    if (running) await this.#worker.request('pause', undefined, 60);
+    await this.#letGo(this.#worker, running).catch(() => {});
+    if (running && this.state === 'Paused') this.#enter('Running');
+  }
+
   discardSavedState(): void {
     this.demand('discardSavedState');
     const { saved } = this.record;
     this.#enter('Off', { saved: null });
     if (saved?.owned) rmSync(saved.file, { force: true });
   }
+}
+
+export interface Still {
+  /** While its files are still open. */
+  readonly before?: (() => Promise<void>) | undefined;
+  readonly work: () => Promise<void>;
+  /** It cannot go on, and is about to be ended. */
+  readonly lost?: (() => void) | undefined;
 }
 
 function fullText(file: string | null): string | null {

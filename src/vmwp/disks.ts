@@ -235,6 +235,35 @@ export class PartitionDisks {
     }
   }
 
+  /** The files that a guest writes to, flushed and closed. */
+  async releaseFiles(): Promise<void> {
+    const full = this.#room.fullFile;
+    if (full !== undefined)
+      throw new ViridianError(
+        'wrongState',
+        `${full}: the host has no room for what was written: nothing can be released`,
+      );
+    await Promise.all(this.#files.filter((disk) => disk.writable && !disk.discarded).map((disk) => disk.release()));
+  }
+
+  /** By their places. What is open already stays so. */
+  async reopenFiles(disks: readonly (DiskFile & StoragePlace)[]): Promise<void> {
+    const host = this.#storageHost;
+    for (const disk of disks) {
+      const { device } = this.unit(disk, 'disk');
+      if (!(device instanceof FileDisk) || !device.released) continue;
+      const path = await host.files.realPath(disk.file);
+      const format = disk.format ?? device.format;
+      const opened = await openDisk(host, path, { format, write: true, allowParent: disk.allowParent });
+      try {
+        device.reopen(path, opened);
+      } catch (error) {
+        await opened.close();
+        throw error;
+      }
+    }
+  }
+
   get #files(): FileDisk[] {
     return this.units.map(({ device }) => device).filter((device) => device instanceof FileDisk);
   }

@@ -5,22 +5,22 @@ import { type Disk, DiskError } from '../storage/index.ts';
 import type { DiskRoom } from './disk-room.ts';
 
 export class FileDisk implements BlockDevice {
-  readonly file: string;
-  readonly format: DiskFormat;
+  #file: string;
+  #format: DiskFormat;
   readonly discarded: boolean;
   readonly logicalSectorSize: number;
   readonly physicalSectorSize: number;
   readonly writable: boolean;
   readonly identifier: Uint8Array | undefined;
-  readonly #disk: Disk;
+  #disk: Disk;
   readonly #room: DiskRoom;
   #inFlight = 0;
   #idle: (() => void)[] = [];
   #closed = false;
 
   constructor(file: string, disk: Disk, discarded: boolean, room: DiskRoom) {
-    this.file = file;
-    this.format = disk.format;
+    this.#file = file;
+    this.#format = disk.format;
     this.discarded = discarded;
     this.logicalSectorSize = disk.logicalSectorSize;
     this.physicalSectorSize = disk.physicalSectorSize;
@@ -30,6 +30,12 @@ export class FileDisk implements BlockDevice {
     this.#room = room;
   }
 
+  get file(): string {
+    return this.#file;
+  }
+  get format(): DiskFormat {
+    return this.#format;
+  }
   get size(): number {
     return this.#disk.size;
   }
@@ -74,6 +80,30 @@ export class FileDisk implements BlockDevice {
   /** Resolves when nothing is under way. */
   async idle(): Promise<void> {
     if (this.#inFlight > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
+  }
+
+  get released(): boolean {
+    return this.#closed;
+  }
+
+  /** Lets go of the file, flushed. Until `reopen` every request is refused. */
+  async release(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.idle();
+    await this.#disk.close();
+  }
+
+  /** Goes on with the same content, in another file or in the one of before. @throws DiskError when it is another disk. */
+  reopen(file: string, disk: Disk): void {
+    if (!this.#closed) throw new DiskError('io', `${this.#file}: the disk is open`);
+    const { size, writable, logicalSectorSize } = this.#disk;
+    if (disk.size !== size || disk.writable !== writable || disk.logicalSectorSize !== logicalSectorSize)
+      throw new DiskError('io', `${file}: is not the disk that was released`);
+    this.#file = file;
+    this.#format = disk.format;
+    this.#disk = disk;
+    this.#closed = false;
   }
 
   /** Nothing new is taken; what is under way is finished first. */

@@ -80,6 +80,12 @@ export function partitionStorage(
         await setMedium(scsi, unit, await disks.openDvd(file));
       }),
     ejectDvd: (place) => change((scsi) => setMedium(scsi, disks.unit(place, 'dvd'), undefined)),
+    releaseFiles: () => change(() => disks.releaseFiles()),
+    reopenFiles: (files) =>
+      change(async () => {
+        for (const file of files) checkDiskFile(file);
+        await disks.reopenFiles(files);
+      }),
   };
 }
 

@@ -241,6 +241,12 @@ export const OPERATIONS = {
     summary: 'Remove a checkpoint; its disks are merged into what stands on them',
     query: z.strictObject({ subtree: flag.optional() }),
   },
+  forkCheckpoint: {
+    ...checkpoints,
+    ...change,
+    summary: 'A new VM that goes on where the checkpoint was, on disks of its own over the frozen ones',
+    body: z.strictObject({ name: Name, start: z.boolean().optional() }).meta({ id: 'Fork' }),
+  },
   exportCheckpoint: {
     ...checkpoints,
     ...change,

@@ -43,6 +43,7 @@ export const PATHS = {
   renameCheckpoint: ['patch', '/vms/{vm}/checkpoints/{checkpoint}'],
   applyCheckpoint: ['post', '/vms/{vm}/checkpoints/{checkpoint}/apply'],
   removeCheckpoint: ['delete', '/vms/{vm}/checkpoints/{checkpoint}'],
+  forkCheckpoint: ['post', '/vms/{vm}/checkpoints/{checkpoint}/fork'],
   exportCheckpoint: ['post', '/vms/{vm}/checkpoints/{checkpoint}/export'],
   getScreen: ['get', '/vms/{vm}/screenshot'],
   sendKeys: ['post', '/vms/{vm}/keyboard'],

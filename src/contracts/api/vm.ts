@@ -32,7 +32,7 @@ export const Disk = z
     slot: z
       .int()
       .min(0)
-      .max(LIMITS.maximumDisks - 1)
+      .max(LIMITS.luns - 1)
       .describe('its place (LUN) at the SCSI controller'),
     file: HostPath,
     format: z
@@ -51,7 +51,7 @@ export const Dvd = z
     slot: z
       .int()
       .min(0)
-      .max(LIMITS.maximumDisks - 1),
+      .max(LIMITS.luns - 1),
     file: HostPath.nullable().describe('null: the drive is empty'),
   })
   .meta({ id: 'Dvd' });
@@ -93,8 +93,8 @@ const fields = {
   processorWeight: z.int().min(1).max(10_000).describe('share of the host under load, against 100 of the others'),
   engine: z.enum(['auto', 'interpreter', 'translator']),
   boot: Boot,
-  disks: z.array(Disk).max(LIMITS.maximumDisks),
-  dvds: z.array(Dvd).max(LIMITS.maximumDisks),
+  disks: z.array(Disk).max(LIMITS.luns),
+  dvds: z.array(Dvd).max(LIMITS.luns),
   nics: z.array(Nic).max(8),
   checkpointType: z.enum(['Standard', 'Production', 'Disabled']),
   automaticStartAction: z.enum(['Nothing', 'StartIfRunning', 'Start']).describe('when the service starts'),
@@ -191,7 +191,7 @@ export const VmMetrics = z
     memoryAssigned: z.number(),
     memoryDemand: z.number().describe('by the guest: 0 when it says nothing'),
     residentMemory: z.number().describe('of the worker process'),
-    disk: z.strictObject({ reads: z.number(), writes: z.number(), readBytes: z.number(), writtenBytes: z.number() }),
+    disk: z.strictObject({ readBytes: z.number(), writtenBytes: z.number() }),
     network: z.strictObject({ receivedBytes: z.number(), sentBytes: z.number() }),
   })
   .meta({ id: 'VmMetrics' });

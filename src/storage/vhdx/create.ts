@@ -131,7 +131,7 @@ function plan(wanted: NewVhdx, random: (count: number) => Uint8Array): Metadata 
   };
 }
 
-function windowsPath(path: string): string {
+export function windowsPath(path: string): string {
   const text = path.replaceAll('/', '\\');
   return text.startsWith('..\\') ? text : `.\\${text}`;
 }

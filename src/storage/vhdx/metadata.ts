@@ -172,6 +172,13 @@ export async function sizeItemOffset(view: FileView, region: Region): Promise<nu
   throw corrupt(view.file, 'the metadata lack the virtual disk size');
 }
 
+/** How many items there are, known ones or not. */
+export async function metadataItems(view: FileView, region: Region): Promise<number> {
+  const table = new Uint8Array(MetadataTableHeader.size);
+  await view.read(region.offset, table);
+  return MetadataTableHeader.read(table).entryCount;
+}
+
 /** The beginning of a metadata region; the rest of it is zeroes. */
 export function encodeMetadata(metadata: Metadata): Uint8Array {
   const { required, virtualDisk } = MetadataFlag;

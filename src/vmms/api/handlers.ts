@@ -103,6 +103,7 @@ export function apiHandlers(management: Management, tokens: Tokens, service: Ser
     applyCheckpoint: ({ params, body }) => checkpoints.apply(params.vm!, params.checkpoint!, body),
     removeCheckpoint: ({ params, query }) =>
       checkpoints.remove(params.vm!, params.checkpoint!, query.subtree === 'true'),
+    forkCheckpoint: ({ params, body }) => checkpoints.fork(params.vm!, params.checkpoint!, body),
     exportCheckpoint: ({ params, body }) => checkpoints.export(params.vm!, params.checkpoint!, body.folder),
 
     getScreen: async ({ params }) => {

@@ -4,9 +4,9 @@
  */
 import { readFile } from 'node:fs/promises';
 import type { VmMetrics } from '../../contracts/api/vm.ts';
-import type { DiskFile } from '../../contracts/block-device.ts';
+import type { DiskFile, StoragePlace } from '../../contracts/block-device.ts';
 import { isViridianError, ViridianError } from '../../contracts/errors.ts';
-import type { CreatePartition, InspectNode, Partition, StopReason } from '../../contracts/partition.ts';
+import type { CreatePartition, DiskEvent, InspectNode, Partition, StopReason } from '../../contracts/partition.ts';
 import type { WorkerExit, WorkerMethod, WorkerMethods, WorkerSpec, WorkerState } from '../../contracts/worker.ts';
 import { writeOutput } from '../../host/node/files.ts';
 import { ConsoleHistory } from './console-history.ts';
@@ -15,7 +15,7 @@ import { ProcessMeter } from './process-meter.ts';
 export interface WorkerListener {
   state(state: WorkerState): void;
   console(bytes: Uint8Array): void;
-  disk(kind: 'full' | 'room' | 'lost', file: string, message: string): void;
+  disk(kind: DiskEvent['kind'], file: string, message: string): void;
   stopped(exit: WorkerExit): void;
 }
 
@@ -71,8 +71,9 @@ export class WorkerMachine {
         engine: spec.engine,
         onReboot: spec.onReboot,
         disks: spec.disks.map(diskFile),
+        dvds: spec.dvds.map(({ slot, file }) => ({ lun: slot, file: file ?? undefined })),
         onDisk: ({ kind, file, message }) => {
-          this.#full = kind === 'full' ? file : null;
+          if (kind === 'full' || kind === 'room') this.#full = kind === 'full' ? file : null;
           this.#listener.disk(kind, file, message);
           if (kind === 'full') this.#enter('PausedCritical');
           else if (kind === 'room' && this.#state === 'PausedCritical') this.#enter('Running');
@@ -192,6 +193,20 @@ export class WorkerMachine {
     copyFile: async ({ path, file, overwrite, createFolders }) => {
       await this.#live.integration.copyFile(path, await readFile(file), { overwrite, createFolders });
     },
+    releaseDisks: () => this.#live.storage.releaseFiles() as Promise<undefined>,
+    reopenDisks: ({ disks }) => this.#live.storage.reopenFiles(disks.map(diskFile)) as Promise<undefined>,
+    attachDisk: async ({ disk }) => {
+      await this.#live.storage.attachDisk(diskFile(disk));
+    },
+    detachDisk: ({ slot }) => this.#live.storage.detachDisk(at(slot)) as Promise<undefined>,
+    attachDvd: async ({ dvd: { slot, file } }) => {
+      await this.#live.storage.attachDvdDrive({ ...at(slot), file: file ?? undefined });
+    },
+    detachDvd: ({ slot }) => this.#live.storage.detachDvdDrive(at(slot)) as Promise<undefined>,
+    insertDvd: ({ dvd: { slot, file } }) => {
+      const { storage } = this.#live;
+      return (file === null ? storage.ejectDvd(at(slot)) : storage.insertDvd(at(slot), file)) as Promise<undefined>;
+    },
   };
 
   async #metrics(): Promise<VmMetrics> {
@@ -208,8 +223,6 @@ export class WorkerMachine {
       memoryDemand: memory?.demand ?? 0,
       residentMemory: process.memoryUsage.rss(),
       disk: {
-        reads: sum(tree, 'reads'),
-        writes: sum(tree, 'writes'),
         readBytes: sum(tree, 'readBytes'),
         writtenBytes: sum(tree, 'writtenBytes'),
       },
@@ -218,9 +231,13 @@ export class WorkerMachine {
   }
 }
 
-export function diskFile(disk: WorkerSpec['disks'][number]): DiskFile {
-  const { file, format, readOnly, discard, allowParent } = disk;
-  return { file, format: format as DiskFile['format'], readOnly, discard, allowParent };
+function at(slot: number): StoragePlace {
+  return { controller: 0, lun: slot };
+}
+
+function diskFile(disk: WorkerSpec['disks'][number]): DiskFile & StoragePlace {
+  const { slot, file, format, readOnly, discard, allowParent } = disk;
+  return { controller: 0, lun: slot, file, format: format as DiskFile['format'], readOnly, discard, allowParent };
 }
 
 function demand<T>(device: T | undefined, what: string): T {

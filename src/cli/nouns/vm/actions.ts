@@ -5,7 +5,6 @@ import type { NewVm, Vm, VmChange, VmInfo } from '../../../client/index.ts';
 import { ViridianError } from '../../../contracts/errors.ts';
 import { parseMemory } from '../../arguments.ts';
 import { inspectText } from '../../inspect-text.ts';
-import { say } from '../../say.ts';
 import type { Action, Flags } from '../command-row.ts';
 import { bytes, duration, list, showOne, showRows, write } from '../output.ts';
 import { confirm, forEach, onlyAsked, service, vmOf, withProgress } from '../session.ts';
@@ -250,8 +249,14 @@ export const clone: Action = async ([name, to], flags) => {
   await withProgress(`cloning ${vm.name}`, (options) =>
     vm.clone({ name: to!, ...(flags.linked ? { linked: true } : {}) }, options),
   );
-  if (flags.linked)
-    say(`hv: the disks of ${to} stand on those of ${vm.name}: start ${vm.name} no more, or they are lost`);
+  return undefined;
+};
+
+export const fork: Action = async ([name, checkpoint, to], flags) => {
+  const vm = await vmOf(name);
+  if (onlyAsked(flags, `fork ${vm.name} at ${checkpoint} as ${to}`)) return undefined;
+  const body = { name: to!, ...(flags.start === false ? { start: false } : {}) };
+  await withProgress(`forking ${vm.name}`, (options) => vm.fork(checkpoint!, body, options));
   return undefined;
 };
 

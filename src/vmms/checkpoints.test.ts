@@ -1,0 +1,152 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { checkDisk, createDisk } from '../storage/index.ts';
+import { active, filesOf, fill, letters, MIB, typed, vmWithDisk } from './disks.fixture.ts';
+import { testHost } from './testing.fixture.ts';
+import { storageHost } from './transfer.ts';
+
+const test = await testHost();
+
+describe('checkpoints', () => {
+  it('of a running VM: memory and disks go back, more than once', async () => {
+    const { vm } = await vmWithDisk(test, 'back');
+    await vm.start();
+    await typed(vm, 'before ', 'before ');
+    await fill(await active(vm), 0, 'a');
+    const made = await vm.checkpoint('clean');
+    expect(made).toMatchObject({ name: 'clean', kind: 'Standard', memory: true, current: true, parent: null });
+    expect(made.pause).toBeGreaterThan(0);
+    expect((await vm.refresh()).state).toBe('Running');
+    for (let round = 0; round < 2; round++) {
+      await typed(vm, 'after', 'after');
+      await fill(await active(vm), 0, 'b');
+      await fill(await active(vm), 1, 'b');
+      expect(await letters(await active(vm))).toBe('bb....');
+      await vm.apply('clean');
+      expect((await vm.refresh()).state).toBe('Running');
+      expect(await typed(vm, '!state', '>')).toContain('<before !state>');
+      expect(await letters(await active(vm))).toBe('a.....');
+    }
+    await vm.stop({ turnOff: true });
+    await vm.apply('clean');
+    expect((await vm.refresh()).state).toBe('Saved');
+    await vm.discardSavedState();
+    expect(await vm.checkpoints()).toHaveLength(1);
+    await vm.remove();
+    expect(filesOf(test, vm)).toEqual([]);
+  });
+
+  it('make a tree; what is removed is merged into what stood on it', async () => {
+    const { vm, file } = await vmWithDisk(test, 'tree');
+    const mark = async (letter: string, block: number, name: string): Promise<void> => {
+      await fill(await active(vm), block, letter);
+      await vm.checkpoint(name);
+    };
+    await mark('a', 0, 'one');
+    await mark('b', 1, 'two');
+    await mark('c', 2, 'three');
+    await vm.apply('two');
+    await mark('d', 3, 'four');
+    await fill(await active(vm), 0, 'z');
+    const tree = async () => (await vm.checkpoints()).map(({ id, name, parent }) => ({ id, name, parent }));
+    const [one, two, three, four] = await tree();
+    expect([two!.parent, three!.parent, four!.parent]).toEqual([one!.id, two!.id, two!.id]);
+    expect(await letters(await active(vm))).toBe('zb.d..');
+
+    await vm.start();
+    await vm.removeCheckpoint('one');
+    expect((await vm.refresh()).state).toBe('Running');
+    expect(await letters(await active(vm))).toBe('zb.d..');
+    await vm.stop({ turnOff: true });
+    // Two VMs' worth of branches stand on it: it stays until one of them goes.
+    await vm.removeCheckpoint('two');
+    await vm.apply('three');
+    expect(await letters(await active(vm))).toBe('abc...');
+    await vm.apply('four');
+    expect(await letters(await active(vm))).toBe('ab.d..');
+    await fill(await active(vm), 5, 'e');
+    await vm.removeCheckpoint('three');
+    await vm.removeCheckpoint('four');
+    expect(await tree()).toEqual([]);
+    // What the VM has is in the file that it was given, and nowhere else.
+    expect(await active(vm)).toEqual({ slot: 0, file, format: 'vhdx' });
+    expect(await letters({ file })).toBe('ab.d.e');
+    expect((await checkDisk(storageHost, file, 'vhdx')).findings).toEqual([]);
+    expect(filesOf(test, vm)).toEqual([]);
+    await vm.remove();
+    expect(existsSync(file)).toBe(true);
+  });
+
+  it("of a VM that is removed leave the user's file as the VM's disk was", async () => {
+    const { vm, file } = await vmWithDisk(test, 'gone');
+    await fill(await active(vm), 0, 'a');
+    await vm.checkpoint('one');
+    await fill(await active(vm), 1, 'b');
+    await vm.checkpoint('two');
+    await fill(await active(vm), 2, 'c');
+    await vm.remove();
+    expect(await letters({ file })).toBe('abc...');
+  });
+
+  it('are forked; the VM that they are of cannot go before', async () => {
+    const { vm } = await vmWithDisk(test, 'original');
+    await vm.start();
+    await typed(vm, 'shared ', 'shared ');
+    await fill(await active(vm), 0, 'a');
+    await vm.checkpoint('base');
+    const forks = [await vm.fork('base', { name: 'fork one' }), await vm.fork('base', { name: 'fork two' })];
+    for (const [i, fork] of forks.entries()) {
+      expect((await fork.refresh()).state).toBe('Running');
+      expect(await typed(fork, '!state', '>')).toContain('<shared !state>');
+      await fill(await active(fork), 1, String(i));
+    }
+    expect(await letters(await active(forks[0]!))).toBe('a0....');
+    expect(await letters(await active(forks[1]!))).toBe('a1....');
+    expect(await letters(await active(vm))).toBe('a.....');
+    await vm.removeCheckpoint('base');
+    expect(await letters(await active(forks[0]!))).toBe('a0....');
+    await vm.stop({ turnOff: true });
+    await expect(vm.remove()).rejects.toThrow('disks of fork one, fork two stand on its disks');
+    for (const fork of forks) {
+      await fork.stop({ turnOff: true });
+      await fork.remove();
+    }
+    await vm.remove();
+  });
+
+  it('are exported; clones are copied or linked', async () => {
+    const { vm } = await vmWithDisk(test, 'source');
+    await fill(await active(vm), 0, 'a');
+    await vm.checkpoint('then');
+    await fill(await active(vm), 0, 'b');
+    const linked = await vm.clone({ name: 'linked', linked: true });
+    const copied = await vm.clone({ name: 'copied' });
+    await fill(await active(vm), 1, 'x');
+    await fill(await active(linked), 1, 'y');
+    expect(await letters(await active(vm))).toBe('bx....');
+    expect(await letters(await active(linked))).toBe('by....');
+    expect(await letters(await active(copied))).toBe('b.....');
+    const folder = join(test.folder, 'exported');
+    const params = { vm: vm.id, checkpoint: 'then' };
+    await test.host.finish(await test.host.transport.call('exportCheckpoint', { params, body: { folder } }));
+    await vm.export(join(test.folder, 'whole'));
+    const then = await test.host.import({ folder, name: 'then' });
+    expect(await letters(await active(then))).toBe('a.....');
+    const whole = await test.host
+      .import({ folder: join(test.folder, 'whole'), name: 'whole', mode: 'register' })
+      .catch((error: unknown) => error);
+    expect(String(whole)).toContain('is there already');
+    await expect(vm.export(folder)).rejects.toThrow('is there already, and is not an empty folder');
+  });
+
+  it('are refused where they cannot be', async () => {
+    const raw = join(test.folder, 'plain.raw');
+    await createDisk(storageHost, raw, { format: 'raw', size: MIB });
+    const vm = await test.vm('plain', { disks: [{ slot: 0, file: raw, format: 'raw' }] });
+    await expect(vm.checkpoint()).rejects.toThrow('only a VHDX can have others standing on it, and this is raw');
+    await vm.set({ checkpointType: 'Disabled' });
+    await expect(vm.checkpoint()).rejects.toThrow('checkpoints of plain are disabled');
+    await expect(vm.apply('none')).rejects.toMatchObject({ code: 'notFound' });
+  });
+});
