@@ -107,6 +107,10 @@ export interface WorkerMethods {
    */
   releaseDisks: { params: undefined; result: undefined };
   reopenDisks: { params: { disks: readonly Disk[] }; result: undefined };
+  listStorage: {
+    params: undefined;
+    result: readonly { kind: 'disk' | 'dvd'; slot: number; file: string | null }[];
+  };
   attachDisk: { params: { disk: Disk }; result: undefined };
   detachDisk: { params: { slot: number }; result: undefined };
   attachDvd: { params: { dvd: Dvd }; result: undefined };

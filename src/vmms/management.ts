@@ -325,14 +325,26 @@ export class Management {
   ): Job {
     return this.job(idOrName, kind, text, async (machine) => {
       const { record } = machine;
-      if (!WHEN_OFF.includes(record.state))
+      const live = record.state === 'Running' || record.state === 'Paused';
+      if (kind.startsWith('nic') ? !WHEN_OFF.includes(record.state) : !live && !WHEN_OFF.includes(record.state))
         throw new ViridianError(
           'wrongState',
-          `components of ${machine.name} can change while it is Off, and it is ${record.state}`,
+          `${machine.name} is ${record.state}: ${kind.startsWith('nic') ? 'network adapters can change while it is Off' : 'disks and drives can change while it is Off, Running or Paused'}`,
         );
       const configuration = await changed(record.configuration);
       this.#check(configuration);
       this.#changed(record, configuration, [kind]);
+      if (!live) return;
+      try {
+        await machine.matchStorage();
+      } catch (error) {
+        // A worker that is gone has no say in what it starts with next time.
+        if (machine.pid !== null) {
+          this.context.inventory.change(record.id, { configuration: record.configuration });
+          await machine.matchStorage().catch(() => {});
+        }
+        throw error;
+      }
     });
   }
 

@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { isViridianError, ViridianError } from '../contracts/errors.ts';
 import { isLive, mayDo, refusal, VM_TRANSITIONS, type VmAction, type VmState } from '../contracts/vm-state.ts';
 import type { WorkerEvent, WorkerExit, WorkerHello, WorkerMethod, WorkerMethods } from '../contracts/worker.ts';
@@ -184,6 +184,24 @@ export class VirtualMachine {
     );
   }
 
+  /** What the worker has is made what the configuration says: disks and drives are attached and detached. */
+  async matchStorage(): Promise<void> {
+    const { disks, dvds } = this.record.configuration;
+    const there = await this.ask('listStorage', undefined);
+    const has = (kind: 'disk' | 'dvd', slot: number) => there.find((unit) => unit.kind === kind && unit.slot === slot);
+    for (const { kind, slot } of there) {
+      const wanted = (kind === 'disk' ? disks : dvds).some((each) => each.slot === slot);
+      if (!wanted) await this.ask(kind === 'disk' ? 'detachDisk' : 'detachDvd', { slot }, 120);
+    }
+    for (const disk of disks) if (!has('disk', disk.slot)) await this.ask('attachDisk', { disk });
+    for (const dvd of dvds) {
+      const unit = has('dvd', dvd.slot);
+      if (unit === undefined) await this.ask('attachDvd', { dvd });
+      // A guest may have opened the drive; what was put in is put in again.
+      else if (basename(unit.file ?? '') !== basename(dvd.file ?? '')) await this.ask('insertDvd', { dvd });
+    }
+  }
+
   /** The worker of an earlier service; what it says is the truth. */
   async adopt(): Promise<void> {
     const { record } = this;
@@ -217,6 +235,7 @@ export class VirtualMachine {
       return;
     }
     this.#enter(state, { wasRunning: true, saved: null, critical: fullText(hello.full) });
+    await this.matchStorage().catch((error: unknown) => console.error(error));
     events.add({
       kind: 'vm.adopted',
       vm: named(this.record),

@@ -195,6 +195,11 @@ export class WorkerMachine {
     },
     releaseDisks: () => this.#live.storage.releaseFiles() as Promise<undefined>,
     reopenDisks: ({ disks }) => this.#live.storage.reopenFiles(disks.map(diskFile)) as Promise<undefined>,
+    listStorage: () =>
+      this.#live.storage
+        .list()
+        .filter(({ controller }) => controller === 0)
+        .map(({ kind, lun, file }) => ({ kind, slot: lun, file: file ?? null })),
     attachDisk: async ({ disk }) => {
       await this.#live.storage.attachDisk(diskFile(disk));
     },
