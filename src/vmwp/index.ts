@@ -9,6 +9,7 @@ import { nodeCodecs } from '../host/node/codecs.ts';
 import { nodeDiskFiles } from '../host/node/disk-files.ts';
 import { readInput } from '../host/node/files.ts';
 import { payloadCache } from '../host/node/payload-cache.ts';
+import { lowerCompilers } from '../host/node/priority.ts';
 import { nodeServices } from '../host/node/services.ts';
 import { compileInterpreter } from '../hypervisor/interpreter/interpreter.ts';
 import { CheckedPartition } from './check/checked-partition.ts';
@@ -29,6 +30,8 @@ function entry(name: string): URL {
 /** Made by the build beside the bundles. */
 const INTERPRETER = IN_CHECKOUT ? undefined : new URL('./interpreter.wasm', import.meta.url);
 const MIB = 2 ** 20;
+/** How much V8's threads go after a guest's processors: see docs/decisions/0013-threads-and-priorities.md. */
+const COMPILERS_NICE = 10;
 /** A 32-bit WebAssembly memory holds the engine's state and the guest's RAM. */
 const ADDRESSABLE = 65535 * 65536;
 
@@ -42,6 +45,7 @@ async function bytesOf(what: string, source: FileSource): Promise<Uint8Array> {
  */
 export async function createPartition(options: PartitionOptions): Promise<Partition> {
   const resolved = resolvePartitionOptions(options);
+  lowerCompilers(COMPILERS_NICE);
   if (resolved.clock === 'instructions' && resolved.processors > 1)
     throw new ViridianError(
       'invalid',
