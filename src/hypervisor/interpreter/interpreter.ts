@@ -36,8 +36,10 @@ import { forms, helperDefinitions } from '../x86/table.ts';
 import { BlockCache } from './block-cache.ts';
 import { type BuildOptions, buildInterpreter } from './build.ts';
 import { HandlerTable } from './handlers.ts';
+import { compileImage, type InterpreterModule } from './module.ts';
 
 export { RunResult } from './build.ts';
+export type { InterpreterModule } from './module.ts';
 
 const CR0_AM = 1n << 18n;
 /** Faults delivered in one run before it ends: a loop of faults retires nothing, so the budget does not end it. */
@@ -49,11 +51,6 @@ const handlers = new HandlerTable(forms);
 const decoder = new Decoder(forms);
 const built = new Map<boolean, Uint8Array<ArrayBuffer>>();
 
-export interface InterpreterModule {
-  readonly module: WebAssembly.Module;
-  readonly systemOperations: readonly string[];
-}
-
 /** The interpreter's module as bytes: the same for every partition of a build, so a package carries it ready-made. */
 export function generateInterpreter({ counting = false }: BuildOptions = {}): Uint8Array<ArrayBuffer> {
   const bytes = built.get(counting) ?? buildInterpreter(handlers, helperDefinitions, PLATFORM_PAGES, { counting });
@@ -61,12 +58,9 @@ export function generateInterpreter({ counting = false }: BuildOptions = {}): Ui
   return bytes;
 }
 
-/** Compiles the interpreter; the result can be posted to other threads. */
+/** Compiles the interpreter, generated where no image is given; the result can be posted to other threads. */
 export function compileInterpreter(image: Uint8Array<ArrayBuffer> = generateInterpreter()): InterpreterModule {
-  const module = new WebAssembly.Module(image);
-  const names = WebAssembly.Module.imports(module).map(({ name }) => name);
-  const systemOperations = names.filter((n) => n.startsWith('system:')).map((n) => n.slice('system:'.length));
-  return { module, systemOperations };
+  return compileImage(image);
 }
 
 /** What the engine asks of the partition beyond the system platform. */

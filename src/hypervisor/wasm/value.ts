@@ -235,7 +235,7 @@ const UNSIGNED = new Set(['lt_u', 'gt_u', 'le_u', 'ge_u']);
 
 /** The constant that an integer operation on constants gives, or undefined where it is not one the folder knows. */
 export function fold(op: Operator, args: readonly Value[]): { type: ValueType; value: bigint } | undefined {
-  const first = args[0] as Value | undefined;
+  const [first] = args;
   if (first?.kind !== 'const' || !args.every((a) => a.kind === 'const' && a.type[0] === 'i')) return undefined;
   const bits = first.type === 'i64' ? 64 : 32;
   const a = BigInt.asIntN(bits, BigInt(first.imm));
