@@ -7,6 +7,8 @@ import {
   CODE_TLB,
   CODE_TLB_CONTEXT,
   CODE_TLB_ENTRIES,
+  HOLDER,
+  HOLDERS,
   JUMP_CACHE,
   JUMP_CACHE_ENTRIES,
   PAGE,
@@ -118,6 +120,8 @@ export class Interpreter implements SystemContext {
   readonly vp: VpView;
   readonly platform: EnginePlatform;
   readonly blocks: BlockCache;
+  /** Pages of which this processor is a holder. */
+  readonly #held = new Set<number>();
   /** Set while one instruction is to be executed: a fault's delivery then ends the run. */
   stepping = false;
   /** The last run ended between two elements of a repeated instruction. */
@@ -145,6 +149,9 @@ export class Interpreter implements SystemContext {
       },
       releasePage: (page) => {
         this.#release(page);
+      },
+      releaseAll: () => {
+        for (const page of [...this.#held]) this.#release(page);
       },
       flushed: () => {
         this.#dropCode();
@@ -331,15 +338,31 @@ export class Interpreter implements SystemContext {
   }
 
   #protect(page: number): void {
-    const index = (PAGE_MAP >> 2) + page / PAGE;
-    const before = Atomics.or(this.#words, index, PageFlag.CODE);
+    const more = this.#held.has(page) ? 0 : HOLDER;
+    const before = this.#changeEntry(page, (entry) => (entry | PageFlag.CODE) + more);
+    this.#held.add(page);
     this.#exports.flush_page_writes(this.#area, before & -PAGE);
     if ((before & PageFlag.CODE) === 0) this.platform.pageProtected(page);
   }
 
-  /** This processor has no block of the page any more; what others have nobody knows. */
+  /** This processor has no block of the page any more: where no other has one, stores to it are as quick as any. */
   #release(page: number): void {
-    if (this.platform.alone) Atomics.and(this.#words, (PAGE_MAP >> 2) + page / PAGE, ~PageFlag.CODE);
+    if (!this.#held.delete(page)) return;
+    this.#changeEntry(page, (entry) => {
+      // The page may have been taken out of the machine, and another may have come.
+      if ((entry & HOLDERS) === 0) return entry;
+      const left = entry - HOLDER;
+      return left & HOLDERS ? left : left & ~PageFlag.CODE;
+    });
+  }
+
+  /** Changes a page's entry in the page map in one step. @returns what it was. */
+  #changeEntry(page: number, change: (entry: number) => number): number {
+    const index = (PAGE_MAP >> 2) + page / PAGE;
+    for (;;) {
+      const entry = Atomics.load(this.#words, index);
+      if (Atomics.compareExchange(this.#words, index, entry, change(entry)) === entry) return entry;
+    }
   }
 
   #dropCode(): void {
