@@ -67,6 +67,8 @@ export interface Disk {
 
   /** Fills `into`, which may be a view of shared memory. */
   read(offset: number, into: Uint8Array): Promise<void>;
+  /** As BlockDevice has it. The buffers are whole sectors together. */
+  readNow?(offset: number, into: readonly Uint8Array[]): boolean;
   write(offset: number, from: Uint8Array): Promise<void>;
   /** The range reads as zeroes afterwards; space that it has on the host stays its own. */
   writeZeroes(offset: number, length: number): Promise<void>;
@@ -159,6 +161,13 @@ export abstract class BaseDisk implements Disk {
     } finally {
       await this.parent?.close();
     }
+  }
+
+  /** For `readNow`: how many bytes are wanted. @throws DiskError as `read` would. */
+  protected checkedLength(offset: number, into: readonly Uint8Array[]): number {
+    const length = into.reduce((sum, buffer) => sum + buffer.length, 0);
+    this.#check(offset, length);
+    return length;
   }
 
   #checkOpen(): void {

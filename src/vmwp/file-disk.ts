@@ -37,6 +37,9 @@ export class FileDisk implements BlockDevice {
   read(offset: number, into: Uint8Array): Promise<void> {
     return this.#request(() => this.#disk.read(offset, into));
   }
+  readNow(offset: number, into: readonly Uint8Array[]): boolean {
+    return !this.#closed && (this.#disk.readNow?.(offset, into) ?? false);
+  }
   write(offset: number, from: Uint8Array): Promise<void> {
     return this.#request(() => this.#disk.write(offset, from));
   }

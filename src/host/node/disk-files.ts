@@ -17,6 +17,7 @@ import {
   EDQUOT,
   ENOSPC,
   ENXIO,
+  EOPNOTSUPP,
   EWOULDBLOCK,
   FALLOC_KEEP_SIZE,
   FALLOC_PUNCH_HOLE,
@@ -25,6 +26,7 @@ import {
   LOCK_NONBLOCKING,
   LOCK_SHARED,
   libc,
+  MOST_BUFFERS,
   SEEK_DATA,
   SEEK_HOLE,
 } from './libc.ts';
@@ -64,6 +66,8 @@ class NodeFile implements RandomFile {
   readonly #release: () => void;
   /** Cleared when the file system turns out to have no holes. */
   #holes = true;
+  /** Cleared when the file system cannot say what it has in memory. */
+  #nowait = true;
   #open = true;
 
   constructor(path: string, fd: number, writable: boolean, release: () => void) {
@@ -88,6 +92,13 @@ class NodeFile implements RandomFile {
       done += more;
     }
     return done;
+  }
+
+  readNow(offset: number, into: readonly Uint8Array[], length: number): boolean {
+    if (!this.#nowait || into.length > MOST_BUFFERS) return false;
+    const count = libc()?.readNow(this.#fd, into, offset) ?? -EOPNOTSUPP;
+    if (count === -EOPNOTSUPP) this.#nowait = false;
+    return count === length;
   }
 
   async write(offset: number, from: Uint8Array): Promise<void> {
