@@ -58,6 +58,8 @@ export interface BlockDevice {
    */
   readNow?(offset: number, into: readonly Uint8Array[]): boolean;
   write(offset: number, from: Uint8Array): Promise<void>;
+  /** The same for writing. False: it is to be written by `write`, though part of it may have been. */
+  writeNow?(offset: number, from: readonly Uint8Array[]): boolean;
   writeZeroes(offset: number, length: number): Promise<void>;
   discard(offset: number, length: number): Promise<void>;
   /** What was written before survives a power cut when this resolves. */

@@ -53,6 +53,11 @@ export interface RandomFile {
   /** Writes all of it, past the end too. */
   write(offset: number, from: Uint8Array): Promise<void>;
   /**
+   * The same for writing, where that is likely not to have to wait. False: it is to be written by `write`, which says what is
+   * wrong; part of it may have been.
+   */
+  writeNow?(offset: number, from: readonly Uint8Array[], length: number): boolean;
+  /**
    * The range reads as zeroes afterwards; it must lie within the file.
    * @param space what becomes of it on the host: `free` gives it back where the host can, `keep` does not.
    */

@@ -43,6 +43,9 @@ export class FileDisk implements BlockDevice {
   write(offset: number, from: Uint8Array): Promise<void> {
     return this.#request(() => this.#disk.write(offset, from));
   }
+  writeNow(offset: number, from: readonly Uint8Array[]): boolean {
+    return !this.#closed && (this.#disk.writeNow?.(offset, from) ?? false);
+  }
   writeZeroes(offset: number, length: number): Promise<void> {
     return this.#request(() => this.#disk.writeZeroes(offset, length));
   }

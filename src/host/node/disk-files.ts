@@ -54,6 +54,12 @@ function explained(path: string, error: unknown): FileError {
 
 /** A read or write counts its bytes in 31 bits. */
 const LARGEST_TRANSFER = 2 ** 30;
+/**
+ * Into the host's memory, a write takes microseconds, less than to hand it to another thread. One of so many milliseconds had to
+ * wait for the storage medium, and so would the next ones for a while.
+ */
+const SLOW_WRITE = 4;
+const SLOW_TIME = 500;
 const ZEROES = new Uint8Array(2 ** 20);
 
 /** Who holds which file in this process, where there is no flock: device and inode to number of readers, or -1. */
@@ -68,6 +74,8 @@ class NodeFile implements RandomFile {
   #holes = true;
   /** Cleared when the file system cannot say what it has in memory. */
   #nowait = true;
+  /** Writes are left to other threads until then. */
+  #slowUntil = 0;
   #open = true;
 
   constructor(path: string, fd: number, writable: boolean, release: () => void) {
@@ -98,6 +106,15 @@ class NodeFile implements RandomFile {
     if (!this.#nowait || into.length > MOST_BUFFERS) return false;
     const count = libc()?.readNow(this.#fd, into, offset) ?? -EOPNOTSUPP;
     if (count === -EOPNOTSUPP) this.#nowait = false;
+    return count === length;
+  }
+
+  writeNow(offset: number, from: readonly Uint8Array[], length: number): boolean {
+    const start = performance.now();
+    if (start < this.#slowUntil || from.length > MOST_BUFFERS) return false;
+    const count = libc()?.writeNow(this.#fd, from, offset);
+    const end = performance.now();
+    if (end - start > SLOW_WRITE) this.#slowUntil = end + SLOW_TIME;
     return count === length;
   }
 

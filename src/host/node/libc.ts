@@ -16,6 +16,8 @@ export interface LibC {
    * memory must not move.
    */
   readNow(fd: number, into: readonly Uint8Array[], offset: number): number;
+  /** Writes buffers one after the other: bytes written, or minus the error number. */
+  writeNow(fd: number, from: readonly Uint8Array[], offset: number): number;
   /** The offset, or minus the error number. */
   lseek(fd: number, offset: number, whence: number): number;
 }
@@ -56,6 +58,7 @@ function load(): LibC | undefined {
       flock: { arguments: ['i32', 'i32'], return: 'i32' },
       lseek: { arguments: ['i32', 'i64', 'i32'], return: 'i64' },
       preadv2: { arguments: ['i32', 'buffer', 'i32', 'i64', 'i32'], return: 'i64' },
+      pwritev: { arguments: ['i32', 'buffer', 'i32', 'i64'], return: 'i64' },
       __errno_location: { arguments: [], return: 'pointer' },
     });
     const errno = (): number => ffi.getInt32(c.__errno_location(), 0);
@@ -76,12 +79,20 @@ function load(): LibC | undefined {
       if (base === undefined) bases.set(bytes.buffer, (base = BigInt(ffi.getRawPointer(new Uint8Array(bytes.buffer)))));
       return base + BigInt(bytes.byteOffset);
     };
+    const point = (buffers: readonly Uint8Array[]): void => {
+      buffers.forEach((bytes, i) => {
+        vector[i * 2] = addressOf(bytes);
+        vector[i * 2 + 1] = BigInt(bytes.length);
+      });
+    };
     return {
+      writeNow: (fd, from, offset) => {
+        point(from);
+        const count = Number(c.pwritev(fd, vectorBytes, from.length, BigInt(offset)));
+        return count < 0 ? -errno() : count;
+      },
       readNow: (fd, into, offset) => {
-        into.forEach((bytes, i) => {
-          vector[i * 2] = addressOf(bytes);
-          vector[i * 2 + 1] = BigInt(bytes.length);
-        });
+        point(into);
         const count = Number(c.preadv2(fd, vectorBytes, into.length, BigInt(offset), RWF_NOWAIT));
         return count < 0 ? -errno() : count;
       },

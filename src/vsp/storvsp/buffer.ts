@@ -73,20 +73,28 @@ export class GuestBuffer {
    * False when it cannot, or cannot be asked.
    */
   fillNow(length: number, fill: (into: readonly Uint8Array[]) => boolean): boolean {
-    const views: Uint8Array[] = [];
-    let direct = true;
-    this.#each(length, (gpa, _at, count) => {
-      const view = this.#memory.view(gpa, count);
-      if (view) views.push(view);
-      else direct = false;
-    });
-    if (!direct) return false;
+    const views = this.#views(length);
+    if (!views) return false;
     const filled = fill(views);
     // Also when it was not: part of it may have been.
     this.#each(length, (gpa, _at, count) => {
       this.#memory.written(gpa, count);
     });
     return filled;
+  }
+
+  /** Has `drain` take `length` bytes straight out of the guest's memory, at once. False when it cannot, or cannot be asked. */
+  drainNow(length: number, drain: (from: readonly Uint8Array[]) => boolean): boolean {
+    const views = this.#views(length);
+    return views !== undefined && drain(views);
+  }
+
+  #views(length: number): Uint8Array[] | undefined {
+    const views: (Uint8Array | undefined)[] = [];
+    this.#each(length, (gpa, _at, count) => {
+      views.push(this.#memory.view(gpa, count));
+    });
+    return views.every((view) => view !== undefined) ? views : undefined;
   }
 }
 

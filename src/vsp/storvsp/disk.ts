@@ -92,15 +92,20 @@ function read(form: number): Handler {
 }
 
 function write(form: number): Handler {
-  return async (disk, { cdb, buffer }) => {
+  return (disk, { cdb, buffer }) => {
     disk.demandWritable();
+    const { device } = disk;
     const { sector, count } = ADDRESS[form]!(cdb);
     const { offset, length } = disk.range(sector, count);
     if (buffer.length < length) return { sense: Sense.INVALID_FIELD };
+    const result: ScsiResult = { taken: length };
     const forced = form !== 6 && (cdb.getUint8(1) & 8) !== 0;
-    if (length > 0) await disk.device.write(offset, buffer.take(length));
-    if (forced) await disk.device.flush();
-    return { taken: length };
+    const written =
+      length === 0 || (device.writeNow && buffer.drainNow(length, (from) => device.writeNow!(offset, from)))
+        ? undefined
+        : device.write(offset, buffer.take(length));
+    if (forced) return (written ?? Promise.resolve()).then(() => device.flush()).then(() => result);
+    return written ? written.then(() => result) : result;
   };
 }
 
