@@ -52,7 +52,14 @@ export interface BlockDevice {
   readonly identifier: Uint8Array | undefined;
   /** Offsets and lengths are multiples of the logical sector size; requests may be in flight together. */
   read(offset: number, into: Uint8Array): Promise<void>;
+  /**
+   * Reads at once into buffers that take the bytes one after the other, if nothing has to be waited for: what the host has in
+   * memory. False when it does; what the buffers hold then says nothing.
+   */
+  readNow?(offset: number, into: readonly Uint8Array[]): boolean;
   write(offset: number, from: Uint8Array): Promise<void>;
+  /** The same for writing. False: it is to be written by `write`, though part of it may have been. */
+  writeNow?(offset: number, from: readonly Uint8Array[]): boolean;
   writeZeroes(offset: number, length: number): Promise<void>;
   discard(offset: number, length: number): Promise<void>;
   /** What was written before survives a power cut when this resolves. */

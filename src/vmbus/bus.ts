@@ -73,6 +73,7 @@ export class VmBus {
   readonly #gpadls: GpadlTable;
   readonly #soon = new Set<BusChannel>();
   readonly #later = new Set<BusChannel>();
+  readonly #untold = new Set<BusChannel>();
   #laterTimer: (() => void) | undefined;
   #outboxTimer: (() => void) | undefined;
   #serviceDeferred = false;
@@ -98,6 +99,13 @@ export class VmBus {
       version: () => this.#contact?.version ?? 0,
       signal: (channel) => {
         ports.setEventFlag(channel.targetVp, this.#contact?.sint ?? DEFAULT_SINT, channel.relid);
+      },
+      tellSoon: (channel) => {
+        if (this.#untold.size === 0)
+          ports.defer(() => {
+            this.settle();
+          });
+        this.#untold.add(channel);
       },
       serviceSoon: (channel) => {
         this.#soon.add(channel);
@@ -169,6 +177,12 @@ export class VmBus {
     this.#soon.clear();
     for (const channel of soon) channel.service();
     this.#flush();
+  }
+
+  /** Tells the guest of answers of which it has not been told yet. */
+  settle(): void {
+    for (const channel of this.#untold) channel.tellGuest();
+    this.#untold.clear();
   }
 
   /** From here on nothing changes, until `resume`. */

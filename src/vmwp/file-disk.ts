@@ -43,8 +43,14 @@ export class FileDisk implements BlockDevice {
   read(offset: number, into: Uint8Array): Promise<void> {
     return this.#request(() => this.#disk.read(offset, into));
   }
+  readNow(offset: number, into: readonly Uint8Array[]): boolean {
+    return !this.#closed && (this.#disk.readNow?.(offset, into) ?? false);
+  }
   write(offset: number, from: Uint8Array): Promise<void> {
     return this.#request(() => this.#disk.write(offset, from));
+  }
+  writeNow(offset: number, from: readonly Uint8Array[]): boolean {
+    return !this.#closed && (this.#disk.writeNow?.(offset, from) ?? false);
   }
   writeZeroes(offset: number, length: number): Promise<void> {
     return this.#request(() => this.#disk.writeZeroes(offset, length));

@@ -109,6 +109,7 @@ export class SyntheticDevices {
   /** Resolves when what disks are busy with is finished, and its answers are in the guest's ring. */
   async quiesce(): Promise<void> {
     await this.scsi.quiesce();
+    this.bus.settle();
   }
 
   /** The partition was reset, and no processor runs. */

@@ -459,7 +459,7 @@ export class VmWorker implements Partition {
   #withLock<T>(body: () => T): T {
     const { lock } = this.#machine;
     // The processor that holds the lock may be waiting for the console to be taken.
-    while (!lock.tryAcquire()) this.#drain();
+    while (!lock.acquireWithin(1)) this.#drain();
     try {
       return body();
     } finally {

@@ -40,7 +40,7 @@ describe.skipIf(typeof debian === 'string')(`storage that changes${reason}`, { t
       kernel,
       initrd: withoutModules(debian.initrd, NOT_FOR_DISKS),
       append: 'console=ttyS0 quiet',
-      processors: 1,
+      processors: 2,
       disks: [{ file: path('a.vhdx') }],
       dvds: [{ file: path('first.iso'), lun: 7 }],
     });

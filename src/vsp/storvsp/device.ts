@@ -193,26 +193,28 @@ export class Storvsp implements ChannelDevice {
       finish(this.#answer(request, { data: lunList(luns) }, buffer));
     } else if (!unit && operation === Scsi.INQUIRY) finish(this.#answer(request, { data: noDevice() }, buffer));
     else if (!unit) finish(srb(request, SrbStatus.INVALID_LUN, 0));
-    else void this.#run(unit, cdb, buffer, request, channel, finish);
+    else {
+      const result = unit.execute({ cdb, buffer });
+      if (result instanceof Promise) void this.#await(result, buffer, request, channel, finish);
+      else finish(this.#answer(request, result, buffer));
+    }
   }
 
-  async #run(
-    unit: LogicalUnit,
-    cdb: DataView,
+  async #await(
+    pending: Promise<ScsiResult>,
     buffer: GuestBuffer,
     request: Uint8Array,
     channel: Channel,
     finish: (bytes: Uint8Array) => void,
   ): Promise<void> {
     const session = this.#sessions.get(channel);
-    if (!session) return;
+    if (session && ++session.inFlight >= IN_FLIGHT) channel.hold();
     this.#inFlight++;
-    if (++session.inFlight >= IN_FLIGHT) channel.hold();
-    const result = await unit.execute({ cdb, buffer });
+    const result = await pending;
     this.#inFlight--;
-    session.inFlight--;
     // After a close, the memory is no longer lent to us.
-    if (session === this.#sessions.get(channel)) {
+    if (session && session === this.#sessions.get(channel)) {
+      session.inFlight--;
       finish(this.#answer(request, result, buffer));
       channel.release();
     }
@@ -233,9 +235,10 @@ export class Storvsp implements ChannelDevice {
       this.#counters.readBytes += moved;
       return srb(request, SrbStatus.SUCCESS, moved);
     }
-    const moved = 'moved' in result ? result.moved : 0;
-    this.#counters.writtenBytes += moved;
-    return srb(request, SrbStatus.SUCCESS, moved);
+    const [given, taken] = ['given' in result ? result.given : 0, 'taken' in result ? result.taken : 0];
+    this.#counters.readBytes += given;
+    this.#counters.writtenBytes += taken;
+    return srb(request, SrbStatus.SUCCESS, given + taken);
   }
 
   closed(channel: Channel): void {

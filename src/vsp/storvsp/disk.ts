@@ -14,6 +14,7 @@ import {
   identity,
   LogicalUnit,
   modeData,
+  readSectors,
   requestSense,
   ScsiError,
   type ScsiResult,
@@ -83,27 +84,28 @@ const ADDRESS: Readonly<Record<number, (cdb: DataView) => { readonly sector: num
 };
 
 function read(form: number): Handler {
-  return async (disk, { cdb, buffer }) => {
+  return (disk, { cdb, buffer }) => {
     const { sector, count } = ADDRESS[form]!(cdb);
     const { offset, length } = disk.range(sector, count);
-    // The guest's number sizes nothing: what it has no room for is not read.
-    const room = Math.min(length, buffer.length);
-    const data = new Uint8Array(room - (room % disk.device.logicalSectorSize));
-    if (data.length > 0) await disk.device.read(offset, data);
-    return { data };
+    return readSectors(disk.device, offset, length, buffer);
   };
 }
 
 function write(form: number): Handler {
-  return async (disk, { cdb, buffer }) => {
+  return (disk, { cdb, buffer }) => {
     disk.demandWritable();
+    const { device } = disk;
     const { sector, count } = ADDRESS[form]!(cdb);
     const { offset, length } = disk.range(sector, count);
     if (buffer.length < length) return { sense: Sense.INVALID_FIELD };
+    const result: ScsiResult = { taken: length };
     const forced = form !== 6 && (cdb.getUint8(1) & 8) !== 0;
-    if (length > 0) await disk.device.write(offset, buffer.take(length));
-    if (forced) await disk.device.flush();
-    return { moved: length };
+    const written =
+      length === 0 || (device.writeNow && buffer.drainNow(length, (from) => device.writeNow!(offset, from)))
+        ? undefined
+        : device.write(offset, buffer.take(length));
+    if (forced) return (written ?? Promise.resolve()).then(() => device.flush()).then(() => result);
+    return written ? written.then(() => result) : result;
   };
 }
 
@@ -125,7 +127,7 @@ function writeSame(form: number): Handler {
     const size = disk.device.logicalSectorSize;
     const pattern = noData ? new Uint8Array(size) : buffer.take(size);
     if (pattern.length < size) return { sense: Sense.INVALID_FIELD };
-    const moved = noData ? 0 : size;
+    const taken = noData ? 0 : size;
     if (!pattern.every((byte) => byte === 0)) {
       const piece = new Uint8Array(Math.min(length, PATTERN_PIECE - (PATTERN_PIECE % size)));
       for (let at = 0; at < piece.length; at += size) piece.set(pattern, at);
@@ -135,7 +137,7 @@ function writeSame(form: number): Handler {
       if (unmapped) await disk.device.discard(offset, length);
       else await disk.device.writeZeroes(offset, length);
     }
-    return { moved };
+    return { taken };
   };
 }
 
@@ -154,7 +156,7 @@ const unmap: Handler = async (disk, { buffer }) => {
   for (let at = 8; at + 16 <= end; at += 16) ranges.push(disk.range(sector64(view, at), view.getUint32(at + 8)));
   if (ranges.length > UNMAP_DESCRIPTORS) return { sense: Sense.INVALID_FIELD };
   for (const { offset, length } of ranges) if (length > 0) await disk.device.discard(offset, length);
-  return { moved: data.length };
+  return { taken: data.length };
 };
 
 const inquiry: Handler = (disk, { cdb }) => {

@@ -15,6 +15,7 @@ import {
   identity,
   LogicalUnit,
   modeData,
+  readSectors,
   requestSense,
   ScsiError,
   type ScsiResult,
@@ -149,14 +150,11 @@ const preventAllow: Handler = (dvd, { cdb }) => {
 const readCapacity: Handler = (dvd) => ({ data: Uint8Array.from(words([4, dvd.sectors - 1], [4, SECTOR])) });
 
 function read(form: 10 | 12): Handler {
-  return async (dvd, { cdb, buffer }) => {
+  return (dvd, { cdb, buffer }) => {
     const count = form === 10 ? cdb.getUint16(7) : cdb.getUint32(6);
     const sector = cdb.getUint32(2);
     if (sector + count > dvd.sectors) return { sense: Sense.OUT_OF_RANGE };
-    const room = Math.min(count * SECTOR, buffer.length);
-    const data = new Uint8Array(room - (room % SECTOR));
-    if (data.length > 0) await dvd.medium().read(sector * SECTOR, data);
-    return { data };
+    return readSectors(dvd.medium(), sector * SECTOR, count * SECTOR, buffer);
   };
 }
 

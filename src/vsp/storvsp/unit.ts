@@ -15,10 +15,11 @@ export interface Command {
   readonly buffer: GuestBuffer;
 }
 
-/** What a command comes to: data for the guest, so many bytes moved already, nothing, or a sense code. */
+/** What a command comes to: data for the guest, so many bytes that it has already or has given, nothing, or a sense code. */
 export type ScsiResult =
   | { readonly data: Uint8Array }
-  | { readonly moved: number }
+  | { readonly given: number }
+  | { readonly taken: number }
   | { readonly done: true }
   | { readonly sense: SenseCode };
 
@@ -69,16 +70,15 @@ export abstract class LogicalUnit {
     return sense;
   }
 
-  /** Never rejects. */
-  async execute(command: Command): Promise<ScsiResult> {
+  /** At once where nothing has to be waited for. Never throws, never rejects. */
+  execute(command: Command): Promise<ScsiResult> | ScsiResult {
     const operation = command.cdb.getUint8(0);
     if (this.#attention && !UNDISTURBED.has(operation)) return { sense: this.takeAttention() };
     try {
-      return (await this.run(operation, command)) ?? { sense: Sense.INVALID_COMMAND };
+      const result = this.run(operation, command) ?? { sense: Sense.INVALID_COMMAND };
+      return result instanceof Promise ? result.catch((error: unknown) => failed(operation, error)) : result;
     } catch (error) {
-      if (error instanceof ScsiError) return { sense: error.sense };
-      // Whatever it was, the guest learns that its data are not there. The disk keeps what it was.
-      return { sense: TAKING.has(operation) ? Sense.NOT_WRITABLE : Sense.NOT_READABLE };
+      return failed(operation, error);
     }
   }
 
@@ -97,6 +97,27 @@ export abstract class LogicalUnit {
     const [key, code, qualifier] = attention.map((byte) => asWhole(byte, 'a unit attention', 255));
     this.#attention = [key as number, code as number, qualifier as number];
   }
+}
+
+/** Whatever it was, the guest learns that its data are not there. The disk keeps what it was. */
+function failed(operation: number, error: unknown): ScsiResult {
+  if (error instanceof ScsiError) return { sense: error.sense };
+  return { sense: TAKING.has(operation) ? Sense.NOT_WRITABLE : Sense.NOT_READABLE };
+}
+
+/** Sectors for the guest: at once, straight into its memory, where they are at hand. The guest's number sizes nothing. */
+export function readSectors(
+  device: BlockDevice,
+  offset: number,
+  length: number,
+  buffer: GuestBuffer,
+): Promise<ScsiResult> | ScsiResult {
+  const room = Math.min(length, buffer.length);
+  const count = room - (room % device.logicalSectorSize);
+  if (count === 0) return { given: 0 };
+  if (device.readNow && buffer.fillNow(count, (into) => device.readNow!(offset, into))) return { given: count };
+  const data = new Uint8Array(count);
+  return device.read(offset, data).then(() => ({ data }));
 }
 
 /** [bytes, value] as big-endian bytes. */
