@@ -274,6 +274,13 @@ export class VirtualMachine {
         'invalid',
         `${this.name} has nothing to boot: give it a kernel with 'hv vm set ${this.name} --kernel FILE'`,
       );
+    if (configuration.nics.length > 0)
+      this.#context.events.add({
+        kind: 'vm.nics-missing',
+        severity: 'warning',
+        vm: named(this.record),
+        text: `${this.name}: its network adapters are on record only: this build's workers have none`,
+      });
     control.progress(0.1, saved === null ? 'starting the worker process' : 'reading the saved state');
     this.#enter('Starting');
     let worker: WorkerHandle;
