@@ -47,7 +47,7 @@ export interface Settlement {
 
 type Rule = (situation: Situation, piece: Piece) => Settlement | undefined;
 
-const [RAX, RCX, RSP, RSI, RDI] = [0, 1, 4, 6, 7] as const;
+const [RAX, RCX, RSP, RDI] = [0, 1, 4, 7] as const;
 const Vector = { BR: 5, UD: 6, SS: 12, GP: 13, PF: 14, AC: 17 } as const;
 const AC = 0x40000;
 const ALL_FLAGS = undefinedFlags('CF PF AF ZF SF OF');
