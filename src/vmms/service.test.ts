@@ -179,7 +179,7 @@ describe('limits', () => {
     await host.set({ edition: '2008 Standard' });
     const vms: Vm[] = [];
     for (let i = 0; i < 11; i++) vms.push(await test.vm(`big ${i}`, { memory: 3 * GIB }));
-    for (const vm of vms.slice(0, 10)) await vm.start();
+    await Promise.all(vms.slice(0, 10).map((vm) => vm.start()));
     await expect(vms[10]!.start()).rejects.toMatchObject({
       code: 'wrongState',
       message:
@@ -191,7 +191,7 @@ describe('limits', () => {
     await host.set({ edition: '2008 R2 Enterprise' });
     await vms[10]!.start();
     await host.set({ edition: 'Unlimited' });
-    for (const vm of vms) await vm.stop({ turnOff: true });
+    await Promise.all(vms.map((vm) => vm.stop({ turnOff: true })));
     for (const vm of vms) await vm.remove();
   });
 

@@ -91,7 +91,7 @@ async function readConfiguration(file: string): Promise<Partial<NewVm>> {
       ? { disks: given.disks.map((disk, i) => ({ ...disk, slot: disk.slot ?? i, file: locate(disk.file) })) }
       : {}),
     ...(given.dvds ? { dvds: given.dvds.map((dvd) => ({ ...dvd, file: locate(dvd.file) })) } : {}),
-  } as Partial<NewVm>;
+  };
 }
 
 export const ls: Action = async (_args, flags) => {
