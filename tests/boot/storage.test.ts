@@ -138,7 +138,11 @@ describe.skipIf(typeof debian === 'string')(`storage that changes${reason}`, { t
   });
 
   it('gives the guest nothing to warn of', async () => {
-    expect(await shell.command("dmesg -r | grep -E '^<[0-3]>' | grep -iE 'scsi|sd |sr |storvsc|vmbus'")).toBe('');
+    // The driver asks units whether they are there with a time limit of 4 ms, which a busy host does not keep.
+    const shown = await shell.command(
+      "dmesg -r | grep -E '^<[0-3]>' | grep -v 'timing out command, waited 0s' | grep -iE 'scsi|sd |sr |storvsc|vmbus'",
+    );
+    expect(shown).toBe('');
   });
 
   it.skipIf(!mke2fs || !fsck)('has a sound file system after the host has shut the guest down', async () => {
