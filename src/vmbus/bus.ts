@@ -8,7 +8,7 @@
 import { asBytes, hexOf } from '../support/plain.ts';
 import type { InspectNode } from '../vid/ports.ts';
 import { BusChannel, type ChannelBus, type OpenParameters, type Rings } from './channel.ts';
-import { type Gpadl, GpadlTable } from './gpadl.ts';
+import { GpadlTable } from './gpadl.ts';
 import type { VmbusMailbox } from './mailbox.ts';
 import * as messages from './messages.ts';
 import type { ChannelDevice, VmbusPorts } from './ports.ts';
