@@ -8,7 +8,7 @@
 import { asBytes, hexOf } from '../support/plain.ts';
 import type { InspectNode } from '../vid/ports.ts';
 import { BusChannel, type ChannelBus, type OpenParameters, type Rings } from './channel.ts';
-import { type Gpadl, GpadlTable } from './gpadl.ts';
+import { GpadlTable } from './gpadl.ts';
 import type { VmbusMailbox } from './mailbox.ts';
 import * as messages from './messages.ts';
 import type { ChannelDevice, VmbusPorts } from './ports.ts';
@@ -101,10 +101,7 @@ export class VmBus {
         ports.setEventFlag(channel.targetVp, this.#contact?.sint ?? DEFAULT_SINT, channel.relid);
       },
       tellSoon: (channel) => {
-        if (this.#untold.size === 0)
-          ports.defer(() => {
-            this.settle();
-          });
+        if (this.#untold.size === 0) ports.defer(this.settle.bind(this));
         this.#untold.add(channel);
       },
       serviceSoon: (channel) => {
@@ -601,5 +598,3 @@ const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
     { size: ModifyChannel.SIZE, connected: true, run: (bus, view) => bus.modifyChannel(view) },
   ],
 ]);
-
-export type { Gpadl };

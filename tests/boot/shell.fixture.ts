@@ -63,7 +63,7 @@ export class Shell implements AsyncDisposable {
 }
 
 /** Modules that a test of disks does not need. */
-export const NOT_FOR_DISKS = /^(hv_utils|hv_balloon|hyperv|hid|hv_netvsc|evdev|mousedev|serio)/;
+export const NOT_FOR_DISKS = /^(hv_balloon|hyperv|hid|hv_netvsc|evdev|mousedev|serio)/;
 
 /**
  * An initial RAM disk that loads fewer of its modules, which take time. The kernel unpacks one archive after the other: a file's
