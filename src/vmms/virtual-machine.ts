@@ -365,7 +365,13 @@ export class VirtualMachine {
     this.demand('shutdown');
     const worker = this.#live;
     control.progress(0.1, 'asking the guest to shut down');
-    await worker.request('shutdown', { force: options.force ?? false });
+    await worker.request('shutdown', { force: options.force ?? false }).catch((error: unknown) => {
+      if (!isViridianError(error) || error.code !== 'wrongState') throw error;
+      throw new ViridianError(
+        'wrongState',
+        `${this.name} cannot be asked to shut down (${error.message}): use --turn-off`,
+      );
+    });
     this.#enter('Stopping');
     control.progress(0.3, 'the guest is shutting down');
     control.cancellable(true);
