@@ -42,6 +42,10 @@ export interface HostServices {
   /** Calls back after whatever else waits for this thread. */
   defer(callback: () => void): void;
   readonly compression: Compression;
+  /** Puts bytes away where they take no memory; the function reads them. Undefined: they could not be. */
+  spill(bytes: Uint8Array): Promise<(() => Uint8Array) | undefined>;
+  /** Gives freed memory back to the machine, as far as that can be done; with `garbage` also what nobody refers to. */
+  trim(garbage?: boolean): void;
   /** SHA-256 of all pieces one after the other, in hexadecimal. */
   sha256(pieces: Iterable<Uint8Array>): string;
 }

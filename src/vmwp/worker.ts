@@ -39,7 +39,12 @@ const FIXED_SEED = 0x5649_5249_4449_414en;
 /** A guest that has reported a crash still writes the end of its report to the console. */
 const CRASH_GRACE = 300;
 /** MiB of young objects: a translation makes many and keeps none. */
-const TRANSLATOR_YOUNG = 64;
+const TRANSLATOR_YOUNG = 16;
+/** Milliseconds after which a kernel's image is put away, and between two looks for memory that compilers have left. */
+const SPILL_AFTER = 3000;
+const TRIM_EVERY = 10_000;
+/** Bytes that are worth a file. */
+const SPILL_FROM = 2 ** 20;
 
 export interface WorkerOptions {
   readonly config: MachineConfig;
@@ -66,8 +71,10 @@ export class VmWorker implements Partition {
   readonly keyboard: Partition['keyboard'];
   readonly mouse: Partition['mouse'];
   readonly memory: Partition['memory'];
-  readonly #options: WorkerOptions;
-  readonly #plan: LoadPlan;
+  /** Without what is needed once: it is large. */
+  readonly #options: Omit<WorkerOptions, 'plan' | 'saved'>;
+  #plan: LoadPlan;
+  #saving: ReturnType<typeof setTimeout> | undefined;
   readonly #machine: Machine;
   readonly #memory: WebAssembly.Memory;
   readonly #synthetic: SyntheticDevices | undefined;
@@ -91,10 +98,10 @@ export class VmWorker implements Partition {
   constructor(options: WorkerOptions) {
     const { host } = options;
     this.#origin = host.monotonicNow();
-    const { saved } = options;
+    const { saved, plan, ...rest } = options;
     const config = saved?.config ?? options.config;
-    this.#plan = saved?.plan ?? options.plan;
-    this.#options = { ...options, config };
+    this.#plan = saved?.plan ?? plan;
+    this.#options = { ...rest, config };
     const pages = Math.ceil(machineMemorySize(config) / WASM_PAGE);
     this.#memory = new WebAssembly.Memory({ initial: pages, maximum: 65536, shared: true });
     this.#machine = new Machine(config, this.#memory.buffer as unknown as SharedArrayBuffer, {
@@ -113,7 +120,7 @@ export class VmWorker implements Partition {
         this.#onData = callback;
       },
     };
-    this.#disks = options.disks ?? new PartitionDisks();
+    this.#disks = rest.disks ?? new PartitionDisks();
     this.#disks.listener = {
       full: () => {
         this.#holdForRoom();
@@ -121,7 +128,7 @@ export class VmWorker implements Partition {
       room: () => {
         if (this.#heldForRoom) this.resume();
       },
-      tell: (event) => options.onDisk?.(event),
+      tell: (event) => rest.onDisk?.(event),
     };
     const mailbox = this.#machine.vmbus;
     this.#synthetic =
@@ -138,9 +145,9 @@ export class VmWorker implements Partition {
           });
         },
         trace:
-          options.trace &&
+          rest.trace &&
           ((text) => {
-            options.trace?.({ processor: 0, instructions: this.stats().instructions, kind: 'vmbus', text });
+            rest.trace?.({ processor: 0, instructions: this.stats().instructions, kind: 'vmbus', text });
           }),
       });
     this.integration = integrationServices(this.#synthetic?.integration);
@@ -277,7 +284,10 @@ export class VmWorker implements Partition {
 
   resume(): void {
     if (this.#finished || this.#limitReached) return;
-    this.#keepAlive ??= setInterval(() => undefined, 2 ** 30);
+    this.#keepAlive ??= setInterval(() => {
+      this.#options.host.trim();
+    }, TRIM_EVERY);
+    this.#saving ??= setTimeout(() => void this.#saveMemory(), SPILL_AFTER);
     this.#heldForRoom = this.#disks.full;
     if (this.#heldForRoom) {
       this.#disks.retry();
@@ -382,6 +392,29 @@ export class VmWorker implements Partition {
     this.resume();
   }
 
+  /** A guest has started: what was needed for that is put away until it restarts or is saved. */
+  async #saveMemory(): Promise<void> {
+    const { host } = this.#options;
+    const segments = await Promise.all(
+      this.#plan.segments.map(async (segment) => {
+        const read = segment.bytes.length < SPILL_FROM ? undefined : await host.spill(segment.bytes);
+        // A view of a file's bytes would keep all of them.
+        if (!read) return { gpa: segment.gpa, bytes: new Uint8Array(segment.bytes) };
+        return {
+          gpa: segment.gpa,
+          get bytes() {
+            return read();
+          },
+        };
+      }),
+    );
+    this.#plan = { ...this.#plan, segments };
+    // Not here: what this function has at hand is no garbage yet.
+    this.#saving = setTimeout(() => {
+      host.trim(true);
+    }, 200);
+  }
+
   async shutdown(options?: ShutdownOptions): Promise<void> {
     await shutdown(this.#synthetic?.integration, options);
   }
@@ -396,6 +429,7 @@ export class VmWorker implements Partition {
     this.#finished = reason;
     this.#synthetic?.stop();
     clearInterval(this.#keepAlive);
+    clearTimeout(this.#saving);
     clearTimeout(this.#inputTimer);
     for (const done of this.#inputDone.splice(0)) done();
     const { control } = this.#machine;
@@ -484,7 +518,8 @@ export class VmWorker implements Partition {
       time: clock.now(),
       structs,
       pages: [...this.#pages()],
-      plan: this.#plan,
+      // Read once, where they have been put away.
+      plan: { ...this.#plan, segments: this.#plan.segments.map(({ gpa, bytes }) => ({ gpa, bytes })) },
       vmbus: this.#synthetic?.save(),
       disks,
     };

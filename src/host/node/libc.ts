@@ -4,6 +4,8 @@
  */
 import process from 'node:process';
 
+type Ffi = typeof import('node:ffi');
+
 const EINTR = 4;
 
 export interface LibC {
@@ -29,19 +31,25 @@ export const ENOSPC = 28;
 export const EDQUOT = 122;
 
 let loaded: LibC | null | undefined;
+let mallocTrim: ((keep: bigint) => number) | null | undefined;
 
 export function libc(): LibC | undefined {
   loaded ??= load() ?? null;
   return loaded ?? undefined;
 }
 
+/** malloc_trim(3), where the C library has it (glibc). */
+export function releaseFreed(): void {
+  mallocTrim ??=
+    quietly((ffi) => {
+      const { functions: c } = ffi.dlopen(null, { malloc_trim: { arguments: ['u64'], return: 'i32' } });
+      return (keep: bigint) => c.malloc_trim(keep);
+    }) ?? null;
+  mallocTrim?.(0n);
+}
+
 function load(): LibC | undefined {
-  if (process.platform !== 'linux') return undefined;
-  // Node warns on stderr that FFI is experimental. Ours is the decision, the user has nothing to do about it.
-  const { emitWarning } = process;
-  process.emitWarning = () => {};
-  try {
-    const ffi = process.getBuiltinModule('node:ffi');
+  return quietly((ffi) => {
     const { functions: c } = ffi.dlopen(null, {
       fallocate: { arguments: ['i32', 'i32', 'i64', 'i64'], return: 'i32' },
       flock: { arguments: ['i32', 'i32'], return: 'i32' },
@@ -64,6 +72,17 @@ function load(): LibC | undefined {
         return at < 0 ? -errno() : at;
       },
     };
+  });
+}
+
+/** Undefined where FFI or what is asked of it is missing. */
+function quietly<T>(work: (ffi: Ffi) => T): T | undefined {
+  if (process.platform !== 'linux') return undefined;
+  // Node warns on stderr that FFI is experimental. Ours is the decision, the user has nothing to do about it.
+  const { emitWarning } = process;
+  process.emitWarning = () => {};
+  try {
+    return work(process.getBuiltinModule('node:ffi'));
   } catch {
     return undefined;
   } finally {
