@@ -1,5 +1,5 @@
 /** Values on the command line: each parser takes the text as typed and throws what is wrong with it. */
-import { DISK_FORMATS, type DiskFile } from '../contracts/block-device.ts';
+import { DISK_FORMATS, type DiskFile, type DvdDrive, type WantedPlace } from '../contracts/block-device.ts';
 import { ViridianError } from '../contracts/errors.ts';
 
 const UNITS: Readonly<Record<string, number>> = { '': 2 ** 20, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30 };
@@ -67,37 +67,78 @@ export function parseModule(text: string, all: readonly string[] = []): readonly
   return [...all, text];
 }
 
+const DISK_WORDS = 'format=FORMAT, readonly, discard, controller=N, lun=N';
+
 /**
- * Repeatable: "FILE" with ",format=FORMAT", ",readonly" and ",discard" behind it in any order. As for QEMU, a comma in the
- * file's name is written twice.
+ * Repeatable: "FILE" with ",format=FORMAT", ",readonly", ",discard", ",controller=N" and ",lun=N" behind it in any order. As for
+ * QEMU, a comma in the file's name is written twice.
  */
 export function parseDisk(text: string, all: readonly DiskFile[] = []): readonly DiskFile[] {
-  const [file = '', ...words] = text
-    .replaceAll(',,', '\0')
-    .split(',')
-    .map((part) => part.replaceAll('\0', ','));
-  if (file === '') throw wrong('--disk', 'FILE[,format=FORMAT][,readonly][,discard]', text);
+  const [file, ...words] = commaParts(text);
+  if (file === '') throw wrong('--disk', 'FILE[,format=FORMAT][,readonly][,discard][,controller=N][,lun=N]', text);
   let disk: DiskFile = { file };
   for (const word of words) {
     const format = DISK_FORMATS.find((known) => word === `format=${known}`);
+    const place = parsePlace(word);
     if (format !== undefined) disk = { ...disk, format };
+    else if (place !== undefined) disk = { ...disk, ...place };
     else if (word === 'readonly' || word === 'ro' || word === 'readonly=on') disk = { ...disk, readOnly: true };
     else if (word === 'discard') disk = { ...disk, discard: true };
     else if (word.startsWith('format='))
       throw new ViridianError('invalid', `--disk ${text}: the format must be ${DISK_FORMATS.join(', ')}`);
-    else
-      throw new ViridianError(
-        'invalid',
-        `--disk ${text}: '${word}' is none of format=FORMAT, readonly, discard; a comma in a name is written twice`,
-      );
+    else throw strangeWord(`--disk ${text}`, word, DISK_WORDS);
   }
   return [...all, disk];
 }
 
+/** Repeatable: "FILE" with ",controller=N" and ",lun=N" behind it; without a file, an empty drive. */
+export function parseDvd(text: string, all: readonly DvdDrive[] = []): readonly DvdDrive[] {
+  const [file, ...words] = commaParts(text);
+  let drive: DvdDrive = file === '' ? {} : { file };
+  for (const word of words) {
+    const place = parsePlace(word);
+    if (place === undefined) throw strangeWord(`--dvd ${text}`, word, 'controller=N, lun=N');
+    drive = { ...drive, ...place };
+  }
+  return [...all, drive];
+}
+
+function commaParts(text: string): readonly [string, ...string[]] {
+  const [first = '', ...rest] = text
+    .replaceAll(',,', '\0')
+    .split(',')
+    .map((part) => part.replaceAll('\0', ','));
+  return [first, ...rest];
+}
+
+function parsePlace(word: string): WantedPlace | undefined {
+  const [, name, number] = /^(controller|lun)=(\d{1,3})$/.exec(word) ?? [];
+  return name === undefined ? undefined : { [name]: Number(number) };
+}
+
+function strangeWord(option: string, word: string, known: string): ViridianError {
+  return new ViridianError('invalid', `${option}: '${word}' is none of ${known}; a comma in a name is written twice`);
+}
+
 /** The text that `parseDisk` reads, for a shell. */
-export function diskText({ file, format, readOnly, discard }: DiskFile): string {
-  const words = [format && `format=${format}`, readOnly && 'readonly', discard && 'discard'].filter(Boolean);
-  const text = [file.replaceAll(',', ',,'), ...words].join(',');
+export function diskText({ file, format, readOnly, discard, ...place }: DiskFile): string {
+  const words = [format && `format=${format}`, readOnly && 'readonly', discard && 'discard', ...placeWords(place)];
+  return quoted([file.replaceAll(',', ',,'), ...words.filter(Boolean)].join(','));
+}
+
+/** The text that `parseDvd` reads, for a shell. */
+export function dvdText({ file = '', ...place }: DvdDrive): string {
+  return quoted([file.replaceAll(',', ',,'), ...placeWords(place)].join(','));
+}
+
+function placeWords({ controller, lun }: WantedPlace): string[] {
+  return [
+    ...(controller === undefined ? [] : [`controller=${controller}`]),
+    ...(lun === undefined ? [] : [`lun=${lun}`]),
+  ];
+}
+
+function quoted(text: string): string {
   return /^[\w.,/=:@+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 

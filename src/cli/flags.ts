@@ -1,6 +1,6 @@
 /** The commands' options as commander hands them over. */
 
-import type { DiskFile } from '../contracts/block-device.ts';
+import type { DiskFile, DvdDrive } from '../contracts/block-device.ts';
 
 /** What every command that starts a partition takes. */
 export interface MachineFlags {
@@ -11,6 +11,7 @@ export interface MachineFlags {
   /** False with --no-vmbus. */
   readonly vmbus?: boolean;
   readonly disk?: readonly DiskFile[];
+  readonly dvd?: readonly DvdDrive[];
   readonly discard?: boolean;
   readonly allowParent?: readonly string[];
   readonly check?: boolean;

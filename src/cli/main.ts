@@ -9,6 +9,7 @@ import { describeExitCodes, EXIT } from '../contracts/exit-codes.ts';
 import {
   parseClock,
   parseDisk,
+  parseDvd,
   parseEngine,
   parseEvery,
   parseFile,
@@ -106,8 +107,13 @@ function machineOptions(command: Command): Command {
     .option('--engine <engine>', "'interpreter', 'translator' or 'auto' (default: auto)", parseEngine)
     .option(
       '--disk <file>',
-      'a disk: FILE[,format=vhdx|vhd|raw|iso|qcow2][,readonly][,discard]; repeatable, needs hv_storvsc in the guest',
+      'a disk: FILE[,format=vhdx|vhd|raw|iso|qcow2][,readonly][,discard][,controller=N][,lun=N]; repeatable, needs hv_storvsc in the guest',
       parseDisk,
+    )
+    .option(
+      '--dvd <file>',
+      "a DVD drive with this image; '' is an empty one; repeatable, needs sr_mod in the guest",
+      parseDvd,
     )
     .option('--discard', 'throw away what the guest writes to its disks; their files stay as they are')
     .option(

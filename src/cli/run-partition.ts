@@ -17,7 +17,7 @@ import type {
 import { isDiskFile } from '../contracts/partition-options.ts';
 import { writeOutput } from '../host/node/files.ts';
 import { RawTerminal } from '../host/node/terminal.ts';
-import { diskText } from './arguments.ts';
+import { diskText, dvdText } from './arguments.ts';
 import { ConsoleKeys, KEYS_HELP } from './console-keys.ts';
 import { inspectText } from './inspect-text.ts';
 import { say } from './say.ts';
@@ -51,13 +51,13 @@ const SIGNALS = {
 export async function runPartition(request: RunRequest, create: CreatePartition): Promise<number> {
   let full = false;
   const onDisk = (event: DiskEvent): void => {
-    full = event.kind === 'full';
+    if (event.kind !== 'ejected') full = event.kind === 'full';
     say(`hv: ${diskEventText(event)}`);
   };
   const options: PartitionOptions = {
     ...request.options,
     ...(request.trace ? { trace: traceLine } : {}),
-    ...(request.options.disks ? { onDisk } : {}),
+    ...(request.options.disks || request.options.dvds ? { onDisk } : {}),
   };
   await using partition = await create(options);
   await using session = new Session(partition);
@@ -92,7 +92,9 @@ export async function runPartition(request: RunRequest, create: CreatePartition)
   if (digest !== undefined) say(digestText(digest));
   if (saved) {
     const disks = (options.disks ?? []).filter(isDiskFile).map((disk) => ` --disk ${diskText(disk)}`);
-    say(`hv: saved to ${request.save}; go on with: hv run --restore ${request.save}${disks.join('')}`);
+    const dvds = (options.dvds ?? []).map((drive) => ` --dvd ${dvdText(drive)}`);
+    const storage = [...disks, ...dvds].join('');
+    say(`hv: saved to ${request.save}; go on with: hv run --restore ${request.save}${storage}`);
     return EXIT.ok;
   }
   const { code, text } = ending !== undefined && reason.kind === 'turnedOff' ? ending : endOf(reason);
@@ -135,6 +137,8 @@ function diskEventText({ kind, file, message }: DiskEvent): string {
       return `there is room for ${file} again: the guest goes on`;
     case 'lost':
       return `closing ${file} failed, and what the guest had not flushed may be lost: ${message}`;
+    case 'ejected':
+      return `the guest has ejected ${file}: its drive is empty`;
   }
 }
 

@@ -35,6 +35,7 @@ export function machineOptionsOf(flags: MachineFlags): PartitionOptions {
     vmbus: flags.vmbus === false ? false : undefined,
     instructionLimit: flags.instructions,
     disks: disksOf(flags),
+    dvds: flags.dvd,
     ...checkOf(flags),
   };
 }

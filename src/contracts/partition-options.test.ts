@@ -19,6 +19,7 @@ describe('resolvePartitionOptions', () => {
       testDevice: false,
       vmbus: true,
       disks: [],
+      dvds: [],
       onDisk: undefined,
       onReboot: 'restart',
       instructionLimit: undefined,

@@ -2,7 +2,7 @@
  * Checks what `createPartition` is given and fills in the defaults. By hand rather than by a schema library: the engine
  * has no runtime dependencies, and each message says what to do.
  */
-import { type BlockDevice, DISK_FORMATS, type DiskFile } from './block-device.ts';
+import { type BlockDevice, DISK_FORMATS, type DiskFile, type DvdDrive, type WantedPlace } from './block-device.ts';
 import { ViridianError } from './errors.ts';
 import type {
   BootModule,
@@ -23,7 +23,9 @@ export const LIMITS = {
   /** Guest memory lies in a 32-bit WebAssembly memory, beside the engine's own state. */
   maximumMemory: 3 * GIB,
   maximumProcessors: 64,
-  maximumDisks: 64,
+  controllers: 4,
+  /** Of one controller. */
+  luns: 64,
   pageSize: 4096,
 } as const;
 
@@ -44,6 +46,7 @@ export interface ResolvedPartitionOptions {
   readonly testDevice: boolean;
   readonly vmbus: boolean;
   readonly disks: readonly (BlockDevice | DiskFile)[];
+  readonly dvds: readonly DvdDrive[];
   readonly onDisk: ((event: DiskEvent) => void) | undefined;
   readonly onReboot: 'restart' | 'stop';
   readonly instructionLimit: bigint | undefined;
@@ -106,7 +109,7 @@ export function resolvePartitionOptions(given: PartitionOptions): ResolvedPartit
     engine: oneOf('engine', options.engine ?? 'auto', ['auto', 'interpreter', 'translator']),
     testDevice: options.testDevice ?? false,
     vmbus: vmbus(options),
-    disks: disks(options),
+    ...storage(options),
     onDisk: options.onDisk,
     onReboot: oneOf('onReboot', options.onReboot ?? 'restart', ['restart', 'stop']),
     instructionLimit: instructionLimit(options.instructionLimit),
@@ -167,23 +170,43 @@ function vmbus({ vmbus, clock }: PartitionOptions): boolean {
   return vmbus ?? clock !== 'instructions';
 }
 
-function disks({ disks = [], vmbus, clock, restore }: PartitionOptions): ResolvedPartitionOptions['disks'] {
-  if (disks.length > LIMITS.maximumDisks)
-    throw invalid(`${disks.length} disks are more than a partition can have: give at most ${LIMITS.maximumDisks}`);
-  if (disks.length > 0 && restore === undefined && !(vmbus ?? clock !== 'instructions'))
+function storage(o: PartitionOptions): Pick<ResolvedPartitionOptions, 'disks' | 'dvds'> {
+  const { disks = [], dvds = [] } = o;
+  const count = disks.length + dvds.length;
+  const most = LIMITS.controllers * LIMITS.luns;
+  if (count > most) throw invalid(`${count} disks are more than a partition can have: give at most ${most}`);
+  if (count > 0 && o.restore === undefined && !(o.vmbus ?? o.clock !== 'instructions'))
     throw invalid('disks need the VMBus');
   for (const disk of disks) if (isDiskFile(disk)) checkDiskFile(disk);
-  return disks;
+  for (const dvd of dvds) checkDvdDrive(dvd);
+  return { disks, dvds };
 }
 
 export function isDiskFile(disk: BlockDevice | DiskFile): disk is DiskFile {
   return 'file' in disk;
 }
 
-function checkDiskFile({ file, format, allowParent = [] }: DiskFile): void {
-  for (const path of [file, ...allowParent])
-    if (typeof path !== 'string' || path === '' || path.includes('\0'))
-      throw invalid("a disk's file and those in allowParent must be paths");
+/** @throws ViridianError `invalid` */
+export function checkPlace({ controller = 0, lun = 0 }: WantedPlace): void {
+  integer('controller', controller, 0, LIMITS.controllers - 1);
+  integer('lun', lun, 0, LIMITS.luns - 1);
+}
+
+function isPath(path: string): boolean {
+  return typeof path === 'string' && path !== '' && !path.includes('\0');
+}
+
+/** @throws ViridianError `invalid` */
+export function checkDvdDrive(drive: DvdDrive): void {
+  checkPlace(drive);
+  if (drive.file !== undefined && !isPath(drive.file)) throw invalid("a DVD's file must be a path");
+}
+
+/** @throws ViridianError `invalid` */
+export function checkDiskFile(disk: DiskFile): void {
+  const { file, format, allowParent = [] } = disk;
+  checkPlace(disk);
+  if (![file, ...allowParent].every(isPath)) throw invalid("a disk's file and those in allowParent must be paths");
   if (format !== undefined && !DISK_FORMATS.includes(format))
     throw invalid(`a disk's format must be ${DISK_FORMATS.join(', ')}, not ${format}`);
 }

@@ -3,7 +3,7 @@
  * `import { createPartition } from 'viridian'`. Shapes only; src/vmwp/ implements them.
  */
 
-import type { BlockDevice, DiskFile } from './block-device.ts';
+import type { BlockDevice, DiskFile, DiskFormat, DvdDrive, StoragePlace, WantedPlace } from './block-device.ts';
 
 /** A file by its path, or its bytes. */
 export type FileSource = string | Uint8Array;
@@ -59,11 +59,13 @@ export interface PartitionOptions {
    */
   readonly vmbus?: boolean | undefined;
   /**
-   * Disks at the synthetic SCSI controller, the first at LUN 0. They are the host's: a restored partition is given them
-   * again, and what was a disk's format stays it. Files are closed before `stopped` resolves; what else is given is its
-   * giver's. Needs `vmbus`.
+   * Disks at the synthetic SCSI controllers: where they say, else at LUN 0 of the first one, and so on. They are the host's:
+   * a restored partition is given them again, in the order of `PartitionStorage.list`, and what was a disk's place and
+   * format stays it. Files are closed before `stopped` resolves; what else is given is its giver's. Needs `vmbus`.
    */
   readonly disks?: readonly (BlockDevice | DiskFile)[] | undefined;
+  /** DVD drives, behind the disks where they do not say. For them holds what holds for disks. */
+  readonly dvds?: readonly DvdDrive[] | undefined;
   /** Told of what a disk's file does to the partition. */
   readonly onDisk?: ((event: DiskEvent) => void) | undefined;
   /** What a restart asked for by the guest does. Default: 'restart'. */
@@ -81,10 +83,10 @@ export interface PartitionOptions {
 /**
  * `full`: the host has no room for what the guest writes. The partition stands still (Hyper-V's Paused-Critical) and tries
  * again every few seconds, or at once when `resume` is called. `room`: there was, and the partition goes on. `lost`: closing
- * the file failed, so what the guest wrote without having it flushed may not be there.
+ * the file failed, so what the guest wrote without having it flushed may not be there. `ejected`: the guest has opened the drive.
  */
 export interface DiskEvent {
-  readonly kind: 'full' | 'room' | 'lost';
+  readonly kind: 'full' | 'room' | 'lost' | 'ejected';
   /** The disk's file. */
   readonly file: string;
   /** What the host says. */
@@ -228,6 +230,40 @@ export interface PartitionMemory {
   status(): { readonly assigned: number; readonly demand: number; readonly available: number };
 }
 
+/** A disk or a DVD drive of a partition. */
+export interface StorageUnit extends StoragePlace {
+  readonly kind: 'disk' | 'dvd';
+  /** Undefined: a block device of the caller's, or an empty drive. */
+  readonly file: string | undefined;
+  readonly format: DiskFormat | undefined;
+  /** Bytes; 0 for an empty drive. */
+  readonly size: number;
+  readonly writable: boolean;
+}
+
+/**
+ * Disks and DVD drives, in any state of the partition before it has stopped. The guest is told of each change and finds it
+ * in its own time. Everything rejects with a ViridianError: `invalid` for a place that cannot be, `wrongState` for one that
+ * is taken, without VMBus, and after the partition has stopped, `notFound` where nothing of the kind is; and with what is
+ * wrong with a file.
+ */
+export interface PartitionStorage {
+  /** By controller and LUN. */
+  list(): readonly StorageUnit[];
+  /** A file's own place comes before `place`. Resolves with where it is. */
+  attachDisk(disk: BlockDevice | DiskFile, place?: WantedPlace): Promise<StoragePlace>;
+  /** Takes a disk away. What the guest had not written yet is lost to it; the file is flushed and closed. */
+  detachDisk(place: StoragePlace): Promise<void>;
+  /** Lets the file of a disk grow to so many bytes, which the guest sees at once. A disk in use does not shrink. */
+  resizeDisk(place: StoragePlace, bytes: number): Promise<void>;
+  attachDvdDrive(drive?: DvdDrive): Promise<StoragePlace>;
+  detachDvdDrive(place: StoragePlace): Promise<void>;
+  /** Puts an image into a drive, in the place of the one that is there. */
+  insertDvd(place: StoragePlace, file: string): Promise<void>;
+  /** Empties a drive, whether or not the guest has locked it. */
+  ejectDvd(place: StoragePlace): Promise<void>;
+}
+
 /** Created stopped: call `start`. `await using` turns it off and frees its threads and memory. */
 export interface Partition extends AsyncDisposable {
   readonly console: PartitionConsole;
@@ -242,6 +278,7 @@ export interface Partition extends AsyncDisposable {
    */
   shutdown(options?: ShutdownOptions): Promise<void>;
   readonly integration: IntegrationServices;
+  readonly storage: PartitionStorage;
   /** Undefined without VMBus. */
   readonly keyboard: PartitionKeyboard | undefined;
   readonly mouse: PartitionMouse | undefined;

@@ -45,8 +45,18 @@ export interface RandomFile {
   size(): Promise<number>;
   /** Fills `into`, which may be a view of shared memory; resolves with the bytes read, fewer only at the file's end. */
   read(offset: number, into: Uint8Array): Promise<number>;
+  /**
+   * Reads at once what the host has in memory, into buffers one after the other; false when there is less than
+   * `length` bytes, their sum, or the host cannot say, or not for such buffers: shared memory is best.
+   */
+  readNow?(offset: number, into: readonly Uint8Array[], length: number): boolean;
   /** Writes all of it, past the end too. */
   write(offset: number, from: Uint8Array): Promise<void>;
+  /**
+   * The same for writing, where that is likely not to have to wait. False: it is to be written by `write`, which says what is
+   * wrong; part of it may have been.
+   */
+  writeNow?(offset: number, from: readonly Uint8Array[], length: number): boolean;
   /**
    * The range reads as zeroes afterwards; it must lie within the file.
    * @param space what becomes of it on the host: `free` gives it back where the host can, `keep` does not.

@@ -122,6 +122,26 @@ export class MemoryFile implements RandomFile {
     this.#mayWrite();
     this.content.write(offset, from);
   }
+  readNow(offset: number, into: readonly Uint8Array[], length: number): boolean {
+    if (offset + length > this.content.size) return false;
+    let at = offset;
+    for (const buffer of into) at += this.content.read(at, buffer);
+    return true;
+  }
+  writeNow(offset: number, from: readonly Uint8Array[]): boolean {
+    try {
+      this.#mayWrite();
+      let at = offset;
+      for (const buffer of from) {
+        this.content.write(at, buffer);
+        at += buffer.length;
+      }
+      return true;
+    } catch (error) {
+      if (error instanceof FileError) return false;
+      throw error;
+    }
+  }
   async zero(offset: number, length: number, _space: 'free' | 'keep'): Promise<void> {
     this.#mayWrite();
     this.content.zero(offset, length);

@@ -67,7 +67,10 @@ export interface Disk {
 
   /** Fills `into`, which may be a view of shared memory. */
   read(offset: number, into: Uint8Array): Promise<void>;
+  /** As BlockDevice has it. The buffers are whole sectors together. */
+  readNow?(offset: number, into: readonly Uint8Array[]): boolean;
   write(offset: number, from: Uint8Array): Promise<void>;
+  writeNow?(offset: number, from: readonly Uint8Array[]): boolean;
   /** The range reads as zeroes afterwards; space that it has on the host stays its own. */
   writeZeroes(offset: number, length: number): Promise<void>;
   /** UNMAP: the range reads as zeroes afterwards, and space is given back to the host where format and host can. */
@@ -159,6 +162,14 @@ export abstract class BaseDisk implements Disk {
     } finally {
       await this.parent?.close();
     }
+  }
+
+  /** For `readNow` and `writeNow`: the bytes of all buffers. @throws DiskError as `read` and `write` would. */
+  protected checkedLength(offset: number, buffers: readonly Uint8Array[], kind: 'read' | 'write'): number {
+    const length = buffers.reduce((sum, buffer) => sum + buffer.length, 0);
+    if (kind === 'read') this.#check(offset, length);
+    else this.#checkWrite(offset, length);
+    return length;
   }
 
   #checkOpen(): void {

@@ -7,4 +7,4 @@ export { type Disk, DiskError, type DiskFormat, type DiskRange, type DiskTrouble
 export type { Finding } from './findings.ts';
 export { type DiskInfo, diskInfo } from './info.ts';
 export { type OpenDisk, openDisk, type StorageHost } from './open.ts';
-export { formatOfName, formatToAttach, probeFormat } from './probe.ts';
+export { formatOfName, formatToAttach, probeFormat, seemingFormat } from './probe.ts';

@@ -17,9 +17,14 @@ export class SharedLock {
     return this.#held === 0 && this.#waiting.length === 0;
   }
 
+  /** Whether `share` would take it at once. */
+  get shareable(): boolean {
+    return this.#held >= 0 && this.#waiting.length === 0;
+  }
+
   /** Undefined when the lock is taken already. */
   share(): Promise<void> | undefined {
-    if (this.#held >= 0 && this.#waiting.length === 0) {
+    if (this.shareable) {
       this.#held++;
       return undefined;
     }
@@ -68,6 +73,10 @@ export class KeyedLocks {
     const lock = this.#locks.get(key)!;
     lock.release();
     if (lock.idle) this.#locks.delete(key);
+  }
+
+  shareable(key: number): boolean {
+    return this.#locks.get(key)?.shareable ?? true;
   }
 
   get size(): number {

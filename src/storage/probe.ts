@@ -73,16 +73,20 @@ export function formatOfName(name: string): DiskFormat | undefined {
  */
 export async function formatToAttach(files: DiskFiles, path: string): Promise<DiskFormat> {
   const named = formatOfName(path);
-  const file = await files.open(path, { lock: 'none' });
-  let seems: DiskFormat;
-  try {
-    seems = await probeFormat(file);
-  } finally {
-    await file.close();
-  }
+  const seems = await seemingFormat(files, path);
   if (seems === named) return seems;
   const problem = named === undefined ? 'its name does not say so' : `it is named as ${named}`;
   throw new DiskError('unsupported', `${path}: it looks like ${seems}, but ${problem}: give the format`, {
     code: 'invalid',
   });
+}
+
+/** What a file looks like. @throws DiskError for a format that is known not to be one of ours. */
+export async function seemingFormat(files: DiskFiles, path: string): Promise<DiskFormat> {
+  const file = await files.open(path, { lock: 'none' });
+  try {
+    return await probeFormat(file);
+  } finally {
+    await file.close();
+  }
 }

@@ -24,6 +24,14 @@ export class Lock {
     return Atomics.compareExchange(this.#words, this.#index, 0, 1) === 0;
   }
 
+  /** True when the lock is now held. Gives up after about so many milliseconds; the holder runs meanwhile. */
+  acquireWithin(milliseconds: number): boolean {
+    for (let spin = 0; spin < SPINS; spin++) if (this.tryAcquire()) return true;
+    if (Atomics.exchange(this.#words, this.#index, 2) === 0) return true;
+    Atomics.wait(this.#words, this.#index, 2, milliseconds);
+    return Atomics.exchange(this.#words, this.#index, 2) === 0;
+  }
+
   release(): void {
     if (Atomics.exchange(this.#words, this.#index, 0) === 2) Atomics.notify(this.#words, this.#index, 1);
   }

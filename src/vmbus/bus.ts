@@ -8,7 +8,7 @@
 import { asBytes, hexOf } from '../support/plain.ts';
 import type { InspectNode } from '../vid/ports.ts';
 import { BusChannel, type ChannelBus, type OpenParameters, type Rings } from './channel.ts';
-import { type Gpadl, GpadlTable } from './gpadl.ts';
+import { GpadlTable } from './gpadl.ts';
 import type { VmbusMailbox } from './mailbox.ts';
 import * as messages from './messages.ts';
 import type { ChannelDevice, VmbusPorts } from './ports.ts';
@@ -73,6 +73,7 @@ export class VmBus {
   readonly #gpadls: GpadlTable;
   readonly #soon = new Set<BusChannel>();
   readonly #later = new Set<BusChannel>();
+  readonly #untold = new Set<BusChannel>();
   #laterTimer: (() => void) | undefined;
   #outboxTimer: (() => void) | undefined;
   #serviceDeferred = false;
@@ -98,6 +99,10 @@ export class VmBus {
       version: () => this.#contact?.version ?? 0,
       signal: (channel) => {
         ports.setEventFlag(channel.targetVp, this.#contact?.sint ?? DEFAULT_SINT, channel.relid);
+      },
+      tellSoon: (channel) => {
+        if (this.#untold.size === 0) ports.defer(this.settle.bind(this));
+        this.#untold.add(channel);
       },
       serviceSoon: (channel) => {
         this.#soon.add(channel);
@@ -169,6 +174,12 @@ export class VmBus {
     this.#soon.clear();
     for (const channel of soon) channel.service();
     this.#flush();
+  }
+
+  /** Tells the guest of answers of which it has not been told yet. */
+  settle(): void {
+    for (const channel of this.#untold) channel.tellGuest();
+    this.#untold.clear();
   }
 
   /** From here on nothing changes, until `resume`. */
@@ -587,5 +598,3 @@ const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
     { size: ModifyChannel.SIZE, connected: true, run: (bus, view) => bus.modifyChannel(view) },
   ],
 ]);
-
-export type { Gpadl };

@@ -31,6 +31,8 @@ export interface ChannelBus {
   version(): number;
   /** Sets the channel's event flag. */
   signal(channel: BusChannel): void;
+  /** Calls `tellGuest` soon, when what else is to be done now has been done. */
+  tellSoon(channel: BusChannel): void;
   /** Runs `service` again soon; or when a while has passed, because the guest has no room. */
   serviceSoon(channel: BusChannel): void;
   serviceLater(channel: BusChannel): void;
@@ -61,6 +63,9 @@ export class BusChannel implements Channel {
   #held = false;
   /** `send` had no room. */
   #refused = false;
+  #serving = false;
+  /** Answers were written that the guest may not know of: one interrupt is for all of them. */
+  #untold = false;
 
   constructor(bus: ChannelBus, device: ChannelDevice, relid: number, primary?: BusChannel, subIndex = 0) {
     this.#bus = bus;
@@ -81,6 +86,7 @@ export class BusChannel implements Channel {
     this.broken = false;
     this.#held = false;
     this.#refused = false;
+    this.#untold = false;
   }
 
   /** Ends what `begin` began; the device is told. Nothing happens on a channel that is not open. */
@@ -112,6 +118,20 @@ export class BusChannel implements Channel {
 
   /** Does what there is to do: answers out, then packets in. Called when the guest has signalled. */
   service(): void {
+    this.#serving = true;
+    this.#serve();
+    this.#serving = false;
+    this.tellGuest();
+  }
+
+  /** Interrupts the guest if there are answers that it may not know of. */
+  tellGuest(): void {
+    if (!this.#untold) return;
+    this.#untold = false;
+    if (this.#rings && !this.broken && this.#rings.outgoing.unmasked) this.#signal();
+  }
+
+  #serve(): void {
     const rings = this.#rings;
     if (!rings || this.broken || !this.#flush()) return;
     if (this.#refused) {
@@ -179,7 +199,10 @@ export class BusChannel implements Channel {
   send(packet: OutgoingPacket): boolean {
     if (!this.#rings || this.broken) return true;
     // What comes later does not overtake.
-    if (this.answers.length === 0 && (this.#write(encodePacket(packet)) || this.broken)) return true;
+    if (this.answers.length === 0 && (this.#write(encodePacket(packet)) || this.broken)) {
+      this.tellGuest();
+      return true;
+    }
     this.#refused = true;
     this.#bus.serviceLater(this);
     return false;
@@ -194,7 +217,7 @@ export class BusChannel implements Channel {
     else if (this.answers.length > 0 || !this.#write(bytes)) {
       this.answers.push(bytes);
       this.#bus.serviceLater(this);
-    }
+    } else if (!this.#serving) this.#bus.tellSoon(this);
   }
 
   hold(): void {
@@ -235,7 +258,7 @@ export class BusChannel implements Channel {
     if (written === BROKEN) this.#break();
     if (written !== true) return false;
     this.counters.sent++;
-    if (outgoing.unmasked) this.#signal();
+    this.#untold = true;
     return true;
   }
 

@@ -22,15 +22,19 @@ import { encodePacket, type OutgoingPacket, type Packet, viewOf } from './ring.t
 
 export class TestMemory implements VmbusMemory {
   readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly view: DataView;
+  readonly words: DataView;
 
   constructor(size: number) {
     this.bytes = new Uint8Array(size);
-    this.view = new DataView(this.bytes.buffer);
+    this.words = new DataView(this.bytes.buffer);
   }
   isRam(gpa: number, length: number): boolean {
     return gpa >= 0 && gpa + length <= this.bytes.length;
   }
+  view(gpa: number, length: number): Uint8Array | undefined {
+    return this.isRam(gpa, length) ? this.bytes.subarray(gpa, gpa + length) : undefined;
+  }
+  written(): void {}
   #check(gpa: number, length: number): void {
     if (!this.isRam(gpa, length)) throw new RangeError(`no RAM at ${gpa}`);
   }
@@ -44,11 +48,11 @@ export class TestMemory implements VmbusMemory {
   }
   load32(gpa: number): number {
     this.#check(gpa, 4);
-    return this.view.getUint32(gpa, true);
+    return this.words.getUint32(gpa, true);
   }
   store32(gpa: number, value: number): void {
     this.#check(gpa, 4);
-    this.view.setUint32(gpa, value, true);
+    this.words.setUint32(gpa, value, true);
   }
 }
 

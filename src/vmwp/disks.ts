@@ -1,106 +1,56 @@
 /**
- * The disks of a partition: files opened for it, and what else it was given. A file without room makes requests wait, so
- * that the guest, which stands still meanwhile, never hears of it (disk-room.ts). Files are closed when the partition has
- * stopped.
+ * The disks and DVDs of a partition: where each is, files opened for it, and what else it was given. A file without room
+ * makes requests wait, so that the guest, which stands still meanwhile, never hears of it (disk-room.ts). Files are closed when
+ * they are taken away, or the partition has stopped.
  */
-import { type BlockDevice, DISK_FORMATS, type DiskFile, type DiskFormat } from '../contracts/block-device.ts';
+import {
+  type BlockDevice,
+  DISK_FORMATS,
+  type DiskFile,
+  type DiskFormat,
+  type DvdDrive,
+  type StoragePlace,
+  type WantedPlace,
+} from '../contracts/block-device.ts';
 import { ViridianError } from '../contracts/errors.ts';
 import type { DiskEvent, InspectNode } from '../contracts/partition.ts';
-import { isDiskFile } from '../contracts/partition-options.ts';
-import { type Disk, DiskError, formatToAttach, openDisk, type StorageHost } from '../storage/index.ts';
+import { checkPlace, isDiskFile, LIMITS } from '../contracts/partition-options.ts';
+import { formatToAttach, openDisk, type StorageHost, seemingFormat } from '../storage/index.ts';
 import { DiskRoom } from './disk-room.ts';
+import { FileDisk } from './file-disk.ts';
 
-/** What a saved state knows of a disk. No file and no format: the caller's own block device. */
-export interface DiskRecord {
+/** What a saved state knows of a disk or a drive. No file and no format: the caller's own block device, or an empty drive. */
+export interface DiskRecord extends StoragePlace {
+  readonly kind: 'disk' | 'dvd';
   readonly file: string | null;
   readonly format: DiskFormat | null;
   readonly size: number;
   readonly writable: boolean;
 }
 
-export function isDiskRecord(value: unknown): value is DiskRecord {
-  if (typeof value !== 'object' || value === null) return false;
-  const { file, format, size, writable } = value as Partial<Record<keyof DiskRecord, unknown>>;
-  return (
+/** Undefined when it is none. Records of before there were places are disks in order. */
+export function diskRecordOf(value: unknown, index: number): DiskRecord | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  const given = value as Partial<Record<keyof DiskRecord, unknown>>;
+  const { file, format, size, writable, kind = 'disk', controller = 0, lun = index } = given;
+  const below = (number: unknown, limit: number): boolean =>
+    Number.isSafeInteger(number) && (number as number) >= 0 && (number as number) < limit;
+  const sound =
     ((file === null && format === null) ||
       (typeof file === 'string' && DISK_FORMATS.some((known) => known === format))) &&
-    Number.isSafeInteger(size) &&
-    typeof writable === 'boolean'
-  );
+    below(size, Number.MAX_SAFE_INTEGER) &&
+    typeof writable === 'boolean' &&
+    (kind === 'disk' || kind === 'dvd') &&
+    below(controller, LIMITS.controllers) &&
+    below(lun, LIMITS.luns);
+  return sound ? ({ kind, controller, lun, file, format, size, writable } as DiskRecord) : undefined;
 }
 
-/** An open file as a guest's disk. */
-class FileDisk implements BlockDevice {
-  readonly file: string;
-  readonly format: DiskFormat;
-  readonly discarded: boolean;
-  readonly size: number;
-  readonly logicalSectorSize: number;
-  readonly physicalSectorSize: number;
-  readonly writable: boolean;
-  readonly identifier: Uint8Array | undefined;
-  readonly #disk: Disk;
-  readonly #room: DiskRoom;
-  #inFlight = 0;
-  #idle: (() => void)[] = [];
-  #closed = false;
-
-  constructor(file: string, disk: Disk, discarded: boolean, room: DiskRoom) {
-    this.file = file;
-    this.format = disk.format;
-    this.discarded = discarded;
-    this.size = disk.size;
-    this.logicalSectorSize = disk.logicalSectorSize;
-    this.physicalSectorSize = disk.physicalSectorSize;
-    this.writable = disk.writable;
-    this.identifier = disk.identifier;
-    this.#disk = disk;
-    this.#room = room;
-  }
-
-  read(offset: number, into: Uint8Array): Promise<void> {
-    return this.#request(() => this.#disk.read(offset, into));
-  }
-  write(offset: number, from: Uint8Array): Promise<void> {
-    return this.#request(() => this.#disk.write(offset, from));
-  }
-  writeZeroes(offset: number, length: number): Promise<void> {
-    return this.#request(() => this.#disk.writeZeroes(offset, length));
-  }
-  discard(offset: number, length: number): Promise<void> {
-    return this.#request(() => this.#disk.discard(offset, length));
-  }
-  flush(): Promise<void> {
-    return this.#request(() => this.#disk.flush());
-  }
-
-  async #request(request: () => Promise<void>): Promise<void> {
-    if (this.#closed) throw new DiskError('closed', `${this.file}: the disk is closed`);
-    this.#inFlight++;
-    try {
-      await this.#room.make(this.file, request);
-    } finally {
-      this.#inFlight--;
-      if (this.#inFlight === 0) for (const resolve of this.#idle.splice(0)) resolve();
-    }
-  }
-
-  inspect(): InspectNode {
-    const { file, format, size, writable, discarded } = this;
-    return { file, format, size, writable, discarded, inFlight: this.#inFlight };
-  }
-
-  /** Resolves when nothing is under way. */
-  async idle(): Promise<void> {
-    if (this.#inFlight > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
-  }
-
-  /** Nothing new is taken; what is under way is finished first. */
-  async close(): Promise<void> {
-    this.#closed = true;
-    await this.idle();
-    await this.#disk.close();
-  }
+/** A disk, or a drive and what is in it. */
+export interface Unit {
+  readonly place: StoragePlace;
+  readonly kind: 'disk' | 'dvd';
+  device: BlockDevice | undefined;
 }
 
 export interface DisksListener {
@@ -111,10 +61,16 @@ export interface DisksListener {
   tell(event: DiskEvent): void;
 }
 
+export interface GivenStorage {
+  readonly disks: readonly (BlockDevice | DiskFile)[];
+  readonly dvds?: readonly DvdDrive[] | undefined;
+}
+
 export class PartitionDisks {
-  readonly devices: BlockDevice[] = [];
   /** Set by the partition before anything runs. */
   listener: DisksListener | undefined;
+  readonly #host: StorageHost | undefined;
+  #units: Unit[] = [];
   readonly #room = new DiskRoom({
     full: (file, message) => {
       this.listener?.full();
@@ -127,35 +83,119 @@ export class PartitionDisks {
   });
   #closed: Promise<void> | undefined;
 
+  /** @param host without one, there are no files. */
+  constructor(host?: StorageHost) {
+    this.#host = host;
+  }
+
   /**
    * @param saved what a saved state knows of them: then the same are wanted, in the same order.
    * @throws ViridianError; nothing is left open then.
    */
   static async open(
     host: StorageHost,
-    given: readonly (BlockDevice | DiskFile)[],
+    { disks, dvds = [] }: GivenStorage,
     saved?: readonly DiskRecord[],
   ): Promise<PartitionDisks> {
-    if (saved !== undefined && saved.length !== given.length) throw otherNumber(given.length, saved);
-    const disks = new PartitionDisks();
+    const opened = new PartitionDisks(host);
+    const records = {
+      disk: saved?.filter(({ kind }) => kind === 'disk'),
+      dvd: saved?.filter(({ kind }) => kind === 'dvd'),
+    };
+    demandNumber('disk', disks.length, records.disk);
+    demandNumber('DVD drive', dvds.length, records.dvd);
     try {
-      for (const [i, disk] of given.entries()) {
-        const record = saved?.[i];
-        const device = isDiskFile(disk) ? await disks.#open(host, disk, record) : disk;
-        disks.devices.push(device);
-        if (record) demandSame(i, device, record);
+      // Those that say where they are come first, so that nobody else takes their places.
+      const said = (given: BlockDevice | DiskFile | DvdDrive): boolean => 'lun' in given && given.lun !== undefined;
+      const all = [
+        ...disks.map((given, i) => ({
+          given,
+          record: records.disk?.[i],
+          open: () => opened.addDisk(given, {}, records.disk?.[i]),
+        })),
+        ...dvds.map((given, i) => ({
+          given,
+          record: records.dvd?.[i],
+          open: () => opened.addDvd(given, records.dvd?.[i]),
+        })),
+      ];
+      for (const each of [...all.filter(({ given }) => said(given)), ...all.filter(({ given }) => !said(given))]) {
+        const { place, device } = await each.open();
+        if (each.record) demandSame(place, device, each.record);
       }
     } catch (error) {
-      await disks.close();
+      await opened.close();
       throw error;
     }
-    return disks;
+    return opened;
   }
 
-  async #open(host: StorageHost, disk: DiskFile, record: DiskRecord | undefined): Promise<FileDisk> {
+  /** By controller and LUN. */
+  get units(): readonly Unit[] {
+    return [...this.#units].sort((a, b) => a.place.controller - b.place.controller || a.place.lun - b.place.lun);
+  }
+
+  /** @throws ViridianError `notFound` */
+  unit({ controller, lun }: StoragePlace, kind: Unit['kind']): Unit {
+    checkPlace({ controller, lun });
+    const found = this.#units.find(({ place }) => place.controller === controller && place.lun === lun);
+    if (found?.kind === kind) return found;
+    const what = kind === 'disk' ? 'disk' : 'DVD drive';
+    throw new ViridianError('notFound', `there is no ${what} at controller ${controller}, LUN ${lun}`);
+  }
+
+  /** Opens a disk. A file's own place comes before `wanted`, and a record's before both. @throws ViridianError */
+  async addDisk(disk: BlockDevice | DiskFile, wanted: WantedPlace = {}, record?: DiskRecord): Promise<Unit> {
+    const place = this.#freePlace(isDiskFile(disk) ? { ...wanted, ...defined(disk) } : wanted, record);
+    const device = isDiskFile(disk) ? await this.#openDisk(disk, record?.format ?? undefined) : disk;
+    return this.#add({ place, kind: 'disk', device });
+  }
+
+  /** Adds a drive. @throws ViridianError */
+  async addDvd(drive: DvdDrive, record?: DiskRecord): Promise<Unit> {
+    const place = this.#freePlace(defined(drive), record);
+    const device = drive.file === undefined ? undefined : await this.openDvd(drive.file);
+    return this.#add({ place, kind: 'dvd', device });
+  }
+
+  async #add(unit: Unit): Promise<Unit> {
+    if (this.#closed) {
+      if (unit.device instanceof FileDisk) await unit.device.close();
+      throw new ViridianError('wrongState', 'the partition has stopped');
+    }
+    this.#units.push(unit);
+    return unit;
+  }
+
+  #freePlace(wanted: WantedPlace, record: DiskRecord | undefined): StoragePlace {
+    if (this.#closed) throw new ViridianError('wrongState', 'the partition has stopped');
+    checkPlace(wanted);
+    const { controller = record?.controller ?? 0, lun = record?.lun } = wanted;
+    if (record && (controller !== record.controller || lun !== record.lun))
+      throw new ViridianError(
+        'invalid',
+        `${record.file ?? 'a disk'} was at controller ${record.controller}, LUN ${record.lun} when the partition was saved`,
+      );
+    const taken = new Set(
+      this.#units.filter(({ place }) => place.controller === controller).map(({ place }) => place.lun),
+    );
+    if (lun !== undefined && taken.has(lun))
+      throw new ViridianError('wrongState', `controller ${controller}, LUN ${lun} is taken: give another`);
+    const free = lun ?? Array.from({ length: LIMITS.luns }, (_, i) => i).find((each) => !taken.has(each));
+    if (free === undefined) throw new ViridianError('wrongState', `controller ${controller} is full: give another`);
+    return { controller, lun: free };
+  }
+
+  get #storageHost(): StorageHost {
+    if (this.#host) return this.#host;
+    throw new ViridianError('wrongState', 'this partition can open no files');
+  }
+
+  /** @param recorded what it was stays, whatever the guest has written there since. */
+  async #openDisk(disk: DiskFile, recorded: DiskFormat | undefined): Promise<FileDisk> {
+    const host = this.#storageHost;
     const path = await host.files.realPath(disk.file);
-    // What it was stays, whatever the guest has written there since.
-    const format = record?.format ?? disk.format ?? (await formatToAttach(host.files, path));
+    const format = recorded ?? disk.format ?? (await formatToAttach(host.files, path));
     if (disk.format !== undefined && disk.format !== format)
       throw new ViridianError('invalid', `${path}: it was attached as ${format}, and cannot be ${disk.format} now`);
     const readOnly = disk.readOnly === true || format === 'iso';
@@ -169,8 +209,34 @@ export class PartitionDisks {
     return new FileDisk(path, opened, discard, this.#room);
   }
 
+  /** Opens an image for a drive: any file but one that is a disk. @throws ViridianError */
+  async openDvd(file: string): Promise<FileDisk> {
+    const host = this.#storageHost;
+    const path = await host.files.realPath(file);
+    const seems = await seemingFormat(host.files, path);
+    if (seems !== 'iso' && seems !== 'raw')
+      throw new ViridianError('badFile', `${path}: it is a ${seems} disk, not a DVD image: attach it as a disk`);
+    return new FileDisk(path, await openDisk(host, path, { format: 'iso' }), false, this.#room);
+  }
+
+  /** Takes a disk or drive out of the list; what it has open is for `release`. */
+  remove(unit: Unit): void {
+    this.#units = this.#units.filter((each) => each !== unit);
+  }
+
+  /** Flushes and closes what is not used any more. A failure is told of, and never thrown. */
+  async release(device: BlockDevice | undefined): Promise<void> {
+    if (!(device instanceof FileDisk)) return;
+    try {
+      await device.close();
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      this.listener?.tell({ kind: 'lost', file: device.file, message });
+    }
+  }
+
   get #files(): FileDisk[] {
-    return this.devices.filter((device) => device instanceof FileDisk);
+    return this.units.map(({ device }) => device).filter((device) => device instanceof FileDisk);
   }
 
   /** A request waits for room on the host. */
@@ -204,9 +270,9 @@ export class PartitionDisks {
       );
     // Closed, they are flushed.
     if (!this.#closed) await Promise.all(this.#files.map((disk) => disk.flush()));
-    return this.devices.map((device) => {
+    return this.units.map(({ place, kind, device }) => {
       const { file, format } = device instanceof FileDisk ? device : { file: null, format: null };
-      return { file, format, size: device.size, writable: device.writable };
+      return { kind, ...place, file, format, size: device?.size ?? 0, writable: device?.writable ?? false };
     });
   }
 
@@ -217,29 +283,34 @@ export class PartitionDisks {
 
   async #close(): Promise<void> {
     this.#room.giveUp();
-    await Promise.all(
-      this.#files.map((disk) =>
-        disk.close().catch((error: unknown) => {
-          const message = error instanceof Error ? error.message : String(error);
-          this.listener?.tell({ kind: 'lost', file: disk.file, message });
-        }),
-      ),
-    );
+    await Promise.all(this.#files.map((disk) => this.release(disk)));
   }
 
   inspect(): InspectNode {
-    return Object.fromEntries(this.#files.map((disk, lun) => [`disk${lun}`, disk.inspect()]));
+    return Object.fromEntries(
+      this.units.map(({ place, kind, device }) => [
+        `${kind}${place.controller}.${place.lun}`,
+        device instanceof FileDisk ? device.inspect() : { size: device?.size ?? 0 },
+      ]),
+    );
   }
 }
 
-function otherNumber(given: number, saved: readonly DiskRecord[]): ViridianError {
-  const names = saved.map(({ file }) => file ?? 'a block device').join(', ');
-  const had = saved.length === 0 ? 'no disks' : `${saved.length} ${saved.length === 1 ? 'disk' : 'disks'} (${names})`;
-  return new ViridianError('invalid', `the saved partition had ${had}: give the same again, not ${given}`);
+/** What of a place is given. */
+function defined({ controller, lun }: WantedPlace): WantedPlace {
+  return { ...(controller === undefined ? {} : { controller }), ...(lun === undefined ? {} : { lun }) };
 }
 
-function demandSame(lun: number, { size, writable }: BlockDevice, saved: DiskRecord): void {
-  const name = saved.file ?? `disk ${lun}`;
+function demandNumber(what: string, given: number, saved: readonly DiskRecord[] | undefined): void {
+  if (saved === undefined || saved.length === given) return;
+  const names = saved.map(({ file }) => file ?? (what === 'disk' ? 'a block device' : 'an empty drive')).join(', ');
+  const had = saved.length === 0 ? `no ${what}s` : `${saved.length} ${what}${saved.length === 1 ? '' : 's'} (${names})`;
+  throw new ViridianError('invalid', `the saved partition had ${had}: give the same again, not ${given}`);
+}
+
+function demandSame(place: StoragePlace, device: BlockDevice | undefined, saved: DiskRecord): void {
+  const name = saved.file ?? `what is at controller ${place.controller}, LUN ${place.lun},`;
+  const { size = 0, writable = false } = device ?? {};
   if (size !== saved.size)
     throw new ViridianError(
       'invalid',

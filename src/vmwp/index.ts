@@ -87,13 +87,13 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
   };
   const { restore } = resolved;
   const saved = restore === undefined ? undefined : await readSaved(restore);
-  if (resolved.disks.length > 0 && saved !== undefined && !saved.config.vmbus)
+  if (resolved.disks.length + resolved.dvds.length > 0 && saved !== undefined && !saved.config.vmbus)
     throw new ViridianError('invalid', 'disks need the VMBus, which the saved partition does not have');
   const threads = takeThreads((saved?.config ?? config).processors);
   let disks: PartitionDisks | undefined;
   let worker: VmWorker | undefined;
   try {
-    disks = await PartitionDisks.open({ files: nodeDiskFiles, codecs: nodeCodecs }, resolved.disks, saved?.disks);
+    disks = await PartitionDisks.open({ files: nodeDiskFiles, codecs: nodeCodecs }, resolved, saved?.disks);
     const parts = {
       threads,
       interpreter: await interpreter(),

@@ -11,7 +11,7 @@ import type { Compression } from '../host/services.ts';
 import { PAGE } from '../hypervisor/memory/layout.ts';
 import { crc32 } from '../support/codec/crc32.ts';
 import type { Saved } from '../support/struct.ts';
-import { type DiskRecord, isDiskRecord } from './disks.ts';
+import { type DiskRecord, diskRecordOf } from './disks.ts';
 import type { MachineConfig } from './machine.ts';
 
 const MAGIC = 'VIRIDIAN';
@@ -179,8 +179,12 @@ function parseConfig(config: unknown): MachineConfig {
 
 function parseDisks(disks: unknown): readonly DiskRecord[] | undefined {
   if (disks === undefined) return undefined;
-  demand(Array.isArray(disks) && disks.every(isDiskRecord), 'list of disks');
-  return disks;
+  demand(Array.isArray(disks), 'list of disks');
+  return disks.map((each, i) => {
+    const record = diskRecordOf(each, i);
+    demand(record !== undefined, 'list of disks');
+    return record;
+  });
 }
 
 function parseTime(text: unknown): bigint {

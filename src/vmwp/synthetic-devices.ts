@@ -2,10 +2,11 @@
  * The parent's end of a partition's VMBus: the bus over this partition's memory and SynIC, and the devices on it. On the
  * parent's thread; virtual processors reach it through the mailbox only.
  */
-import type { BlockDevice } from '../contracts/block-device.ts';
+import type { DiskEvent } from '../contracts/partition.ts';
 import type { HostServices } from '../host/services.ts';
 import { PAGE } from '../hypervisor/memory/layout.ts';
 import { IntegrationComponents } from '../ic/components.ts';
+import { asRecord } from '../support/plain.ts';
 import type { InspectNode } from '../vid/ports.ts';
 import { VmBus } from '../vmbus/bus.ts';
 import type { VmbusMailbox } from '../vmbus/mailbox.ts';
@@ -13,22 +14,21 @@ import type { VmbusPorts } from '../vmbus/ports.ts';
 import { DynamicMemory } from '../vsp/dynamic-memory/device.ts';
 import { Keyboard } from '../vsp/keyboard/device.ts';
 import { Mouse } from '../vsp/mouse/device.ts';
-import { Storvsp } from '../vsp/storvsp/device.ts';
 import { SyntheticVideo } from '../vsp/video/device.ts';
+import type { PartitionDisks } from './disks.ts';
 import type { Machine } from './machine.ts';
 import { PartitionTimers } from './partition-timers.ts';
+import { ScsiControllers } from './scsi-controllers.ts';
 
 export interface SyntheticDevicesPorts {
   readonly host: HostServices;
-  readonly disks: readonly BlockDevice[];
+  readonly disks: PartitionDisks;
   /** Runs something with the platform lock held. The parent must not simply wait for it. */
   withLock<T>(body: () => T): T;
   defect(error: unknown): void;
+  tellDisk(event: DiskEvent): void;
   trace?: ((text: string) => void) | undefined;
 }
-
-/** The controller that a generation 2 machine has. */
-const SCSI_INSTANCE = 'f8b3781a-1e82-4818-a1c3-63d806ec15bb';
 
 export class SyntheticDevices {
   readonly bus: VmBus;
@@ -37,7 +37,7 @@ export class SyntheticDevices {
   readonly mouse = new Mouse();
   readonly video: SyntheticVideo;
   readonly memory: DynamicMemory;
-  readonly #scsi: Storvsp | undefined;
+  readonly scsi: ScsiControllers;
   readonly #mailbox: VmbusMailbox;
   readonly #timers: PartitionTimers;
   readonly #ports: SyntheticDevicesPorts;
@@ -76,9 +76,11 @@ export class SyntheticDevices {
       },
     });
     const { keyboard, mouse, video } = this;
-    const disks = new Map(ports.disks.map((disk, lun) => [lun, disk]));
-    this.#scsi = disks.size > 0 ? new Storvsp('scsi', SCSI_INSTANCE, disks, { memory }) : undefined;
-    if (this.#scsi) this.bus.offer(this.#scsi);
+    this.scsi = new ScsiControllers(this.bus, ports.disks, {
+      memory,
+      processors: config.processors,
+      tell: ports.tellDisk,
+    });
     for (const device of [...this.integration.devices(), keyboard, mouse, video, this.memory]) this.bus.offer(device);
   }
 
@@ -106,7 +108,8 @@ export class SyntheticDevices {
 
   /** Resolves when what disks are busy with is finished, and its answers are in the guest's ring. */
   async quiesce(): Promise<void> {
-    await this.#scsi?.quiesce();
+    await this.scsi.quiesce();
+    this.bus.settle();
   }
 
   /** The partition was reset, and no processor runs. */
@@ -121,6 +124,8 @@ export class SyntheticDevices {
 
   /** Before anything runs. @throws RangeError when the data make no sense. */
   restore(saved: unknown): void {
+    const { devices } = asRecord(saved, 'the VMBus');
+    this.scsi.expect(Object.keys(asRecord(devices, 'the VMBus devices')));
     this.bus.restore(saved);
   }
 

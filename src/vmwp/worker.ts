@@ -31,6 +31,7 @@ import { Machine, type MachineConfig, machineMemorySize } from './machine.ts';
 import type { FromVpThread, TranslatorThreadData, VpThread, VpThreadData } from './protocol.ts';
 import { encodeSavedState, type SavedPartition } from './saved-state.ts';
 import { statsOf } from './stats.ts';
+import { partitionStorage } from './storage.ts';
 import { SyntheticDevices } from './synthetic-devices.ts';
 
 const WASM_PAGE = 65536;
@@ -68,6 +69,7 @@ export class VmWorker implements Partition {
   readonly stopped: Promise<StopReason>;
   readonly console: Partition['console'];
   readonly integration: Partition['integration'];
+  readonly storage: Partition['storage'];
   readonly keyboard: Partition['keyboard'];
   readonly mouse: Partition['mouse'];
   readonly memory: Partition['memory'];
@@ -135,7 +137,8 @@ export class VmWorker implements Partition {
       mailbox &&
       new SyntheticDevices(this.#machine, mailbox, {
         host,
-        disks: this.#disks.devices,
+        disks: this.#disks,
+        tellDisk: (event) => options.onDisk?.(event),
         withLock: (body) => this.#withLock(body),
         defect: (error) => {
           this.#finish({
@@ -151,6 +154,7 @@ export class VmWorker implements Partition {
           }),
       });
     this.integration = integrationServices(this.#synthetic?.integration);
+    this.storage = partitionStorage(this.#disks, this.#synthetic?.scsi, () => this.#finished !== undefined);
     this.keyboard = this.#synthetic?.keyboard;
     this.mouse = this.#synthetic?.mouse;
     this.memory = this.#synthetic && partitionMemory(this.#synthetic.memory);
@@ -476,7 +480,7 @@ export class VmWorker implements Partition {
   #withLock<T>(body: () => T): T {
     const { lock } = this.#machine;
     // The processor that holds the lock may be waiting for the console to be taken.
-    while (!lock.tryAcquire()) this.#drain();
+    while (!lock.acquireWithin(1)) this.#drain();
     try {
       return body();
     } finally {

@@ -50,7 +50,8 @@ function merged(path: string): string {
   return MERGED.some((folder) => path === folder || path.startsWith(`${folder}/`)) ? `usr/${path}` : path;
 }
 
-function layPackages(root: DebianRoot): CpioEntry[] {
+/** All files of packages, but for those that no program of ours reads. */
+export function layPackages(root: DebianRoot): CpioEntry[] {
   const entries = new Map<string, CpioEntry>();
   const visit = (base: string, path: string): void => {
     for (const name of readdirSync(join(base, path)).sort()) {

@@ -8,6 +8,8 @@ export interface Guest {
   readonly kernel: string;
   readonly initrd: string;
   readonly append: string;
+  /** A raw image: a disk at our SCSI controller, QEMU's virtio-blk. */
+  readonly disk?: string | undefined;
 }
 
 /** One boot from start to power-off. */
@@ -34,6 +36,7 @@ export const ours: Machine = async (guest, timeoutSeconds) => {
     append: guest.append,
     memory: MEMORY * 2 ** 20,
     onReboot: 'stop',
+    disks: guest.disk === undefined ? undefined : [{ file: guest.disk, format: 'raw' }],
   });
   partition.console.onData((bytes) => {
     const mark = { seconds: elapsed(), instructions: Number(partition.stats().instructions) };
@@ -67,7 +70,11 @@ export const qemu: Machine = async (guest, timeoutSeconds) => {
   const elapsed = (): number => (performance.now() - started) / 1000;
   const files = ['-kernel', guest.kernel, '-initrd', guest.initrd, '-append', guest.append];
   const machine = ['-accel', 'tcg', '-cpu', QEMU_CPU, '-m', String(MEMORY), '-smp', '1', '-nodefaults', '-no-reboot'];
-  const child = spawn('qemu-system-x86_64', [...machine, '-display', 'none', '-serial', 'stdio', ...files], {
+  const disk =
+    guest.disk === undefined
+      ? []
+      : ['-drive', `file=${guest.disk},format=raw,if=none,id=disk`, '-device', 'virtio-blk-pci,drive=disk'];
+  const child = spawn('qemu-system-x86_64', [...machine, '-display', 'none', '-serial', 'stdio', ...files, ...disk], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let complaint = '';

@@ -28,6 +28,8 @@ export class MarkerReader {
   readonly failures: string[] = [];
   /** The console's end, for when things go wrong. */
   readonly lastLines: string[] = [];
+  /** Lines that begin with FIO. */
+  readonly lines: string[] = [];
   #text = '';
   #begun: { readonly name: string; readonly mark: Mark } | undefined;
 
@@ -46,6 +48,7 @@ export class MarkerReader {
   }
 
   #line(line: string, mark: Mark): void {
+    if (line.startsWith('FIO ')) this.lines.push(line);
     this.lastLines.push(line);
     if (this.lastLines.length > 12) this.lastLines.shift();
     // The kernel may have begun a line of its own before the marker.

@@ -29,9 +29,10 @@ export interface DebianRoot {
   readonly packages: readonly string[];
 }
 
-export async function debianRoot(cache: string, names: readonly string[]): Promise<DebianRoot> {
+/** @param list under which name what was fetched is remembered. */
+export async function debianRoot(cache: string, names: readonly string[], list = 'packages'): Promise<DebianRoot> {
   const home = join(cache, 'bench');
-  const index = join(home, 'packages.json');
+  const index = join(home, `${list}.json`);
   const known = readIndex(index);
   if (known !== undefined && names.every((name) => known.wanted.includes(name))) return rootOf(home, known.packages);
 

@@ -28,6 +28,7 @@ exec /sbin/init
  */
 const INITTAB = `ttyS0::once:/etc/console
 ::ctrlaltdel:/sbin/reboot
+::shutdown:/bin/umount -a -r
 `;
 
 /** The kernel passes `LINES=` and `COLUMNS=` of its command line on as environment. */

@@ -18,6 +18,8 @@ export const HYPERV_MODULES = [
   'hv_storvsc',
   'sd_mod',
   'ext4',
+  'sr_mod',
+  'isofs',
   'hv_netvsc',
   'evdev',
   'mousedev',

@@ -34,6 +34,31 @@ describe.each([
     await expect(files.open(join(folder, 'a'), { create: 'new' })).rejects.toMatchObject({ failure: 'exists' });
   });
 
+  it('are read and written at once where nothing has to be waited for', async () => {
+    const file = await files.open(join(folder, 'now'), { create: 'replace' });
+    await file.write(0, new Uint8Array(20_000).fill(1));
+    const shared = new Uint8Array(new SharedArrayBuffer(20_000));
+    const parts = [shared.subarray(100, 4100), shared.subarray(8000, 8512), shared.subarray(5000, 5001)];
+    const atOnce = files !== nodeDiskFiles || libc() !== undefined;
+    parts.forEach((part, i) => {
+      part.fill(i + 5);
+    });
+    expect(file.writeNow!(300, parts, 4513)).toBe(atOnce);
+    for (const part of parts) part.fill(0);
+    // A file system may say that it does not know.
+    if (file.readNow!(300, parts, 4513)) expect(parts.map((part) => part[0])).toEqual([5, 6, 7]);
+    const bytes = new Uint8Array(20_000);
+    await file.read(0, bytes);
+    const wanted = new Uint8Array(20_000).fill(1);
+    if (atOnce) wanted.fill(5, 300, 4300).fill(6, 4300, 4812).fill(7, 4812, 4813);
+    expect(Buffer.compare(bytes, wanted)).toBe(0);
+    // Memory that the garbage collector may move.
+    if (files === nodeDiskFiles) expect(file.readNow!(0, [new Uint8Array(10)], 10)).toBe(false);
+    // Not all of it is there.
+    expect(file.readNow!(19_000, [shared.subarray(0, 2000)], 2000)).toBe(false);
+    await file.close();
+  });
+
   it('have holes, which read as zeroes', async () => {
     const file = await files.open(join(folder, 'b'), { create: 'replace' });
     await file.write(0, new Uint8Array(MIB).fill(7));

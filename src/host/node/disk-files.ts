@@ -17,6 +17,7 @@ import {
   EDQUOT,
   ENOSPC,
   ENXIO,
+  EOPNOTSUPP,
   EWOULDBLOCK,
   FALLOC_KEEP_SIZE,
   FALLOC_PUNCH_HOLE,
@@ -25,6 +26,7 @@ import {
   LOCK_NONBLOCKING,
   LOCK_SHARED,
   libc,
+  MOST_BUFFERS,
   SEEK_DATA,
   SEEK_HOLE,
 } from './libc.ts';
@@ -52,7 +54,18 @@ function explained(path: string, error: unknown): FileError {
 
 /** A read or write counts its bytes in 31 bits. */
 const LARGEST_TRANSFER = 2 ** 30;
+/**
+ * Into the host's memory, a write takes microseconds, less than to hand it to another thread. One of so many milliseconds had to
+ * wait for the storage medium, and so would the next ones for a while.
+ */
+const SLOW_WRITE = 4;
+const SLOW_TIME = 500;
 const ZEROES = new Uint8Array(2 ** 20);
+
+/** Whether the C library may be given the buffers: only shared memory stays where it is. */
+function addressable(buffers: readonly Uint8Array[]): boolean {
+  return buffers.length <= MOST_BUFFERS && buffers.every(({ buffer }) => buffer instanceof SharedArrayBuffer);
+}
 
 /** Who holds which file in this process, where there is no flock: device and inode to number of readers, or -1. */
 const held = new Map<string, number>();
@@ -64,6 +77,10 @@ class NodeFile implements RandomFile {
   readonly #release: () => void;
   /** Cleared when the file system turns out to have no holes. */
   #holes = true;
+  /** Cleared when the file system cannot say what it has in memory. */
+  #nowait = true;
+  /** Writes are left to other threads until then. */
+  #slowUntil = 0;
   #open = true;
 
   constructor(path: string, fd: number, writable: boolean, release: () => void) {
@@ -88,6 +105,22 @@ class NodeFile implements RandomFile {
       done += more;
     }
     return done;
+  }
+
+  readNow(offset: number, into: readonly Uint8Array[], length: number): boolean {
+    if (!this.#nowait || !addressable(into)) return false;
+    const count = libc()?.readNow(this.#fd, into, offset) ?? -EOPNOTSUPP;
+    if (count === -EOPNOTSUPP) this.#nowait = false;
+    return count === length;
+  }
+
+  writeNow(offset: number, from: readonly Uint8Array[], length: number): boolean {
+    const start = performance.now();
+    if (start < this.#slowUntil || !addressable(from)) return false;
+    const count = libc()?.writeNow(this.#fd, from, offset);
+    const end = performance.now();
+    if (end - start > SLOW_WRITE) this.#slowUntil = end + SLOW_TIME;
+    return count === length;
   }
 
   async write(offset: number, from: Uint8Array): Promise<void> {

@@ -13,6 +13,13 @@ export interface LibC {
   fallocate(fd: number, mode: number, offset: number, length: number): number;
   /** 0, or the error number. */
   flock(fd: number, operation: number): number;
+  /**
+   * Reads into buffers one after the other, what is in memory already: bytes read, or minus the error number. The buffers'
+   * memory must not move.
+   */
+  readNow(fd: number, into: readonly Uint8Array[], offset: number): number;
+  /** Writes buffers one after the other: bytes written, or minus the error number. */
+  writeNow(fd: number, from: readonly Uint8Array[], offset: number): number;
   /** The offset, or minus the error number. */
   lseek(fd: number, offset: number, whence: number): number;
 }
@@ -23,11 +30,15 @@ export const FALLOC_ZERO_RANGE = 0x10;
 export const LOCK_SHARED = 1;
 export const LOCK_EXCLUSIVE = 2;
 export const LOCK_NONBLOCKING = 4;
+const RWF_NOWAIT = 8;
+/** IOV_MAX. */
+export const MOST_BUFFERS = 1024;
 export const SEEK_DATA = 3;
 export const SEEK_HOLE = 4;
 export const ENXIO = 6;
 export const EWOULDBLOCK = 11;
 export const ENOSPC = 28;
+export const EOPNOTSUPP = 95;
 export const EDQUOT = 122;
 
 let loaded: LibC | null | undefined;
@@ -54,6 +65,8 @@ function load(): LibC | undefined {
       fallocate: { arguments: ['i32', 'i32', 'i64', 'i64'], return: 'i32' },
       flock: { arguments: ['i32', 'i32'], return: 'i32' },
       lseek: { arguments: ['i32', 'i64', 'i32'], return: 'i64' },
+      preadv2: { arguments: ['i32', 'buffer', 'i32', 'i64', 'i32'], return: 'i64' },
+      pwritev: { arguments: ['i32', 'buffer', 'i32', 'i64'], return: 'i64' },
       __errno_location: { arguments: [], return: 'pointer' },
     });
     const errno = (): number => ffi.getInt32(c.__errno_location(), 0);
@@ -64,7 +77,33 @@ function load(): LibC | undefined {
         if (error !== EINTR) return error;
       }
     };
+    // struct iovec: address, length.
+    const vector = new BigUint64Array(2 * MOST_BUFFERS);
+    const vectorBytes = new Uint8Array(vector.buffer);
+    /** Asking for an address costs as much as a short read. */
+    const bases = new WeakMap<ArrayBufferLike, bigint>();
+    const addressOf = (bytes: Uint8Array): bigint => {
+      let base = bases.get(bytes.buffer);
+      if (base === undefined) bases.set(bytes.buffer, (base = BigInt(ffi.getRawPointer(new Uint8Array(bytes.buffer)))));
+      return base + BigInt(bytes.byteOffset);
+    };
+    const point = (buffers: readonly Uint8Array[]): void => {
+      buffers.forEach((bytes, i) => {
+        vector[i * 2] = addressOf(bytes);
+        vector[i * 2 + 1] = BigInt(bytes.length);
+      });
+    };
     return {
+      writeNow: (fd, from, offset) => {
+        point(from);
+        const count = Number(c.pwritev(fd, vectorBytes, from.length, BigInt(offset)));
+        return count < 0 ? -errno() : count;
+      },
+      readNow: (fd, into, offset) => {
+        point(into);
+        const count = Number(c.preadv2(fd, vectorBytes, into.length, BigInt(offset), RWF_NOWAIT));
+        return count < 0 ? -errno() : count;
+      },
       fallocate: (fd, mode, offset, length) => retried(() => c.fallocate(fd, mode, BigInt(offset), BigInt(length))),
       flock: (fd, operation) => retried(() => c.flock(fd, operation)),
       lseek: (fd, offset, whence) => {

@@ -80,6 +80,26 @@ export class GuestMemory {
     });
   }
 
+  /**
+   * The bytes themselves, shared with the guest; undefined where they do not lie behind each other. Whoever changes them calls
+   * `written` afterwards, before anybody is told that they are there.
+   */
+  view(gpa: number, length: number): Uint8Array | undefined {
+    if (length <= 0 || !this.isRam(gpa, length)) return undefined;
+    const first = (this.#entry(gpa) & -PAGE) >>> 0;
+    const base = gpa - (gpa % PAGE);
+    for (let page = base + PAGE; page < gpa + length; page += PAGE)
+      if ((this.#entry(page) & -PAGE) >>> 0 !== first + (page - base)) return undefined;
+    const host = first + (gpa % PAGE);
+    return this.bytes.subarray(host, host + length);
+  }
+
+  /** Bytes were changed through a view: code decoded from them is dropped. Processors protect a page before they decode it. */
+  written(gpa: number, length: number): void {
+    for (let at = gpa; at < gpa + length; at += PAGE - (at % PAGE))
+      this.#touched(at, Math.min(PAGE - (at % PAGE), gpa + length - at), this.#entry(at));
+  }
+
   fill(gpa: number, length: number, byte: number): void {
     this.#each(gpa, length, (host, at, count, entry) => {
       this.#touched(gpa + at, count, entry);

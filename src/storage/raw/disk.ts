@@ -49,8 +49,18 @@ export class RawDisk extends BaseDisk {
     if (count < into.length) into.fill(0, count);
   }
 
+  readNow(offset: number, into: readonly Uint8Array[]): boolean {
+    const length = this.checkedLength(offset, into, 'read');
+    return this.#file.readNow?.(offset, into, length) ?? false;
+  }
+
   protected doWrite(offset: number, from: Uint8Array): Promise<void> {
     return this.#file.write(offset, from);
+  }
+
+  writeNow(offset: number, from: readonly Uint8Array[]): boolean {
+    const length = this.checkedLength(offset, from, 'write');
+    return this.#file.writeNow?.(offset, from, length) ?? false;
   }
 
   protected doZero(offset: number, length: number, space: 'free' | 'keep'): Promise<void> {

@@ -177,6 +177,29 @@ export class VhdxDisk extends BaseDisk {
       throw corrupt(this.#file, 'the file ends within a block');
   }
 
+  readNow(offset: number, into: readonly Uint8Array[]): boolean {
+    const length = this.checkedLength(offset, into, 'read');
+    const place = this.#placeNow(offset, length);
+    return place !== undefined && this.#image.view.readNow(place, into, length);
+  }
+
+  writeNow(offset: number, from: readonly Uint8Array[]): boolean {
+    const length = this.checkedLength(offset, from, 'write');
+    const place = this.#journal.begun ? this.#placeNow(offset, length) : undefined;
+    return place !== undefined && (this.#file.writeNow?.(place, from, length) ?? false);
+  }
+
+  /** Where a range is in the file, if it is in one block that is wholly there and that nobody is changing. */
+  #placeNow(offset: number, length: number): number | undefined {
+    const { blockSize } = this.#metadata;
+    const [block, at] = [Math.floor(offset / blockSize), offset % blockSize];
+    if (at + length > blockSize || !this.#gate.shareable || !this.#blocks.shareable(block)) return undefined;
+    const entry = this.#bat.get(this.#bat.payloadIndex(block));
+    if (entry instanceof Promise || entry.state !== BlockState.fullyPresent) return undefined;
+    const inside = entry.offset >= FIRST_OBJECT && entry.offset + blockSize <= this.#journal.fileSize;
+    return inside ? entry.offset + at : undefined;
+  }
+
   protected doWrite(offset: number, from: Uint8Array): Promise<void> {
     return this.#passing(async () => {
       await this.#journal.begin();

@@ -63,6 +63,11 @@ export class Journal {
   }
 
   /** Before the first change of the file: new identities, a log of our own. */
+  /** Whether `begin` would resolve at once. */
+  get begun(): boolean {
+    return this.#log !== undefined && this.#lost === undefined;
+  }
+
   async begin(): Promise<void> {
     this.#checkLost();
     if (this.#log !== undefined) return;

@@ -24,6 +24,11 @@ export class FileView {
     return Math.max(await this.file.size(), this.#end);
   }
 
+  /** As RandomFile.readNow. */
+  readNow(offset: number, into: readonly Uint8Array[], length: number): boolean {
+    return this.#updates.length === 0 && (this.file.readNow?.(offset, into, length) ?? false);
+  }
+
   /** As RandomFile.read. */
   async read(offset: number, into: Uint8Array): Promise<number> {
     let count = await this.file.read(offset, into);

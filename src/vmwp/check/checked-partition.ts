@@ -12,9 +12,11 @@ import type {
   StopReason,
 } from '../../contracts/partition.ts';
 import { PowerEvent } from '../../hypervisor/vp/control.ts';
+import { PartitionDisks } from '../disks.ts';
 import { inspectMachine } from '../inspect.ts';
 import { integrationServices, shutdown } from '../integration.ts';
 import { statsOf } from '../stats.ts';
+import { partitionStorage } from '../storage.ts';
 import { Lockstep, type LockstepOptions } from './lockstep.ts';
 import { divergenceText } from './report.ts';
 
@@ -38,6 +40,7 @@ export class CheckedPartition implements Partition {
   readonly console: Partition['console'];
   // There is no VMBus where time is instructions.
   readonly integration = integrationServices(undefined);
+  readonly storage = partitionStorage(new PartitionDisks(), undefined, () => false);
   readonly keyboard = undefined;
   readonly mouse = undefined;
   readonly memory = undefined;

@@ -1,80 +1,95 @@
 /**
- * The synthetic SCSI controller: up to 64 disks at target 0, many requests in flight. A request is answered when its data
- * are where they belong; answers that come after the channel was closed are nobody's.
+ * The synthetic SCSI controller: up to 64 logical units at target 0, many requests in flight, through one channel or several. A
+ * request is answered when its data are where they belong; answers that come after the channel was closed are nobody's.
  */
-import type { BlockDevice } from '../../contracts/block-device.ts';
-import { asBoolean, asRecord } from '../../support/plain.ts';
+import { asBoolean, asRecord, asWhole } from '../../support/plain.ts';
 import type { InspectNode } from '../../vid/ports.ts';
-import { type GpaPiece, gpaPieces } from '../../vmbus/gpa-direct.ts';
-import type { Channel, ChannelDevice, ChannelOffer, VmbusMemory } from '../../vmbus/ports.ts';
+import type { Channel, ChannelDevice, ChannelOffer } from '../../vmbus/ports.ts';
 import { PacketType } from '../../vmbus/protocol.ts';
 import { type Packet, viewOf } from '../../vmbus/ring.ts';
-import { ScsiDisk } from './disk.ts';
+import { answer, checkCondition, lunList, noDevice, srb } from './answers.ts';
+import { type BufferMemory, GuestBuffer } from './buffer.ts';
 import {
   CDB_SIZE,
-  DataIn,
   Field,
   MAXIMUM_TRANSFER,
+  MULTI_CHANNEL,
   Operation,
   PACKET_SIZE,
   PacketStatus,
   SCSI_TYPE,
   Scsi,
-  ScsiStatus,
-  SENSE_SIZE,
-  type SenseCode,
   SrbStatus,
   VERSIONS,
 } from './protocol.ts';
+import type { LogicalUnit, ScsiResult } from './unit.ts';
 
-const LUNS = 64;
-/** Requests that are being carried out; more wait in the guest's ring. */
+export const LUNS = 64;
+/** Requests of one channel that are being carried out; more wait in the guest's ring. */
 const IN_FLIGHT = 128;
-/** What INQUIRY says of a LUN that is not there: guests take the answer as it is. */
-const NO_DEVICE = 0x7f;
 
 export interface StorvspPorts {
-  readonly memory: Pick<VmbusMemory, 'read' | 'write' | 'isRam'>;
+  readonly memory: BufferMemory;
+  /** Channels that the guest may have beside the first one. Default: none. */
+  readonly subChannels?: number | undefined;
+}
+
+/** A channel from its opening to its close: what is in flight at the close is nobody's, also when it is open again. */
+interface Session {
+  inFlight: number;
 }
 
 export class Storvsp implements ChannelDevice {
   readonly name: string;
   readonly offer: ChannelOffer;
   readonly #ports: StorvspPorts;
-  readonly #disks = new Map<number, ScsiDisk>();
-  #channel: Channel | undefined;
+  readonly #units = new Map<number, LogicalUnit>();
+  readonly #sessions = new Map<Channel, Session>();
+  #primary: Channel | undefined;
   #ready = false;
-  /** Counts the closes: a request of before is nobody's, also when the channel is open again. */
-  #session = 0;
+  /** Channels that the guest has asked for. */
+  #subChannels = 0;
+  /** The guest has not been told yet to look for disks again. */
+  #rescanOwed = false;
   #inFlight = 0;
   #idle: (() => void)[] = [];
   readonly #counters = { requests: 0, errors: 0, malformed: 0, readBytes: 0, writtenBytes: 0 };
 
-  /** @param disks by LUN. */
-  constructor(name: string, instance: string, disks: ReadonlyMap<number, BlockDevice>, ports: StorvspPorts) {
+  constructor(name: string, instance: string, ports: StorvspPorts) {
     this.name = name;
     this.offer = { type: SCSI_TYPE, instance };
     this.#ports = ports;
-    for (const [lun, disk] of disks) this.attach(lun, disk);
   }
 
   /** @throws RangeError when the LUN is taken, or there is no such. */
-  attach(lun: number, disk: BlockDevice): void {
-    if (!(lun >= 0 && lun < LUNS) || this.#disks.has(lun)) throw new RangeError(`${this.name} has no LUN ${lun} free`);
-    this.#disks.set(lun, new ScsiDisk(disk));
-    this.#rescan();
+  attach(lun: number, unit: LogicalUnit): void {
+    if (!(lun >= 0 && lun < LUNS) || this.#units.has(lun)) throw new RangeError(`${this.name} has no LUN ${lun} free`);
+    this.#units.set(lun, unit);
+    this.rescan();
   }
 
+  /** Requests that have begun are finished. */
   detach(lun: number): void {
-    this.#disks.delete(lun);
-    this.#rescan();
+    this.#units.delete(lun);
+    this.rescan();
   }
 
-  /** A packet that answers nothing has the guest look for disks again. */
-  #rescan(): void {
+  unit(lun: number): LogicalUnit | undefined {
+    return this.#units.get(lun);
+  }
+
+  /** Has the guest look at all units again: whether they are there, and what they have to tell. */
+  rescan(): void {
+    this.#rescanOwed = this.#ready;
+    this.#tellRescan();
+  }
+
+  /** A packet that answers nothing. */
+  #tellRescan(): void {
+    if (!this.#rescanOwed || !this.#primary) return;
     const payload = new Uint8Array(PACKET_SIZE);
     viewOf(payload).setUint32(Field.OPERATION, Operation.ENUMERATE_BUS, true);
-    if (this.#ready) this.#channel?.send({ type: PacketType.DATA_IN_BAND, transactionId: 0n, payload });
+    this.#rescanOwed = !this.#primary.send({ type: PacketType.DATA_IN_BAND, transactionId: 0n, payload });
   }
 
   /** Resolves when no request is being carried out. */
@@ -83,7 +98,12 @@ export class Storvsp implements ChannelDevice {
   }
 
   opened(channel: Channel): void {
-    if (channel.subIndex === 0) this.#channel = channel;
+    this.#sessions.set(channel, { inFlight: 0 });
+    if (channel.subIndex === 0) this.#primary = channel;
+  }
+
+  writable(channel: Channel): void {
+    if (channel === this.#primary) this.#tellRescan();
   }
 
   received(packet: Packet, channel: Channel): void {
@@ -97,9 +117,16 @@ export class Storvsp implements ChannelDevice {
       return;
     }
     const request = payload.slice(0, PACKET_SIZE);
-    if (viewOf(request).getUint32(Field.OPERATION, true) === Operation.EXECUTE_SRB)
-      this.#execute(packet, request, channel);
-    else channel.complete(transactionId, this.#control(request));
+    switch (viewOf(request).getUint32(Field.OPERATION, true)) {
+      case Operation.EXECUTE_SRB:
+        this.#execute(packet, request, channel);
+        break;
+      case Operation.CREATE_SUB_CHANNELS:
+        this.#createSubChannels(transactionId, request, channel);
+        break;
+      default:
+        channel.complete(transactionId, this.#control(request));
+    }
   }
 
   #control(request: Uint8Array): Uint8Array {
@@ -117,174 +144,132 @@ export class Storvsp implements ChannelDevice {
         const known = VERSIONS.includes(view.getUint16(Field.VERSION, true));
         return answer(request, known ? PacketStatus.SUCCESS : PacketStatus.REVISION_MISMATCH);
       }
-      case Operation.QUERY_PROPERTIES:
+      case Operation.QUERY_PROPERTIES: {
+        const subChannels = this.#mostSubChannels;
         request.fill(0, Field.BODY);
+        view.setUint16(Field.SUB_CHANNELS, subChannels, true);
+        view.setUint32(Field.CHANNEL_FLAGS, subChannels > 0 ? MULTI_CHANNEL : 0, true);
         view.setUint32(Field.MAXIMUM_TRANSFER, MAXIMUM_TRANSFER, true);
         return answer(request, PacketStatus.SUCCESS);
+      }
       default:
         this.#counters.malformed++;
         return answer(request, PacketStatus.INVALID_PARAMETER);
     }
   }
 
+  get #mostSubChannels(): number {
+    return this.#ports.subChannels ?? 0;
+  }
+
+  /** The offers come behind the answer. */
+  #createSubChannels(transactionId: bigint, request: Uint8Array, channel: Channel): void {
+    const count = viewOf(request).getUint16(Field.SUB_CHANNEL_COUNT, true);
+    const granted = channel.subIndex === 0 && this.#subChannels + count <= this.#mostSubChannels;
+    if (!granted) this.#counters.malformed++;
+    channel.complete(transactionId, answer(request, granted ? PacketStatus.SUCCESS : PacketStatus.INVALID_PARAMETER));
+    if (granted) this.#subChannels += channel.offerSubChannels(count);
+  }
+
   #execute(packet: Packet, request: Uint8Array, channel: Channel): void {
     this.#counters.requests++;
-    const buffer = packet.type === PacketType.DATA_GPA_DIRECT ? gpaPieces(packet, MAXIMUM_TRANSFER) : NO_BUFFER;
     const finish = (bytes: Uint8Array): void => {
       channel.complete(packet.transactionId, bytes);
     };
-    if (!buffer?.pieces.every(({ gpa, length }) => this.#ports.memory.isRam(gpa, length))) {
+    const view = viewOf(request);
+    const buffer = GuestBuffer.of(packet, view.getUint32(Field.TRANSFER_LENGTH, true), this.#ports.memory);
+    if (!buffer) {
       this.#counters.malformed++;
       finish(srb(request, SrbStatus.INVALID_REQUEST, 0));
       return;
     }
-    const view = viewOf(request);
-    const length = Math.min(view.getUint32(Field.TRANSFER_LENGTH, true), buffer.length);
     const addressed = view.getUint8(Field.PATH) === 0 && view.getUint8(Field.TARGET) === 0;
-    const lun = view.getUint8(Field.LUN);
-    const disk = addressed ? this.#disks.get(lun) : undefined;
+    const unit = addressed ? this.#units.get(view.getUint8(Field.LUN)) : undefined;
     const cdb = new DataView(request.slice(Field.CDB, Field.CDB + CDB_SIZE).buffer);
     const operation = cdb.getUint8(0);
-    if (operation === Scsi.REPORT_LUNS)
-      finish(this.#deliver(request, this.#reportLuns(addressed), buffer.pieces, length));
-    else if (!disk && operation === Scsi.INQUIRY) finish(this.#deliver(request, noDevice(), buffer.pieces, length));
-    else if (!disk) finish(srb(request, SrbStatus.INVALID_LUN, 0));
+    if (operation === Scsi.REPORT_LUNS) {
+      // Other targets have none; asking them is no mistake.
+      const luns = addressed ? [...this.#units.keys()].sort((a, b) => a - b) : [];
+      finish(this.#answer(request, { data: lunList(luns) }, buffer));
+    } else if (!unit && operation === Scsi.INQUIRY) finish(this.#answer(request, { data: noDevice() }, buffer));
+    else if (!unit) finish(srb(request, SrbStatus.INVALID_LUN, 0));
     else {
-      const takes = view.getUint8(Field.DATA_IN) === DataIn.WRITE && ScsiDisk.takesData(operation);
-      const data = takes ? this.#gather(buffer.pieces, length) : new Uint8Array();
-      if (takes) this.#counters.writtenBytes += data.length;
-      this.#begin(channel);
-      const session = this.#session;
-      disk
-        .execute({ cdb, data, room: length })
-        .then((result) => {
-          // After a close, the memory is no longer lent to us.
-          if (session !== this.#session) return;
-          if ('sense' in result) {
-            this.#counters.errors++;
-            finish(checkCondition(request, result.sense));
-          } else if (result.data) {
-            this.#counters.readBytes += Math.min(result.data.length, length);
-            finish(this.#deliver(request, result.data, buffer.pieces, length));
-          } else finish(srb(request, SrbStatus.SUCCESS, data.length));
-        })
-        .finally(() => {
-          this.#end(channel);
-        })
-        .catch(() => {
-          this.#counters.errors++;
-        });
+      const result = unit.execute({ cdb, buffer });
+      if (result instanceof Promise) void this.#await(result, buffer, request, channel, finish);
+      else finish(this.#answer(request, result, buffer));
     }
   }
 
-  #begin(channel: Channel): void {
+  async #await(
+    pending: Promise<ScsiResult>,
+    buffer: GuestBuffer,
+    request: Uint8Array,
+    channel: Channel,
+    finish: (bytes: Uint8Array) => void,
+  ): Promise<void> {
+    const session = this.#sessions.get(channel);
+    if (session && ++session.inFlight >= IN_FLIGHT) channel.hold();
     this.#inFlight++;
-    if (this.#inFlight >= IN_FLIGHT) channel.hold();
-  }
-
-  #end(channel: Channel): void {
+    const result = await pending;
     this.#inFlight--;
-    channel.release();
+    // After a close, the memory is no longer lent to us.
+    if (session && session === this.#sessions.get(channel)) {
+      session.inFlight--;
+      finish(this.#answer(request, result, buffer));
+      channel.release();
+    }
     if (this.#inFlight === 0) for (const resolve of this.#idle.splice(0)) resolve();
   }
 
-  #gather(pieces: readonly GpaPiece[], length: number): Uint8Array {
-    const data = new Uint8Array(length);
-    let at = 0;
-    for (const piece of pieces) {
-      const count = Math.min(piece.length, length - at);
-      if (count <= 0) break;
-      data.set(this.#ports.memory.read(piece.gpa, count), at);
-      at += count;
+  #answer(request: Uint8Array, result: ScsiResult, buffer: GuestBuffer): Uint8Array {
+    if ('sense' in result) {
+      this.#counters.errors++;
+      return checkCondition(request, result.sense);
     }
-    return data;
-  }
-
-  /** Puts data into the guest's pages; the answer says how much of it had room. */
-  #deliver(request: Uint8Array, data: Uint8Array, pieces: readonly GpaPiece[], room: number): Uint8Array {
-    const length = Math.min(data.length, room);
-    let at = 0;
-    for (const piece of pieces) {
-      const count = Math.min(piece.length, length - at);
-      if (count <= 0) break;
-      this.#ports.memory.write(piece.gpa, data.subarray(at, at + count));
-      at += count;
+    if ('data' in result) {
+      const moved = buffer.put(result.data);
+      if (moved === undefined) {
+        this.#counters.malformed++;
+        return srb(request, SrbStatus.INVALID_REQUEST, 0);
+      }
+      this.#counters.readBytes += moved;
+      return srb(request, SrbStatus.SUCCESS, moved);
     }
-    return srb(request, SrbStatus.SUCCESS, length);
-  }
-
-  /** Other targets have none; asking them is no mistake. */
-  #reportLuns(addressed: boolean): Uint8Array {
-    const luns = addressed ? [...this.#disks.keys()].sort((a, b) => a - b) : [];
-    const data = new Uint8Array(8 + luns.length * 8);
-    viewOf(data).setUint32(0, luns.length * 8);
-    luns.forEach((lun, i) => {
-      data[8 + i * 8 + 1] = lun;
-    });
-    return data;
+    const [given, taken] = ['given' in result ? result.given : 0, 'taken' in result ? result.taken : 0];
+    this.#counters.readBytes += given;
+    this.#counters.writtenBytes += taken;
+    return srb(request, SrbStatus.SUCCESS, given + taken);
   }
 
   closed(channel: Channel): void {
-    this.#session++;
-    if (this.#channel !== channel) return;
-    this.#channel = undefined;
+    this.#sessions.delete(channel);
+    if (this.#primary !== channel) return;
+    this.#primary = undefined;
     this.#ready = false;
+    this.#rescanOwed = false;
+    this.#subChannels = 0;
   }
 
   inspect(): InspectNode {
-    const disks = Object.fromEntries([...this.#disks].map(([lun, { device }]) => [lun, { size: device.size }]));
-    return { ready: this.#ready, inFlight: this.#inFlight, ...this.#counters, disks };
+    const units = Object.fromEntries([...this.#units].map(([lun, unit]) => [lun, unit.inspect()]));
+    const channels = this.#sessions.size;
+    return { ready: this.#ready, channels, inFlight: this.#inFlight, ...this.#counters, units };
   }
 
-  /** Nothing is in flight when a partition is saved. The disks are the host's to give again. */
+  /** Nothing is in flight when a partition is saved. What units are of is the host's to give again. */
   save(): unknown {
-    return { version: 1, ready: this.#ready };
+    const units = Object.fromEntries([...this.#units].map(([lun, unit]) => [lun, unit.save()]));
+    return { version: 2, ready: this.#ready, rescanOwed: this.#rescanOwed, subChannels: this.#subChannels, units };
   }
 
   restore(saved: unknown, channels: readonly Channel[]): void {
-    const { version, ready } = asRecord(saved, this.name);
-    if (version !== 1) throw new RangeError(`${this.name} has another version`);
-    this.#channel = channels[0];
-    this.#ready = asBoolean(ready, this.name) && this.#channel !== undefined;
+    const { version, ready, rescanOwed = false, subChannels = 0, units = {} } = asRecord(saved, this.name);
+    // Version 1 had disks only, through one channel.
+    if (version !== 1 && version !== 2) throw new RangeError(`${this.name} has another version`);
+    for (const channel of channels) this.opened(channel);
+    this.#ready = asBoolean(ready, this.name) && this.#primary !== undefined;
+    this.#rescanOwed = asBoolean(rescanOwed, this.name) && this.#ready;
+    this.#subChannels = asWhole(subChannels, this.name, 0xffff);
+    for (const [lun, unit] of Object.entries(asRecord(units, this.name))) this.#units.get(Number(lun))?.restore(unit);
   }
-}
-
-const NO_BUFFER = { pieces: [], length: 0 } as const;
-
-function answer(request: Uint8Array, status: number): Uint8Array {
-  const view = viewOf(request);
-  view.setUint32(Field.OPERATION, Operation.COMPLETE_IO, true);
-  view.setUint32(Field.FLAGS, 0, true);
-  view.setUint32(Field.STATUS, status, true);
-  return request;
-}
-
-function srb(request: Uint8Array, status: number, length: number): Uint8Array {
-  const view = viewOf(request);
-  view.setUint8(Field.SRB_STATUS, status);
-  view.setUint8(Field.SCSI_STATUS, ScsiStatus.GOOD);
-  view.setUint8(Field.SENSE_LENGTH, 0);
-  view.setUint32(Field.TRANSFER_LENGTH, length, true);
-  return answer(request, PacketStatus.SUCCESS);
-}
-
-/** Fixed-format sense data (SPC-4, section 4.5.3) in the place of the command. */
-function checkCondition(request: Uint8Array, [key, code, qualifier]: SenseCode): Uint8Array {
-  srb(request, SrbStatus.ERROR | SrbStatus.AUTOSENSE_VALID, 0);
-  const view = viewOf(request);
-  view.setUint8(Field.SCSI_STATUS, ScsiStatus.CHECK_CONDITION);
-  view.setUint8(Field.SENSE_LENGTH, SENSE_SIZE);
-  request.fill(0, Field.CDB, Field.CDB + SENSE_SIZE);
-  request[Field.CDB] = 0x70;
-  request[Field.CDB + 2] = key;
-  request[Field.CDB + 7] = SENSE_SIZE - 8;
-  request[Field.CDB + 12] = code;
-  request[Field.CDB + 13] = qualifier;
-  return request;
-}
-
-function noDevice(): Uint8Array {
-  const bytes = new Uint8Array(36);
-  bytes.set([NO_DEVICE, 0, 5, 2, 31]);
-  return bytes;
 }

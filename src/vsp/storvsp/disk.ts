@@ -3,62 +3,56 @@
  * are those by which guests of Hyper-V know what such a disk can do.
  */
 import type { BlockDevice } from '../../contracts/block-device.ts';
-import { READ_CAPACITY_16_ACTION, Scsi, Sense, type SenseCode } from './protocol.ts';
+import type { InspectNode } from '../../vid/ports.ts';
+import { READ_CAPACITY_16_ACTION, Scsi, Sense } from './protocol.ts';
+import {
+  ascii,
+  type Command,
+  DONE,
+  type Handler as HandlerOf,
+  type Handlers,
+  identity,
+  LogicalUnit,
+  modeData,
+  readSectors,
+  requestSense,
+  ScsiError,
+  type ScsiResult,
+  VENDOR,
+  vitalPage,
+  words,
+} from './unit.ts';
 
-/** What a command comes to: data for the guest, nothing, or a sense code. */
-export type ScsiResult = { readonly data?: Uint8Array } | { readonly sense: SenseCode };
-
-const DONE: ScsiResult = {};
-const VENDOR = 'Msft    ';
+const DISK = 0;
 const PRODUCT = 'Virtual Disk    ';
-const REVISION = '1.0 ';
 const LONGEST_UNMAP = 2 ** 22;
 const UNMAP_DESCRIPTORS = 256;
+/** An UNMAP parameter list (SBC-3, section 5.28). */
+const LONGEST_UNMAP_LIST = 8 + 16 * (UNMAP_DESCRIPTORS + 1);
+/** Bytes that a pattern which is not zero is written in at a time. */
+const PATTERN_PIECE = 2 ** 16;
 
-class ScsiError extends Error {
-  readonly sense: SenseCode;
-  constructor(sense: SenseCode) {
-    super('SCSI');
-    this.sense = sense;
-  }
-}
+type Handler = HandlerOf<ScsiDisk>;
 
-interface Command {
-  readonly cdb: DataView;
-  /** Data from the guest. */
-  readonly data: Uint8Array;
-  /** Bytes that the guest has room for. */
-  readonly room: number;
-}
-
-type Handler = (disk: ScsiDisk, command: Command) => Promise<ScsiResult> | ScsiResult;
-
-export class ScsiDisk {
+export class ScsiDisk extends LogicalUnit {
   readonly device: BlockDevice;
 
   constructor(device: BlockDevice) {
+    super();
     this.device = device;
   }
 
-  /** Whether the command takes data from the guest. */
-  static takesData(operation: number): boolean {
-    return TAKING.has(operation);
-  }
-
-  async execute(command: Command): Promise<ScsiResult> {
-    const handler = HANDLERS.get(command.cdb.getUint8(0));
-    if (!handler) return { sense: Sense.INVALID_COMMAND };
-    try {
-      return await handler(this, command);
-    } catch (error) {
-      if (error instanceof ScsiError) return { sense: error.sense };
-      // Whatever it was, the guest learns that its data are not there. The disk keeps what it was.
-      return { sense: TAKING.has(command.cdb.getUint8(0)) ? Sense.NOT_WRITABLE : Sense.NOT_READABLE };
-    }
+  protected run(operation: number, command: Command): Promise<ScsiResult> | ScsiResult | undefined {
+    return HANDLERS.get(operation)?.(this, command);
   }
 
   get sectors(): number {
     return this.device.size / this.device.logicalSectorSize;
+  }
+
+  /** The guest asks for the capacity again. */
+  resized(): void {
+    this.attend(Sense.CAPACITY_CHANGED);
   }
 
   /** Bytes of a range of sectors. @throws ScsiError when it is not on the disk. */
@@ -70,6 +64,10 @@ export class ScsiDisk {
 
   demandWritable(): void {
     if (!this.device.writable) throw new ScsiError(Sense.WRITE_PROTECTED);
+  }
+
+  inspect(): InspectNode {
+    return { kind: 'disk', size: this.device.size };
   }
 }
 
@@ -86,26 +84,28 @@ const ADDRESS: Readonly<Record<number, (cdb: DataView) => { readonly sector: num
 };
 
 function read(form: number): Handler {
-  return async (disk, { cdb, room }) => {
+  return (disk, { cdb, buffer }) => {
     const { sector, count } = ADDRESS[form]!(cdb);
     const { offset, length } = disk.range(sector, count);
-    // The guest's number sizes nothing: what it has no room for is not read.
-    const data = new Uint8Array(Math.min(length, room) - (Math.min(length, room) % disk.device.logicalSectorSize));
-    if (data.length > 0) await disk.device.read(offset, data);
-    return { data };
+    return readSectors(disk.device, offset, length, buffer);
   };
 }
 
 function write(form: number): Handler {
-  return async (disk, { cdb, data }) => {
+  return (disk, { cdb, buffer }) => {
     disk.demandWritable();
+    const { device } = disk;
     const { sector, count } = ADDRESS[form]!(cdb);
     const { offset, length } = disk.range(sector, count);
-    if (data.length < length) return { sense: Sense.INVALID_FIELD };
+    if (buffer.length < length) return { sense: Sense.INVALID_FIELD };
+    const result: ScsiResult = { taken: length };
     const forced = form !== 6 && (cdb.getUint8(1) & 8) !== 0;
-    if (length > 0) await disk.device.write(offset, data.subarray(0, length));
-    if (forced) await disk.device.flush();
-    return DONE;
+    const written =
+      length === 0 || (device.writeNow && buffer.drainNow(length, (from) => device.writeNow!(offset, from)))
+        ? undefined
+        : device.write(offset, buffer.take(length));
+    if (forced) return (written ?? Promise.resolve()).then(() => device.flush()).then(() => result);
+    return written ? written.then(() => result) : result;
   };
 }
 
@@ -119,18 +119,25 @@ function verify(form: number): Handler {
 
 /** One sector, again and again; with UNMAP set, or of zeroes, as zeroes. */
 function writeSame(form: number): Handler {
-  return async (disk, { cdb, data }) => {
+  return async (disk, { cdb, buffer }) => {
     disk.demandWritable();
     const { sector, count } = ADDRESS[form]!(cdb);
     const { offset, length } = disk.range(sector, count || disk.sectors - sector);
-    const flags = cdb.getUint8(1);
-    const pattern = data.subarray(0, disk.device.logicalSectorSize);
-    const zero = pattern.every((byte) => byte === 0);
-    if ((flags & 1) === 0 && pattern.length < disk.device.logicalSectorSize) return { sense: Sense.INVALID_FIELD };
-    if ((flags & 8) !== 0 && zero) await disk.device.discard(offset, length);
-    else if (zero) await disk.device.writeZeroes(offset, length);
-    else for (let at = 0; at < length; at += pattern.length) await disk.device.write(offset + at, pattern);
-    return DONE;
+    const [unmapped, noData] = [(cdb.getUint8(1) & 8) !== 0, (cdb.getUint8(1) & 1) !== 0];
+    const size = disk.device.logicalSectorSize;
+    const pattern = noData ? new Uint8Array(size) : buffer.take(size);
+    if (pattern.length < size) return { sense: Sense.INVALID_FIELD };
+    const taken = noData ? 0 : size;
+    if (!pattern.every((byte) => byte === 0)) {
+      const piece = new Uint8Array(Math.min(length, PATTERN_PIECE - (PATTERN_PIECE % size)));
+      for (let at = 0; at < piece.length; at += size) piece.set(pattern, at);
+      for (let at = 0; at < length; at += piece.length)
+        await disk.device.write(offset + at, piece.subarray(0, Math.min(piece.length, length - at)));
+    } else if (length > 0) {
+      if (unmapped) await disk.device.discard(offset, length);
+      else await disk.device.writeZeroes(offset, length);
+    }
+    return { taken };
   };
 }
 
@@ -139,8 +146,9 @@ const synchronize: Handler = async (disk) => {
   return DONE;
 };
 
-const unmap: Handler = async (disk, { data }) => {
+const unmap: Handler = async (disk, { buffer }) => {
   disk.demandWritable();
+  const data = buffer.take(LONGEST_UNMAP_LIST);
   if (data.length < 8) return DONE;
   const view = new DataView(data.buffer, data.byteOffset, data.length);
   const end = Math.min(data.length, 8 + view.getUint16(2));
@@ -148,29 +156,17 @@ const unmap: Handler = async (disk, { data }) => {
   for (let at = 8; at + 16 <= end; at += 16) ranges.push(disk.range(sector64(view, at), view.getUint32(at + 8)));
   if (ranges.length > UNMAP_DESCRIPTORS) return { sense: Sense.INVALID_FIELD };
   for (const { offset, length } of ranges) if (length > 0) await disk.device.discard(offset, length);
-  return DONE;
+  return { taken: data.length };
 };
 
 const inquiry: Handler = (disk, { cdb }) => {
   if ((cdb.getUint8(1) & 1) === 0) {
     if (cdb.getUint8(2) !== 0) return { sense: Sense.INVALID_FIELD };
-    const bytes = new Uint8Array(36);
-    // SPC-3, response format 2, command queueing.
-    bytes.set([0, 0, 5, 2, bytes.length - 5, 0, 0, 2]);
-    bytes.set(ascii(VENDOR + PRODUCT + REVISION), 8);
-    return { data: bytes };
+    return { data: identity([DISK, 0], PRODUCT) };
   }
   const page = VITAL.get(cdb.getUint8(2));
-  if (!page) return { sense: Sense.INVALID_FIELD };
-  const content = page(disk);
-  return { data: Uint8Array.from([0, cdb.getUint8(2), content.length >> 8, content.length & 0xff, ...content]) };
+  return page ? { data: vitalPage(DISK, cdb.getUint8(2), page(disk)) } : { sense: Sense.INVALID_FIELD };
 };
-
-function words(...fields: readonly (readonly [size: number, value: number])[]): number[] {
-  return fields.flatMap(([size, value]) =>
-    Array.from({ length: size }, (_, i) => Math.floor(value / 2 ** (8 * (size - 1 - i))) % 256),
-  );
-}
 
 /** Vital product data by page. */
 const VITAL: ReadonlyMap<number, (disk: ScsiDisk) => readonly number[]> = new Map([
@@ -230,15 +226,10 @@ function modeSense(form: 6 | 10): Handler {
     if (!pages) return { sense: Sense.INVALID_FIELD };
     // Write protection, and DPO and FUA.
     const parameter = (disk.device.writable ? 0 : 0x80) | 0x10;
-    const header =
-      form === 6 ? [3 + pages.length, 0, parameter, 0] : [...words([2, 6 + pages.length]), 0, parameter, 0, 0, 0, 0];
-    return { data: Uint8Array.from([...header, ...pages]) };
+    return modeData(form, parameter, pages);
   };
 }
 
-function ascii(text: string): Uint8Array {
-  return Uint8Array.from(text, (letter) => letter.charCodeAt(0));
-}
 function hex(disk: ScsiDisk): string {
   const bytes = disk.device.identifier ?? new Uint8Array(16);
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
@@ -246,14 +237,11 @@ function hex(disk: ScsiDisk): string {
 
 const nothing: Handler = () => DONE;
 
-const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
+const HANDLERS: Handlers<ScsiDisk> = new Map<number, Handler>([
   [Scsi.TEST_UNIT_READY, nothing],
   [Scsi.START_STOP_UNIT, synchronize],
   [Scsi.PREVENT_ALLOW, nothing],
-  [
-    Scsi.REQUEST_SENSE,
-    () => ({ data: Uint8Array.from([0x70, 0, 0, 0, 0, 0, 0, 10, ...new Array<number>(10).fill(0)]) }),
-  ],
+  [Scsi.REQUEST_SENSE, requestSense],
   [Scsi.INQUIRY, inquiry],
   [Scsi.MODE_SENSE_6, modeSense(6)],
   [Scsi.MODE_SENSE_10, modeSense(10)],
@@ -274,14 +262,4 @@ const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
   [Scsi.SYNCHRONIZE_CACHE_10, synchronize],
   [Scsi.SYNCHRONIZE_CACHE_16, synchronize],
   [Scsi.UNMAP, unmap],
-]);
-
-const TAKING: ReadonlySet<number> = new Set<number>([
-  Scsi.WRITE_6,
-  Scsi.WRITE_10,
-  Scsi.WRITE_12,
-  Scsi.WRITE_16,
-  Scsi.WRITE_SAME_10,
-  Scsi.WRITE_SAME_16,
-  Scsi.UNMAP,
 ]);

@@ -2,8 +2,8 @@
 import type { BlockDevice } from '../../contracts/block-device.ts';
 
 export class MemoryDisk implements BlockDevice {
-  readonly bytes: Uint8Array;
-  readonly logicalSectorSize = 512;
+  bytes: Uint8Array;
+  readonly logicalSectorSize: number;
   readonly physicalSectorSize = 4096;
   readonly writable: boolean;
   readonly identifier = Uint8Array.from({ length: 16 }, (_, i) => i + 1);
@@ -13,9 +13,13 @@ export class MemoryDisk implements BlockDevice {
   /** Requests wait for this. */
   gate: Promise<void> = Promise.resolve();
 
-  constructor(size: number, writable = true) {
+  /** Requests are carried out at once. */
+  now = false;
+
+  constructor(size: number, writable = true, logicalSectorSize = 512) {
     this.bytes = new Uint8Array(size);
     this.writable = writable;
+    this.logicalSectorSize = logicalSectorSize;
   }
   get size(): number {
     return this.bytes.length;
@@ -30,6 +34,26 @@ export class MemoryDisk implements BlockDevice {
   async read(offset: number, into: Uint8Array): Promise<void> {
     await this.#step(`read ${offset} ${into.length}`);
     into.set(this.bytes.subarray(offset, offset + into.length));
+  }
+  readNow(offset: number, into: readonly Uint8Array[]): boolean {
+    if (!this.now) return false;
+    let at = offset;
+    for (const buffer of into) {
+      buffer.set(this.bytes.subarray(at, at + buffer.length));
+      at += buffer.length;
+    }
+    this.log.push(`read at once ${offset} ${at - offset}`);
+    return true;
+  }
+  writeNow(offset: number, from: readonly Uint8Array[]): boolean {
+    if (!this.now) return false;
+    let at = offset;
+    for (const buffer of from) {
+      this.bytes.set(buffer, at);
+      at += buffer.length;
+    }
+    this.log.push(`write at once ${offset} ${at - offset}`);
+    return true;
   }
   async write(offset: number, from: Uint8Array): Promise<void> {
     await this.#step(`write ${offset} ${from.length}`);

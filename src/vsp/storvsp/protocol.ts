@@ -15,6 +15,7 @@ export const Operation = {
   QUERY_PROTOCOL_VERSION: 9,
   QUERY_PROPERTIES: 10,
   ENUMERATE_BUS: 11,
+  CREATE_SUB_CHANNELS: 13,
 } as const;
 
 export const PACKET_SIZE = 64;
@@ -29,6 +30,8 @@ export const Field = {
   SUB_CHANNELS: 16,
   CHANNEL_FLAGS: 20,
   MAXIMUM_TRANSFER: 24,
+  /** CREATE_SUB_CHANNELS: u16. */
+  SUB_CHANNEL_COUNT: 12,
   /** EXECUTE_SRB. */
   SRB_STATUS: 14,
   SCSI_STATUS: 15,
@@ -44,7 +47,8 @@ export const Field = {
   CDB: 28,
 } as const;
 export const CDB_SIZE = 16;
-export const SENSE_SIZE = 18;
+/** QUERY_PROPERTIES: requests may come through sub-channels. */
+export const MULTI_CHANNEL = 1;
 
 export const VERSIONS: readonly number[] = [0x0602, 0x0600, 0x0501];
 export const MAXIMUM_TRANSFER = 0x40000;
@@ -61,7 +65,7 @@ export const SrbStatus = {
 } as const;
 export const ScsiStatus = { GOOD: 0, CHECK_CONDITION: 2 } as const;
 
-/** SCSI commands (SPC-4, SBC-3). */
+/** SCSI commands (SPC-4, SBC-3, MMC-6). */
 export const Scsi = {
   TEST_UNIT_READY: 0x00,
   REQUEST_SENSE: 0x03,
@@ -78,6 +82,10 @@ export const Scsi = {
   SYNCHRONIZE_CACHE_10: 0x35,
   WRITE_SAME_10: 0x41,
   UNMAP: 0x42,
+  READ_TOC: 0x43,
+  GET_CONFIGURATION: 0x46,
+  GET_EVENT_STATUS: 0x4a,
+  READ_DISC_INFORMATION: 0x51,
   MODE_SENSE_10: 0x5a,
   READ_16: 0x88,
   WRITE_16: 0x8a,
@@ -93,11 +101,16 @@ export const READ_CAPACITY_16_ACTION = 0x10;
 
 /** [sense key, additional code, qualifier]. */
 export const Sense = {
+  NONE: [0, 0, 0],
+  NO_MEDIUM: [2, 0x3a, 0],
   NOT_READABLE: [3, 0x11, 0],
   NOT_WRITABLE: [3, 0x0c, 0],
   INVALID_COMMAND: [5, 0x20, 0],
   OUT_OF_RANGE: [5, 0x21, 0],
   INVALID_FIELD: [5, 0x24, 0],
+  REMOVAL_PREVENTED: [5, 0x53, 2],
+  MEDIUM_CHANGED: [6, 0x28, 0],
+  CAPACITY_CHANGED: [6, 0x2a, 9],
   WRITE_PROTECTED: [7, 0x27, 0],
-} as const;
-export type SenseCode = (typeof Sense)[keyof typeof Sense];
+} as const satisfies Record<string, readonly [number, number, number]>;
+export type SenseCode = readonly [key: number, code: number, qualifier: number];
