@@ -26,6 +26,8 @@ export const ACPI_AREA: AddressRange = { first: 0xe0000, size: 0x20000 };
 export const LOW_MMIO_WINDOW: AddressRange = { first: 0xf8000000, size: 0x06c00000 };
 /** Memory-mapped I/O above 4 GiB; the top of a 36-bit address space, as Hyper-V places it. */
 export const HIGH_MMIO_WINDOW: AddressRange = { first: 0xfe0000000, size: 0x20000000 };
+/** Memory added to a running guest begins at a multiple of this: a section of Linux's, what its driver asks for. */
+export const ADDED_MEMORY_ALIGNMENT = 128 * MIB;
 export const IO_APIC_BASE = 0xfec00000;
 export const LOCAL_APIC_BASE = 0xfee00000;
 

@@ -38,6 +38,11 @@ export interface HostServices {
   hostTime(origin: bigint): HostTime;
   /** Calls back after whatever else waits for this thread. */
   defer(callback: () => void): void;
+  /**
+   * Gives the memory behind [offset, offset + length) of a buffer back to the host; it reads as zeroes from then on. False
+   * where this host cannot: nothing has happened then.
+   */
+  discardMemory(buffer: SharedArrayBuffer, offset: number, length: number): boolean;
   readonly compression: Compression;
   /** SHA-256 of all pieces one after the other, in hexadecimal. */
   sha256(pieces: Iterable<Uint8Array>): string;

@@ -53,11 +53,12 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
     virtualTime: resolved.clock === 'instructions',
     testDevice: resolved.testDevice,
     vmbus: resolved.vmbus,
+    ...(resolved.dynamicMemory ? { dynamicMemory: resolved.dynamicMemory } : {}),
   };
   if (machineMemorySize(config) > ADDRESSABLE)
     throw new ViridianError(
       'invalid',
-      `${sizeText(config.memory)} of memory with ${config.processors} processors do not fit in the engine's 4 GiB: give less of one`,
+      `${sizeText(config.dynamicMemory?.maximum ?? config.memory)} of memory with ${config.processors} processors do not fit in the engine's 4 GiB: give less of one`,
     );
   const interpreterImage = INTERPRETER && (await readInput('interpreter', INTERPRETER));
   if (resolved.check !== undefined) {

@@ -1,11 +1,9 @@
-/** The library's face of integration components and dynamic memory: failures as errors for users, pages as bytes. */
+/** The library's face of integration components as errors for users. */
 import { ViridianError } from '../contracts/errors.ts';
-import type { IntegrationServices, PartitionMemory, ShutdownOptions } from '../contracts/partition.ts';
-import { PAGE } from '../hypervisor/memory/layout.ts';
+import type { IntegrationServices, ShutdownOptions } from '../contracts/partition.ts';
 import { IcFailure } from '../ic/component.ts';
 import type { IntegrationComponents } from '../ic/components.ts';
 import { FileCopyRefused } from '../ic/file-copy/device.ts';
-import type { DynamicMemory } from '../vsp/dynamic-memory/device.ts';
 
 const CODES = { absent: 'wrongState', busy: 'wrongState', closed: 'wrongState', timeout: 'timeout' } as const;
 
@@ -58,23 +56,6 @@ export function integrationServices(components: IntegrationComponents | undefine
     },
     synchronizeTime: () => {
       components?.timesync.synchronize();
-    },
-  };
-}
-
-export function partitionMemory(memory: DynamicMemory): PartitionMemory {
-  return {
-    get ready() {
-      return memory.ready;
-    },
-    setTarget: (bytes) => {
-      if (!Number.isFinite(bytes) || bytes < 0)
-        throw new ViridianError('invalid', `memory must be a number of bytes, not ${bytes}`);
-      memory.setTarget(bytes / PAGE);
-    },
-    status: () => {
-      const { assigned, committed, available } = memory.status;
-      return { assigned: assigned * PAGE, demand: committed * PAGE, available: available * PAGE };
     },
   };
 }

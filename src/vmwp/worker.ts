@@ -26,8 +26,9 @@ import type { Saved } from '../support/struct.ts';
 import { PartitionDisks } from './disks.ts';
 import { applyInitialState } from './initial-state.ts';
 import { inspectMachine } from './inspect.ts';
-import { integrationServices, partitionMemory, shutdown } from './integration.ts';
+import { integrationServices, shutdown } from './integration.ts';
 import { Machine, type MachineConfig, machineMemorySize } from './machine.ts';
+import { partitionMemory } from './partition-memory.ts';
 import type { FromVpThread, TranslatorThreadData, VpThreadData } from './protocol.ts';
 import { encodeSavedState, type SavedPartition } from './saved-state.ts';
 import { statsOf } from './stats.ts';
@@ -368,7 +369,9 @@ export class VmWorker implements Partition {
     // What the guest had begun to write must not come over what it writes after the restart.
     await this.#disks.idle();
     if (this.#finished) return;
-    for (const { gpa, size } of this.#machine.ram()) memory.fill(gpa, size, 0);
+    const { discardMemory } = this.#options.host;
+    for (const { gpa, size } of this.#machine.ram())
+      memory.release(gpa, size, (at, count) => discardMemory(this.#machine.arena.buffer, at, count));
     this.#synthetic?.reset();
     this.#machine.reset();
     this.#load();

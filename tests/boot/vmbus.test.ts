@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { inflateSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Partition, PartitionOptions } from '../../src/contracts/partition.ts';
+import { libc } from '../../src/host/node/libc.ts';
 import { createPartition } from '../../src/vmwp/index.ts';
 import { MemoryDisk } from '../../src/vsp/storvsp/memory-disk.fixture.ts';
 import { hypervGuest } from './guest.fixture.ts';
@@ -13,6 +14,7 @@ import { hypervGuest } from './guest.fixture.ts';
 const debian = await hypervGuest();
 const reason = typeof debian === 'string' ? `: skipped, ${debian}` : '';
 const MIB = 2 ** 20;
+const MEMORY = { memory: 512 * MIB, memoryMinimum: 256 * MIB, memoryMaximum: 768 * MIB };
 const PROMPT = 'root@viridian:/root# ';
 /** What a machine without PCI says, as Hyper-V's do; and what is due to a host that was busy with something else. */
 const EXPECTED =
@@ -66,7 +68,7 @@ describe.skipIf(typeof debian === 'string')(`Debian's Hyper-V drivers${reason}`,
   let shell: Shell;
   const disk = new MemoryDisk(16 * MIB);
   beforeAll(async () => {
-    shell = await Shell.start({ kernel, initrd, append: 'console=tty0 console=ttyS0 quiet', disks: [disk] });
+    shell = await Shell.start({ kernel, initrd, append: 'console=tty0 console=ttyS0 quiet', disks: [disk], ...MEMORY });
     await shell.until(PROMPT);
   }, 180_000);
   afterAll(async () => {
@@ -156,18 +158,46 @@ describe.skipIf(typeof debian === 'string')(`Debian's Hyper-V drivers${reason}`,
     await eventually(async () => (await shell.command('date +%Y')) === `${new Date().getFullYear()}\n`);
   });
 
-  it('give memory back, and take it again', async () => {
+  it('give memory back, take it again, and more of it', async () => {
     const memory = shell.partition.memory!;
     await eventually(() => memory.ready);
-    const free = async (): Promise<number> =>
-      Number((await shell.command("awk '/MemTotal/ { print $2 }' /proc/meminfo")).trim()) * 1024;
-    const before = await free();
-    memory.setTarget(384 * MIB);
-    await eventually(() => memory.status().assigned === 384 * MIB);
-    expect(before - (await free())).toBe(128 * MIB);
     memory.setTarget(512 * MIB);
     await eventually(() => memory.status().assigned === 512 * MIB);
-    await eventually(async () => (await free()) === before);
+    const total = async (): Promise<number> =>
+      Number((await shell.command("awk '/MemTotal/ { print $2 }' /proc/meminfo")).trim()) * 1024;
+    const before = await total();
+    // All of it has been used.
+    await shell.command('dd if=/dev/urandom of=/tmp/used bs=1M count=220 2>/dev/null; rm /tmp/used');
+    const resident = process.memoryUsage.rss();
+    memory.setTarget(256 * MIB);
+    await eventually(() => memory.status().assigned === 256 * MIB);
+    expect(before - (await total())).toBe(256 * MIB);
+    if (libc() !== undefined) {
+      expect(memory.status().returned).toBe(256 * MIB);
+      expect(resident - process.memoryUsage.rss()).toBeGreaterThan(100 * MIB);
+    }
+    memory.setTarget(512 * MIB);
+    await eventually(() => memory.status().assigned === 512 * MIB);
+    await eventually(async () => (await total()) === before);
+    memory.setTarget(768 * MIB);
+    await eventually(() => memory.status().assigned === 768 * MIB);
+    await eventually(async () => (await total()) > before + 250 * MIB);
+    await shell.command('dd if=/dev/urandom of=/dev/shm/big bs=1M count=300 2>/dev/null; rm /dev/shm/big');
+    expect(await shell.command("dmesg -r | grep -E '^<[0-4]>' | tail -n +4")).not.toMatch(/memory|balloon/i);
+  });
+
+  it('have what they need', async () => {
+    const memory = shell.partition.memory!;
+    memory.setTarget(undefined);
+    // The guest does nothing: it needs no more than the minimum.
+    await eventually(() => memory.status().assigned === 256 * MIB);
+    const { target } = memory.status();
+    expect(target).toBe(256 * MIB);
+    await shell.command('nohup sh -c "head -c 300m /dev/zero | tail -c 299m | sleep 1000" >/dev/null 2>&1 &');
+    await eventually(() => memory.status().assigned > 400 * MIB);
+    expect(memory.status().demand).toBeGreaterThan(350 * MIB);
+    await shell.command('kill $(pidof sleep) $(pidof tail)');
+    await eventually(() => memory.status().assigned === 256 * MIB);
   });
 
   it('keep data on a disk', async () => {

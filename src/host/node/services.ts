@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { HostServices } from '../services.ts';
 import { zstandard } from './compress.ts';
+import { libc, MADV_DONTNEED } from './libc.ts';
 import { hostTime, monotonicNow, openChannel, startThread } from './threads.ts';
 
 export const nodeServices: HostServices = {
@@ -12,6 +13,7 @@ export const nodeServices: HostServices = {
   defer: (callback) => {
     setImmediate(callback);
   },
+  discardMemory,
   compression: zstandard,
   sha256: (pieces) => {
     const hash = createHash('sha256');
@@ -19,3 +21,10 @@ export const nodeServices: HostServices = {
     return hash.digest('hex');
   },
 };
+
+/** A WebAssembly memory is private and anonymous on Linux: what is not needed there is zeroes when it is touched again. */
+function discardMemory(buffer: SharedArrayBuffer, offset: number, length: number): boolean {
+  const c = libc();
+  if (c === undefined || offset % c.pageSize !== 0 || length % c.pageSize !== 0) return false;
+  return c.madvise(buffer, offset, length, MADV_DONTNEED) === 0;
+}
