@@ -43,6 +43,8 @@ export interface HostServices {
    * where this host cannot: nothing has happened then.
    */
   discardMemory(buffer: SharedArrayBuffer, offset: number, length: number): boolean;
+  /** Random bytes that nobody can foretell. */
+  randomBytes(count: number): Uint8Array;
   readonly compression: Compression;
   /** SHA-256 of all pieces one after the other, in hexadecimal. */
   sha256(pieces: Iterable<Uint8Array>): string;

@@ -53,6 +53,7 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
     virtualTime: resolved.clock === 'instructions',
     testDevice: resolved.testDevice,
     vmbus: resolved.vmbus,
+    generationId: resolved.clock === 'real',
     ...(resolved.dynamicMemory ? { dynamicMemory: resolved.dynamicMemory } : {}),
   };
   if (machineMemorySize(config) > ADDRESSABLE)

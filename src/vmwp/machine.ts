@@ -2,6 +2,7 @@
  * One thread's view of the whole machine: platform state in shared memory, with the devices over it. Every thread of a
  * partition (the parent's and each virtual processor's) assembles the same machine in the same order.
  */
+import { GenerationId, generationIdState } from '../chipset/generation-id/device.ts';
 import { IoApic, ioApicState } from '../chipset/ioapic/device.ts';
 import { Pic, picState } from '../chipset/pic/device.ts';
 import { Pit, pitState } from '../chipset/pit/device.ts';
@@ -10,7 +11,8 @@ import { ResetPorts, resetState } from '../chipset/reset/device.ts';
 import { Rtc, rtcState } from '../chipset/rtc/device.ts';
 import { TestDevice, testDeviceState } from '../chipset/test-device/device.ts';
 import { Uart, uartState } from '../chipset/uart/device.ts';
-import { ADDED_MEMORY_ALIGNMENT, alignUp, LOW_MMIO_WINDOW } from '../firmware/memory-map.ts';
+import { GENERATION_GPE } from '../firmware/acpi/dsdt.ts';
+import { ADDED_MEMORY_ALIGNMENT, alignUp, GENERATION_ID, LOW_MMIO_WINDOW } from '../firmware/memory-map.ts';
 import type { HostTime } from '../host/clock.ts';
 import { InterruptRouter } from '../hypervisor/apic/interrupt-router.ts';
 import { LocalApic } from '../hypervisor/apic/local-apic.ts';
@@ -49,6 +51,8 @@ export interface MachineConfig {
   readonly testDevice: boolean;
   /** There is a VMBus, which the parent serves. */
   readonly vmbus: boolean;
+  /** The guest is told when it is restored; not where a run is a function of its inputs. */
+  readonly generationId?: boolean | undefined;
   /** Memory comes and goes between these bounds, bytes; undefined when it is as much as there is at the start. */
   readonly dynamicMemory?: { readonly minimum: number; readonly maximum: number } | undefined;
 }
@@ -101,6 +105,7 @@ export class Machine {
   readonly console: ByteRing;
   readonly com1: Uart;
   readonly pm: PowerManagement;
+  readonly generationId: GenerationId | undefined;
   readonly ioApic: IoApic;
   readonly pic: Pic | undefined;
   readonly vmbus: VmbusMailbox | undefined;
@@ -271,6 +276,19 @@ export class Machine {
     this.ports.register('pm', this.pm);
     this.ports.register('reset', add('reset', new ResetPorts(arena.place('reset', resetState), power)));
     this.#timed.push(rtc, this.pm);
+    this.generationId = config.generationId
+      ? add(
+          'generation-id',
+          new GenerationId(arena.place('generation-id', generationIdState), {
+            write: (id) => {
+              this.memory.write(GENERATION_ID.first, id);
+            },
+            notify: () => {
+              this.pm.raiseGeneralPurposeEvent(GENERATION_GPE);
+            },
+          }),
+        )
+      : undefined;
     if (config.testDevice) {
       const pit = add('pit', new Pit(arena.place('pit', pitState), clock, line(0)));
       this.ports.register('pit', pit);

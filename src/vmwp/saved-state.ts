@@ -169,10 +169,10 @@ function isWhole(value: unknown): value is number {
 function parseConfig(config: unknown): MachineConfig {
   demand(isRecord(config), 'configuration');
   // States of before there was a VMBus do not say so.
-  const { memory, processors, virtualTime, testDevice, vmbus = false, dynamicMemory } = config;
+  const { memory, processors, virtualTime, testDevice, vmbus = false, generationId = false, dynamicMemory } = config;
   demand(typeof memory === 'number' && typeof processors === 'number', 'configuration');
   demand(typeof virtualTime === 'boolean' && typeof testDevice === 'boolean', 'configuration');
-  demand(typeof vmbus === 'boolean', 'configuration');
+  demand(typeof vmbus === 'boolean' && typeof generationId === 'boolean', 'configuration');
   const range = parseDynamicMemory(dynamicMemory);
   resolvePartitionOptions({
     kernel: MAGIC,
@@ -181,7 +181,15 @@ function parseConfig(config: unknown): MachineConfig {
     memoryMinimum: range?.minimum,
     memoryMaximum: range?.maximum,
   });
-  return { memory, processors, virtualTime, testDevice, vmbus, ...(range ? { dynamicMemory: range } : {}) };
+  return {
+    memory,
+    processors,
+    virtualTime,
+    testDevice,
+    vmbus,
+    ...(generationId ? { generationId } : {}),
+    ...(range ? { dynamicMemory: range } : {}),
+  };
 }
 
 function parseDynamicMemory(range: unknown): MachineConfig['dynamicMemory'] {

@@ -2,6 +2,7 @@
  * The worker process's part of one running VM (VMWP): owns the partition's memory and its parent-side machine, starts the
  * processors' threads, and carries out start, pause, save and power events.
  */
+import { GENERATION_ID_SIZE } from '../chipset/generation-id/device.ts';
 import { ViridianError } from '../contracts/errors.ts';
 import type {
   DiskEvent,
@@ -151,7 +152,10 @@ export class VmWorker implements Partition {
     for (const vp of this.#machine.vps) resetPowerUp(vp);
     this.#machine.reset();
     if (saved) this.#restore(saved);
-    else this.#load();
+    else {
+      this.#machine.generationId?.begin(host.randomBytes(GENERATION_ID_SIZE));
+      this.#load();
+    }
   }
 
   #restore(saved: SavedPartition): void {
@@ -170,6 +174,9 @@ export class VmWorker implements Partition {
       updateMode(vp);
     }
     clock.set(saved.time);
+    // Whoever holds the state may go on from it twice.
+    const id = this.#options.host.randomBytes(GENERATION_ID_SIZE);
+    this.#machine.lock.with(() => this.#machine.generationId?.change(id));
     // What the engines derive from the state is made afresh.
     Atomics.add(control.generation, 0, 1);
   }
@@ -178,6 +185,7 @@ export class VmWorker implements Partition {
   #load(): void {
     const { memory, vps } = this.#machine;
     for (const { gpa, bytes } of this.#plan.segments) memory.write(gpa, bytes);
+    this.#machine.generationId?.place();
     vps.forEach((vp, i) => {
       const { retired } = vp;
       resetPowerUp(vp);

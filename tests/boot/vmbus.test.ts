@@ -3,60 +3,21 @@
  * loaded, through the library.
  */
 import { createHash } from 'node:crypto';
-import { inflateSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Partition, PartitionOptions } from '../../src/contracts/partition.ts';
+import type { InspectNode } from '../../src/contracts/partition.ts';
 import { libc } from '../../src/host/node/libc.ts';
-import { createPartition } from '../../src/vmwp/index.ts';
 import { MemoryDisk } from '../../src/vsp/storvsp/memory-disk.fixture.ts';
 import { hypervGuest } from './guest.fixture.ts';
+import { CHARACTERS, Font, type Picture, pictureOf } from './screen.fixture.ts';
+import { Shell } from './shell.fixture.ts';
 
 const debian = await hypervGuest();
 const reason = typeof debian === 'string' ? `: skipped, ${debian}` : '';
 const MIB = 2 ** 20;
 const MEMORY = { memory: 512 * MIB, memoryMinimum: 256 * MIB, memoryMaximum: 768 * MIB };
-const PROMPT = 'root@viridian:/root# ';
 /** What a machine without PCI says, as Hyper-V's do; and what is due to a host that was busy with something else. */
 const EXPECTED =
   /PCI: Fatal: No config space access function found|PCI: System does not support PCI|hrtimer: interrupt took/;
-
-/** A partition whose console is a shell. */
-class Shell {
-  readonly partition: Partition;
-  #output = '';
-  #seen = 0;
-  #count = 0;
-
-  private constructor(partition: Partition) {
-    this.partition = partition;
-    const decoder = new TextDecoder('latin1');
-    partition.console.onData((bytes) => {
-      this.#output += decoder.decode(bytes);
-    });
-  }
-  static async start(options: PartitionOptions): Promise<Shell> {
-    const shell = new Shell(await createPartition(options));
-    shell.partition.start();
-    return shell;
-  }
-  async until(text: string): Promise<string> {
-    for (;;) {
-      const at = this.#output.indexOf(text, this.#seen);
-      if (at >= 0) {
-        const shown = this.#output.slice(this.#seen, at);
-        this.#seen = at + text.length;
-        return shown;
-      }
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-  }
-  async command(line: string): Promise<string> {
-    const n = ++this.#count;
-    await this.partition.console.write(new TextEncoder().encode(`echo "<""BEGIN${n}>"; ${line}; echo "<""END${n}>"\n`));
-    await this.until(`<BEGIN${n}>\r\n`);
-    return (await this.until(`<END${n}>`)).replaceAll('\r\n', '\n');
-  }
-}
 
 async function eventually(holds: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 50));
@@ -69,7 +30,6 @@ describe.skipIf(typeof debian === 'string')(`Debian's Hyper-V drivers${reason}`,
   const disk = new MemoryDisk(16 * MIB);
   beforeAll(async () => {
     shell = await Shell.start({ kernel, initrd, append: 'console=tty0 console=ttyS0 quiet', disks: [disk], ...MEMORY });
-    await shell.until(PROMPT);
   }, 180_000);
   afterAll(async () => {
     await shell.partition[Symbol.asyncDispose]();
@@ -135,19 +95,34 @@ describe.skipIf(typeof debian === 'string')(`Debian's Hyper-V drivers${reason}`,
     expect(shown).toMatch(/ 3 +1 +32767 +0\n/);
   });
 
-  it('show their console', async () => {
-    /** Width, height, and how many bytes of the picture are not black. */
-    const look = async (): Promise<[number, number, number]> => {
-      const png = Buffer.from((await shell.partition.screenshot())!);
-      const data = png.subarray(41, 41 + png.readUInt32BE(33));
-      return [png.readUInt32BE(16), png.readUInt32BE(20), inflateSync(data).filter((byte) => byte !== 0).length];
-    };
-    await eventually(async () => (await shell.partition.screenshot()) !== undefined);
-    await shell.command('printf "\\033c\\033[?25l" > /dev/tty0; sleep 0.3');
-    const [width, height, before] = await look();
-    expect([width, height]).toEqual([1024, 768]);
-    await shell.command('echo "Hello, screen" > /dev/tty0; sleep 0.3');
-    await eventually(async () => (await look())[2] > before + 500);
+  it('have a console with a keyboard and a screen', async () => {
+    const { partition } = shell;
+    const look = async (): Promise<Picture> => pictureOf((await partition.screenshot())!);
+    await eventually(async () => (await partition.screenshot()) !== undefined);
+    const octal = [...CHARACTERS].map((each) => `\\${each.charCodeAt(0).toString(8)}`).join('');
+    await shell.command(`printf '\\033c\\033[?25l${octal}' > /dev/tty1`);
+    let font: Font | undefined;
+    await eventually(async () => {
+      const picture = await look();
+      expect([picture.width, picture.height]).toEqual([1024, 768]);
+      try {
+        font = new Font(picture);
+      } catch {
+        return false;
+      }
+      return true;
+    });
+    // A shell on the virtual terminal, which nobody but the keyboard types to.
+    await shell.command(
+      "printf '\\033c' > /dev/tty1; setsid sh -c 'PS1=typed: exec sh -i < /dev/tty1 > /dev/tty1 2>&1' &",
+    );
+    const shown = async (): Promise<string> => font!.read(await look()).join('\n');
+    await eventually(async () => /typed:/.test(await shown()));
+    expect(partition.keyboard!.type('echo "Hello, $((6*7))!" | tee /tmp/typed\n')).toBe('');
+    await eventually(async () => /^Hello, 42!$/m.test(await shown()));
+    expect(await shown()).toMatch(/^typed:echo "Hello, \$\(\(6\*7\)\)!" \| tee \/tmp\/typed$/m);
+    expect(await shell.command('cat /tmp/typed')).toBe('Hello, 42!\n');
+    partition.keyboard!.type('exit\n');
   });
 
   it('answer the heartbeat and set the clock', async () => {
@@ -221,8 +196,14 @@ describe.skipIf(typeof debian === 'string')(`Debian's Hyper-V drivers${reason}`,
     await new Promise((resolve) => setTimeout(resolve, 100));
     expect(await partition.digest()).toEqual(first);
     const saved = await partition.save();
+    const generation = (await partition.inspect()).devices;
     await partition[Symbol.asyncDispose]();
     shell = await Shell.start({ restore: saved, disks: [disk] });
+    // The guest knows that it is not the only one of its kind any more.
+    await eventually(async () => /crng reseeded due to virtual machine fork/.test(await shell.command('dmesg')));
+    const { devices } = await shell.partition.inspect();
+    expect(devices).toHaveProperty(['generation-id', 'id']);
+    expect(devices).not.toHaveProperty(['generation-id', 'id'], (generation as InspectNode)['generation-id'] as string);
     await eventually(() => shell.partition.integration.heartbeat() === 'OK');
     expect(await shell.command('cat /sys/bus/vmbus/devices/*/state | sort | uniq -c')).toMatch(/^ *11 3\n$/);
     expect(shell.partition.keyboard!.ready).toBe(true);
@@ -231,7 +212,7 @@ describe.skipIf(typeof debian === 'string')(`Debian's Hyper-V drivers${reason}`,
   it('restart the guest, and shut it down', async () => {
     await shell.partition.shutdown({ restart: true });
     await shell.until("A busybox shell on Debian's kernel");
-    await shell.until(PROMPT);
+    await shell.until('root@viridian:/root# ');
     await shell.partition.shutdown();
     expect(await shell.partition.stopped).toEqual({ kind: 'powerOff' });
   });

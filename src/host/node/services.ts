@@ -1,5 +1,5 @@
 /** The host's services in Node.js. */
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import type { HostServices } from '../services.ts';
 import { zstandard } from './compress.ts';
 import { libc, MADV_DONTNEED } from './libc.ts';
@@ -14,6 +14,7 @@ export const nodeServices: HostServices = {
     setImmediate(callback);
   },
   discardMemory,
+  randomBytes,
   compression: zstandard,
   sha256: (pieces) => {
     const hash = createHash('sha256');
