@@ -113,14 +113,12 @@ describe.skipIf(typeof debian === 'string')(`Debian's Hyper-V drivers${reason}`,
       return true;
     });
     // A shell on the virtual terminal, which nobody but the keyboard types to.
-    await shell.command(
-      "printf '\\033c' > /dev/tty1; setsid sh -c 'PS1=typed: exec sh -i < /dev/tty1 > /dev/tty1 2>&1' &",
-    );
+    await shell.command("printf '\\033c' > /dev/tty1; (setsid sh -c 'exec sh -i < /dev/tty1 > /dev/tty1 2>&1' &)");
     const shown = async (): Promise<string> => font!.read(await look()).join('\n');
-    await eventually(async () => /typed:/.test(await shown()));
+    await eventually(async () => /^root@viridian:/m.test(await shown()));
     expect(partition.keyboard!.type('echo "Hello, $((6*7))!" | tee /tmp/typed\n')).toBe('');
     await eventually(async () => /^Hello, 42!$/m.test(await shown()));
-    expect(await shown()).toMatch(/^typed:echo "Hello, \$\(\(6\*7\)\)!" \| tee \/tmp\/typed$/m);
+    expect(await shown()).toMatch(/^root@viridian:\/root# echo "Hello, \$\(\(6\*7\)\)!" \| tee \/tmp\/typed$/m);
     expect(await shell.command('cat /tmp/typed')).toBe('Hello, 42!\n');
     partition.keyboard!.type('exit\n');
   });
