@@ -191,6 +191,8 @@ export interface IntegrationServices {
   /** False when there was no such key. */
   deleteValue(pool: KeyValuePool, key: string): Promise<boolean>;
   values(pool: KeyValuePool): Promise<ReadonlyMap<string, string>>;
+  /** The guest's own IP addresses, of version 4 and then 6, as its daemon for data exchange says. */
+  addresses(): Promise<readonly string[]>;
   /** Writes a file into the guest. `path` is absolute. */
   copyFile(path: string, bytes: Uint8Array, options?: CopyFileOptions): Promise<void>;
   /** The guest's file systems stand still, until `thaw`, or until the guest has enough of it. */

@@ -5,6 +5,8 @@ import { IcFailure } from '../ic/component.ts';
 import type { IntegrationComponents } from '../ic/components.ts';
 import { FileCopyRefused } from '../ic/file-copy/device.ts';
 
+/** Each value is a list with semicolons. */
+const ADDRESS_KEYS = ['NetworkAddressIPv4', 'NetworkAddressIPv6'] as const;
 const CODES = { absent: 'wrongState', busy: 'wrongState', closed: 'wrongState', timeout: 'timeout' } as const;
 
 async function told<T>(promise: Promise<T>): Promise<T> {
@@ -43,6 +45,10 @@ export function integrationServices(components: IntegrationComponents | undefine
     },
     deleteValue: async (pool, key) => await told(present(components).kvp.delete(pool, key)),
     values: async (pool) => await told(present(components).kvp.enumerate(pool)),
+    addresses: async () => {
+      const values = await told(present(components).kvp.enumerate('auto'));
+      return ADDRESS_KEYS.flatMap((key) => (values.get(key) ?? '').split(';')).filter((text) => text !== '');
+    },
     copyFile: async (path, bytes, options) => {
       if (!path.startsWith('/') || path.endsWith('/'))
         throw new ViridianError('invalid', `${path} is no absolute path of a file`);
