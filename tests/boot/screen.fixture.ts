@@ -7,7 +7,7 @@ import { inflateSync } from 'node:zlib';
 /** Of the kernel's fonts for large screens. */
 const CELL = { width: 8, height: 16 } as const;
 /** Every printable character but the blank. */
-export const CHARACTERS = String.fromCharCode(...Array.from({ length: 94 }, (_, i) => 0x21 + i));
+export const CHARACTERS = Array.from({ length: 94 }, (_, i) => String.fromCharCode(0x21 + i));
 
 export interface Picture {
   readonly width: number;
@@ -38,7 +38,7 @@ export class Font {
 
   /** From a picture whose first line is CHARACTERS. @throws Error when two of them look the same. */
   constructor(picture: Picture) {
-    this.#characters = new Map([...CHARACTERS].map((character, column) => [glyph(picture, column, 0), character]));
+    this.#characters = new Map(CHARACTERS.map((character, column) => [glyph(picture, column, 0), character]));
     if (this.#characters.size !== CHARACTERS.length) throw new Error('the screen does not show every character');
   }
 

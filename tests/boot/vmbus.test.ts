@@ -106,7 +106,7 @@ describe.skipIf(typeof debian === 'string')(`Debian's Hyper-V drivers${reason}`,
     const { partition } = shell;
     const look = async (): Promise<Picture> => pictureOf((await partition.screenshot())!);
     await eventually(async () => (await partition.screenshot()) !== undefined);
-    const octal = [...CHARACTERS].map((each) => `\\${each.charCodeAt(0).toString(8)}`).join('');
+    const octal = CHARACTERS.map((each) => `\\${each.charCodeAt(0).toString(8)}`).join('');
     await shell.command(`printf '\\033c\\033[?25l${octal}' > /dev/tty1`);
     let font: Font | undefined;
     await eventually(async () => {
