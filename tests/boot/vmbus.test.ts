@@ -36,7 +36,7 @@ async function eventually(holds: () => boolean | Promise<boolean>): Promise<void
   while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 50));
 }
 
-describe.skipIf(typeof debian === 'string')(`Debian's Hyper-V drivers${reason}`, { timeout: 180_000 }, () => {
+describe.skipIf(typeof debian === 'string')(`Debian's Hyper-V drivers${reason}`, { timeout: 300_000 }, () => {
   if (typeof debian === 'string') return;
   const { kernel } = debian;
   const extra = typeof daemons === 'string' ? [] : [daemons];
@@ -45,7 +45,7 @@ describe.skipIf(typeof debian === 'string')(`Debian's Hyper-V drivers${reason}`,
   const disk = new MemoryDisk(16 * MIB);
   beforeAll(async () => {
     shell = await Shell.start({ kernel, initrd, append: 'console=tty0 console=ttyS0 quiet', disks: [disk], ...MEMORY });
-  }, 180_000);
+  }, 300_000);
   afterAll(async () => {
     await shell.partition[Symbol.asyncDispose]();
   });
@@ -137,6 +137,9 @@ describe.skipIf(typeof debian === 'string')(`Debian's Hyper-V drivers${reason}`,
     await shell.command("printf '\\033c' > /dev/tty1; (setsid sh -c 'exec sh -i < /dev/tty1 > /dev/tty1 2>&1' &)");
     const shown = async (): Promise<string> => font!.read(await look()).join('\n');
     await eventually(async () => /^root@viridian:/m.test(await shown()));
+    // What was typed before there was a shell is its first line.
+    partition.keyboard!.type('\n');
+    await eventually(async () => /not found/.test(await shown()));
     expect(partition.keyboard!.type('echo "Hello, $((6*7))!" | tee /tmp/typed\n')).toBe('');
     await eventually(async () => /^Hello, 42!$/m.test(await shown()));
     expect(await shown()).toMatch(/^root@viridian:\/root# echo "Hello, \$\(\(6\*7\)\)!" \| tee \/tmp\/typed$/m);
