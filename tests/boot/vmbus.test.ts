@@ -229,7 +229,7 @@ describe.skipIf(typeof debian === 'string')(`Debian's Hyper-V drivers${reason}`,
         expect(await integration.addresses()).toEqual([]);
         await integration.setValue('external', 'Greeting', 'Gr\u00fc\u00dfe');
         expect(await shell.command("tr -d '\\0' < /var/lib/hyperv/.kvp_pool_0")).toBe(
-          Buffer.from('GreetingGr\u00fc\u00dfe').toString('latin1'),
+          new TextDecoder('latin1').decode(Buffer.from('GreetingGr\u00fc\u00dfe')),
         );
         // A record is 512 bytes of key and 2048 of value.
         await shell.command(
