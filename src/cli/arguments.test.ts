@@ -22,10 +22,10 @@ describe('command-line values', () => {
     ['1.5G', 1536 * MIB],
     ['65536k', 64 * MIB],
     ['64', 64 * MIB],
-  ])('--memory %s', (text, bytes) => expect(parseMemory(text)).toBe(bytes));
+  ])('--memory %s', (text, bytes) => expect(parseMemory('--memory')(text)).toBe(bytes));
 
   it.each(['', 'M', '-1', '1T', '0x10', '1.0000001', '1e3', '9'.repeat(30)])('--memory %s is refused', (text) => {
-    expect(() => parseMemory(text)).toThrow('--memory must be a size such as 512M or 2G');
+    expect(() => parseMemory('--memory')(text)).toThrow('--memory must be a size such as 512M or 2G');
   });
 
   it('--processors', () => {

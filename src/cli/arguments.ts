@@ -4,12 +4,14 @@ import { ViridianError } from '../contracts/errors.ts';
 
 const UNITS: Readonly<Record<string, number>> = { '': 2 ** 20, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30 };
 
-/** '512M', '512MiB', '2G', '1.5G', '65536K'; a plain number is mebibytes. */
-export function parseMemory(text: string): number {
-  const match = /^(\d+(?:\.\d+)?)\s*([kmg]?)(?:i?b)?$/i.exec(text.trim());
-  const bytes = match ? Number(match[1]) * UNITS[match[2]!.toLowerCase()]! : Number.NaN;
-  if (!Number.isSafeInteger(bytes)) throw wrong('--memory', 'a size such as 512M or 2G', text);
-  return bytes;
+/** The parser of an option: '512M', '512MiB', '2G', '1.5G', '65536K'; a plain number is mebibytes. */
+export function parseMemory(option: string): (text: string) => number {
+  return (text) => {
+    const match = /^(\d+(?:\.\d+)?)\s*([kmg]?)(?:i?b)?$/i.exec(text.trim());
+    const bytes = match ? Number(match[1]) * UNITS[match[2]!.toLowerCase()]! : Number.NaN;
+    if (!Number.isSafeInteger(bytes)) throw wrong(option, 'a size such as 512M or 2G', text);
+    return bytes;
+  };
 }
 
 export function parseProcessors(text: string): number {

@@ -5,6 +5,8 @@ import type { DiskFile, DvdDrive } from '../contracts/block-device.ts';
 /** What every command that starts a partition takes. */
 export interface MachineFlags {
   readonly memory?: number;
+  readonly memoryMin?: number;
+  readonly memoryMax?: number;
   readonly processors?: number;
   readonly clock?: 'real' | 'instructions';
   readonly engine?: 'auto' | 'interpreter' | 'translator';

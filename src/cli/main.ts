@@ -97,7 +97,17 @@ function program(): Command {
 
 function machineOptions(command: Command): Command {
   return command
-    .option('--memory <size>', 'guest memory: 512M, 2G; a plain number is MiB (default: 512M)', parseMemory)
+    .option('--memory <size>', 'guest memory: 512M, 2G; a plain number is MiB (default: 512M)', parseMemory('--memory'))
+    .option(
+      '--memory-min <size>',
+      'dynamic memory: the guest gives back what it does not need, down to this (with hv_balloon in the guest)',
+      parseMemory('--memory-min'),
+    )
+    .option(
+      '--memory-max <size>',
+      'dynamic memory: it gets more when it needs it, up to this',
+      parseMemory('--memory-max'),
+    )
     .option('--processors <n>', 'virtual processors (default: 1)', parseProcessors)
     .addOption(
       new Option('--clock <mode>', "guest time: 'real', or 'instructions' (deterministic) (default: real)").argParser(

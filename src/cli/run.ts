@@ -28,6 +28,8 @@ export async function run(flags: RunFlags, create?: CreatePartition): Promise<nu
 export function machineOptionsOf(flags: MachineFlags): PartitionOptions {
   return {
     memory: flags.memory,
+    memoryMinimum: flags.memoryMin,
+    memoryMaximum: flags.memoryMax,
     processors: flags.processors,
     clock: flags.clock,
     engine: flags.engine,

@@ -17,6 +17,7 @@ import type {
 export const MIB = 2 ** 20;
 export const GIB = 2 ** 30;
 
+const DEFAULT_MEMORY = 512 * MIB;
 export const LIMITS = {
   /** The smallest multiboot kernel needs the first mebibyte's tables and itself above it. */
   minimumMemory: 2 * MIB,
@@ -40,6 +41,7 @@ export interface ResolvedPartitionOptions {
   readonly append: string;
   readonly modules: readonly BootModule[];
   readonly memory: number;
+  readonly dynamicMemory: { readonly minimum: number; readonly maximum: number } | undefined;
   readonly processors: number;
   readonly clock: ClockMode;
   readonly engine: EngineChoice;
@@ -62,6 +64,8 @@ const FIXED_BY_SAVED_STATE = [
   'append',
   'modules',
   'memory',
+  'memoryMinimum',
+  'memoryMaximum',
   'processors',
   'clock',
   'testDevice',
@@ -103,7 +107,8 @@ export function resolvePartitionOptions(given: PartitionOptions): ResolvedPartit
       source: fileSource('modules', module.source)!,
       commandLine: module.commandLine === undefined ? undefined : commandLine('modules', module.commandLine),
     })),
-    memory: memory(options.memory ?? 512 * MIB),
+    memory: memory(options.memory ?? DEFAULT_MEMORY),
+    dynamicMemory: dynamicMemory(options),
     processors: integer('processors', options.processors ?? 1, 1, LIMITS.maximumProcessors),
     clock: oneOf('clock', options.clock ?? 'real', ['real', 'instructions']),
     engine: oneOf('engine', options.engine ?? 'auto', ['auto', 'interpreter', 'translator']),
@@ -152,6 +157,18 @@ function memory(bytes: number): number {
   }
   if (bytes % LIMITS.pageSize !== 0) throw invalid(`memory must be a multiple of 4096 bytes, not ${bytes}`);
   return bytes;
+}
+
+function dynamicMemory(options: PartitionOptions): ResolvedPartitionOptions['dynamicMemory'] {
+  const { memory: start = DEFAULT_MEMORY, memoryMinimum, memoryMaximum } = options;
+  if (memoryMinimum === undefined && memoryMaximum === undefined) return undefined;
+  if (!vmbus(options)) throw invalid('dynamic memory needs the VMBus');
+  const [minimum, maximum] = [memory(memoryMinimum ?? start), memory(memoryMaximum ?? start)];
+  if (minimum > start)
+    throw invalid(`the minimum of memory, ${sizeText(minimum)}, is more than the ${sizeText(start)} at the start`);
+  if (maximum < start)
+    throw invalid(`the maximum of memory, ${sizeText(maximum)}, is less than the ${sizeText(start)} at the start`);
+  return { minimum, maximum };
 }
 
 function instructionLimit(value: bigint | undefined): bigint | undefined {

@@ -45,6 +45,13 @@ export interface PartitionOptions {
   readonly modules?: readonly BootModule[] | undefined;
   /** Bytes of guest memory, a multiple of 4 KiB. Default: 512 MiB. */
   readonly memory?: number | undefined;
+  /**
+   * Dynamic memory: the guest gets more than `memory`, up to `memoryMaximum`, and gives back what it does not need, down to
+   * `memoryMinimum`, by the pressure that its driver reports. Bytes, multiples of 4 KiB; each is `memory` when only the other
+   * is given. Needs `vmbus`.
+   */
+  readonly memoryMinimum?: number | undefined;
+  readonly memoryMaximum?: number | undefined;
   /** Virtual processors. Default: 1. */
   readonly processors?: number | undefined;
   /** Default: 'real'. */
@@ -186,6 +193,8 @@ export interface IntegrationServices {
   /** False when there was no such key. */
   deleteValue(pool: KeyValuePool, key: string): Promise<boolean>;
   values(pool: KeyValuePool): Promise<ReadonlyMap<string, string>>;
+  /** The guest's own IP addresses, of version 4 and then 6, as its daemon for data exchange says. */
+  addresses(): Promise<readonly string[]>;
   /** Writes a file into the guest. `path` is absolute. */
   copyFile(path: string, bytes: Uint8Array, options?: CopyFileOptions): Promise<void>;
   /** The guest's file systems stand still, until `thaw`, or until the guest has enough of it. */
@@ -224,10 +233,30 @@ export interface PartitionMouse {
 export interface PartitionMemory {
   /** The guest's driver takes requests. */
   readonly ready: boolean;
-  /** The guest is to have this much, at most what the partition was created with; it gives back what it can spare. */
-  setTarget(bytes: number): void;
-  /** What the guest has, what it needs (by its own account, once a second), and what of it is free. */
-  status(): { readonly assigned: number; readonly demand: number; readonly available: number };
+  /**
+   * The guest is to have this much, from `minimum` to `maximum`; it gives back what it can spare. Undefined: what it needs,
+   * which is so from the start in a partition with dynamic memory.
+   */
+  setTarget(bytes: number | undefined): void;
+  status(): PartitionMemoryStatus;
+}
+
+/** Bytes. */
+export interface PartitionMemoryStatus {
+  /** What the guest has. */
+  readonly assigned: number;
+  /** What it needs by its own account, which it gives once a second; 0 before. */
+  readonly demand: number;
+  /** What of `assigned` is free, by the same account. */
+  readonly available: number;
+  /** What it is to have. */
+  readonly target: number;
+  /** 0 without dynamic memory. */
+  readonly minimum: number;
+  /** What it had at the start, without dynamic memory. */
+  readonly maximum: number;
+  /** What the guest has given back, and this process to the host. 0 on hosts where that is not possible. */
+  readonly returned: number;
 }
 
 /** A disk or a DVD drive of a partition. */

@@ -41,6 +41,13 @@ export interface HostServices {
   hostTime(origin: bigint): HostTime;
   /** Calls back after whatever else waits for this thread. */
   defer(callback: () => void): void;
+  /**
+   * Gives the memory behind [offset, offset + length) of a buffer back to the host; it reads as zeroes from then on. False
+   * where this host cannot: nothing has happened then.
+   */
+  discardMemory(buffer: SharedArrayBuffer, offset: number, length: number): boolean;
+  /** Random bytes that nobody can foretell. */
+  randomBytes(count: number): Uint8Array;
   readonly compression: Compression;
   /** Puts bytes away where they take no memory; the function reads them. Undefined: they could not be. */
   spill(bytes: Uint8Array): Promise<(() => Uint8Array) | undefined>;

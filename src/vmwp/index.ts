@@ -57,11 +57,13 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
     virtualTime: resolved.clock === 'instructions',
     testDevice: resolved.testDevice,
     vmbus: resolved.vmbus,
+    generationId: resolved.clock === 'real',
+    ...(resolved.dynamicMemory ? { dynamicMemory: resolved.dynamicMemory } : {}),
   };
   if (machineMemorySize(config) > ADDRESSABLE)
     throw new ViridianError(
       'invalid',
-      `${sizeText(config.memory)} of memory with ${config.processors} processors do not fit in the engine's 4 GiB: give less of one`,
+      `${sizeText(config.dynamicMemory?.maximum ?? config.memory)} of memory with ${config.processors} processors do not fit in the engine's 4 GiB: give less of one`,
     );
   if (resolved.check !== undefined) {
     const { CheckedPartition } = await import('./check/checked-partition.ts');

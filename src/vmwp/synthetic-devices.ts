@@ -4,19 +4,19 @@
  */
 import type { DiskEvent } from '../contracts/partition.ts';
 import type { HostServices } from '../host/services.ts';
-import { PAGE } from '../hypervisor/memory/layout.ts';
 import { IntegrationComponents } from '../ic/components.ts';
 import { asRecord } from '../support/plain.ts';
 import type { InspectNode } from '../vid/ports.ts';
 import { VmBus } from '../vmbus/bus.ts';
 import type { VmbusMailbox } from '../vmbus/mailbox.ts';
 import type { VmbusPorts } from '../vmbus/ports.ts';
-import { DynamicMemory } from '../vsp/dynamic-memory/device.ts';
+import type { DynamicMemory } from '../vsp/dynamic-memory/device.ts';
 import { Keyboard } from '../vsp/keyboard/device.ts';
 import { Mouse } from '../vsp/mouse/device.ts';
 import { SyntheticVideo } from '../vsp/video/device.ts';
 import type { PartitionDisks } from './disks.ts';
 import type { Machine } from './machine.ts';
+import { dynamicMemory } from './partition-memory.ts';
 import { PartitionTimers } from './partition-timers.ts';
 import { ScsiControllers } from './scsi-controllers.ts';
 
@@ -52,7 +52,7 @@ export class SyntheticDevices {
       memory,
       timers: this.#timers,
       processors: config.processors,
-      ramSize: config.memory,
+      ramSize: config.dynamicMemory?.maximum ?? config.memory,
       postMessage: (vp, sint, type, payload) => ports.withLock(() => hyperv.postMessage(vp, sint, type, 0n, payload)),
       setEventFlag: (vp, sint, flag) => {
         ports.withLock(() => hyperv.setEventFlag(vp, sint, flag));
@@ -69,12 +69,7 @@ export class SyntheticDevices {
       referenceTime: () => hyperv.time.now(),
     });
     this.video = new SyntheticVideo({ bytes: machine.vram, place: (gpa) => machine.placeVram(gpa) });
-    this.memory = new DynamicMemory({
-      pages: config.memory / PAGE,
-      clear: (page, count) => {
-        memory.fill(page * PAGE, count * PAGE, 0);
-      },
-    });
+    this.memory = dynamicMemory(machine, ports.host);
     const { keyboard, mouse, video } = this;
     this.scsi = new ScsiControllers(this.bus, ports.disks, {
       memory,

@@ -2,6 +2,7 @@
  * The worker process's part of one running VM (VMWP): owns the partition's memory and its parent-side machine, starts the
  * processors' threads, and carries out start, pause, save and power events.
  */
+import { GENERATION_ID_SIZE } from '../chipset/generation-id/device.ts';
 import { ViridianError } from '../contracts/errors.ts';
 import type {
   DiskEvent,
@@ -26,8 +27,9 @@ import type { Saved } from '../support/struct.ts';
 import { PartitionDisks } from './disks.ts';
 import { applyInitialState } from './initial-state.ts';
 import { inspectMachine } from './inspect.ts';
-import { integrationServices, partitionMemory, shutdown } from './integration.ts';
+import { integrationServices, shutdown } from './integration.ts';
 import { Machine, type MachineConfig, machineMemorySize } from './machine.ts';
+import { partitionMemory } from './partition-memory.ts';
 import type { FromVpThread, TranslatorThreadData, VpThread, VpThreadData } from './protocol.ts';
 import { encodeSavedState, type SavedPartition } from './saved-state.ts';
 import { statsOf } from './stats.ts';
@@ -162,7 +164,10 @@ export class VmWorker implements Partition {
     for (const vp of this.#machine.vps) resetPowerUp(vp);
     this.#machine.reset();
     if (saved) this.#restore(saved);
-    else this.#load();
+    else {
+      this.#machine.generationId?.begin(host.randomBytes(GENERATION_ID_SIZE));
+      this.#load();
+    }
   }
 
   #restore(saved: SavedPartition): void {
@@ -181,6 +186,9 @@ export class VmWorker implements Partition {
       updateMode(vp);
     }
     clock.set(saved.time);
+    // Whoever holds the state may go on from it twice.
+    const id = this.#options.host.randomBytes(GENERATION_ID_SIZE);
+    this.#machine.lock.with(() => this.#machine.generationId?.change(id));
     // What the engines derive from the state is made afresh.
     Atomics.add(control.generation, 0, 1);
   }
@@ -189,6 +197,7 @@ export class VmWorker implements Partition {
   #load(): void {
     const { memory, vps } = this.#machine;
     for (const { gpa, bytes } of this.#plan.segments) memory.write(gpa, bytes);
+    this.#machine.generationId?.place();
     vps.forEach((vp, i) => {
       const { retired } = vp;
       resetPowerUp(vp);
@@ -388,7 +397,9 @@ export class VmWorker implements Partition {
     // What the guest had begun to write must not come over what it writes after the restart.
     await this.#disks.idle();
     if (this.#finished) return;
-    for (const { gpa, size } of this.#machine.ram()) memory.fill(gpa, size, 0);
+    const { discardMemory } = this.#options.host;
+    for (const { gpa, size } of this.#machine.ram())
+      memory.release(gpa, size, (at, count) => discardMemory(this.#machine.arena.buffer, at, count));
     this.#synthetic?.reset();
     this.#machine.reset();
     this.#load();

@@ -15,6 +15,7 @@ const TARGETS: Readonly<Record<string, () => Promise<FuzzTarget>>> = {
   ring: async () => (await import('./ring.ts')).target,
   storvsp: async () => (await import('./storvsp.ts')).target,
   ic: async () => (await import('./ic.ts')).target,
+  hypercalls: async () => (await import('./hypercalls.ts')).target,
 };
 
 /** Milliseconds of processor time. A case that takes more is a failure: a file or a guest must not hold its host up. */
@@ -58,7 +59,7 @@ async function main(): Promise<number> {
   const open = values.target === undefined ? undefined : TARGETS[values.target];
   if (values.help || open === undefined) {
     const lines = await Promise.all(
-      Object.entries(TARGETS).map(async ([name, target]) => `  ${name.padEnd(8)} ${(await target()).about}\n`),
+      Object.entries(TARGETS).map(async ([name, target]) => `  ${name.padEnd(10)} ${(await target()).about}\n`),
     );
     process.stdout.write(
       `npm run fuzz -- --target NAME [--count N] [--seed S] [--coverage]\n\nTargets:\n${lines.join('')}`,

@@ -7,8 +7,13 @@ import process from 'node:process';
 type Ffi = typeof import('node:ffi');
 
 const EINTR = 4;
+const SC_PAGESIZE = 30;
 
 export interface LibC {
+  /** 0, or the error number. The range lies within the buffer, or this throws RangeError. */
+  madvise(buffer: ArrayBufferLike, offset: number, length: number, advice: number): number;
+  /** Bytes in a page of the host's memory. */
+  readonly pageSize: number;
   /** 0, or the error number. */
   fallocate(fd: number, mode: number, offset: number, length: number): number;
   /** 0, or the error number. */
@@ -24,6 +29,7 @@ export interface LibC {
   lseek(fd: number, offset: number, whence: number): number;
 }
 
+export const MADV_DONTNEED = 4;
 export const FALLOC_KEEP_SIZE = 1;
 export const FALLOC_PUNCH_HOLE = 2;
 export const FALLOC_ZERO_RANGE = 0x10;
@@ -63,6 +69,8 @@ function load(): LibC | undefined {
   return quietly((ffi) => {
     const { functions: c } = ffi.dlopen(null, {
       fallocate: { arguments: ['i32', 'i32', 'i64', 'i64'], return: 'i32' },
+      madvise: { arguments: ['u64', 'u64', 'i32'], return: 'i32' },
+      sysconf: { arguments: ['i32'], return: 'i64' },
       flock: { arguments: ['i32', 'i32'], return: 'i32' },
       lseek: { arguments: ['i32', 'i64', 'i32'], return: 'i64' },
       preadv2: { arguments: ['i32', 'buffer', 'i32', 'i64', 'i32'], return: 'i64' },
@@ -103,6 +111,13 @@ function load(): LibC | undefined {
         point(into);
         const count = Number(c.preadv2(fd, vectorBytes, into.length, BigInt(offset), RWF_NOWAIT));
         return count < 0 ? -errno() : count;
+      },
+      pageSize: Number(c.sysconf(SC_PAGESIZE)),
+      madvise: (buffer, offset, length, advice) => {
+        if (!(offset >= 0 && length >= 0 && offset + length <= buffer.byteLength))
+          throw new RangeError(`no memory at ${offset}+${length}`);
+        const address = ffi.getRawPointer(buffer as ArrayBuffer) + BigInt(offset);
+        return retried(() => c.madvise(address, BigInt(length), advice));
       },
       fallocate: (fd, mode, offset, length) => retried(() => c.fallocate(fd, mode, BigInt(offset), BigInt(length))),
       flock: (fd, operation) => retried(() => c.flock(fd, operation)),

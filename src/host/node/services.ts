@@ -1,7 +1,8 @@
 /** The host's services in Node.js. */
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import type { HostServices } from '../services.ts';
 import { zstandard } from './compress.ts';
+import { libc, MADV_DONTNEED } from './libc.ts';
 import { spill, trim } from './spare-memory.ts';
 import { hostTime, monotonicNow, openChannel, startThread } from './threads.ts';
 
@@ -13,6 +14,8 @@ export const nodeServices: HostServices = {
   defer: (callback) => {
     setImmediate(callback);
   },
+  discardMemory,
+  randomBytes,
   compression: zstandard,
   spill,
   trim,
@@ -22,3 +25,10 @@ export const nodeServices: HostServices = {
     return hash.digest('hex');
   },
 };
+
+/** A WebAssembly memory is private and anonymous on Linux: what is not needed there is zeroes when it is touched again. */
+function discardMemory(buffer: SharedArrayBuffer, offset: number, length: number): boolean {
+  const c = libc();
+  if (c === undefined || offset % c.pageSize !== 0 || length % c.pageSize !== 0) return false;
+  return c.madvise(buffer, offset, length, MADV_DONTNEED) === 0;
+}

@@ -107,6 +107,28 @@ export class GuestMemory {
     });
   }
 
+  /**
+   * Fills whole pages with zeroes, by giving what is behind them back to the host where `discard` (a range of `bytes`) can.
+   * Whether it could, everywhere. Translations stay: what they lead to reads as zeroes.
+   */
+  release(gpa: number, length: number, discard: (host: number, size: number) => boolean): boolean {
+    if (gpa % PAGE !== 0 || length % PAGE !== 0) throw new RangeError(`0x${gpa.toString(16)} is no whole page`);
+    const runs: { host: number; size: number }[] = [];
+    this.#each(gpa, length, (host, at, count, entry) => {
+      this.#touched(gpa + at, count, entry);
+      const last = runs.at(-1);
+      if (last && last.host + last.size === host) last.size += count;
+      else runs.push({ host, size: count });
+    });
+    let given = true;
+    for (const { host, size } of runs)
+      if (!discard(host, size)) {
+        given = false;
+        this.bytes.fill(0, host, host + size);
+      }
+    return given;
+  }
+
   #touched(gpa: number, count: number, entry: number): void {
     if ((entry & PageFlag.DIRTY) === 0)
       Atomics.or(this.#words, (PAGE_MAP >> 2) + Math.floor(gpa / PAGE), PageFlag.DIRTY);
