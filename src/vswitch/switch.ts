@@ -153,6 +153,7 @@ export class VirtualSwitch {
       link: {
         send: (frame, mac) => this.#fromNat(frame, mac),
         ready: (mac) => this.#portOf(0, mac)?.ready ?? true,
+        stalled: (mac) => this.#portOf(0, mac)?.stalled ?? false,
         client: (mac) => {
           const port = this.#ports.get(mac);
           return port === undefined ? undefined : this.#adapters.get(port);

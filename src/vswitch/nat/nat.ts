@@ -52,6 +52,8 @@ export interface NatLink {
   send(frame: Frame, mac: number): void;
   /** Whether frames to the adapter find room now; `room` is called when they do again. */
   ready(mac: number): boolean;
+  /** Whether the adapter takes nothing now. */
+  stalled(mac: number): boolean;
   /** Undefined for a MAC address that is no adapter's own. */
   client(mac: number): NatClient | undefined;
 }
@@ -132,6 +134,7 @@ export class Nat {
         random32: () => new DataView(host.random(4).slice().buffer).getUint32(0),
         send: (frame, mac) => ports.link.send(frame, mac),
         ready: (mac) => ports.link.ready(mac),
+        stalled: (mac) => ports.link.stalled(mac),
         wake: () => this.#wake(true),
         open: (key, mac, syn) => this.#openStream(key, mac, syn),
         unreachable: (flow) => this.#unreachableFlow(flow, Unreachable.HOST),

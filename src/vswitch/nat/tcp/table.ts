@@ -29,6 +29,7 @@ export interface TcpPorts {
   random32(): number;
   send(frame: Frame, mac: number): void;
   ready(mac: number): boolean;
+  stalled(mac: number): boolean;
   /** Something is to be done when time passes. */
   wake(): void;
   /** Opens the host's side of a connection that a guest asks for; undefined: refused, and the guest has been told. */
@@ -220,6 +221,10 @@ export class TcpTable implements FlowPorts {
 
   ready(flow: FlowEnds): boolean {
     return this.#ports.ready(flow.mac);
+  }
+
+  stalled(flow: FlowEnds): boolean {
+    return this.#ports.stalled(flow.mac);
   }
 
   ackLater(flow: AckingFlow): void {
