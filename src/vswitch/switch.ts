@@ -5,7 +5,7 @@
  */
 import { ViridianError } from '../contracts/errors.ts';
 import type { InspectNode } from '../contracts/partition.ts';
-import type { HostNetwork, NetworkTime } from '../host/network.ts';
+import type { FrameDevice, HostNetwork, NetworkTime } from '../host/network.ts';
 import { type Bandwidth, Port, type PortConfig, type PortOwner } from './adapter-port.ts';
 import {
   BROADCAST,
@@ -199,6 +199,26 @@ export class VirtualSwitch {
     if (this.kind === 'private' || this.kind === 'nat')
       throw new ViridianError('invalid', `switch ${this.name} is ${this.kind}: the host has no end there`);
     return this.connect({ vm: 'host', macSpoofing: true, ...options });
+  }
+
+  /** Joins an external switch with a device of the host's. Closing the port closes the device. @throws ViridianError */
+  connectDevice(device: FrameDevice): AdapterPort {
+    if (this.kind !== 'external')
+      throw new ViridianError(
+        'invalid',
+        `switch ${this.name} is ${this.kind}: a device of the host is for an external one`,
+      );
+    const port = this.connect({ vm: device.name, macSpoofing: true });
+    port.onFrame((frame) => {
+      device.send(frame);
+      return true;
+    });
+    device.onFrame((frame) => port.send(frame));
+    const close = (): void => {
+      device.close();
+      port.close();
+    };
+    return Object.assign(Object.create(port) as AdapterPort, { close });
   }
 
   #plug(config: PortConfig, adapter: Adapter): AdapterPort {

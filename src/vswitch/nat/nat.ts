@@ -18,6 +18,7 @@ import {
   Protocol,
   parseIp,
   setU16,
+  setU32,
   u16,
 } from '../ethernet.ts';
 import type { Frame } from '../port.ts';
@@ -137,7 +138,7 @@ export class Nat {
         stalled: (mac) => ports.link.stalled(mac),
         wake: () => this.#wake(true),
         open: (key, mac, syn) => this.#openStream(key, mac, syn),
-        unreachable: (flow) => this.#unreachableFlow(flow, Unreachable.HOST),
+        unreachable: (flow, sequence) => this.#unreachableFlow(flow, sequence, Unreachable.HOST),
       },
       limits,
     );
@@ -295,17 +296,19 @@ export class Nat {
     if (route.kind === 'gateway') return (events) => this.#dns.stream(egress, events);
     if (route.kind === 'prohibited') {
       this.counters.prohibited++;
-      this.#unreachableFlow({ key, mac }, Unreachable.PROHIBITED);
+      this.#unreachableFlow({ key, mac }, syn.sequence, Unreachable.PROHIBITED);
     }
     this.#tcp.refuse(key, mac, syn.sequence);
     return undefined;
   }
 
   /** An ICMP error about the SYN of a connection, which is rebuilt as far as errors quote it. */
-  #unreachableFlow({ key, mac }: FlowEnds, code: number): void {
+  #unreachableFlow({ key, mac }: FlowEnds, sequence: number, code: number): void {
     const ports = new Uint8Array(8);
     setU16(ports, 0, key.guestPort);
     setU16(ports, 2, key.remotePort);
+    // Linux looks whether the number is of something that it has sent.
+    setU32(ports, 4, sequence);
     const ends = { destinationMac: 0, sourceMac: 0, source: key.guestAddress, destination: key.remoteAddress };
     const [frame] = packetFrames(ends, Protocol.TCP, 0, ports, this.config.mtu);
     const packet = parsePacket(frame!, ETHERNET_HEADER, false);
