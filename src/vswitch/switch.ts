@@ -154,6 +154,10 @@ export class VirtualSwitch {
         send: (frame, mac) => this.#fromNat(frame, mac),
         ready: (mac) => this.#portOf(0, mac)?.ready ?? true,
         stalled: (mac) => this.#portOf(0, mac)?.stalled ?? false,
+        macOf: (name) => {
+          for (const [port, { owner }] of this.#adapters) if (owner === name) return port.config.mac;
+          return undefined;
+        },
         client: (mac) => {
           const port = this.#ports.get(mac);
           return port === undefined ? undefined : this.#adapters.get(port);

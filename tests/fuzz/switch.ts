@@ -52,8 +52,9 @@ class SwitchFuzzer implements StatefulFuzzer {
     else if (act === 8) this.#capture(random);
     else this.#send(random, member);
     if (random.oneIn(8)) this.#time.advance(random.pick([1, 100, 400_000]));
-    for (const { port } of this.#members)
-      ensure(Number(port.inspect().waitingBytes) <= 4 * 2 ** 20, 'more waits than may');
+    if (seed % 5 === 0)
+      for (const { port } of this.#members)
+        ensure(Number(port.inspect().waitingBytes) <= 4 * 2 ** 20, 'more waits than may');
     if ((seed + 1) % this.group === 0) {
       this.#net.inspect();
       this.#net.close();
@@ -112,7 +113,7 @@ class SwitchFuzzer implements StatefulFuzzer {
         ? [1, 0, 0x5e, 0, 0, 1]
         : random.pick(macs);
     const [from, to] = [random.pick(ADDRESSES), random.pick(ADDRESSES)];
-    const length = random.oneIn(20) ? random.below(65_000) : random.below(200);
+    const length = random.oneIn(100) ? random.below(65_000) : random.below(200);
     const kinds: (() => [number, number[]])[] = [
       () => [
         0x800,

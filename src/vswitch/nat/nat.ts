@@ -57,6 +57,8 @@ export interface NatLink {
   stalled(mac: number): boolean;
   /** Undefined for a MAC address that is no adapter's own. */
   client(mac: number): NatClient | undefined;
+  /** The adapter that has its address reserved under a name. */
+  macOf(owner: string): number | undefined;
 }
 
 export interface NatPorts {
@@ -157,8 +159,7 @@ export class Nat {
       domain: config.domain,
       lookup: (label) => {
         if (label === 'host' || label === 'gateway') return config.gateway;
-        for (const [mac, address] of this.#bound) if (this.#ports.link.client(mac)?.hostName === label) return address;
-        return undefined;
+        return this.#find((client) => client.hostName === label)?.address;
       },
       reverse: (address) => {
         if (!inNetwork(address, config.network)) return null;
@@ -441,8 +442,23 @@ export class Nat {
       if (mac === undefined) this.#ask(address);
       return mac === undefined ? undefined : { address, mac };
     }
-    for (const [mac, bound] of this.#bound)
-      if (target === '' || this.#ports.link.client(mac)?.owner === target) return { address: bound, mac };
+    const found = this.#find(({ owner }) => target === '' || owner === target);
+    if (found !== undefined) return found;
+    // A guest that was restored has its address, but has not asked for it here.
+    const mac = this.#ports.link.macOf(target);
+    const reserved = this.#leases.addressOf(target);
+    return mac === undefined || reserved === undefined ? undefined : { address: reserved, mac };
+  }
+
+  /** An adapter with an address of DHCP's, or else with one that it has given itself. */
+  #find(matches: (client: NatClient) => boolean): { address: number; mac: number } | undefined {
+    const { link } = this.#ports;
+    const isIt = (mac: number): boolean => {
+      const client = link.client(mac);
+      return client !== undefined && matches(client);
+    };
+    for (const [mac, address] of this.#bound) if (isIt(mac)) return { address, mac };
+    for (const [address, mac] of this.#neighbors) if (isIt(mac)) return { address, mac };
     return undefined;
   }
 

@@ -459,7 +459,9 @@ export class Flow implements StreamEvents, FlowEnds {
     this.ackWanted = false;
     const shift = this.#scaled ? WINDOW_SHIFT : 0;
     const scaled = Math.min(0xffff, (this.#receiveLimitNow() - this.in.next) >>> shift);
-    const options = this.#sack && this.in.held > 0 ? writeSack(this.#sackRanges()) : undefined;
+    // With data in the same segment it would be too long: what calls for the option is acknowledged at once, and alone.
+    const sack = this.#sack && this.in.held > 0 && payload === undefined;
+    const options = sack ? writeSack(this.#sackRanges()) : undefined;
     const sequence = (this.#ourFirst + offset) >>> 0;
     const acknowledgment = (this.#theirFirst + this.in.next + (this.#finTaken ? 1 : 0)) >>> 0;
     this.#ports.transmit(this, sequence, acknowledgment, flags, scaled, options, payload, inPlace, this.#mss);
