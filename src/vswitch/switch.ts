@@ -18,7 +18,7 @@ import {
   parseMac,
   u16,
 } from './ethernet.ts';
-import { objectionTo } from './guard.ts';
+import { type GuardRules, objectionTo } from './guard.ts';
 import { dynamicMac } from './mac-pool.ts';
 import type { NatOptions } from './nat/config.ts';
 import { Nat } from './nat/nat.ts';
@@ -100,6 +100,7 @@ interface Adapter {
   readonly owner: string;
   readonly hostName: string | undefined;
   readonly egress: Egress | undefined;
+  readonly rules: GuardRules;
 }
 
 interface Capture {
@@ -195,7 +196,13 @@ export class VirtualSwitch {
       throw new ViridianError('invalid', 'an egress policy is for adapters of a NAT switch');
     const hostName = index === 0 ? hostNameOf(vm) : undefined;
     const config = { name: owner, mac, guarded: !macSpoofing, vlan, bandwidth, offloads };
-    return this.#plug(config, { owner, hostName, egress });
+    const { nat } = this;
+    const rules = {
+      mac,
+      mayUse: (address: number) => nat === undefined || vlan !== 0 || nat.mayUse(mac, address),
+      dhcpGuard: nat !== undefined,
+    };
+    return this.#plug(config, { owner, hostName, egress, rules });
   }
 
   /** The host's end of an internal switch: a port like an adapter's, that may send from any address. */
@@ -264,11 +271,7 @@ export class VirtualSwitch {
     if (u16(bytes, 12) === EtherType.VLAN) return port.drop('tagged');
     const { config } = port;
     if (config.guarded) {
-      const objection = objectionTo(bytes, {
-        mac: config.mac,
-        mayUse: (address) => this.nat === undefined || config.vlan !== 0 || this.nat.mayUse(config.mac, address),
-        dhcpGuard: this.nat !== undefined,
-      });
+      const objection = objectionTo(bytes, this.#adapters.get(port)!.rules);
       if (objection !== undefined) return port.drop(objection);
     } else if (source !== config.mac) {
       // Nobody takes over an address that is an adapter's or the gateway's own.

@@ -64,6 +64,7 @@ describe('Linux as a guest of the NAT network, on a TAP device', () => {
     ['ping gateway', '3 packets transmitted, 3 packets received, 0% packet loss [0]'],
     ['ping gateway, large', '2 packets transmitted, 2 packets received, 0% packet loss [0]'],
     ['dns', 'Address: 172.30.0.1 [0]'],
+    ['dns, forwarded', 'Address: 192.0.2.80 [0]'],
     ['refused', expect.stringContaining('Connection refused')],
     ['prohibited', expect.stringMatching(/No route to host|unreachable/)],
     ['host service', 'of the host [0]'],

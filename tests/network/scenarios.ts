@@ -65,7 +65,11 @@ function inGuest(command: string): Promise<string> {
 }
 
 const host = { ...nodeNetwork, addresses: () => ['127.0.0.1'] };
-const net = createSwitch({ name: 'net', kind: 'nat', nat: { hostAccess: 'all' } }, { time: nodeNetworkTime, host });
+const NAME_SERVER = { address: OUTSIDE, port: 5300 };
+const net = createSwitch(
+  { name: 'net', kind: 'nat', nat: { hostAccess: 'all', resolvers: [NAME_SERVER] } },
+  { time: nodeNetworkTime, host },
+);
 const port = net.connect({ vm: 'web', mac: MAC });
 
 /** Of a hundred frames so many are lost, doubled, or overtaken by the next. */
@@ -118,6 +122,13 @@ const service = createServer((socket) => socket.end('of the host'));
 await new Promise<void>((resolve) => service.listen(7001, '127.0.0.1', resolve));
 const echo = createSocket('udp4').on('message', (bytes, from) => echo.send(bytes, from.port, from.address));
 await new Promise<void>((resolve) => echo.bind(7000, OUTSIDE, resolve));
+/** A name server that knows one address for every name. */
+const names = createSocket('udp4').on('message', (query, from) => {
+  const answer = [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 80];
+  const header = [query[0]!, query[1]!, 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0];
+  names.send(Uint8Array.from([...header, ...query.subarray(12), ...answer]), from.port, from.address);
+});
+await new Promise<void>((resolve) => names.bind(NAME_SERVER.port, NAME_SERVER.address, resolve));
 writeFileSync(join(folder, 'data'), data);
 writeFileSync(
   join(folder, 'udhcpc'),
@@ -131,6 +142,7 @@ report('ping gateway', await inGuest(`BB ping -q -c 3 ${GATEWAY} | grep loss`));
 report('ping gateway, large', await inGuest(`BB ping -q -c 2 -s 20000 ${GATEWAY} | grep loss`));
 report('ping outside', pingAllowed ? await inGuest(`BB ping -q -c 2 ${OUTSIDE} | grep loss`) : 'not allowed here');
 report('dns', await inGuest(`BB nslookup -type=a host.viridian.internal ${GATEWAY} | grep ^Address | tail -1`));
+report('dns, forwarded', await inGuest(`BB nslookup -type=a www.example.com ${GATEWAY} | grep ^Address | tail -1`));
 report('refused', await inGuest(`BB nc ${OUTSIDE} 9`));
 report('prohibited', await inGuest('BB nc 169.254.169.254 80'));
 report('host service', await inGuest(`BB nc ${GATEWAY} 7001`));
