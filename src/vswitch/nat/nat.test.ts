@@ -286,6 +286,18 @@ describe('what a guest does not reach', () => {
     expect(host.streams.map(({ to }) => to)).toEqual([{ address: '127.0.0.1', port: 5432 }]);
   });
 
+  it('is a service of the host that is not on the adapter’s list', () => {
+    const { guest, host, errors } = network({ hostAccess: 'all' }, { egress: ['host.viridian.internal:8080'] });
+    const ask = (port: number): void => guest.tcp(GATEWAY, { sourcePort: port, port, sequence: 5, flags: SYN });
+    ask(8080);
+    expect(errors()).toEqual([[3, 13]]);
+    const name = ['host', 'viridian', 'internal'].flatMap((label) => [label.length, ...Buffer.from(label)]);
+    guest.udp(5000, GATEWAY, 53, [0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, ...name, 0, 0, 1, 0, 1]);
+    ask(22);
+    ask(8080);
+    expect(host.streams.map(({ to }) => to.port)).toEqual([8080]);
+  });
+
   it('is anything, with an empty allow list', () => {
     const { guest, host, errors } = network({}, { egress: [] });
     guest.tcp(OUTSIDE, { sourcePort: 1, port: 80, sequence: 5, flags: SYN });
