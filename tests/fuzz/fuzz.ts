@@ -14,6 +14,12 @@ const TARGETS: Readonly<Record<string, () => Promise<FuzzTarget>>> = {
   vmbus: async () => (await import('./vmbus.ts')).target,
   ring: async () => (await import('./ring.ts')).target,
   storvsp: async () => (await import('./storvsp.ts')).target,
+  'nat-arp': async () => (await import('./network.ts')).arpTarget,
+  'nat-dhcp': async () => (await import('./network.ts')).dhcpTarget,
+  'nat-dns': async () => (await import('./network.ts')).dnsTarget,
+  'nat-udp': async () => (await import('./network.ts')).udpTarget,
+  'nat-tcp': async () => (await import('./tcp.ts')).tcpTarget,
+  switch: async () => (await import('./switch.ts')).switchTarget,
   ic: async () => (await import('./ic.ts')).target,
   hypercalls: async () => (await import('./hypercalls.ts')).target,
 };
