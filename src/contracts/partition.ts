@@ -4,6 +4,7 @@
  */
 
 import type { BlockDevice, DiskFile } from './block-device.ts';
+import type { NicOptions } from './network.ts';
 
 /** A file by its path, or its bytes. */
 export type FileSource = string | Uint8Array;
@@ -64,6 +65,11 @@ export interface PartitionOptions {
    * giver's. Needs `vmbus`.
    */
   readonly disks?: readonly (BlockDevice | DiskFile)[] | undefined;
+  /**
+   * Synthetic network adapters. Like disks they are the host's: a restored partition is given them again, by the same names
+   * and addresses. Needs `vmbus`.
+   */
+  readonly nics?: readonly NicOptions[] | undefined;
   /** Told of what a disk's file does to the partition. */
   readonly onDisk?: ((event: DiskEvent) => void) | undefined;
   /** What a restart asked for by the guest does. Default: 'restart'. */
@@ -246,6 +252,12 @@ export interface Partition extends AsyncDisposable {
   readonly keyboard: PartitionKeyboard | undefined;
   readonly mouse: PartitionMouse | undefined;
   readonly memory: PartitionMemory | undefined;
+  /** Plugs in a network adapter, also while the guest runs; its name. Rejects with a ViridianError. */
+  attachNic(nic: NicOptions): Promise<string>;
+  /** @throws ViridianError `notFound` */
+  detachNic(name: string): void;
+  /** Pulls an adapter's cable, or puts it back. @throws ViridianError `notFound` */
+  setLink(name: string, up: boolean): void;
   /** What is on the synthetic screen, as a PNG file's bytes; undefined when the guest shows nothing there. */
   screenshot(): Promise<Uint8Array | undefined>;
   /** Resolves when every processor stands still between two instructions. */

@@ -304,7 +304,9 @@ export class VmBus {
   }
 
   #offerSubChannels(primary: BusChannel, count: number): number {
-    const taken = new Set(this.#channelsOf(primary.device).map((channel) => channel.subIndex));
+    // One that was taken back is as good as gone: guests know further channels by their place.
+    const live = this.#channelsOf(primary.device).filter((channel) => channel.state !== 'rescinded');
+    const taken = new Set(live.map((channel) => channel.subIndex));
     let offered = 0;
     for (let index = 1; offered < count; index++) {
       if (taken.has(index)) continue;

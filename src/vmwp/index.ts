@@ -14,11 +14,14 @@ import { compileInterpreter } from '../hypervisor/interpreter/interpreter.ts';
 import { CheckedPartition } from './check/checked-partition.ts';
 import { PartitionDisks } from './disks.ts';
 import { type MachineConfig, machineMemorySize } from './machine.ts';
+import { partitionNetworks } from './networks.ts';
+import { PartitionNics } from './nics.ts';
 import { decodeSavedState, type SavedPartition } from './saved-state.ts';
 import { VmWorker } from './worker.ts';
 
 export type * from '../contracts/block-device.ts';
 export { isViridianError, ViridianError } from '../contracts/errors.ts';
+export type * from '../contracts/network.ts';
 export type * from '../contracts/partition.ts';
 
 const IN_CHECKOUT = import.meta.url.endsWith('.ts');
@@ -88,14 +91,16 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
   if (resolved.disks.length > 0 && saved !== undefined && !saved.config.vmbus)
     throw new ViridianError('invalid', 'disks need the VMBus, which the saved partition does not have');
   const disks = await PartitionDisks.open({ files: nodeDiskFiles, codecs: nodeCodecs }, resolved.disks, saved?.disks);
+  let nics: PartitionNics | undefined;
   let worker: VmWorker | undefined;
   try {
+    const plugged = (nics = await PartitionNics.open(partitionNetworks(), resolved.nics));
     const boot = saved?.plan ?? (await plan(resolved, config));
-    worker = blaming(restore, () => new VmWorker({ ...common, plan: boot, disks, saved }));
+    worker = blaming(restore, () => new VmWorker({ ...common, plan: boot, disks, nics: plugged, saved }));
     await worker.prepare();
     return worker;
   } catch (error) {
-    await (worker === undefined ? disks.close() : worker[Symbol.asyncDispose]());
+    await (worker === undefined ? Promise.all([disks.close(), nics?.close()]) : worker[Symbol.asyncDispose]());
     throw error;
   }
 }

@@ -16,11 +16,13 @@ import { Mouse } from '../vsp/mouse/device.ts';
 import { Storvsp } from '../vsp/storvsp/device.ts';
 import { SyntheticVideo } from '../vsp/video/device.ts';
 import type { Machine } from './machine.ts';
+import type { PartitionNics } from './nics.ts';
 import { PartitionTimers } from './partition-timers.ts';
 
 export interface SyntheticDevicesPorts {
   readonly host: HostServices;
   readonly disks: readonly BlockDevice[];
+  readonly nics?: PartitionNics | undefined;
   /** Runs something with the platform lock held. The parent must not simply wait for it. */
   withLock<T>(body: () => T): T;
   defect(error: unknown): void;
@@ -79,6 +81,7 @@ export class SyntheticDevices {
     const disks = new Map(ports.disks.map((disk, lun) => [lun, disk]));
     this.#scsi = disks.size > 0 ? new Storvsp('scsi', SCSI_INSTANCE, disks, { memory }) : undefined;
     if (this.#scsi) this.bus.offer(this.#scsi);
+    ports.nics?.offerTo(this.bus, memory, config.processors);
     for (const device of [...this.integration.devices(), keyboard, mouse, video, this.memory]) this.bus.offer(device);
   }
 

@@ -13,6 +13,8 @@ import type {
   StopReason,
   TraceEvent,
 } from '../contracts/partition.ts';
+import type { NicOptions } from '../contracts/network.ts';
+import { checkNic } from '../contracts/partition-options.ts';
 import type { LoadPlan } from '../firmware/load-plan.ts';
 import type { ChannelEnd, HostServices, Thread } from '../host/services.ts';
 import { compileInterpreter } from '../hypervisor/interpreter/interpreter.ts';
@@ -27,6 +29,7 @@ import { PartitionDisks } from './disks.ts';
 import { applyInitialState } from './initial-state.ts';
 import { inspectMachine } from './inspect.ts';
 import { integrationServices, partitionMemory, shutdown } from './integration.ts';
+import { PartitionNics } from './nics.ts';
 import { Machine, type MachineConfig, machineMemorySize } from './machine.ts';
 import type { FromVpThread, TranslatorThreadData, VpThreadData } from './protocol.ts';
 import { encodeSavedState, type SavedPartition } from './saved-state.ts';
@@ -49,6 +52,7 @@ export interface WorkerOptions {
   readonly trace: ((event: TraceEvent) => void) | undefined;
   /** The worker closes them. */
   readonly disks?: PartitionDisks | undefined;
+  readonly nics?: PartitionNics | undefined;
   readonly onDisk?: ((event: DiskEvent) => void) | undefined;
   readonly threadEntry: URL;
   readonly translatorEntry: URL;
@@ -73,6 +77,7 @@ export class VmWorker implements Partition {
   readonly #synthetic: SyntheticDevices | undefined;
   readonly #threads: Thread<never, FromVpThread>[] = [];
   readonly #disks: PartitionDisks;
+  readonly #nics: PartitionNics;
   readonly #origin: bigint;
   #onData: ((bytes: Uint8Array) => void) | undefined;
   #resolveStopped!: (reason: StopReason) => void;
@@ -113,6 +118,7 @@ export class VmWorker implements Partition {
       },
     };
     this.#disks = options.disks ?? new PartitionDisks();
+    this.#nics = options.nics ?? new PartitionNics();
     this.#disks.listener = {
       full: () => {
         this.#holdForRoom();
@@ -128,6 +134,7 @@ export class VmWorker implements Partition {
       new SyntheticDevices(this.#machine, mailbox, {
         host,
         disks: this.#disks.devices,
+        nics: this.#nics,
         withLock: (body) => this.#withLock(body),
         defect: (error) => {
           this.#finish({
@@ -376,6 +383,19 @@ export class VmWorker implements Partition {
     this.resume();
   }
 
+  async attachNic(nic: NicOptions): Promise<string> {
+    checkNic(nic);
+    return await this.#nics.attach(nic);
+  }
+
+  detachNic(name: string): void {
+    this.#nics.detach(name);
+  }
+
+  setLink(name: string, up: boolean): void {
+    this.#nics.setLink(name, up);
+  }
+
   async shutdown(options?: ShutdownOptions): Promise<void> {
     await shutdown(this.#synthetic?.integration, options);
   }
@@ -396,7 +416,7 @@ export class VmWorker implements Partition {
     Atomics.store(control.wanted, 0, reason.kind === 'instructionLimit' ? Run.PAUSED : Run.STOPPED);
     Atomics.notify(control.wanted, 0);
     this.#ringAll();
-    const closed = this.#disks.close();
+    const closed = Promise.all([this.#disks.close(), this.#nics.close()]);
     // Messages that threads have already sent (console bytes, traces) come first.
     setTimeout(() => {
       void closed.then(() => {
@@ -410,7 +430,7 @@ export class VmWorker implements Partition {
     Atomics.store(this.#machine.control.wanted, 0, Run.STOPPED);
     Atomics.notify(this.#machine.control.wanted, 0);
     this.#ringAll();
-    await Promise.all([...this.#threads.map((thread) => thread.terminate()), this.#disks.close()]);
+    await Promise.all([...this.#threads.map((thread) => thread.terminate()), this.#disks.close(), this.#nics.close()]);
   }
 
   // ---- the console ------------------------------------------------------------------------------------------------------------

@@ -33,6 +33,8 @@ export interface CheckedPartitionOptions extends LockstepOptions {
   readonly say: (text: string) => void;
 }
 
+const NO_BUS = 'a checked partition has no VMBus, so no network adapters';
+
 export class CheckedPartition implements Partition {
   readonly stopped: Promise<StopReason>;
   readonly console: Partition['console'];
@@ -183,6 +185,16 @@ export class CheckedPartition implements Partition {
   async shutdown(options?: ShutdownOptions): Promise<void> {
     await shutdown(undefined, options);
   }
+  attachNic(): Promise<string> {
+    return Promise.reject(new ViridianError('wrongState', NO_BUS));
+  }
+  detachNic(): void {
+    throw new ViridianError('wrongState', NO_BUS);
+  }
+  setLink(): void {
+    throw new ViridianError('wrongState', NO_BUS);
+  }
+
   screenshot(): Promise<undefined> {
     return Promise.resolve(undefined);
   }
