@@ -5,6 +5,7 @@
 
 import type { BlockDevice, DiskFile } from './block-device.ts';
 import type { NicOptions } from './network.ts';
+import type { ConnectOptions, ExecOptions, ExecResult, GuestListener, GuestStream } from './sockets.ts';
 
 /** A file by its path, or its bytes. */
 export type FileSource = string | Uint8Array;
@@ -258,6 +259,15 @@ export interface Partition extends AsyncDisposable {
   detachNic(name: string): void;
   /** Pulls an adapter's cable, or puts it back. @throws ViridianError `notFound` */
   setLink(name: string, up: boolean): void;
+  /**
+   * Connects to a port that a program in the guest listens at (AF_VSOCK, hv_sock). Rejects with a ViridianError: `timeout`
+   * where nobody does. Connections do not outlive a save.
+   */
+  connect(port: number, options?: ConnectOptions): Promise<GuestStream>;
+  /** Takes the guest's connections to a port of the host (CID 2). @throws ViridianError `wrongState` when it is taken. */
+  listen(port: number, accept: (stream: GuestStream) => void): GuestListener;
+  /** Runs a program in a guest that has our agent (images made with `hv image` do); needs no network. */
+  exec(argv: readonly string[], options?: ExecOptions): Promise<ExecResult>;
   /** What is on the synthetic screen, as a PNG file's bytes; undefined when the guest shows nothing there. */
   screenshot(): Promise<Uint8Array | undefined>;
   /** Resolves when every processor stands still between two instructions. */

@@ -5,6 +5,7 @@
  *
  * Runs on the parent's thread. Virtual processors leave messages and signals in the mailbox.
  */
+import { GUID_SIZE, guidText } from '../support/guid.ts';
 import { asBytes, hexOf } from '../support/plain.ts';
 import type { InspectNode } from '../vid/ports.ts';
 import { BusChannel, type ChannelBus, type OpenParameters, type Rings } from './channel.ts';
@@ -82,6 +83,8 @@ export class VmBus {
   #contact: SavedContact | undefined;
   #connected = false;
   #offersRequested = false;
+  /** Told when the guest asks for a connection to a service of the host's: GUIDs of its own end, and of the service. */
+  onConnectRequest: ((endpoint: string, service: string) => void) | undefined;
   readonly counters = { messages: 0, malformed: 0, unexpected: 0, refused: 0, dropped: 0, defects: 0 };
   readonly #bus: ChannelBus;
 
@@ -462,29 +465,36 @@ export class VmBus {
     this.#post(messages.gpadlTorndown(id));
   }
 
-  connectRequest(): void {
-    // Nobody listens for sockets; the guest's attempt times out, as it does where the host has no such service.
-    this.counters.refused++;
+  connectRequest(message: Uint8Array): void {
+    const guid = (at: number): string => guidText(message.subarray(at, at + GUID_SIZE));
+    // Where nobody listens for sockets the guest's attempt times out, as it does where the host has no such service.
+    if (this.onConnectRequest) this.onConnectRequest(guid(TlConnectRequest.ENDPOINT), guid(TlConnectRequest.SERVICE));
+    else this.counters.refused++;
   }
 
   // ---- state ----------------------------------------------------------------------------------------------------------
 
   /** Everything, as plain data. While paused. */
   save(): SavedBus {
+    // What does not outlive this is taken back, in the state alone.
+    const lost = [...this.#channels.values()].filter(
+      ({ device, state }) => device.transient && (state === 'open' || state === 'offered'),
+    );
+    const devices = [...this.#devices].filter(([, device]) => !device.transient);
     return {
       version: 1,
       contact: this.#contact ?? null,
       connected: this.#connected,
       offersRequested: this.#offersRequested,
-      outbox: this.#outbox.map(hexOf),
-      channels: [...this.#channels.values()].map((channel) => channel.save()),
+      outbox: [...this.#outbox, ...lost.map(({ relid }) => messages.rescindOffer(relid))].map(hexOf),
+      channels: [...this.#channels.values()].filter(({ device, state }) => !device.transient || state !== 'hidden').map((channel) => channel.save()),
       gpadls: [...this.#gpadls.all()].map(({ id, relid, ranges }) => ({
         id,
         relid,
         ranges: ranges.map((range) => ({ ...range, pages: [...range.pages] })),
       })),
       pendingGpadls: this.#gpadls.pending().map((pending) => ({ ...pending, bytes: hexOf(pending.bytes) })),
-      devices: Object.fromEntries([...this.#devices].map(([name, device]) => [name, device.save()])),
+      devices: Object.fromEntries(devices.map(([name, device]) => [name, device.save()])),
     };
   }
 
@@ -582,7 +592,7 @@ const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
   [MessageType.UNLOAD, { size: MESSAGE_HEADER, connected: false, run: (bus) => bus.unload() }],
   [
     MessageType.TL_CONNECT_REQUEST,
-    { size: TlConnectRequest.SIZE, connected: true, run: (bus) => bus.connectRequest() },
+    { size: TlConnectRequest.SIZE, connected: true, run: (bus, _view, message) => bus.connectRequest(message) },
   ],
   [
     MessageType.MODIFY_CHANNEL,

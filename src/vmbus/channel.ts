@@ -248,6 +248,8 @@ export class BusChannel implements Channel {
 
   save(): SavedChannel {
     const { device, relid, subIndex, state, targetVp } = this;
+    // Taken back by the save, see `VmBus.save`.
+    if (device.transient) return { device: device.name, relid, subIndex, state: 'rescinded', targetVp, open: null };
     return { device: device.name, relid, subIndex, state, targetVp, open: this.#saveOpen() };
   }
 

@@ -77,6 +77,8 @@ export interface ChannelDevice {
   /** Unique on its bus; for people, and the name under which its state is saved. */
   readonly name: string;
   readonly offer: ChannelOffer;
+  /** Does not outlive a save: the guest of a restored partition finds that its channel was taken back. */
+  readonly transient?: boolean;
   opened(channel: Channel): void;
   received(packet: Packet, channel: Channel): void;
   /** There may be room again, after `send` said no. */

@@ -23,6 +23,7 @@ export type * from '../contracts/block-device.ts';
 export { isViridianError, ViridianError } from '../contracts/errors.ts';
 export type * from '../contracts/network.ts';
 export type * from '../contracts/partition.ts';
+export type * from '../contracts/sockets.ts';
 
 const IN_CHECKOUT = import.meta.url.endsWith('.ts');
 /** A thread's entry: a source file in a checkout, a bundle in a package. */

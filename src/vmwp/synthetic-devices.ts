@@ -11,6 +11,7 @@ import { VmBus } from '../vmbus/bus.ts';
 import type { VmbusMailbox } from '../vmbus/mailbox.ts';
 import type { VmbusPorts } from '../vmbus/ports.ts';
 import { DynamicMemory } from '../vsp/dynamic-memory/device.ts';
+import { HvSocket } from '../vsp/hvsocket/device.ts';
 import { Keyboard } from '../vsp/keyboard/device.ts';
 import { Mouse } from '../vsp/mouse/device.ts';
 import { Storvsp } from '../vsp/storvsp/device.ts';
@@ -39,6 +40,7 @@ export class SyntheticDevices {
   readonly mouse = new Mouse();
   readonly video: SyntheticVideo;
   readonly memory: DynamicMemory;
+  readonly sockets: HvSocket;
   readonly #scsi: Storvsp | undefined;
   readonly #mailbox: VmbusMailbox;
   readonly #timers: PartitionTimers;
@@ -78,6 +80,10 @@ export class SyntheticDevices {
       },
     });
     const { keyboard, mouse, video } = this;
+    this.sockets = new HvSocket(this.bus, this.#timers);
+    this.bus.onConnectRequest = (endpoint, service) => {
+      this.sockets.requested(endpoint, service);
+    };
     const disks = new Map(ports.disks.map((disk, lun) => [lun, disk]));
     this.#scsi = disks.size > 0 ? new Storvsp('scsi', SCSI_INSTANCE, disks, { memory }) : undefined;
     if (this.#scsi) this.bus.offer(this.#scsi);
@@ -114,6 +120,7 @@ export class SyntheticDevices {
 
   /** The partition was reset, and no processor runs. */
   reset(): void {
+    this.sockets.reset();
     this.bus.reset();
   }
 
@@ -130,6 +137,7 @@ export class SyntheticDevices {
   /** For good. */
   stop(): void {
     this.pause();
+    this.sockets.reset();
     this.#timers.clear();
     this.#stopListening?.();
     this.#stopListening = undefined;

@@ -15,6 +15,7 @@ import type {
 } from '../contracts/partition.ts';
 import type { NicOptions } from '../contracts/network.ts';
 import { checkNic } from '../contracts/partition-options.ts';
+import type { ConnectOptions, ExecOptions, ExecResult, GuestListener, GuestStream } from '../contracts/sockets.ts';
 import type { LoadPlan } from '../firmware/load-plan.ts';
 import type { ChannelEnd, HostServices, Thread } from '../host/services.ts';
 import { compileInterpreter } from '../hypervisor/interpreter/interpreter.ts';
@@ -26,6 +27,7 @@ import { updateMode } from '../hypervisor/x86/system/mode.ts';
 import { encodePng } from '../support/png.ts';
 import type { Saved } from '../support/struct.ts';
 import { PartitionDisks } from './disks.ts';
+import { execInGuest } from './exec.ts';
 import { applyInitialState } from './initial-state.ts';
 import { inspectMachine } from './inspect.ts';
 import { integrationServices, partitionMemory, shutdown } from './integration.ts';
@@ -33,6 +35,7 @@ import { PartitionNics } from './nics.ts';
 import { Machine, type MachineConfig, machineMemorySize } from './machine.ts';
 import type { FromVpThread, TranslatorThreadData, VpThreadData } from './protocol.ts';
 import { encodeSavedState, type SavedPartition } from './saved-state.ts';
+import { connectToGuest, listenToGuest } from './sockets.ts';
 import { statsOf } from './stats.ts';
 import { SyntheticDevices } from './synthetic-devices.ts';
 
@@ -394,6 +397,18 @@ export class VmWorker implements Partition {
 
   setLink(name: string, up: boolean): void {
     this.#nics.setLink(name, up);
+  }
+
+  async connect(port: number, options?: ConnectOptions): Promise<GuestStream> {
+    return await connectToGuest(this.#synthetic?.sockets, port, options);
+  }
+
+  listen(port: number, accept: (stream: GuestStream) => void): GuestListener {
+    return listenToGuest(this.#synthetic?.sockets, port, accept);
+  }
+
+  async exec(argv: readonly string[], options?: ExecOptions): Promise<ExecResult> {
+    return await execInGuest((port, timeout) => this.connect(port, { timeout }), argv, options);
   }
 
   async shutdown(options?: ShutdownOptions): Promise<void> {

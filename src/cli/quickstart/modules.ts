@@ -19,6 +19,7 @@ export const HYPERV_MODULES = [
   'sd_mod',
   'ext4',
   'hv_netvsc',
+  'hv_sock',
   'evdev',
   'mousedev',
 ] as const;

@@ -33,7 +33,7 @@ export interface CheckedPartitionOptions extends LockstepOptions {
   readonly say: (text: string) => void;
 }
 
-const NO_BUS = 'a checked partition has no VMBus, so no network adapters';
+const NO_BUS = 'a checked partition has no VMBus, so no network adapters and no sockets';
 
 export class CheckedPartition implements Partition {
   readonly stopped: Promise<StopReason>;
@@ -193,6 +193,16 @@ export class CheckedPartition implements Partition {
   }
   setLink(): void {
     throw new ViridianError('wrongState', NO_BUS);
+  }
+
+  connect(): Promise<never> {
+    return Promise.reject(new ViridianError('wrongState', NO_BUS));
+  }
+  listen(): never {
+    throw new ViridianError('wrongState', NO_BUS);
+  }
+  exec(): Promise<never> {
+    return Promise.reject(new ViridianError('wrongState', NO_BUS));
   }
 
   screenshot(): Promise<undefined> {
