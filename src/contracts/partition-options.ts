@@ -182,7 +182,9 @@ function disks({ disks = [], vmbus, clock, restore }: PartitionOptions): Resolve
 
 function nics({ nics = [], vmbus, clock, restore }: PartitionOptions): readonly NicOptions[] {
   if (nics.length > LIMITS.maximumNics)
-    throw invalid(`${nics.length} network adapters are more than a partition can have: give at most ${LIMITS.maximumNics}`);
+    throw invalid(
+      `${nics.length} network adapters are more than a partition can have: give at most ${LIMITS.maximumNics}`,
+    );
   if (nics.length > 0 && restore === undefined && !(vmbus ?? clock !== 'instructions'))
     throw invalid('network adapters need the VMBus');
   for (const nic of nics) checkNic(nic);

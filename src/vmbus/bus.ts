@@ -487,7 +487,9 @@ export class VmBus {
       connected: this.#connected,
       offersRequested: this.#offersRequested,
       outbox: [...this.#outbox, ...lost.map(({ relid }) => messages.rescindOffer(relid))].map(hexOf),
-      channels: [...this.#channels.values()].filter(({ device, state }) => !device.transient || state !== 'hidden').map((channel) => channel.save()),
+      channels: [...this.#channels.values()]
+        .filter(({ device, state }) => !device.transient || state !== 'hidden')
+        .map((channel) => channel.save()),
       gpadls: [...this.#gpadls.all()].map(({ id, relid, ranges }) => ({
         id,
         relid,

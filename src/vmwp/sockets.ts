@@ -55,7 +55,8 @@ function streamOf(connection: Connection): GuestStream {
     port: connection.port,
     read: () => connection.read(),
     write: async (bytes) => {
-      if (!(await connection.write(bytes))) throw new ViridianError('wrongState', 'the connection to the guest has ended');
+      if (!(await connection.write(bytes)))
+        throw new ViridianError('wrongState', 'the connection to the guest has ended');
     },
     end: () => {
       connection.end();

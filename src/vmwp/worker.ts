@@ -3,6 +3,7 @@
  * processors' threads, and carries out start, pause, save and power events.
  */
 import { ViridianError } from '../contracts/errors.ts';
+import type { NicOptions } from '../contracts/network.ts';
 import type {
   DiskEvent,
   InspectNode,
@@ -13,7 +14,6 @@ import type {
   StopReason,
   TraceEvent,
 } from '../contracts/partition.ts';
-import type { NicOptions } from '../contracts/network.ts';
 import { checkNic } from '../contracts/partition-options.ts';
 import type { ConnectOptions, ExecOptions, ExecResult, GuestListener, GuestStream } from '../contracts/sockets.ts';
 import type { LoadPlan } from '../firmware/load-plan.ts';
@@ -31,8 +31,8 @@ import { execInGuest } from './exec.ts';
 import { applyInitialState } from './initial-state.ts';
 import { inspectMachine } from './inspect.ts';
 import { integrationServices, partitionMemory, shutdown } from './integration.ts';
-import { PartitionNics } from './nics.ts';
 import { Machine, type MachineConfig, machineMemorySize } from './machine.ts';
+import { PartitionNics } from './nics.ts';
 import type { FromVpThread, TranslatorThreadData, VpThreadData } from './protocol.ts';
 import { encodeSavedState, type SavedPartition } from './saved-state.ts';
 import { connectToGuest, listenToGuest } from './sockets.ts';

@@ -156,8 +156,7 @@ const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
     RndisMessage.KEEPALIVE,
     {
       size: 12,
-      answer: (_control, _message, view) =>
-        reply(RndisMessage.KEEPALIVE, view.getUint32(8, true), RndisStatus.SUCCESS),
+      answer: (_control, _message, view) => reply(RndisMessage.KEEPALIVE, view.getUint32(8, true), RndisStatus.SUCCESS),
     },
   ],
 ]);

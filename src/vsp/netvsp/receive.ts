@@ -3,8 +3,8 @@
  * says that it is done with the packet that named it.
  */
 import type { GpadlMemory } from '../../vmbus/gpadl-memory.ts';
-import type { OutgoingPacket } from '../../vmbus/ring.ts';
 import { PacketFlag, PacketType } from '../../vmbus/protocol.ts';
+import type { OutgoingPacket } from '../../vmbus/ring.ts';
 import { viewOf } from '../../vmbus/ring.ts';
 import { u16 } from '../../vswitch/ethernet.ts';
 import { layoutOf } from '../../vswitch/offload.ts';
