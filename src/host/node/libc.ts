@@ -13,6 +13,11 @@ export interface LibC {
   flock(fd: number, operation: number): number;
   /** The offset, or minus the error number. */
   lseek(fd: number, offset: number, whence: number): number;
+  /** A file descriptor, or minus the error number. */
+  socket(domain: number, type: number, protocol: number): number;
+  /** With a pointer to bytes that the call may change, and with a number. 0, or the error number. */
+  ioctl(fd: number, request: number, argument: Uint8Array): number;
+  ioctlValue(fd: number, request: number, argument: number): number;
 }
 
 export const FALLOC_KEEP_SIZE = 1;
@@ -46,6 +51,8 @@ function load(): LibC | undefined {
       fallocate: { arguments: ['i32', 'i32', 'i64', 'i64'], return: 'i32' },
       flock: { arguments: ['i32', 'i32'], return: 'i32' },
       lseek: { arguments: ['i32', 'i64', 'i32'], return: 'i64' },
+      socket: { arguments: ['i32', 'i32', 'i32'], return: 'i32' },
+      ioctl: { arguments: ['i32', 'u64', 'u64'], return: 'i32' },
       __errno_location: { arguments: [], return: 'pointer' },
     });
     const errno = (): number => ffi.getInt32(c.__errno_location(), 0);
@@ -63,6 +70,12 @@ function load(): LibC | undefined {
         const at = Number(c.lseek(fd, BigInt(offset), whence));
         return at < 0 ? -errno() : at;
       },
+      socket: (domain, type, protocol) => {
+        const fd = c.socket(domain, type, protocol);
+        return fd < 0 ? -errno() : fd;
+      },
+      ioctl: (fd, request, argument) => retried(() => c.ioctl(fd, BigInt(request), ffi.getRawPointer(argument))),
+      ioctlValue: (fd, request, argument) => retried(() => c.ioctl(fd, BigInt(request), BigInt(argument))),
     };
   } catch {
     return undefined;
