@@ -43,6 +43,12 @@ export interface PortForward {
   readonly guestPort: number;
 }
 
+/** A port of the host itself. */
+export interface HostService {
+  readonly protocol: 'tcp' | 'udp';
+  readonly port: number;
+}
+
 /** A synthetic network adapter. The guest needs hv_netvsc. */
 export interface NicOptions {
   /**
@@ -60,6 +66,8 @@ export interface NicOptions {
   readonly mtu?: number | undefined;
   /** With `nat`. */
   readonly forwards?: readonly PortForward[] | undefined;
+  /** With `nat`: ports of the host's loopback address that the guest reaches at its gateway's. Default: none. */
+  readonly hostAccess?: readonly HostService[] | undefined;
   /** A pcap file that gets what passes this adapter. Not with a port. */
   readonly capture?: string | undefined;
 }

@@ -195,7 +195,7 @@ function nics({ nics = [], vmbus, clock, restore }: PartitionOptions): readonly 
 const MAC = /^(?!0{2}([-:]?)(?:0{2}\1){4}0{2}$)[0-9a-f][02468ace]([-:]?)(?:[0-9a-f]{2}\2){4}[0-9a-f]{2}$/i;
 
 /** @throws ViridianError `invalid` */
-export function checkNic({ network, name, mac, vlan, mtu, forwards, capture }: NicOptions): void {
+export function checkNic({ network, name, mac, vlan, mtu, forwards, hostAccess, capture }: NicOptions): void {
   const own = typeof network !== 'string';
   if (!own && network !== 'nat' && network !== 'private')
     throw invalid(`a network adapter's network must be nat or private, not ${String(network)}`);
@@ -208,7 +208,12 @@ export function checkNic({ network, name, mac, vlan, mtu, forwards, capture }: N
   if (own && (vlan !== undefined || capture !== undefined))
     throw invalid("a network adapter's vlan and capture are the switch's: set them at the port that is given");
   if (forwards !== undefined && network !== 'nat') throw invalid('port forwards need a network adapter on nat');
+  if (hostAccess !== undefined && network !== 'nat') throw invalid('access to the host needs a network adapter on nat');
   for (const forward of forwards ?? []) checkForward(forward);
+  for (const { protocol, port } of hostAccess ?? []) {
+    oneOf("the protocol of a host's port", protocol, ['tcp', 'udp']);
+    integer("a host's port", port, 1, 65535);
+  }
 }
 
 function checkForward({ protocol, hostPort, guestPort }: PortForward): void {

@@ -5,16 +5,18 @@ import { resolvePartitionOptions, sizeText } from '../contracts/partition-option
 import { buildAcpiTables } from '../firmware/acpi/tables.ts';
 import { planBoot } from '../firmware/detect.ts';
 import type { LoadPlan, PayloadCache } from '../firmware/load-plan.ts';
+import { openCapture } from '../host/node/capture-file.ts';
 import { nodeCodecs } from '../host/node/codecs.ts';
 import { nodeDiskFiles } from '../host/node/disk-files.ts';
 import { readInput } from '../host/node/files.ts';
+import { nodeNetwork, nodeNetworkTime } from '../host/node/network.ts';
 import { payloadCache } from '../host/node/payload-cache.ts';
 import { nodeServices } from '../host/node/services.ts';
 import { compileInterpreter } from '../hypervisor/interpreter/interpreter.ts';
 import { CheckedPartition } from './check/checked-partition.ts';
 import { PartitionDisks } from './disks.ts';
 import { type MachineConfig, machineMemorySize } from './machine.ts';
-import { partitionNetworks } from './networks.ts';
+import { PartitionNetworks } from './networks.ts';
 import { PartitionNics } from './nics.ts';
 import { decodeSavedState, type SavedPartition } from './saved-state.ts';
 import { VmWorker } from './worker.ts';
@@ -95,15 +97,25 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
   let nics: PartitionNics | undefined;
   let worker: VmWorker | undefined;
   try {
-    const plugged = (nics = await PartitionNics.open(partitionNetworks(), resolved.nics));
+    const plugged = (nics = await PartitionNics.open(networks(), resolved.nics));
     const boot = saved?.plan ?? (await plan(resolved, config));
     worker = blaming(restore, () => new VmWorker({ ...common, plan: boot, disks, nics: plugged, saved }));
     await worker.prepare();
     return worker;
   } catch (error) {
-    await (worker === undefined ? Promise.all([disks.close(), nics?.close()]) : worker[Symbol.asyncDispose]());
+    nics?.close();
+    await (worker === undefined ? disks.close() : worker[Symbol.asyncDispose]());
     throw error;
   }
+}
+
+function networks(): PartitionNetworks {
+  return new PartitionNetworks({
+    host: nodeNetwork,
+    time: nodeNetworkTime,
+    openCapture,
+    calendar: () => performance.timeOrigin + performance.now(),
+  });
 }
 
 async function readSaved(restore: FileSource): Promise<SavedPartition> {

@@ -6,23 +6,23 @@ import { hexOf } from '../support/plain.ts';
 import type { VmBus } from '../vmbus/bus.ts';
 import type { VmbusMemory } from '../vmbus/ports.ts';
 import { Netvsp } from '../vsp/netvsp/device.ts';
+import { macText, parseMac, setMac } from '../vswitch/ethernet.ts';
+import { dynamicMac } from '../vswitch/mac-pool.ts';
 
-/** Microsoft's addresses; the last bytes count adapters. */
-const PREFIX = [0x00, 0x15, 0x5d, 0x00, 0x00] as const;
 /** Linux opens no more by itself. */
 const MOST_QUEUES = 8;
 
 /** Connects adapters to what they name. */
 export interface Networks {
   /** @throws ViridianError */
-  connect(nic: NicOptions, name: string, mac: Uint8Array): Promise<NetworkPort>;
+  connect(nic: NicOptions, mac: string): Promise<NetworkPort>;
   /** Everything that was opened for this partition. */
-  close(): Promise<void>;
+  close(): void;
 }
 
 export interface PluggedNic {
   readonly name: string;
-  readonly mac: Uint8Array;
+  readonly mac: number;
   readonly mtu: number | undefined;
   readonly port: NetworkPort;
 }
@@ -46,7 +46,7 @@ export class PartitionNics {
       for (const nic of nics) await result.#plug(nic);
       return result;
     } catch (error) {
-      await result.close();
+      result.close();
       throw error;
     }
   }
@@ -56,30 +56,26 @@ export class PartitionNics {
     if (this.#plugged.has(name)) throw new ViridianError('invalid', `there are two network adapters called ${name}`);
     if (this.#plugged.size >= LIMITS.maximumNics)
       throw new ViridianError('wrongState', `a partition has at most ${LIMITS.maximumNics} network adapters`);
-    const mac = nic.mac === undefined ? this.#freeMac() : macBytes(nic.mac);
-    if (this.#hasMac(mac)) throw new ViridianError('invalid', `there are two network adapters with address ${nic.mac}`);
-    const port = typeof nic.network === 'string' ? await this.#connect(nic, name, mac) : nic.network;
+    const mac = nic.mac === undefined ? dynamicMac(name, (taken) => this.#hasMac(taken)) : parseMac(nic.mac);
+    if (mac === undefined) throw new ViridianError('invalid', `${nic.mac} is no address of an adapter`);
+    if (this.#hasMac(mac))
+      throw new ViridianError('invalid', `there are two network adapters with address ${macText(mac)}`);
+    const port = typeof nic.network === 'string' ? await this.#connect(nic, macText(mac)) : nic.network;
     const plugged = { name, mac, mtu: nic.mtu, port };
     this.#plugged.set(name, plugged);
     return plugged;
   }
 
-  #connect(nic: NicOptions, name: string, mac: Uint8Array): Promise<NetworkPort> {
+  #connect(nic: NicOptions, mac: string): Promise<NetworkPort> {
     if (!this.#networks) throw new ViridianError('failure', 'there are no networks here');
-    return this.#networks.connect(nic, name, mac);
+    return this.#networks.connect(nic, mac);
   }
 
   #freeName(): string {
     for (let n = 0; ; n++) if (!this.#plugged.has(`nic${n}`)) return `nic${n}`;
   }
-  #hasMac(mac: Uint8Array): boolean {
-    return [...this.#plugged.values()].some((nic) => hexOf(nic.mac) === hexOf(mac));
-  }
-  #freeMac(): Uint8Array {
-    for (let n = 1; ; n++) {
-      const mac = Uint8Array.of(...PREFIX, n);
-      if (!this.#hasMac(mac)) return mac;
-    }
+  #hasMac(mac: number): boolean {
+    return [...this.#plugged.values()].some((nic) => nic.mac === mac);
   }
 
   /** Offers the adapters to the guest of this bus, those plugged in later too. */
@@ -90,7 +86,9 @@ export class PartitionNics {
     for (const nic of this.#plugged.values()) this.#offer(nic);
   }
 
-  #offer({ name, mac, mtu, port }: PluggedNic): void {
+  #offer({ name, mac: address, mtu, port }: PluggedNic): void {
+    const mac = new Uint8Array(6);
+    setMac(mac, 0, address);
     const { bus, memory } = this.#online();
     const queues = Math.min(this.#processors, MOST_QUEUES);
     const device = new Netvsp({ name, mac, mtu, queues, instance: instanceOf(mac) }, { memory, port });
@@ -131,17 +129,11 @@ export class PartitionNics {
     return device;
   }
 
-  async close(): Promise<void> {
+  close(): void {
     for (const { port } of this.#plugged.values()) port.close();
     this.#plugged.clear();
-    await this.#networks?.close();
+    this.#networks?.close();
   }
-}
-
-/** `00-15-5D-00-00-01`, `00:15:5d:00:00:01`, `00155D000001`; checked before. */
-function macBytes(text: string): Uint8Array {
-  const digits = text.replaceAll(/[-:]/g, '');
-  return Uint8Array.from({ length: 6 }, (_, i) => Number.parseInt(digits.slice(i * 2, i * 2 + 2), 16));
 }
 
 /** One adapter, one address: the GUID by which the guest knows it again. */

@@ -431,7 +431,8 @@ export class VmWorker implements Partition {
     Atomics.store(control.wanted, 0, reason.kind === 'instructionLimit' ? Run.PAUSED : Run.STOPPED);
     Atomics.notify(control.wanted, 0);
     this.#ringAll();
-    const closed = Promise.all([this.#disks.close(), this.#nics.close()]);
+    const closed = this.#disks.close();
+    this.#nics.close();
     // Messages that threads have already sent (console bytes, traces) come first.
     setTimeout(() => {
       void closed.then(() => {
@@ -445,7 +446,7 @@ export class VmWorker implements Partition {
     Atomics.store(this.#machine.control.wanted, 0, Run.STOPPED);
     Atomics.notify(this.#machine.control.wanted, 0);
     this.#ringAll();
-    await Promise.all([...this.#threads.map((thread) => thread.terminate()), this.#disks.close(), this.#nics.close()]);
+    await Promise.all([...this.#threads.map((thread) => thread.terminate()), this.#disks.close()]);
   }
 
   // ---- the console ------------------------------------------------------------------------------------------------------------

@@ -3,8 +3,8 @@
  * over for segmentation lacks its length and the header's checksum; both are put in, so that the frame is one.
  */
 import { viewOf } from '../../vmbus/ring.ts';
-import { putHeaderChecksum } from '../../vswitch/checksum.ts';
 import { ETHERNET_HEADER, EtherType, setU16, u16 } from '../../vswitch/ethernet.ts';
+import { completed } from '../../vswitch/offload.ts';
 import type { Frame } from '../../vswitch/port.ts';
 import {
   LARGE_SEND_MSS,
@@ -17,8 +17,6 @@ import {
 } from './rndis.ts';
 
 const TAG = 4;
-const IPV4_HEADER = 20;
-const IPV6_HEADER = 40;
 
 /**
  * The frames of a message of the data channel; undefined when it is malformed anywhere.
@@ -47,14 +45,15 @@ function frameOf(message: Uint8Array<ArrayBuffer>): Frame | undefined {
   if (offset < PacketField.SIZE || length < ETHERNET_HEADER || offset + length > message.length) return undefined;
   const info = infoOf(view);
   if (!info) return undefined;
-  let bytes: Uint8Array = message.subarray(offset, offset + length);
+  const bytes = message.subarray(offset, offset + length);
   const segmentSize = (info.largeSend ?? 0) & LARGE_SEND_MSS;
   const wanted = info.checksum ?? 0;
-  const partial = segmentSize > 0 || (wanted & (TransmitChecksum.TCP | TransmitChecksum.UDP)) !== 0;
-  if (segmentSize > 0 || (wanted & TransmitChecksum.IP_HEADER) !== 0) repairHeader(bytes, segmentSize > 0);
-  if (info.vlan !== undefined) bytes = tagged(bytes, info.vlan);
-  return { bytes, segmentSize, checksum: partial ? 'partial' : 'complete' };
+  const partial = segmentSize > 0 || (wanted & ANY_CHECKSUM) !== 0;
+  const frame = completed({ bytes, segmentSize, checksum: partial ? 'partial' : 'complete' });
+  return info.vlan === undefined ? frame : { ...frame, bytes: tagged(frame.bytes, info.vlan) };
 }
+
+const ANY_CHECKSUM = TransmitChecksum.TCP | TransmitChecksum.UDP | TransmitChecksum.IP_HEADER;
 
 interface Info {
   checksum?: number;
@@ -90,20 +89,6 @@ const INFORMATION: ReadonlyMap<number, keyof Info> = new Map([
   [PacketInfo.LARGE_SEND, 'largeSend'],
   [PacketInfo.IEEE_8021Q, 'vlan'],
 ]);
-
-/** Puts in what the sender left to us: the IP packet's length where `length` is set, and IPv4's checksum. */
-function repairHeader(bytes: Uint8Array, length: boolean): void {
-  const type = u16(bytes, 12);
-  const network = ETHERNET_HEADER;
-  const size = bytes.length - network;
-  if (type === EtherType.IPV4 && size >= IPV4_HEADER) {
-    const header = ((bytes[network] as number) & 15) * 4;
-    if (header < IPV4_HEADER || header > size) return;
-    if (length) setU16(bytes, network + 2, Math.min(size, 0xffff));
-    putHeaderChecksum(bytes, network, header);
-  } else if (type === EtherType.IPV6 && size >= IPV6_HEADER && length)
-    setU16(bytes, network + 4, Math.min(size - IPV6_HEADER, 0xffff));
-}
 
 /** With an 802.1Q tag: NDIS has {priority: 3, CFI: 1, VLAN: 12} from bit 0, the tag the other way round. */
 function tagged(bytes: Uint8Array, info: number): Uint8Array {
