@@ -29,8 +29,8 @@ export const RndisStatus = {
 export const PacketField = {
   DATA_OFFSET: 8,
   DATA_LENGTH: 12,
-  INFO_OFFSET: 32,
-  INFO_LENGTH: 36,
+  INFO_OFFSET: 28,
+  INFO_LENGTH: 32,
   SIZE: 44,
 } as const;
 /** Offsets in QUERY and SET: {u32 id, u32 OID, u32 length, u32 offset, u32 0}. */
