@@ -124,7 +124,10 @@ export function parseNic(text: string, all: readonly NicOptions[] = []): readonl
   for (const word of words) {
     const [, key = '', value = ''] = /^([a-z]+)=(.+)$/.exec(word) ?? [];
     if (!Object.hasOwn(NIC_WORDS, key))
-      throw new ViridianError('invalid', `--nic ${text}: '${word}' is none of mac=, vlan=, mtu=, name=, host=, capture=`);
+      throw new ViridianError(
+        'invalid',
+        `--nic ${text}: '${word}' is none of mac=, vlan=, mtu=, name=, host=, capture=`,
+      );
     nic = { ...nic, ...NIC_WORDS[key as keyof typeof NIC_WORDS](value, nic) };
   }
   try {

@@ -63,7 +63,9 @@ export class PartitionNetworks implements Networks {
 
   #switch(kind: 'nat' | 'private'): VirtualSwitch {
     const { host, time } = this.#ports;
-    const known = this.#switches.get(kind) ?? new VirtualSwitch({ name: kind, kind, nat: { hostAccess: this.#hostAccess } }, { host, time });
+    const known =
+      this.#switches.get(kind) ??
+      new VirtualSwitch({ name: kind, kind, nat: { hostAccess: this.#hostAccess } }, { host, time });
     this.#switches.set(kind, known);
     return known;
   }
