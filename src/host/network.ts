@@ -19,8 +19,11 @@ export interface Endpoint {
 /** Why a stream could not be opened, or ended before its time. */
 export type StreamFailure = 'refused' | 'unreachable' | 'timeout' | 'denied' | 'reset' | 'failed';
 
-/** Bytes of memory in front of what a stream delivers that belong to the receiver too: room for headers. */
-export const HEADROOM = 64;
+/**
+ * Bytes of memory in front of what a stream delivers that belong to the receiver too: room for headers. Ethernet, IPv4 and TCP
+ * with all options take 94.
+ */
+export const HEADROOM = 96;
 
 /** What a stream tells its owner. */
 export interface StreamEvents {

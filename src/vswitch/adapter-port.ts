@@ -88,6 +88,11 @@ export class Port implements SwitchPort {
     return false;
   }
 
+  /** The adapter takes nothing, and frames wait for it. */
+  get stalled(): boolean {
+    return this.#blocked && this.#out.length > 0;
+  }
+
   drop(reason: Drop): void {
     this.drops[reason] = (this.drops[reason] ?? 0) + 1;
   }

@@ -5,7 +5,7 @@
  */
 import { ViridianError } from '../contracts/errors.ts';
 import type { InspectNode } from '../contracts/partition.ts';
-import type { HostNetwork, NetworkTime } from '../host/network.ts';
+import type { FrameDevice, HostNetwork, NetworkTime } from '../host/network.ts';
 import { type Bandwidth, Port, type PortConfig, type PortOwner } from './adapter-port.ts';
 import {
   BROADCAST,
@@ -18,7 +18,7 @@ import {
   parseMac,
   u16,
 } from './ethernet.ts';
-import { objectionTo } from './guard.ts';
+import { type GuardRules, objectionTo } from './guard.ts';
 import { dynamicMac } from './mac-pool.ts';
 import type { NatOptions } from './nat/config.ts';
 import { Nat } from './nat/nat.ts';
@@ -100,6 +100,7 @@ interface Adapter {
   readonly owner: string;
   readonly hostName: string | undefined;
   readonly egress: Egress | undefined;
+  readonly rules: GuardRules;
 }
 
 interface Capture {
@@ -153,6 +154,11 @@ export class VirtualSwitch {
       link: {
         send: (frame, mac) => this.#fromNat(frame, mac),
         ready: (mac) => this.#portOf(0, mac)?.ready ?? true,
+        stalled: (mac) => this.#portOf(0, mac)?.stalled ?? false,
+        macOf: (name) => {
+          for (const [port, { owner }] of this.#adapters) if (owner === name) return port.config.mac;
+          return undefined;
+        },
         client: (mac) => {
           const port = this.#ports.get(mac);
           return port === undefined ? undefined : this.#adapters.get(port);
@@ -190,7 +196,13 @@ export class VirtualSwitch {
       throw new ViridianError('invalid', 'an egress policy is for adapters of a NAT switch');
     const hostName = index === 0 ? hostNameOf(vm) : undefined;
     const config = { name: owner, mac, guarded: !macSpoofing, vlan, bandwidth, offloads };
-    return this.#plug(config, { owner, hostName, egress });
+    const { nat } = this;
+    const rules = {
+      mac,
+      mayUse: (address: number) => nat === undefined || vlan !== 0 || nat.mayUse(mac, address),
+      dhcpGuard: nat !== undefined,
+    };
+    return this.#plug(config, { owner, hostName, egress, rules });
   }
 
   /** The host's end of an internal switch: a port like an adapter's, that may send from any address. */
@@ -198,6 +210,26 @@ export class VirtualSwitch {
     if (this.kind === 'private' || this.kind === 'nat')
       throw new ViridianError('invalid', `switch ${this.name} is ${this.kind}: the host has no end there`);
     return this.connect({ vm: 'host', macSpoofing: true, ...options });
+  }
+
+  /** Joins an external switch with a device of the host's. Closing the port closes the device. @throws ViridianError */
+  connectDevice(device: FrameDevice): AdapterPort {
+    if (this.kind !== 'external')
+      throw new ViridianError(
+        'invalid',
+        `switch ${this.name} is ${this.kind}: a device of the host is for an external one`,
+      );
+    const port = this.connect({ vm: device.name, macSpoofing: true });
+    port.onFrame((frame) => {
+      device.send(frame);
+      return true;
+    });
+    device.onFrame((frame) => port.send(frame));
+    const close = (): void => {
+      device.close();
+      port.close();
+    };
+    return Object.assign(Object.create(port) as AdapterPort, { close });
   }
 
   #plug(config: PortConfig, adapter: Adapter): AdapterPort {
@@ -239,11 +271,7 @@ export class VirtualSwitch {
     if (u16(bytes, 12) === EtherType.VLAN) return port.drop('tagged');
     const { config } = port;
     if (config.guarded) {
-      const objection = objectionTo(bytes, {
-        mac: config.mac,
-        mayUse: (address) => this.nat === undefined || config.vlan !== 0 || this.nat.mayUse(config.mac, address),
-        dhcpGuard: this.nat !== undefined,
-      });
+      const objection = objectionTo(bytes, this.#adapters.get(port)!.rules);
       if (objection !== undefined) return port.drop(objection);
     } else if (source !== config.mac) {
       // Nobody takes over an address that is an adapter's or the gateway's own.

@@ -16,6 +16,12 @@ const TARGETS: Readonly<Record<string, () => Promise<FuzzTarget>>> = {
   storvsp: async () => (await import('./storvsp.ts')).target,
   netvsp: async () => (await import('./netvsp.ts')).target,
   hvsocket: async () => (await import('./hvsocket.ts')).target,
+  'nat-arp': async () => (await import('./network.ts')).arpTarget,
+  'nat-dhcp': async () => (await import('./network.ts')).dhcpTarget,
+  'nat-dns': async () => (await import('./network.ts')).dnsTarget,
+  'nat-udp': async () => (await import('./network.ts')).udpTarget,
+  'nat-tcp': async () => (await import('./tcp.ts')).tcpTarget,
+  switch: async () => (await import('./switch.ts')).switchTarget,
   ic: async () => (await import('./ic.ts')).target,
 };
 

@@ -34,6 +34,8 @@ const FAILURES: Readonly<Record<string, StreamFailure>> = {
 /** The largest read: with headers in front it still fits an IPv4 packet, and it is a whole number of 1460-byte segments. */
 const LARGE_READ = 44 * 1460;
 const SMALL_READ = 4096;
+/** Writes below this size are put together. */
+const SMALL_WRITE = 0x4000;
 /** Reads come out of a piece of memory of this size, one behind the other. */
 const SLAB = 0x4_0000;
 
@@ -104,8 +106,22 @@ class NodeStream implements HostStream {
   }
 
   write(bytes: Uint8Array): void {
-    if (this.#events !== undefined) this.#socket.write(bytes, this.#written);
+    if (this.#events === undefined) return;
+    const socket = this.#socket;
+    // Small pieces of one batch go out together.
+    if (bytes.length < SMALL_WRITE && !this.#corked) {
+      this.#corked = true;
+      socket.cork();
+      queueMicrotask(this.#uncork);
+    }
+    socket.write(bytes, this.#written);
   }
+
+  #corked = false;
+  readonly #uncork = (): void => {
+    this.#corked = false;
+    this.#socket.uncork();
+  };
 
   end(): void {
     this.#socket.end();

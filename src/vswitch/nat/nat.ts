@@ -18,6 +18,7 @@ import {
   Protocol,
   parseIp,
   setU16,
+  setU32,
   u16,
 } from '../ethernet.ts';
 import type { Frame } from '../port.ts';
@@ -52,8 +53,12 @@ export interface NatLink {
   send(frame: Frame, mac: number): void;
   /** Whether frames to the adapter find room now; `room` is called when they do again. */
   ready(mac: number): boolean;
+  /** Whether the adapter takes nothing now. */
+  stalled(mac: number): boolean;
   /** Undefined for a MAC address that is no adapter's own. */
   client(mac: number): NatClient | undefined;
+  /** The adapter that has its address reserved under a name. */
+  macOf(owner: string): number | undefined;
 }
 
 export interface NatPorts {
@@ -132,9 +137,10 @@ export class Nat {
         random32: () => new DataView(host.random(4).slice().buffer).getUint32(0),
         send: (frame, mac) => ports.link.send(frame, mac),
         ready: (mac) => ports.link.ready(mac),
+        stalled: (mac) => ports.link.stalled(mac),
         wake: () => this.#wake(true),
         open: (key, mac, syn) => this.#openStream(key, mac, syn),
-        unreachable: (flow) => this.#unreachableFlow(flow, Unreachable.HOST),
+        unreachable: (flow, sequence) => this.#unreachableFlow(flow, sequence, Unreachable.HOST),
       },
       limits,
     );
@@ -153,8 +159,7 @@ export class Nat {
       domain: config.domain,
       lookup: (label) => {
         if (label === 'host' || label === 'gateway') return config.gateway;
-        for (const [mac, address] of this.#bound) if (this.#ports.link.client(mac)?.hostName === label) return address;
-        return undefined;
+        return this.#find((client) => client.hostName === label)?.address;
       },
       reverse: (address) => {
         if (!inNetwork(address, config.network)) return null;
@@ -292,17 +297,19 @@ export class Nat {
     if (route.kind === 'gateway') return (events) => this.#dns.stream(egress, events);
     if (route.kind === 'prohibited') {
       this.counters.prohibited++;
-      this.#unreachableFlow({ key, mac }, Unreachable.PROHIBITED);
+      this.#unreachableFlow({ key, mac }, syn.sequence, Unreachable.PROHIBITED);
     }
     this.#tcp.refuse(key, mac, syn.sequence);
     return undefined;
   }
 
   /** An ICMP error about the SYN of a connection, which is rebuilt as far as errors quote it. */
-  #unreachableFlow({ key, mac }: FlowEnds, code: number): void {
+  #unreachableFlow({ key, mac }: FlowEnds, sequence: number, code: number): void {
     const ports = new Uint8Array(8);
     setU16(ports, 0, key.guestPort);
     setU16(ports, 2, key.remotePort);
+    // Linux looks whether the number is of something that it has sent.
+    setU32(ports, 4, sequence);
     const ends = { destinationMac: 0, sourceMac: 0, source: key.guestAddress, destination: key.remoteAddress };
     const [frame] = packetFrames(ends, Protocol.TCP, 0, ports, this.config.mtu);
     const packet = parsePacket(frame!, ETHERNET_HEADER, false);
@@ -435,8 +442,23 @@ export class Nat {
       if (mac === undefined) this.#ask(address);
       return mac === undefined ? undefined : { address, mac };
     }
-    for (const [mac, bound] of this.#bound)
-      if (target === '' || this.#ports.link.client(mac)?.owner === target) return { address: bound, mac };
+    const found = this.#find(({ owner }) => target === '' || owner === target);
+    if (found !== undefined) return found;
+    // A guest that was restored has its address, but has not asked for it here.
+    const mac = this.#ports.link.macOf(target);
+    const reserved = this.#leases.addressOf(target);
+    return mac === undefined || reserved === undefined ? undefined : { address: reserved, mac };
+  }
+
+  /** An adapter with an address of DHCP's, or else with one that it has given itself. */
+  #find(matches: (client: NatClient) => boolean): { address: number; mac: number } | undefined {
+    const { link } = this.#ports;
+    const isIt = (mac: number): boolean => {
+      const client = link.client(mac);
+      return client !== undefined && matches(client);
+    };
+    for (const [mac, address] of this.#bound) if (isIt(mac)) return { address, mac };
+    for (const [address, mac] of this.#neighbors) if (isIt(mac)) return { address, mac };
     return undefined;
   }
 

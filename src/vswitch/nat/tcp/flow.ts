@@ -27,7 +27,9 @@ const DUPLICATES = 3;
 const MOST_TRIES = 12;
 const MOST_SYN_TRIES = 6;
 const MOST_PROBES = 9;
+/** Milliseconds. */
 const TIME_WAIT = 2000;
+const MOST_WAIT = 60_000;
 /** Milliseconds without a word from the guest, after which it is asked whether the connection is still there. */
 export const KEEPALIVE_AFTER = 600_000;
 const KEEPALIVE_EVERY = 30_000;
@@ -73,6 +75,8 @@ export class Flow implements StreamEvents, FlowEnds {
   deadline: number | undefined;
   #tries = 0;
   #heard: number;
+  /** When our SYN was sent, if only once. */
+  #synAt: number | undefined;
   ackWanted = false;
   /** Bytes of the shared budget that this connection has. */
   #charged = 0;
@@ -125,6 +129,7 @@ export class Flow implements StreamEvents, FlowEnds {
     this.#receiveLimit = Math.max(this.#receiveLimit, this.in.next + window);
     const flags = answer ? Flag.SYN | Flag.ACK : Flag.SYN;
     const acknowledgment = answer ? this.#theirFirst : 0;
+    this.#synAt = this.#tries === 0 ? this.#ports.now() : undefined;
     this.#ports.transmit(this, (this.#ourFirst - 1) >>> 0, acknowledgment, flags, window, writeSynOptions(options));
     this.#wait(this.#rtt.timeout);
   }
@@ -215,9 +220,7 @@ export class Flow implements StreamEvents, FlowEnds {
     }
     if (this.state === 'synReceived') {
       if (acknowledged < 0) return;
-      this.state = 'established';
-      this.#tries = 0;
-      this.deadline = undefined;
+      this.#establish();
       this.#updateSequence = this.#updateAcknowledgment = -1;
     }
     this.#takeAcknowledgment(segment, offset, acknowledged);
@@ -245,12 +248,17 @@ export class Flow implements StreamEvents, FlowEnds {
     }
     if ((flags & Flag.SYN) === 0 || !acceptable) return;
     this.#takeSyn(segment);
+    this.#establish();
+    this.#sendAck();
+    this.#relieve();
+    this.pump();
+  }
+
+  #establish(): void {
     this.state = 'established';
     this.#tries = 0;
     this.deadline = undefined;
-    this.#sendAck();
-    this.pump();
-    this.#charge();
+    if (this.#synAt !== undefined) this.#rtt.sample(this.#ports.now() - this.#synAt);
   }
 
   #takeAcknowledgment(segment: Segment, offset: number, acknowledged: number): void {
@@ -451,7 +459,9 @@ export class Flow implements StreamEvents, FlowEnds {
     this.ackWanted = false;
     const shift = this.#scaled ? WINDOW_SHIFT : 0;
     const scaled = Math.min(0xffff, (this.#receiveLimitNow() - this.in.next) >>> shift);
-    const options = this.#sack && this.in.held > 0 ? writeSack(this.#sackRanges()) : undefined;
+    // With data in the same segment it would be too long: what calls for the option is acknowledged at once, and alone.
+    const sack = this.#sack && this.in.held > 0 && payload === undefined;
+    const options = sack ? writeSack(this.#sackRanges()) : undefined;
     const sequence = (this.#ourFirst + offset) >>> 0;
     const acknowledgment = (this.#theirFirst + this.in.next + (this.#finTaken ? 1 : 0)) >>> 0;
     this.#ports.transmit(this, sequence, acknowledgment, flags, scaled, options, payload, inPlace, this.#mss);
@@ -478,7 +488,7 @@ export class Flow implements StreamEvents, FlowEnds {
   #rearm(): void {
     if (this.state !== 'established') return;
     const open = this.out.sent.length > 0 || (this.#finSent && !this.#finAcknowledged);
-    if (open) this.#wait(this.#rtt.timeout * 2 ** Math.min(this.#tries, 8));
+    if (open) this.#wait(Math.min(MOST_WAIT, this.#rtt.timeout * 2 ** Math.min(this.#tries, 16)));
     else if (this.#probing) this.#wait(Math.min(PROBE_MOST, PROBE_FIRST * 2 ** this.#tries));
     else this.deadline = undefined;
   }
@@ -491,7 +501,7 @@ export class Flow implements StreamEvents, FlowEnds {
     }
     if (now < this.deadline) return;
     if (this.state === 'timeWait') return this.#end();
-    if (!this.#ports.ready(this)) return this.#wait(this.#rtt.timeout);
+    if (this.#ports.stalled(this)) return this.#wait(this.#rtt.timeout);
     this.#tries++;
     if (this.state === 'synReceived' || this.state === 'synSent') {
       if (this.#tries > MOST_SYN_TRIES) return this.#end();

@@ -35,6 +35,8 @@ export interface FlowPorts {
   charge(bytes: number): void;
   /** False: the way to the guest's adapter is full; `pump` is called when it is not. */
   ready(flow: FlowEnds): boolean;
+  /** Whether the guest's adapter takes nothing now: what was sent waits, and is not lost. */
+  stalled(flow: FlowEnds): boolean;
   /** `inPlace`: the memory in front of the payload takes the headers, so the payload is not copied. */
   transmit(
     flow: FlowEnds,

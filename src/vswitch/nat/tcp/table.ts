@@ -29,12 +29,13 @@ export interface TcpPorts {
   random32(): number;
   send(frame: Frame, mac: number): void;
   ready(mac: number): boolean;
+  stalled(mac: number): boolean;
   /** Something is to be done when time passes. */
   wake(): void;
   /** Opens the host's side of a connection that a guest asks for; undefined: refused, and the guest has been told. */
   open(key: FlowKey, mac: number, syn: Segment): ((events: StreamEvents) => HostStream) | undefined;
-  /** An ICMP error for a connection that cannot be opened. */
-  unreachable(flow: FlowEnds): void;
+  /** An ICMP error for a connection that cannot be opened; `sequence` is that of its SYN. */
+  unreachable(flow: FlowEnds, sequence: number): void;
 }
 
 /** Bytes in each direction that are allowed whatever the others do. */
@@ -222,6 +223,10 @@ export class TcpTable implements FlowPorts {
     return this.#ports.ready(flow.mac);
   }
 
+  stalled(flow: FlowEnds): boolean {
+    return this.#ports.stalled(flow.mac);
+  }
+
   ackLater(flow: AckingFlow): void {
     if (this.#acks.push(flow) === 1) queueMicrotask(this.#flushAcks);
   }
@@ -268,7 +273,7 @@ export class TcpTable implements FlowPorts {
     this.counters.failed++;
     // A guest whose peer does not answer finds out by itself, as it would without us.
     if (failure === 'timeout') return;
-    if (failure === 'unreachable' || failure === 'denied') this.#ports.unreachable(flow);
+    if (failure === 'unreachable' || failure === 'denied') this.#ports.unreachable(flow, (acknowledgment - 1) >>> 0);
     this.transmit(flow, 0, acknowledgment, Flag.RST | Flag.ACK, 0);
   }
 
