@@ -64,6 +64,11 @@ export interface NicOptions {
   readonly vlan?: number | undefined;
   /** Bytes of payload in a frame, 576 to 9000. Default: 1500. */
   readonly mtu?: number | undefined;
+  /**
+   * The guest gets what belongs together in a TCP stream in frames larger than the MTU (NDIS's receive segment coalescing). Less
+   * work for it, but Linux says once in its log that it finds that suspect. Default: false.
+   */
+  readonly largeFrames?: boolean | undefined;
   /** With `nat`. */
   readonly forwards?: readonly PortForward[] | undefined;
   /** With `nat`: ports of the host's loopback address that the guest reaches at its gateway's. Default: none. */

@@ -24,6 +24,7 @@ export interface PluggedNic {
   readonly name: string;
   readonly mac: number;
   readonly mtu: number | undefined;
+  readonly largeFrames: boolean | undefined;
   readonly port: NetworkPort;
 }
 
@@ -61,7 +62,7 @@ export class PartitionNics {
     if (this.#hasMac(mac))
       throw new ViridianError('invalid', `there are two network adapters with address ${macText(mac)}`);
     const port = typeof nic.network === 'string' ? await this.#connect(nic, macText(mac)) : nic.network;
-    const plugged = { name, mac, mtu: nic.mtu, port };
+    const plugged = { name, mac, mtu: nic.mtu, largeFrames: nic.largeFrames, port };
     this.#plugged.set(name, plugged);
     return plugged;
   }
@@ -86,12 +87,12 @@ export class PartitionNics {
     for (const nic of this.#plugged.values()) this.#offer(nic);
   }
 
-  #offer({ name, mac: address, mtu, port }: PluggedNic): void {
+  #offer({ name, mac: address, mtu, largeFrames, port }: PluggedNic): void {
     const mac = new Uint8Array(6);
     setMac(mac, 0, address);
     const { bus, memory } = this.#online();
     const queues = Math.min(this.#processors, MOST_QUEUES);
-    const device = new Netvsp({ name, mac, mtu, queues, instance: instanceOf(mac) }, { memory, port });
+    const device = new Netvsp({ name, mac, mtu, largeFrames, queues, instance: instanceOf(mac) }, { memory, port });
     this.#devices.set(name, device);
     bus.offer(device);
   }

@@ -6,7 +6,16 @@ import { type Packet, viewOf } from '../../vmbus/ring.ts';
 import type { Frame, SwitchPort } from '../../vswitch/port.ts';
 import { Netvsp, type NetvspOptions } from './device.ts';
 import { NO_SECTION, NVSP_SIZE, NvspMessage, RECEIVE_SECTION, SEND_SECTION } from './protocol.ts';
-import { COMPLETE, Oid, PACKET_INFO_HEADER, PacketField, RNDIS_HEADER, RndisMessage } from './rndis.ts';
+import {
+  COMPLETE,
+  Fragment,
+  Oid,
+  PACKET_INFO_HEADER,
+  PacketField,
+  PacketInfo,
+  RNDIS_HEADER,
+  RndisMessage,
+} from './rndis.ts';
 
 export const MAC = Uint8Array.of(0x00, 0x15, 0x5d, 1, 2, 3);
 
@@ -83,14 +92,14 @@ export class TestVsc {
   #request = 0;
   /** Packets with frames that have not been completed. */
   readonly owed: bigint[] = [];
-  /** Parts of a frame that is not whole yet. */
-  #parts: Uint8Array[] = [];
+  /** Frames of the last packet that nobody has asked for. */
+  readonly #frames: Received[] = [];
 
   constructor(options: Partial<NetvspOptions> = {}) {
     this.host = new TestBus({ pages: 2048 });
     const { memory } = this.host;
     this.netvsp = new Netvsp(
-      { name: 'nic0', instance: 'f8615163-0000-1000-2000-00155d010203', mac: MAC, ...options },
+      { name: 'nic0', instance: 'f8615163-0000-1000-2000-00155d010203', mac: MAC, largeFrames: true, ...options },
       { memory, port: this.port },
     );
     this.host.bus.offer(this.netvsp);
@@ -233,9 +242,11 @@ export class TestVsc {
 
   /** The next frame from the host; `keep`: without completing its packet. */
   frame(keep = false): Received | undefined {
+    const waiting = this.#frames.shift();
+    if (waiting) return waiting;
     const packet = this.#queued.shift() ?? this.channel.receive();
     if (!packet) return undefined;
-    let info = new Map<number, number>();
+    let parts: number[] = [];
     for (const message of this.#ranges(packet)) {
       const view = viewOf(message);
       if (view.getUint32(0, true) !== RndisMessage.PACKET || view.getUint32(4, true) !== message.length)
@@ -243,15 +254,21 @@ export class TestVsc {
       const from = RNDIS_HEADER + view.getUint32(PacketField.DATA_OFFSET, true);
       const length = view.getUint32(PacketField.DATA_LENGTH, true);
       if (from + length > message.length || length === 0) throw new Error('data outside of their message');
-      info = new Map();
+      const info = new Map<number, number>();
       const end = PacketField.SIZE + view.getUint32(PacketField.INFO_LENGTH, true);
       for (let at: number = PacketField.SIZE; at < end; at += view.getUint32(at, true))
         info.set(view.getUint32(at + 4, true), view.getUint32(at + view.getUint32(at + 8, true), true));
-      this.#parts.push(message.subarray(from, from + length));
+      parts.push(...message.subarray(from, from + length));
+      // A part that is not the last one: more of the frame comes in the next range.
+      const fragment = (info.get(PacketInfo.FRAGMENT) ?? 0) >> 8;
+      if ((fragment & Fragment.PART) !== 0 && (fragment & Fragment.LAST) === 0) continue;
+      this.#frames.push({ bytes: Uint8Array.from(parts), info });
+      parts = [];
     }
+    if (parts.length > 0) throw new Error('a frame without its last part');
     if (keep) this.owed.push(packet.transactionId);
     else this.#complete(packet.transactionId);
-    return { bytes: Uint8Array.from(this.#parts.splice(0).flatMap((part) => [...part])), info };
+    return this.#frames.shift();
   }
   completeOwed(): void {
     for (const id of this.owed.splice(0)) this.#complete(id);

@@ -26,6 +26,8 @@ import { vlanOf } from './transmit.ts';
 const LONGEST_HEADER = PacketField.SIZE + 3 * PACKET_INFO_SIZE;
 /** Bytes of a frame in one section. */
 const ROOM = RECEIVE_SECTION - LONGEST_HEADER;
+/** Frames in one packet: a TCP segment of 64 KiB, cut. */
+const MOST_FRAMES = 64;
 const MAC_ADDRESSES = 12;
 const TAG = 4;
 
@@ -83,27 +85,40 @@ export class ReceiveBuffer {
     return this.#packet(1, transaction, [[message.length, section]]);
   }
 
-  /** A frame as a packet, and the sections it takes; undefined without enough free ones. */
-  frame(frame: Frame, transaction: number): { readonly packet: OutgoingPacket; readonly sections: number } | undefined {
-    const vlan = vlanOf(frame.bytes);
-    const total = frame.bytes.length - (vlan === undefined ? 0 : TAG);
-    const count = Math.ceil(total / ROOM);
-    if (count > this.#free.length) return undefined;
-    const checksum = checksumInfo(frame);
+  /**
+   * The first of these frames, as many as find room, as one packet, and the sections they take; undefined when not even one
+   * does. One that is longer than a section goes alone, in parts.
+   * @param verified the frames' checksums have just been computed.
+   */
+  frames(
+    frames: readonly Frame[],
+    transaction: number,
+    verified: boolean,
+  ): { readonly packet: OutgoingPacket; readonly sections: number; readonly count: number } | undefined {
     const ranges: [number, number][] = [];
-    for (let n = 0, at = 0; n < count; n++) {
-      const length = Math.min(ROOM, total - at);
-      const section = this.#free[this.#free.length - 1 - n] as number;
-      const first = n === 0 ? Fragment.FIRST : 0;
-      const last = n === count - 1 ? Fragment.LAST : 0;
-      const header = this.#describe(length, checksum, vlan, count === 1 ? 0 : Fragment.PART | first | last);
-      const place = section * RECEIVE_SECTION;
-      this.memory.write(place, this.#header.subarray(0, header));
-      this.#body(place + header, frame.bytes, at, length, vlan !== undefined);
-      ranges.push([header + length, section]);
-      at += length;
+    let count = 0;
+    for (const frame of frames) {
+      const vlan = vlanOf(frame.bytes);
+      const total = frame.bytes.length - (vlan === undefined ? 0 : TAG);
+      const parts = Math.ceil(total / ROOM);
+      if (ranges.length + parts > this.#free.length || (count > 0 && (parts > 1 || count === MOST_FRAMES))) break;
+      const checksum = checksumInfo(frame, verified);
+      for (let n = 0, at = 0; n < parts; n++) {
+        const length = Math.min(ROOM, total - at);
+        const section = this.#free[this.#free.length - 1 - ranges.length] as number;
+        const first = n === 0 ? Fragment.FIRST : 0;
+        const last = n === parts - 1 ? Fragment.LAST : 0;
+        const header = this.#describe(length, checksum, vlan, parts === 1 ? 0 : Fragment.PART | first | last);
+        const place = section * RECEIVE_SECTION;
+        this.memory.write(place, this.#header.subarray(0, header));
+        this.#body(place + header, frame.bytes, at, length, vlan !== undefined);
+        ranges.push([header + length, section]);
+        at += length;
+      }
+      count++;
+      if (parts > 1) break;
     }
-    return { packet: this.#packet(0, transaction, ranges), sections: count };
+    return count === 0 ? undefined : { packet: this.#packet(0, transaction, ranges), sections: ranges.length, count };
   }
 
   /** Bytes of a frame without its tag. */
@@ -176,16 +191,17 @@ export class ReceiveBuffer {
 }
 
 /**
- * What the guest need not compute. Only what never was on a wire and was not computed either: there it is right by
- * construction. Whoever hands frames on gets complete ones (see `Netvsp`).
+ * What the guest need not compute: sums that we have just computed, or that nobody has, because the frame never was on a
+ * wire. What somebody else computed is the guest's to check.
  */
-function checksumInfo({ bytes, checksum }: Frame): number {
-  if (checksum === 'complete') return 0;
+function checksumInfo({ bytes, checksum }: Frame, verified: boolean): number {
+  if (checksum === 'complete' && !verified) return 0;
   const layout = layoutOf(bytes);
   const done = layout && SUCCEEDED.get(layout.protocol);
   if (!layout || done === undefined) return 0;
-  const ip = layout.version === 4 ? ReceiveChecksum.IP_SUCCEEDED | ReceiveChecksum.IP_VALUE_INVALID : 0;
-  return done | ip | ReceiveChecksum.TCP_VALUE_INVALID;
+  const ip = layout.version === 4 ? ReceiveChecksum.IP_SUCCEEDED : 0;
+  if (checksum === 'complete') return done | ip;
+  return done | ip | ReceiveChecksum.TCP_VALUE_INVALID | (ip === 0 ? 0 : ReceiveChecksum.IP_VALUE_INVALID);
 }
 
 const SUCCEEDED: ReadonlyMap<number, number> = new Map([
