@@ -5,60 +5,16 @@
 import { createHash } from 'node:crypto';
 import { inflateSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Partition, PartitionOptions } from '../../src/contracts/partition.ts';
-import { createPartition } from '../../src/vmwp/index.ts';
 import { MemoryDisk } from '../../src/vsp/storvsp/memory-disk.fixture.ts';
 import { hypervGuest } from './guest.fixture.ts';
+import { eventually, PROMPT, Shell } from './shell.fixture.ts';
 
 const debian = await hypervGuest();
 const reason = typeof debian === 'string' ? `: skipped, ${debian}` : '';
 const MIB = 2 ** 20;
-const PROMPT = 'root@viridian:/root# ';
 /** What a machine without PCI says, as Hyper-V's do; and what is due to a host that was busy with something else. */
 const EXPECTED =
   /PCI: Fatal: No config space access function found|PCI: System does not support PCI|hrtimer: interrupt took/;
-
-/** A partition whose console is a shell. */
-class Shell {
-  readonly partition: Partition;
-  #output = '';
-  #seen = 0;
-  #count = 0;
-
-  private constructor(partition: Partition) {
-    this.partition = partition;
-    const decoder = new TextDecoder('latin1');
-    partition.console.onData((bytes) => {
-      this.#output += decoder.decode(bytes);
-    });
-  }
-  static async start(options: PartitionOptions): Promise<Shell> {
-    const shell = new Shell(await createPartition(options));
-    shell.partition.start();
-    return shell;
-  }
-  async until(text: string): Promise<string> {
-    for (;;) {
-      const at = this.#output.indexOf(text, this.#seen);
-      if (at >= 0) {
-        const shown = this.#output.slice(this.#seen, at);
-        this.#seen = at + text.length;
-        return shown;
-      }
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-  }
-  async command(line: string): Promise<string> {
-    const n = ++this.#count;
-    await this.partition.console.write(new TextEncoder().encode(`echo "<""BEGIN${n}>"; ${line}; echo "<""END${n}>"\n`));
-    await this.until(`<BEGIN${n}>\r\n`);
-    return (await this.until(`<END${n}>`)).replaceAll('\r\n', '\n');
-  }
-}
-
-async function eventually(holds: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 50));
-}
 
 describe.skipIf(typeof debian === 'string')(`Debian's Hyper-V drivers${reason}`, { timeout: 180_000 }, () => {
   if (typeof debian === 'string') return;
