@@ -103,7 +103,7 @@ export function diskText({ file, format, readOnly, discard }: DiskFile): string 
   return /^[\w.,/=:@+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-const NIC = 'nat|private[,mac=ADDRESS][,vlan=N][,mtu=N][,name=NAME][,host=PORT[/udp]][,capture=FILE]';
+const NIC = 'nat|private[,mac=ADDRESS][,vlan=N][,mtu=N][,name=NAME][,host=PORT[/udp]][,large][,capture=FILE]';
 const NIC_WORDS = {
   mac: (mac: string) => ({ mac }),
   vlan: (vlan: string) => ({ vlan: Number(vlan) }),
@@ -123,10 +123,14 @@ export function parseNic(text: string, all: readonly NicOptions[] = []): readonl
   let nic: NicOptions = { network };
   for (const word of words) {
     const [, key = '', value = ''] = /^([a-z]+)=(.+)$/.exec(word) ?? [];
+    if (word === 'large') {
+      nic = { ...nic, largeFrames: true };
+      continue;
+    }
     if (!Object.hasOwn(NIC_WORDS, key))
       throw new ViridianError(
         'invalid',
-        `--nic ${text}: '${word}' is none of mac=, vlan=, mtu=, name=, host=, capture=`,
+        `--nic ${text}: '${word}' is none of mac=, vlan=, mtu=, name=, host=, large, capture=`,
       );
     nic = { ...nic, ...NIC_WORDS[key as keyof typeof NIC_WORDS](value, nic) };
   }

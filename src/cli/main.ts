@@ -119,7 +119,7 @@ function machineOptions(command: Command): Command {
     )
     .option(
       '--nic <network>',
-      'a network adapter: nat|private[,mac=ADDRESS][,vlan=N][,mtu=N][,name=NAME][,host=PORT][,capture=FILE]; repeatable, needs hv_netvsc in the guest',
+      'a network adapter: nat|private[,mac=ADDRESS][,vlan=N][,mtu=N][,name=NAME][,host=PORT][,large][,capture=FILE]; repeatable, needs hv_netvsc in the guest',
       parseNic,
     )
     .option(

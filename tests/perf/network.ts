@@ -4,7 +4,8 @@
 
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, createServer, type Server } from 'node:net';
+import { createServer, get, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -27,7 +28,7 @@ interface Figures {
 }
 
 /** Runs after the modules are loaded; then powers off. */
-function script(gateway: string, receivePort: number, sendPort: number, megabytes: number): string {
+function script(gateway: string, port: number, megabytes: number): string {
   return `#!/bin/sh
 cat > /tmp/dhcp <<'END'
 #!/bin/sh
@@ -38,85 +39,88 @@ chmod +x /tmp/dhcp
 ifconfig eth0 up
 udhcpc -n -q -i eth0 -s /tmp/dhcp || echo FAILED no address
 ping -c ${PINGS} -i 0.02 ${gateway} | sed -n 's/.*time=\\([0-9.]*\\) ms/PING \\1/p'
-nc ${gateway} ${receivePort} < /dev/null > /dev/null
-dd if=/dev/zero bs=64k count=${megabytes * 16} 2>/dev/null | nc ${gateway} ${sendPort}
-echo FINISHED
+wget -q -O /dev/null http://${gateway}:${port}/data
+mkdir /tmp/www
+dd if=/dev/zero of=/tmp/www/data bs=1M count=${megabytes} 2>/dev/null
+httpd -p 80 -h /tmp/www
+wget -q -O /dev/null http://${gateway}:${port}/fetch && echo FINISHED
 poweroff -f
 `;
 }
 
-/** The two ends on this host, each for one connection. */
-class Ends {
-  readonly #servers: Server[] = [];
-  readonly receivePort: number;
-  readonly sendPort: number;
+/** This host's end: gives data, and fetches the guest's when it is told to. */
+class Host {
+  readonly #server: Server;
+  readonly port: number;
+  readonly published: number;
   receive = 0;
   send = 0;
 
-  private constructor(ports: readonly number[]) {
-    [this.receivePort = 0, this.sendPort = 0] = ports;
+  private constructor(server: Server, published: number) {
+    this.#server = server;
+    this.port = (server.address() as AddressInfo).port;
+    this.published = published;
   }
 
-  static async open(megabytes: number): Promise<Ends> {
-    const total = megabytes * MIB;
-    const part = Buffer.alloc(256 * 1024, 'viridian');
-    let ends: Ends | undefined;
-    const sender = createServer((socket) => {
+  static async open(megabytes: number): Promise<Host> {
+    const content = Buffer.alloc(megabytes * MIB, 'viridian');
+    let host: Host | undefined;
+    const server = createServer((asked, response) => {
       const started = performance.now();
-      let left = total;
-      const more = (): void => {
-        while (left > 0) {
-          left -= part.length;
-          if (!socket.write(part)) return;
-        }
-        socket.end();
-      };
-      socket.on('drain', more).on('error', () => undefined);
-      socket.on('close', () => {
-        ends!.receive = (performance.now() - started) / 1000;
-      });
-      more();
+      const seconds = (): number => (performance.now() - started) / 1000;
+      if (asked.url === '/data') {
+        response.writeHead(200, { 'content-length': content.length, connection: 'close' });
+        response.on('close', () => {
+          host!.receive = seconds();
+        });
+        response.end(content);
+        return;
+      }
+      get({ host: '127.0.0.1', port: host!.published, path: '/data' }, (answer) => {
+        let size = 0;
+        answer.on('data', (bytes: Uint8Array) => {
+          size += bytes.length;
+        });
+        answer.on('end', () => {
+          if (size === content.length) host!.send = seconds();
+          response.end('done');
+        });
+      }).on('error', () => response.destroy());
     });
-    const taker = createServer((socket) => {
-      let started = 0;
-      let taken = 0;
-      socket.on('data', (bytes) => {
-        started ||= performance.now();
-        taken += bytes.length;
-        if (taken >= total) ends!.send = (performance.now() - started) / 1000;
-      });
-      socket.on('end', () => socket.end()).on('error', () => undefined);
+    await new Promise<void>((resolve) => {
+      server.listen(0, '127.0.0.1', resolve);
     });
-    const servers = [sender, taker];
-    for (const server of servers)
-      await new Promise<void>((resolve) => {
-        server.listen(0, '127.0.0.1', resolve);
-      });
-    ends = new Ends(servers.map((server) => (server.address() as AddressInfo).port));
-    ends.#servers.push(...servers);
-    return ends;
+    const other = createServer();
+    await new Promise<void>((resolve) => {
+      other.listen(0, '127.0.0.1', resolve);
+    });
+    const { port } = other.address() as AddressInfo;
+    await new Promise((resolve) => other.close(resolve));
+    host = new Host(server, port);
+    return host;
   }
   close(): void {
-    for (const server of this.#servers) server.close();
+    this.#server.close();
   }
 }
 
 interface Boot {
   readonly kernel: string;
   readonly initrd: string;
-  readonly ends: Ends;
+  readonly host: Host;
   readonly large: boolean;
 }
 
 /** What the console shows until the machine is off. */
-async function ours({ kernel, initrd, ends, large }: Boot): Promise<string> {
-  const hostAccess = [ends.receivePort, ends.sendPort].map((port) => ({ protocol: 'tcp' as const, port }));
+async function ours({ kernel, initrd, host, large }: Boot): Promise<string> {
+  const hostAccess = [{ protocol: 'tcp' as const, port: host.port }];
+  const forwards = [{ protocol: 'tcp' as const, hostPort: host.published, guestPort: 80 }];
   await using partition = await createPartition({
     kernel,
     initrd,
     append: 'console=ttyS0 quiet',
     onReboot: 'stop',
-    nics: [{ network: 'nat', hostAccess, largeFrames: large }],
+    nics: [{ network: 'nat', hostAccess, forwards, largeFrames: large }],
   });
   let text = '';
   partition.console.onData((bytes) => {
@@ -127,7 +131,7 @@ async function ours({ kernel, initrd, ends, large }: Boot): Promise<string> {
   return text;
 }
 
-async function qemu({ kernel, initrd }: Boot): Promise<string> {
+async function qemu({ kernel, initrd, host }: Boot): Promise<string> {
   const machine = [
     '-accel',
     'tcg',
@@ -142,7 +146,12 @@ async function qemu({ kernel, initrd }: Boot): Promise<string> {
     '-display',
     'none',
   ];
-  const network = ['-netdev', 'user,id=n', '-device', 'virtio-net-pci,netdev=n,romfile='];
+  const network = [
+    '-netdev',
+    `user,id=n,hostfwd=tcp:127.0.0.1:${host.published}-:80`,
+    '-device',
+    'virtio-net-pci,netdev=n,romfile=',
+  ];
   const files = ['-kernel', kernel, '-initrd', initrd, '-append', 'console=ttyS0 quiet'];
   const child = spawn('qemu-system-x86_64', [...machine, '-serial', 'stdio', ...network, ...files], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -201,17 +210,17 @@ async function main(): Promise<void> {
     for (let round = 0; round < Number(values.rounds); round++)
       for (const name of round % 2 === 0 ? names : names.toReversed()) {
         const { run, gateway } = MACHINES[name];
-        const ends = await Ends.open(megabytes);
+        const host = await Host.open(megabytes);
         const initrd = join(folder, name);
-        const console = script(gateway, ends.receivePort, ends.sendPort, megabytes);
+        const console = script(gateway, host.port, megabytes);
         const busybox = readFileSync(files.busybox.path);
         const image = buildInitramfs({ busybox, files: { 'etc/console': console } });
         writeFileSync(initrd, Buffer.concat([image, name === 'ours' ? hyperv : virtio]));
-        const text = await run({ kernel: files.kernel.path, initrd, ends, large: values.large });
-        ends.close();
+        const text = await run({ kernel: files.kernel.path, initrd, host, large: values.large });
+        host.close();
         if (!text.includes('FINISHED')) throw new Error(`${name} did not finish:\n${text.slice(-2000)}`);
         const pings = [...text.matchAll(/^PING ([\d.]+)/gm)].map((match) => Number(match[1]));
-        const figures = { receive: megabytes / ends.receive, send: megabytes / ends.send, ping: median(pings) };
+        const figures = { receive: megabytes / host.receive, send: megabytes / host.send, ping: median(pings) };
         (results[name] ??= []).push(figures);
         process.stderr.write(
           `${name}: in ${figures.receive.toFixed(1)} MiB/s, out ${figures.send.toFixed(1)} MiB/s, ping ${figures.ping.toFixed(3)} ms\n`,

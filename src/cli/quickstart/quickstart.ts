@@ -36,8 +36,9 @@ export async function quickstart(flags: QuickstartFlags, create?: CreatePartitio
   const files = await findFiles(flags);
   const kernel = await readInput('kernel', files.kernel);
   const base = buildInitramfs({ busybox: await readInput('busybox', files.busybox) });
-  // A disk is of no use without them.
-  const wanted = flags.drivers ?? (flags.disk !== undefined && flags.kernel === undefined);
+  // A disk or a network is of no use without them.
+  const wanted =
+    flags.drivers ?? ((flags.disk ?? flags.nic ?? flags.publish) !== undefined && flags.kernel === undefined);
   const drivers = wanted ? await findDrivers(flags) : undefined;
   // The kernel unpacks one archive after the other.
   const initrd = drivers ? Buffer.concat([base, drivers]) : base;
