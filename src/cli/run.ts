@@ -23,7 +23,7 @@ export async function run(flags: RunFlags, create?: CreatePartition): Promise<nu
     onReboot: flags.reboot ? 'restart' : 'stop',
     restore: flags.restore,
   };
-  return await runPartition(requestOf(flags, options), create ?? (await library()));
+  return await runPartition(requestOf(flags, options), create ?? (await library(flags.check ? 0 : flags.processors)));
 }
 
 export function machineOptionsOf(flags: MachineFlags): PartitionOptions {
@@ -94,7 +94,10 @@ export function requestOf(flags: MachineFlags, options: PartitionOptions): RunRe
   };
 }
 
-export async function library(): Promise<CreatePartition> {
+/** @param processors How many the partition will have, unless a saved one says otherwise. */
+export async function library(processors = 1): Promise<CreatePartition> {
+  const { startAhead } = await import('../vmwp/processor-threads.ts');
+  startAhead(processors);
   const { createPartition } = await import('../vmwp/index.ts');
   return createPartition;
 }

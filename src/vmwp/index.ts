@@ -11,13 +11,14 @@ import { nodeDiskFiles } from '../host/node/disk-files.ts';
 import { readInput } from '../host/node/files.ts';
 import { nodeNetwork, nodeNetworkTime } from '../host/node/network.ts';
 import { payloadCache } from '../host/node/payload-cache.ts';
+import { lowerCompilers } from '../host/node/priority.ts';
 import { nodeServices } from '../host/node/services.ts';
-import { compileInterpreter } from '../hypervisor/interpreter/interpreter.ts';
-import { CheckedPartition } from './check/checked-partition.ts';
+import { compileImage, type InterpreterModule } from '../hypervisor/interpreter/module.ts';
 import { PartitionDisks } from './disks.ts';
 import { type MachineConfig, machineMemorySize } from './machine.ts';
 import { PartitionNetworks } from './networks.ts';
 import { PartitionNics } from './nics.ts';
+import { takeThreads } from './processor-threads.ts';
 import { decodeSavedState, type SavedPartition } from './saved-state.ts';
 import { VmWorker } from './worker.ts';
 
@@ -35,6 +36,8 @@ function entry(name: string): URL {
 /** Made by the build beside the bundles. */
 const INTERPRETER = IN_CHECKOUT ? undefined : new URL('./interpreter.wasm', import.meta.url);
 const MIB = 2 ** 20;
+/** How much V8's threads go after a guest's processors: see docs/decisions/0013-threads-and-priorities.md. */
+const COMPILERS_NICE = 10;
 /** A 32-bit WebAssembly memory holds the engine's state and the guest's RAM. */
 const ADDRESSABLE = 65535 * 65536;
 
@@ -48,6 +51,7 @@ async function bytesOf(what: string, source: FileSource): Promise<Uint8Array> {
  */
 export async function createPartition(options: PartitionOptions): Promise<Partition> {
   const resolved = resolvePartitionOptions(options);
+  lowerCompilers(COMPILERS_NICE);
   if (resolved.clock === 'instructions' && resolved.processors > 1)
     throw new ViridianError(
       'invalid',
@@ -65,13 +69,13 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
       'invalid',
       `${sizeText(config.memory)} of memory with ${config.processors} processors do not fit in the engine's 4 GiB: give less of one`,
     );
-  const interpreterImage = INTERPRETER && (await readInput('interpreter', INTERPRETER));
   if (resolved.check !== undefined) {
+    const { CheckedPartition } = await import('./check/checked-partition.ts');
     return new CheckedPartition({
       memory: config.memory,
       testDevice: config.testDevice,
       plan: await plan(resolved, config),
-      interpreter: compileInterpreter(interpreterImage),
+      interpreter: await interpreter(),
       onReboot: resolved.onReboot,
       instructionLimit: resolved.instructionLimit,
       ...resolved.check,
@@ -82,29 +86,38 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
     onReboot: resolved.onReboot,
     instructionLimit: resolved.instructionLimit,
     trace: resolved.trace,
-    threadEntry: entry('vp-thread'),
     translatorEntry: entry('translator-thread'),
     engine: resolved.engine === 'interpreter' ? ('interpreter' as const) : ('translator' as const),
     host: nodeServices,
     onDisk: resolved.onDisk,
-    interpreterImage,
   };
   const { restore } = resolved;
   const saved = restore === undefined ? undefined : await readSaved(restore);
   if (resolved.disks.length > 0 && saved !== undefined && !saved.config.vmbus)
     throw new ViridianError('invalid', 'disks need the VMBus, which the saved partition does not have');
-  const disks = await PartitionDisks.open({ files: nodeDiskFiles, codecs: nodeCodecs }, resolved.disks, saved?.disks);
+  if (resolved.nics.length > 0 && saved !== undefined && !saved.config.vmbus)
+    throw new ViridianError('invalid', 'network adapters need the VMBus, which the saved partition does not have');
+  const threads = takeThreads((saved?.config ?? config).processors);
+  let disks: PartitionDisks | undefined;
   let nics: PartitionNics | undefined;
   let worker: VmWorker | undefined;
   try {
-    const plugged = (nics = await PartitionNics.open(networks(), resolved.nics));
-    const boot = saved?.plan ?? (await plan(resolved, config));
-    worker = blaming(restore, () => new VmWorker({ ...common, plan: boot, disks, nics: plugged, saved }));
+    disks = await PartitionDisks.open({ files: nodeDiskFiles, codecs: nodeCodecs }, resolved.disks, saved?.disks);
+    nics = await PartitionNics.open(networks(), resolved.nics);
+    const parts = {
+      threads,
+      interpreter: await interpreter(),
+      disks,
+      nics,
+      plan: saved?.plan ?? (await plan(resolved, config)),
+    };
+    worker = blaming(restore, () => new VmWorker({ ...common, ...parts, saved }));
     await worker.prepare();
     return worker;
   } catch (error) {
     nics?.close();
-    await (worker === undefined ? disks.close() : worker[Symbol.asyncDispose]());
+    if (worker) await worker[Symbol.asyncDispose]();
+    else await Promise.all([disks?.close(), ...threads.map((thread) => thread.terminate())]);
     throw error;
   }
 }
@@ -116,6 +129,13 @@ function networks(): PartitionNetworks {
     openCapture,
     calendar: () => performance.timeOrigin + performance.now(),
   });
+}
+
+/** A package has it ready-made; a checkout generates it from the instruction table, which takes longer than all the rest. */
+async function interpreter(): Promise<InterpreterModule> {
+  if (INTERPRETER) return compileImage(await readInput('interpreter', INTERPRETER));
+  const { compileInterpreter } = await import('../hypervisor/interpreter/interpreter.ts');
+  return compileInterpreter();
 }
 
 async function readSaved(restore: FileSource): Promise<SavedPartition> {
