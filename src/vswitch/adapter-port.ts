@@ -14,7 +14,7 @@ import { TokenBucket } from './token-bucket.ts';
 const MOST_OUT = 4 * 2 ** 20;
 const MOST_IN = 2 ** 20;
 /** With this much waiting, who can wait with more is asked to; with less than half of it, to go on. */
-const CONGESTED = 2 ** 20;
+const CONGESTED = 2 ** 19;
 
 /** Bits per second, as Hyper-V counts. */
 export interface Bandwidth {

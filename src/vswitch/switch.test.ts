@@ -318,10 +318,10 @@ describe('captures', () => {
     const data = new Uint8Array(60_000).fill(7);
     const packet = tcpSegment('10.0.0.1', '10.0.0.2', { sourcePort: 1000, port: 80, sequence: 1, flags: ACK, data });
     packet.splice(36, 2, 0, 0);
-    a!.raw([...b!.mac, ...a!.mac, 8, 0, ...packet], 1460, 'partial');
-    a!.raw([...c!.mac, ...a!.mac, 8, 0, ...udpDatagram('10.0.0.1', 1, '10.0.0.3', 9, [1, 2, 3])]);
+    a.raw([...b.mac, ...a.mac, 8, 0, ...packet], 1460, 'partial');
+    a.raw([...c.mac, ...a.mac, 8, 0, ...udpDatagram('10.0.0.1', 1, '10.0.0.3', 9, [1, 2, 3])]);
     end();
-    say(a!, b!.mac, 'after');
+    say(a, b.mac, 'after');
     return Buffer.concat(pieces);
   }
 

@@ -28,7 +28,6 @@ class SwitchFuzzer implements StatefulFuzzer {
   #net: VirtualSwitch = createSwitch({ name: 'fuzz', kind: 'private' }, { time: this.#time });
   #members: Member[] = [];
   #sender: Member | undefined;
-  #captured = 0;
 
   reset(seed: number): void {
     this.log.length = 0;
@@ -96,7 +95,8 @@ class SwitchFuzzer implements StatefulFuzzer {
   #capture(random: Random): void {
     const end = this.#net.capture(
       (bytes) => {
-        this.#captured += bytes.length;
+        const kept = bytes.length === 24 ? undefined : new DataView(bytes.buffer).getUint32(8, true);
+        ensure(kept === undefined || bytes.length === 16 + kept, 'a capture’s packet has another length than it says');
       },
       { now: () => this.#time.now() + 0.123, ...(random.oneIn(2) ? { snaplen: 64 } : {}) },
     );

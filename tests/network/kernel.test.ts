@@ -78,6 +78,7 @@ describe('Linux as a guest of the NAT network, on a TAP device', () => {
     ['troubled download', true],
     ['checksum errors', 0],
     ['left', { connections: 0, heldBytes: 0, retransmitted: expect.any(Number) }],
+    ['repairs', true],
   ])('%s', ([name, expected], { skip }) => {
     if (reason !== undefined) skip(reason);
     expect(results.get(name), complaints).toEqual(expected);

@@ -10,6 +10,7 @@ import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { nodeNetwork, nodeNetworkTime } from '../../src/host/node/network.ts';
 import { openTap } from '../../src/host/node/tap.ts';
+import { finished } from '../../src/vswitch/offload.ts';
 import type { Frame } from '../../src/vswitch/port.ts';
 import { createSwitch } from '../../src/vswitch/switch.ts';
 import { Random } from '../oracle/generate.ts';
@@ -79,6 +80,11 @@ const random = new Random(7);
 let large = 0;
 function troubled(frame: Frame, pass: (frame: Frame) => void): void {
   if (frame.segmentSize > 0) large++;
+  // Segment by segment, so that there is much to lose.
+  for (const piece of trouble > 0 ? finished(frame) : [frame]) pieceOf(piece, pass);
+}
+
+function pieceOf(frame: Frame, pass: (frame: Frame) => void): void {
   if (random.below(100) < trouble) return;
   if (random.below(100) < trouble) pass(frame);
   if (random.below(100) < trouble) {
@@ -187,6 +193,7 @@ await new Promise((resolve) => setTimeout(resolve, 4000));
 const { tcp: state } = (
   net.inspect() as { nat: { tcp: { connections: number; heldBytes: number; retransmitted: number } } }
 ).nat;
+report('repairs', state.retransmitted > 20);
 report('left', { connections: state.connections, heldBytes: state.heldBytes, retransmitted: state.retransmitted });
 for (const end of children) end();
 process.exit(0);

@@ -158,7 +158,7 @@ function connect(to: Endpoint, events: StreamEvents): HostStream {
     },
   };
   // Node's types know `onread` for connect only; the constructor is where it is taken.
-  const socket = new Socket({ allowHalfOpen: true, onread } as ConstructorParameters<typeof Socket>[0]);
+  const socket = new Socket({ allowHalfOpen: true, onread });
   const stream = new NodeStream(socket);
   stream.watch(events);
   socket.connect({ host: to.address, port: to.port, autoSelectFamily: false });

@@ -83,6 +83,7 @@ export class DnsServer {
     const own = isInternet(question) ? this.#own(question) : undefined;
     if (own !== undefined) {
       this.counters.answered++;
+      if (own.address !== undefined) egress?.learn(question.name, own.address);
       reply(response(bytes, question, own.code, own.answers));
     } else if (egress?.allowsName(question.name) === false || this.#pending >= MOST_PENDING) {
       this.counters.refused++;
@@ -102,7 +103,7 @@ export class DnsServer {
   }
 
   /** What is ours to answer; undefined: somebody else's. */
-  #own({ name, type }: Question): { code: number; answers: Answer[] } | undefined {
+  #own({ name, type }: Question): { code: number; answers: Answer[]; address?: number } | undefined {
     const { zone } = this.#ports;
     const address = reverseAddress(name);
     if (address !== undefined) {
@@ -121,7 +122,8 @@ export class DnsServer {
     if (found === undefined)
       return inDomain ? { code: label === '' ? 0 : ResponseCode.NO_SUCH_NAME, answers: [] } : undefined;
     const wanted = type === RecordType.A || type === RecordType.ANY;
-    return { code: ResponseCode.NO_ERROR, answers: wanted ? [{ type: RecordType.A, data: addressBytes(found) }] : [] };
+    const answers = wanted ? [{ type: RecordType.A, data: addressBytes(found) }] : [];
+    return { code: ResponseCode.NO_ERROR, answers, address: found };
   }
 
   /** The same over TCP, for one connection of a guest. */

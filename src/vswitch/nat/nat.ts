@@ -271,6 +271,7 @@ export class Nat {
     if (address === config.gateway) {
       if (protocol === 'icmp' || port === DNS_PORT) return { kind: 'gateway' };
       if (!config.hostAccess(protocol, port)) return { kind: 'closed' };
+      if (egress?.allows(protocol, address, port) === false) return { kind: 'prohibited' };
       return { kind: 'connect', to: { address: LOOPBACK, port } };
     }
     const ours = inNetwork(address, config.network);

@@ -306,8 +306,12 @@ export class Flow implements StreamEvents, FlowEnds {
     }
     if (this.#finAcknowledged) this.#settleEnd();
     else if (out.sent.length === 0 && this.#probing) {
-      this.#tries = 0;
-      if (this.#sendLimit > out.next) this.#probing = false;
+      // An answer, but no room: asked less and less often, and never given up.
+      this.#tries = Math.min(this.#tries, 4);
+      if (this.#sendLimit > out.next) {
+        this.#probing = false;
+        this.#tries = 0;
+      }
       this.#rearm();
     }
   }
