@@ -16,7 +16,7 @@ function connect(): Promise<GuestStream> {
   const output = agent.stdout[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
   const read = async (): Promise<Uint8Array | undefined> => {
     const { value, done } = await output.next();
-    return done === true ? undefined : (value as Uint8Array);
+    return done === true ? undefined : value;
   };
   return Promise.resolve({
     port: EXEC_PORT,

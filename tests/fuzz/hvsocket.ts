@@ -57,7 +57,7 @@ class HvSocketFuzzer implements StatefulFuzzer {
     ensure(defects.length === 0, `sockets threw: ${String((defects[0] as Error | undefined)?.stack)}`);
     for (const connection of this.#connections) {
       const { unread } = connection.inspect();
-      ensure((unread as number) <= MOST_UNREAD, `${String(unread)} bytes wait for a reader`);
+      ensure((unread as number) <= MOST_UNREAD, `${unread as number} bytes wait for a reader`);
     }
   }
 
@@ -190,7 +190,7 @@ class HvSocketFuzzer implements StatefulFuzzer {
     this.#host.timers.advance(60_000);
     this.#takeMessages();
     const { connections } = this.#sockets.inspect();
-    ensure(connections === 0, `${String(connections)} connections do not end`);
+    ensure(connections === 0, `${connections as number} connections do not end`);
     for (const connection of this.#connections) {
       ensure(connection.ended !== undefined, 'a connection has not ended');
       while ((await connection.read()) !== undefined);

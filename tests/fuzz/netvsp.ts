@@ -396,7 +396,7 @@ function oidMessage(type: number, oid: number, value: Uint8Array): Uint8Array {
 }
 
 function utf16(text: string): number[] {
-  return [...text].flatMap((letter) => [letter.charCodeAt(0), 0]);
+  return Array.from(text, (letter) => [letter.charCodeAt(0), 0]).flat();
 }
 function parameter(random: Random): Uint8Array<ArrayBuffer> {
   const name = utf16(random.oneIn(6) ? 'Other' : 'NetworkAddress');

@@ -89,8 +89,8 @@ describe('the synthetic network adapter', () => {
 
   it('takes another address', () => {
     const vsc = started();
-    const name = [...'NetworkAddress'].flatMap((letter) => [letter.charCodeAt(0), 0]);
-    const value = [...'02ABCDEF0102'].flatMap((letter) => [letter.charCodeAt(0), 0]);
+    const name = Array.from('NetworkAddress', (letter) => [letter.charCodeAt(0), 0]).flat();
+    const value = Array.from('02ABCDEF0102', (letter) => [letter.charCodeAt(0), 0]).flat();
     const parameter = Uint8Array.of(...words(20, name.length, 2, 20 + name.length, value.length), ...name, ...value);
     expect(vsc.set(Oid.GEN_RNDIS_CONFIG_PARAMETER, parameter)).toBe(0);
     expect(vsc.query(Oid.ETHERNET_CURRENT_ADDRESS)).toEqual(Uint8Array.of(2, 0xab, 0xcd, 0xef, 1, 2));
@@ -252,7 +252,7 @@ describe('the synthetic network adapter', () => {
         return n;
       });
     for (let n = 0; n < 4; n++) send(80);
-    expect(counts().sort()).toEqual([0, 0, 0, 4]);
+    expect(counts().sort((a, b) => a - b)).toEqual([0, 0, 0, 4]);
     for (let port = 0; port < 4; port++) send(port);
     expect(counts().filter((n) => n > 0).length).toBeGreaterThan(1);
     vsc.channel.close();
