@@ -99,6 +99,7 @@ export class VmBus {
     });
     this.#bus = {
       version: () => this.#contact?.version ?? 0,
+      paused: () => this.#paused,
       signal: (channel) => {
         ports.setEventFlag(channel.targetVp, this.#contact?.sint ?? DEFAULT_SINT, channel.relid);
       },
@@ -181,7 +182,11 @@ export class VmBus {
 
   resume(): void {
     this.#paused = false;
-    for (const channel of this.#channels.values()) if (channel.open) this.#soon.add(channel);
+    for (const channel of this.#channels.values())
+      if (channel.open) {
+        channel.resumed();
+        this.#soon.add(channel);
+      }
     this.service();
   }
 
@@ -211,6 +216,8 @@ export class VmBus {
   }
 
   #flush(): void {
+    // What is posted while the partition stands still is posted when it runs again.
+    if (this.#paused) return;
     const { vp, sint } = this.#contact ?? { vp: 0, sint: DEFAULT_SINT };
     while (this.#outbox.length > 0) {
       const result = this.#ports.postMessage(vp, sint, MESSAGE_TYPE_CHANNEL, this.#outbox[0] as Uint8Array);

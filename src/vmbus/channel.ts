@@ -29,6 +29,7 @@ export interface Rings {
 /** What a channel needs of its bus. */
 export interface ChannelBus {
   version(): number;
+  paused(): boolean;
   /** Sets the channel's event flag. */
   signal(channel: BusChannel): void;
   /** Runs `service` again soon; or when a while has passed, because the guest has no room. */
@@ -102,6 +103,11 @@ export class BusChannel implements Channel {
     });
   }
 
+  /** The partition runs again: devices may have been told to wait. */
+  resumed(): void {
+    this.#refused = true;
+  }
+
   get rings(): Rings | undefined {
     return this.#rings;
   }
@@ -168,6 +174,10 @@ export class BusChannel implements Channel {
     return this.state === 'open';
   }
 
+  get paused(): boolean {
+    return this.#bus.paused();
+  }
+
   get version(): number {
     return this.#bus.version();
   }
@@ -178,6 +188,10 @@ export class BusChannel implements Channel {
 
   send(packet: OutgoingPacket): boolean {
     if (!this.#rings || this.broken) return true;
+    if (this.paused) {
+      this.#refused = true;
+      return false;
+    }
     // What comes later does not overtake.
     if (this.answers.length === 0 && (this.#write(encodePacket(packet)) || this.broken)) return true;
     this.#refused = true;

@@ -55,6 +55,8 @@ export interface Channel {
   /** 0 for the primary channel. */
   readonly subIndex: number;
   readonly open: boolean;
+  /** The partition stands still: nothing is sent, and `writable` is called when it runs again. */
+  readonly paused: boolean;
   /** Protocol version of the bus. */
   readonly version: number;
   /** What the guest gave when it opened: 120 bytes. */

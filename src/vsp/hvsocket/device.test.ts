@@ -185,6 +185,19 @@ describe('sockets between host and guest', () => {
     expect(host.defects).toEqual([]);
   });
 
+  it('wait while the partition stands still', async () => {
+    const { sockets, guest, host } = attached();
+    const connecting = sockets.connect(22, 1000);
+    const channel = guest.open(guest.offer(), 7);
+    const connection = await connecting;
+    host.bus.pause();
+    const before = host.memory.bytes.slice();
+    await connection.write(bytes('patience'));
+    expect(Buffer.compare(host.memory.bytes, before)).toBe(0);
+    host.bus.resume();
+    expect(text(receive(channel))).toBe('patience');
+  });
+
   it('end when the guest closes the channel, or is reset', async () => {
     const { sockets, guest, host } = attached();
     const first = sockets.connect(22, 1000);

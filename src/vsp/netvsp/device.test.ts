@@ -199,6 +199,19 @@ describe('the synthetic network adapter', () => {
     expect(vsc.frame()!.bytes).toEqual(frame.bytes);
   });
 
+  it('changes nothing of the guest\u2019s while it stands still', () => {
+    const vsc = started();
+    const frame = plain(tcp(100));
+    vsc.host.bus.pause();
+    const before = vsc.host.memory.bytes.slice();
+    expect(vsc.port.receive(frame)).toBe(false);
+    vsc.netvsp.setLink(false);
+    expect(Buffer.compare(vsc.host.memory.bytes, before)).toBe(0);
+    vsc.host.bus.resume();
+    expect(viewOf(vsc.message()!).getUint32(8, true)).toBe(0x4001_000c);
+    expect(vsc.port.resumed).toBe(1);
+  });
+
   it('lets through what its filter names', () => {
     const vsc = started();
     const to = (first: number[]): boolean => {

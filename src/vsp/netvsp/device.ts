@@ -304,7 +304,7 @@ export class Netvsp implements ChannelDevice {
       if (settings.filter !== 0) this.#counters.dropped++;
       return true;
     }
-    if (this.#pending.length > 0) {
+    if (this.#pending.length > 0 || this.#paused) {
       this.#stalled = true;
       return false;
     }
@@ -364,7 +364,13 @@ export class Netvsp implements ChannelDevice {
     return channels[index % channels.length];
   }
 
+  /** Nothing of the guest's changes while it stands still. */
+  get #paused(): boolean {
+    return this.#list[0]?.paused ?? false;
+  }
+
   #flush(): void {
+    if (this.#paused) return;
     while (this.#waiting.length > 0) {
       const packet = this.#receive?.control(this.#waiting[0] as Uint8Array, this.#transaction);
       if (!packet || !this.#channels.get(0)?.send(packet)) return;

@@ -58,7 +58,7 @@ export const NvspCapability = { VMQ: 1, SRIOV: 4, IEEE_8021Q: 8, TEAMING: 0x20, 
 export const SUBCHANNEL_ALLOCATE = 1;
 export const ChannelType = { DATA: 0, CONTROL: 1 } as const;
 export const NO_SECTION = 0xffff_ffff;
-/** Guests expect the pages of a host's packet to be in the buffer of this id. */
+/** Pieces of memory that one packet may be in: a number of Windows's, which guests do not look at. */
 export const MAXIMUM_MDL_CHAIN = 34;
 
 /** Bytes of the guest's send buffer for one message: a frame of the usual size, or several small ones. */
