@@ -37,7 +37,15 @@ import {
   versionText,
 } from './protocol.ts';
 import { IncomingRing, OutgoingRing, viewOf } from './ring.ts';
-import { goneDevice, parseSavedBus, type SavedBus, type SavedChannel, type SavedContact } from './state.ts';
+import {
+  goneDevice,
+  parseSavedBus,
+  restoreGpadls,
+  type SavedBus,
+  type SavedChannel,
+  type SavedContact,
+  saveGpadls,
+} from './state.ts';
 
 /** Messages that wait for the guest's slot before no more of its own are looked at. */
 const OUTBOX = 512;
@@ -83,7 +91,7 @@ export class VmBus {
   #contact: SavedContact | undefined;
   #connected = false;
   #offersRequested = false;
-  /** Told when the guest asks for a connection to a service of the host's: GUIDs of its own end, and of the service. */
+  /** Told of the guest's wish for a connection: GUIDs of its own end, and of the host's service. */
   onConnectRequest: ((endpoint: string, service: string) => void) | undefined;
   readonly counters = { messages: 0, malformed: 0, unexpected: 0, refused: 0, dropped: 0, defects: 0 };
   readonly #bus: ChannelBus;
@@ -182,11 +190,7 @@ export class VmBus {
 
   resume(): void {
     this.#paused = false;
-    for (const channel of this.#channels.values())
-      if (channel.open) {
-        channel.resumed();
-        this.#soon.add(channel);
-      }
+    for (const channel of this.#channels.values()) if (channel.resumed()) this.#soon.add(channel);
     this.service();
   }
 
@@ -484,9 +488,10 @@ export class VmBus {
   /** Everything, as plain data. While paused. */
   save(): SavedBus {
     // What does not outlive this is taken back, in the state alone.
-    const lost = [...this.#channels.values()].filter(
-      ({ device, state }) => device.transient && (state === 'open' || state === 'offered'),
+    const kept = [...this.#channels.values()].filter(
+      (channel) => !channel.device.transient || channel.state !== 'hidden',
     );
+    const lost = kept.filter((channel) => channel.device.transient && channel.state !== 'rescinded');
     const devices = [...this.#devices].filter(([, device]) => !device.transient);
     return {
       version: 1,
@@ -494,15 +499,8 @@ export class VmBus {
       connected: this.#connected,
       offersRequested: this.#offersRequested,
       outbox: [...this.#outbox, ...lost.map(({ relid }) => messages.rescindOffer(relid))].map(hexOf),
-      channels: [...this.#channels.values()]
-        .filter(({ device, state }) => !device.transient || state !== 'hidden')
-        .map((channel) => channel.save()),
-      gpadls: [...this.#gpadls.all()].map(({ id, relid, ranges }) => ({
-        id,
-        relid,
-        ranges: ranges.map((range) => ({ ...range, pages: [...range.pages] })),
-      })),
-      pendingGpadls: this.#gpadls.pending().map((pending) => ({ ...pending, bytes: hexOf(pending.bytes) })),
+      channels: kept.map((channel) => channel.save()),
+      ...saveGpadls(this.#gpadls),
       devices: Object.fromEntries(devices.map(([name, device]) => [name, device.save()])),
     };
   }
@@ -518,14 +516,7 @@ export class VmBus {
     this.#offersRequested = saved.offersRequested;
     this.#outbox = saved.outbox.map((text) => asBytes(text, 'a VMBus message'));
     this.#channels.clear();
-    for (const { id, relid, ranges } of saved.gpadls)
-      this.#gpadls.add({
-        id,
-        relid,
-        ranges: ranges.map((range) => ({ ...range, pages: Uint32Array.from(range.pages) })),
-      });
-    for (const { id, relid, size, rangeCount, bytes } of saved.pendingGpadls)
-      this.#gpadls.begin(id, relid, size, rangeCount, asBytes(bytes, 'a VMBus buffer'));
+    restoreGpadls(this.#gpadls, saved);
     // Primary channels first: the others hang on them.
     for (const each of [...saved.channels].sort((a, b) => a.subIndex - b.subIndex))
       this.#restoreChannel(each, each.device in saved.devices);

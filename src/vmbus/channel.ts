@@ -103,9 +103,10 @@ export class BusChannel implements Channel {
     });
   }
 
-  /** The partition runs again: devices may have been told to wait. */
-  resumed(): void {
+  /** The partition runs again: the device may have been told to wait. Whether the channel is open. */
+  resumed(): boolean {
     this.#refused = true;
+    return this.open;
   }
 
   get rings(): Rings | undefined {

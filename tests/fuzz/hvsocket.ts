@@ -12,6 +12,8 @@ import { ensure, type StatefulFuzzer, statefulTarget } from './stateful.ts';
 import type { FuzzTarget } from './target.ts';
 
 const PAGES = 2048;
+const RING_PAGES = 7;
+const MOST_CHANNELS = 100;
 const TAIL = [0x11e6_facb, 0x0064_58bd, 0xd386_796a];
 /** What a connection may keep for a host that does not read: its buffer, and the packet that filled it. */
 const MOST_UNREAD = 64 * 1024 + 16_384;
@@ -26,8 +28,8 @@ class HvSocketFuzzer implements StatefulFuzzer {
   #offers: GuestOffer[] = [];
   #channels = new Map<number, GuestChannel>();
   #connections: Connection[] = [];
-  /** The guest's pages for rings, in pieces that are used again. */
-  #pages: number[][] = [];
+  /** First pages of the places for rings that are free. */
+  #places: number[] = [];
 
   reset(): void {
     this.log.length = 0;
@@ -43,7 +45,7 @@ class HvSocketFuzzer implements StatefulFuzzer {
     this.#offers = [];
     this.#channels.clear();
     this.#connections = [];
-    this.#pages = [];
+    this.#places = Array.from({ length: MOST_CHANNELS }, (_, i) => 16 + i * RING_PAGES * 2);
   }
 
   async run(seed: number): Promise<void> {
@@ -115,15 +117,16 @@ class HvSocketFuzzer implements StatefulFuzzer {
     const channel = this.#channels.get(relid);
     if (!channel) return;
     this.#channels.delete(relid);
-    this.#pages.push([...channel.pages]);
+    this.#places.push(Math.min(...channel.pages));
   }
 
   #open(random: Random): void {
     const offer = random.oneIn(2) ? this.#offers[0] : this.#offers.at(-1);
-    if (!offer || this.#channels.has(offer.relid) || this.#channels.size > 100) return;
-    const pages = this.#pages.pop();
-    if (pages) this.#guest.reuse(pages);
-    const next = this.#guest.open(offer, 7);
+    if (!offer || this.#channels.has(offer.relid)) return;
+    const place = this.#places.pop();
+    if (place === undefined) return;
+    this.#guest.reuse([place]);
+    const next = this.#guest.open(offer, RING_PAGES);
     this.#channels.set(offer.relid, next);
     this.#offers = this.#offers.filter((each) => each !== offer);
   }
