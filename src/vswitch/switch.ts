@@ -390,9 +390,13 @@ export class VirtualSwitch {
 
   inspect(): InspectNode {
     const adapters: Record<string, InspectNode> = {};
-    for (const [port, { owner }] of this.#adapters) {
+    for (const [port, { owner, egress }] of this.#adapters) {
       const address = this.nat?.addressOf(port.config.mac);
-      adapters[owner] = { ...port.inspect(), ...(address === undefined ? {} : { address }) };
+      adapters[owner] = {
+        ...port.inspect(),
+        ...(address === undefined ? {} : { address }),
+        ...(egress === undefined ? {} : { egress: egress.inspect() }),
+      };
     }
     return {
       name: this.name,

@@ -75,7 +75,7 @@ export class DhcpServer {
         this.#leases.avoid(client.owner);
         return undefined;
       case MessageType.INFORM:
-        return this.#answer(MessageType.ACK, request, client, 0, this.#options(request, client, false));
+        return this.#answer(MessageType.ACK, request, 0, this.#options(request, client, false));
       default:
         // DHCPRELEASE changes nothing: the reservation stays.
         return undefined;
@@ -88,7 +88,7 @@ export class DhcpServer {
       this.counters.exhausted++;
       return undefined;
     }
-    return this.#answer(type, request, client, address, this.#options(request, client, true));
+    return this.#answer(type, request, address, this.#options(request, client, true));
   }
 
   #request(request: DhcpRequest, client: DhcpClient): DhcpAnswer | undefined {
@@ -96,21 +96,20 @@ export class DhcpServer {
     const known = this.#leases.addressOf(client.owner);
     // A client that has come from elsewhere, or remembers what was before: it is to begin anew.
     const wrong = known === undefined ? !inNetwork(wanted, this.#config.network) : wanted !== known;
-    if (wanted === 0 || wrong) return this.#refuse(request, client);
+    if (wanted === 0 || wrong) return this.#refuse(request);
     const answer = this.#give(MessageType.ACK, request, client);
     const given = this.#leases.addressOf(client.owner);
-    return given === wanted ? answer : this.#refuse(request, client);
+    return given === wanted ? answer : this.#refuse(request);
   }
 
-  #refuse(request: DhcpRequest, client: DhcpClient): DhcpAnswer {
+  #refuse(request: DhcpRequest): DhcpAnswer {
     this.counters.refused++;
-    return this.#answer(MessageType.NAK, request, client, 0, []);
+    return this.#answer(MessageType.NAK, request, 0, []);
   }
 
   #answer(
     type: number,
     request: DhcpRequest,
-    _client: DhcpClient,
     address: number,
     options: readonly (readonly [number, Uint8Array])[],
   ): DhcpAnswer {

@@ -9,7 +9,8 @@ import { type Cidr, inNetwork, ipText, maskOf, parseIp } from '../ethernet.ts';
 /** What the caller keeps: version 1. */
 export interface LeaseState {
   readonly version: 1;
-  readonly reservations: readonly { readonly owner: string; readonly address: string }[];
+  /** The one that was used longest ago first. `fixed`: the user has made it. */
+  readonly reservations: readonly { readonly owner: string; readonly address: string; readonly fixed?: boolean }[];
 }
 
 /** Of those without a name. Named ones are limited by the network's size. */
@@ -19,12 +20,16 @@ export class Leases {
   readonly #network: Cidr;
   readonly #gateway: number;
   readonly #changed: () => void;
+  readonly #isHere: (owner: string) => boolean;
+  readonly #fixed = new Set<string>();
   readonly #byOwner = new Map<string, number>();
   readonly #byAddress = new Map<number, string>();
   /** Addresses that a client has found in use (DHCPDECLINE). */
   readonly #avoided = new Set<number>();
 
-  constructor(network: Cidr, gateway: number, changed: () => void) {
+  /** @param isHere whether an owner has an adapter in the network now: its reservation stays. */
+  constructor(network: Cidr, gateway: number, changed: () => void, isHere: (owner: string) => boolean) {
+    this.#isHere = isHere;
     this.#network = network;
     this.#gateway = gateway;
     this.#changed = changed;
@@ -45,17 +50,35 @@ export class Leases {
     const other = this.#byAddress.get(address);
     if (other !== undefined && other !== owner)
       throw new ViridianError('wrongState', `${ipText(address)} is reserved for ${other}`);
+    this.#fixed.add(owner);
     this.#set(owner, address);
   }
 
   /** The owner's address, a new one if it has none; undefined when there is none left. */
   assign(owner: string, wished: number | undefined): number | undefined {
     const known = this.#byOwner.get(owner);
-    if (known !== undefined) return known;
-    if (owner.startsWith(ANONYMOUS) && this.#anonymous() >= MOST_ANONYMOUS) return undefined;
-    const address = wished !== undefined && this.#isFree(wished) ? wished : this.#nextFree();
+    if (known !== undefined) {
+      // Used again: last in the order in which reservations are given up.
+      this.#byOwner.delete(owner);
+      this.#byOwner.set(owner, known);
+      return known;
+    }
+    if (owner.startsWith(ANONYMOUS) && this.#anonymous() >= MOST_ANONYMOUS && !this.#giveUp(ANONYMOUS))
+      return undefined;
+    const wanted = wished !== undefined && this.#isFree(wished) ? wished : this.#nextFree();
+    const address = wanted ?? (this.#giveUp('') ? this.#nextFree() : undefined);
     if (address !== undefined) this.#set(owner, address);
     return address;
+  }
+
+  /** Drops the reservation that was used longest ago, of who is not here, and was not made by the user. */
+  #giveUp(prefix: string): boolean {
+    for (const owner of this.#byOwner.keys()) {
+      if (!owner.startsWith(prefix) || this.#fixed.has(owner) || this.#isHere(owner)) continue;
+      this.forget(owner);
+      return true;
+    }
+    return false;
   }
 
   /** A client says that somebody uses the address. The owner gets another. */
@@ -71,6 +94,7 @@ export class Leases {
     if (address === undefined) return;
     this.#byOwner.delete(owner);
     this.#byAddress.delete(address);
+    this.#fixed.delete(owner);
     this.#changed();
   }
 
@@ -81,7 +105,11 @@ export class Leases {
   save(): LeaseState {
     return {
       version: 1,
-      reservations: [...this.#byOwner].map(([owner, address]) => ({ owner, address: ipText(address) })),
+      reservations: [...this.#byOwner].map(([owner, address]) => ({
+        owner,
+        address: ipText(address),
+        ...(this.#fixed.has(owner) ? { fixed: true } : {}),
+      })),
     };
   }
 
@@ -90,9 +118,11 @@ export class Leases {
     const { version, reservations } = asRecord(state, 'the state of a NAT network');
     if (version !== 1) throw new RangeError('the state of a NAT network has another version');
     for (const entry of asArray(reservations, 'reservations')) {
-      const { owner, address } = asRecord(entry, 'a reservation');
+      const { owner, address, fixed } = asRecord(entry, 'a reservation');
       const ip = parseIp(asText(address, 'the address of a reservation'));
-      if (ip !== undefined && this.#isFree(ip)) this.#put(asText(owner, 'the owner of a reservation'), ip);
+      if (ip === undefined || !this.#isFree(ip)) continue;
+      this.#put(asText(owner, 'the owner of a reservation'), ip);
+      if (fixed === true) this.#fixed.add(String(owner));
     }
   }
 

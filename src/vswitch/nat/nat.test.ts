@@ -77,6 +77,28 @@ describe('DHCP', () => {
     expect(new TestGuest(again.connect({ vm: 'new' })).configure()).toBe('172.30.0.12');
   });
 
+  it('gives up the reservation that was used longest ago when there is no other address', () => {
+    const { net, nat } = network({ subnet: '172.30.0.0/29' });
+    nat.reserve('fixed', '172.30.0.3');
+    const once = (vm: string): string | undefined => {
+      const port = net.connect({ vm });
+      try {
+        return new TestGuest(port).configure();
+      } finally {
+        port.close();
+      }
+    };
+    expect(['a', 'b', 'c', 'a', 'd', 'c'].map(once)).toEqual([4, 5, 6, 4, 5, 6].map((n) => `172.30.0.${n}`));
+    expect(nat.leases().reservations).toEqual([
+      { owner: 'web', address: '172.30.0.2' },
+      { owner: 'fixed', address: '172.30.0.3', fixed: true },
+      { owner: 'a', address: '172.30.0.4' },
+      { owner: 'd', address: '172.30.0.5' },
+      { owner: 'c', address: '172.30.0.6' },
+    ]);
+    expect(once('fixed')).toBe('172.30.0.3');
+  });
+
   it('keeps a reservation that the user has made', () => {
     const { net, nat } = network();
     nat.reserve('db', '172.30.0.50');

@@ -98,7 +98,7 @@ export class Nat {
   #timer: { cancel: () => void; fast: boolean } | undefined;
   #identification = 0;
   #closed = false;
-  readonly counters = { frames: 0, malformed: 0, foreign: 0, prohibited: 0, noRoute: 0, unsupported: 0 };
+  readonly counters = { frames: 0, malformed: 0, foreign: 0, prohibited: 0, unsupported: 0 };
 
   constructor(options: NatOptions, ports: NatPorts) {
     const config = resolveNatOptions(options);
@@ -106,7 +106,13 @@ export class Nat {
     const { gateway, limits } = config;
     this.config = config;
     this.#ports = ports;
-    this.#leases = new Leases(config.network, gateway, () => options.onLeases?.(this.#leases.save()));
+    this.#leases = new Leases(
+      config.network,
+      gateway,
+      () => options.onLeases?.(this.#leases.save()),
+      (owner) =>
+        ports.link.macOf(owner) !== undefined || [...this.#bound.keys()].some((mac) => this.#ownerOf(mac) === owner),
+    );
     if (options.leases !== undefined) this.#leases.load(options.leases);
     this.#dhcp = new DhcpServer(config, this.#leases);
     this.#dns = new DnsServer({ host, time, zone: this.#zone(), resolvers: config.resolvers });

@@ -121,8 +121,8 @@ export class Egress {
     if (this.#resolved.size > MOST_NAMES) this.#resolved.delete(this.#resolved.keys().next().value!);
   }
 
-  inspect(): Record<string, number> {
-    return { rules: this.#rules.length, resolved: this.#resolved.size };
+  inspect(): Record<string, string | number> {
+    return { allows: this.#rules.map(describeRule).join(' '), resolved: this.#resolved.size };
   }
 }
 
@@ -132,7 +132,7 @@ export function nameMatches(pattern: string, name: string): boolean {
   return pattern.startsWith('*.') ? lower.endsWith(pattern.slice(1)) : lower === pattern;
 }
 
-/** For messages. */
+/** As it is written. */
 export function describeRule({ protocol, network, name, ports }: EgressRule): string {
   const where = network === undefined ? name! : `${ipText(network.network)}/${network.prefix}`;
   return `${protocol === undefined ? '' : `${protocol}:`}${where}${ports === undefined ? '' : `:${ports.join('-')}`}`;
