@@ -9,7 +9,7 @@ import { GUID_SIZE, guidText } from '../support/guid.ts';
 import { asBytes, hexOf } from '../support/plain.ts';
 import type { InspectNode } from '../vid/ports.ts';
 import { BusChannel, type ChannelBus, type OpenParameters, type Rings } from './channel.ts';
-import { type Gpadl, GpadlTable } from './gpadl.ts';
+import { GpadlTable } from './gpadl.ts';
 import type { VmbusMailbox } from './mailbox.ts';
 import * as messages from './messages.ts';
 import type { ChannelDevice, VmbusPorts } from './ports.ts';
@@ -220,7 +220,6 @@ export class VmBus {
   }
 
   #flush(): void {
-    // What is posted while the partition stands still is posted when it runs again.
     if (this.#paused) return;
     const { vp, sint } = this.#contact ?? { vp: 0, sint: DEFAULT_SINT };
     while (this.#outbox.length > 0) {
@@ -478,7 +477,7 @@ export class VmBus {
 
   connectRequest(message: Uint8Array): void {
     const guid = (at: number): string => guidText(message.subarray(at, at + GUID_SIZE));
-    // Where nobody listens for sockets the guest's attempt times out, as it does where the host has no such service.
+    // Refused is silence, and the guest's attempt times out.
     if (this.onConnectRequest) this.onConnectRequest(guid(TlConnectRequest.ENDPOINT), guid(TlConnectRequest.SERVICE));
     else this.counters.refused++;
   }
@@ -487,7 +486,7 @@ export class VmBus {
 
   /** Everything, as plain data. While paused. */
   save(): SavedBus {
-    // What does not outlive this is taken back, in the state alone.
+    // In the state alone: what does not outlive a save is taken back.
     const kept = [...this.#channels.values()].filter(
       (channel) => !channel.device.transient || channel.state !== 'hidden',
     );
@@ -599,5 +598,3 @@ const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
     { size: ModifyChannel.SIZE, connected: true, run: (bus, view) => bus.modifyChannel(view) },
   ],
 ]);
-
-export type { Gpadl };
