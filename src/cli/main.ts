@@ -16,7 +16,9 @@ import {
   parseInstructions,
   parseMemory,
   parseModule,
+  parseNic,
   parseProcessors,
+  parsePublish,
   parseTimeout,
 } from './arguments.ts';
 import { KEYS_HELP } from './console-keys.ts';
@@ -131,6 +133,17 @@ function machineOptions(command: Command): Command {
       "a file outside a disk's folder that may be its parent; repeatable",
       (text: string, all?: readonly string[]) => [...(all ?? []), parseFile('--allow-parent')(text)],
     )
+    .option(
+      '--nic <network>',
+      'a network adapter: nat|private[,mac=ADDRESS][,vlan=N][,mtu=N][,name=NAME][,host=PORT][,large][,capture=FILE]; repeatable, needs hv_netvsc in the guest',
+      parseNic,
+    )
+    .option(
+      '-p, --publish <ports>',
+      "a port of the host that leads to the guest's: [ADDRESS:]HOSTPORT:GUESTPORT[/udp]; repeatable",
+      parsePublish,
+    )
+    .option('--capture <file>', 'write what passes the network adapter to a pcap file', parseFile('--capture'))
     .option('--no-vmbus', 'no VMBus, so no synthetic devices and no integration components')
     .option('--check', 'run it twice, interpreted and translated, and compare; time is instructions')
     .option('--check-every <n>', 'with --check: instructions between comparisons (default: 1000000)', parseEvery)

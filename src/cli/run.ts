@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import type { DiskFile } from '../contracts/block-device.ts';
 import { ViridianError } from '../contracts/errors.ts';
+import type { NicOptions } from '../contracts/network.ts';
 import type { BootModule, CreatePartition, PartitionOptions } from '../contracts/partition.ts';
 import type { MachineFlags, RunFlags } from './flags.ts';
 import { type RunRequest, runPartition } from './run-partition.ts';
@@ -38,6 +39,7 @@ export function machineOptionsOf(flags: MachineFlags): PartitionOptions {
     instructionLimit: flags.instructions,
     disks: disksOf(flags),
     dvds: flags.dvd,
+    nics: nicsOf(flags),
     ...checkOf(flags),
   };
 }
@@ -56,6 +58,24 @@ function disksOf({ disk, discard, allowParent, save }: MachineFlags): readonly D
       '--save cannot be given where disks are discarded: the state would stand on them',
     );
   return disks;
+}
+
+/** Ports to publish need a network: it is there without saying. */
+function nicsOf({ nic, publish, capture }: MachineFlags): readonly NicOptions[] | undefined {
+  const nics = nic ?? (publish ? [{ network: 'nat' as const }] : undefined);
+  if (capture !== undefined && nics?.length !== 1)
+    throw new ViridianError(
+      'invalid',
+      nics ? '--capture is for one adapter: give capture=FILE with --nic' : '--capture needs a network: give --nic',
+    );
+  const published = nics?.findIndex(({ network }) => network === 'nat');
+  if (publish && published === -1)
+    throw new ViridianError('invalid', '--publish needs a network adapter: give --nic nat');
+  return nics?.map((each, i) => ({
+    ...each,
+    ...(publish && i === published ? { forwards: publish } : {}),
+    ...(capture === undefined ? {} : { capture }),
+  }));
 }
 
 function checkOf({ check, checkEvery, save, hash }: MachineFlags): Pick<PartitionOptions, 'check'> {

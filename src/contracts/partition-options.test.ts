@@ -20,6 +20,7 @@ describe('resolvePartitionOptions', () => {
       vmbus: true,
       disks: [],
       dvds: [],
+      nics: [],
       onDisk: undefined,
       onReboot: 'restart',
       instructionLimit: undefined,
@@ -83,4 +84,18 @@ describe('sizeText', () => {
     [1.5 * 2 ** 30, '1536 MiB'],
     [2 ** 31, '2 GiB'],
   ])('%i is %s', (size, text) => expect(sizeText(size)).toBe(text));
+
+  it.each([
+    [{ network: 'bridge' as 'nat' }, 'network must be nat or private, not bridge'],
+    [{ network: 'private' as const, forwards: [] }, 'port forwards need a network adapter on nat'],
+    [
+      { network: 'nat' as const, forwards: [{ protocol: 'tcp' as const, hostPort: 0, guestPort: 1 }] },
+      'the host port of a port forward must be a whole number from 1 to 65535, not 0',
+    ],
+  ])('says what is wrong with an adapter', (nic, message) => {
+    expect(() => resolvePartitionOptions({ kernel: 'k', nics: [nic] })).toThrow(message);
+    expect(() => resolvePartitionOptions({ kernel: 'k', nics: [{ network: 'nat' }], vmbus: false })).toThrow(
+      'network adapters need the VMBus',
+    );
+  });
 });

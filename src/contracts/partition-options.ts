@@ -4,6 +4,7 @@
  */
 import { type BlockDevice, DISK_FORMATS, type DiskFile, type DvdDrive, type WantedPlace } from './block-device.ts';
 import { ViridianError } from './errors.ts';
+import type { NicOptions, PortForward } from './network.ts';
 import type {
   BootModule,
   ClockMode,
@@ -27,6 +28,7 @@ export const LIMITS = {
   controllers: 4,
   /** Of one controller. */
   luns: 64,
+  maximumNics: 16,
   pageSize: 4096,
 } as const;
 
@@ -49,6 +51,7 @@ export interface ResolvedPartitionOptions {
   readonly vmbus: boolean;
   readonly disks: readonly (BlockDevice | DiskFile)[];
   readonly dvds: readonly DvdDrive[];
+  readonly nics: readonly NicOptions[];
   readonly onDisk: ((event: DiskEvent) => void) | undefined;
   readonly onReboot: 'restart' | 'stop';
   readonly instructionLimit: bigint | undefined;
@@ -115,6 +118,7 @@ export function resolvePartitionOptions(given: PartitionOptions): ResolvedPartit
     testDevice: options.testDevice ?? false,
     vmbus: vmbus(options),
     ...storage(options),
+    nics: nics(options),
     onDisk: options.onDisk,
     onReboot: oneOf('onReboot', options.onReboot ?? 'restart', ['restart', 'stop']),
     instructionLimit: instructionLimit(options.instructionLimit),
@@ -197,6 +201,48 @@ function storage(o: PartitionOptions): Pick<ResolvedPartitionOptions, 'disks' | 
   for (const disk of disks) if (isDiskFile(disk)) checkDiskFile(disk);
   for (const dvd of dvds) checkDvdDrive(dvd);
   return { disks, dvds };
+}
+
+function nics({ nics = [], vmbus, clock, restore }: PartitionOptions): readonly NicOptions[] {
+  if (nics.length > LIMITS.maximumNics)
+    throw invalid(
+      `${nics.length} network adapters are more than a partition can have: give at most ${LIMITS.maximumNics}`,
+    );
+  if (nics.length > 0 && restore === undefined && !(vmbus ?? clock !== 'instructions'))
+    throw invalid('network adapters need the VMBus');
+  for (const nic of nics) checkNic(nic);
+  return nics;
+}
+
+/** Six bytes in hexadecimal, alike separated; no group, and not nothing. */
+const MAC = /^(?!0{2}([-:]?)(?:0{2}\1){4}0{2}$)[0-9a-f][02468ace]([-:]?)(?:[0-9a-f]{2}\2){4}[0-9a-f]{2}$/i;
+
+/** @throws ViridianError `invalid` */
+export function checkNic({ network, name, mac, vlan, mtu, forwards, hostAccess, capture }: NicOptions): void {
+  const own = typeof network !== 'string';
+  if (!own && network !== 'nat' && network !== 'private')
+    throw invalid(`a network adapter's network must be nat or private, not ${String(network)}`);
+  if (name !== undefined && !/^[\w.-]{1,64}$/.test(name))
+    throw invalid(`a network adapter's name must be letters, digits, '.', '_' and '-', not '${name}'`);
+  if (mac !== undefined && !MAC.test(mac))
+    throw invalid(`a network adapter's address must be like 00-15-5D-01-02-03 (no group address), not '${mac}'`);
+  if (vlan !== undefined) integer("a network adapter's vlan", vlan, 1, 4094);
+  if (mtu !== undefined) integer("a network adapter's mtu", mtu, 576, 9000);
+  if (own && (vlan !== undefined || capture !== undefined))
+    throw invalid("a network adapter's vlan and capture are the switch's: set them at the port that is given");
+  if (forwards !== undefined && network !== 'nat') throw invalid('port forwards need a network adapter on nat');
+  if (hostAccess !== undefined && network !== 'nat') throw invalid('access to the host needs a network adapter on nat');
+  for (const forward of forwards ?? []) checkForward(forward);
+  for (const { protocol, port } of hostAccess ?? []) {
+    oneOf("the protocol of a host's port", protocol, ['tcp', 'udp']);
+    integer("a host's port", port, 1, 65535);
+  }
+}
+
+function checkForward({ protocol, hostPort, guestPort }: PortForward): void {
+  oneOf('the protocol of a port forward', protocol, ['tcp', 'udp']);
+  integer('the host port of a port forward', hostPort, 1, 65535);
+  integer('the guest port of a port forward', guestPort, 1, 65535);
 }
 
 export function isDiskFile(disk: BlockDevice | DiskFile): disk is DiskFile {

@@ -4,6 +4,8 @@
  */
 
 import type { BlockDevice, DiskFile, DiskFormat, DvdDrive, StoragePlace, WantedPlace } from './block-device.ts';
+import type { NicOptions } from './network.ts';
+import type { ConnectOptions, ExecOptions, ExecResult, GuestListener, GuestStream } from './sockets.ts';
 
 /** A file by its path, or its bytes. */
 export type FileSource = string | Uint8Array;
@@ -73,6 +75,11 @@ export interface PartitionOptions {
   readonly disks?: readonly (BlockDevice | DiskFile)[] | undefined;
   /** DVD drives, behind the disks where they do not say. For them holds what holds for disks. */
   readonly dvds?: readonly DvdDrive[] | undefined;
+  /**
+   * Synthetic network adapters. Like disks they are the host's: a restored partition is given them again, by the same names
+   * and addresses. Needs `vmbus`.
+   */
+  readonly nics?: readonly NicOptions[] | undefined;
   /** Told of what a disk's file does to the partition. */
   readonly onDisk?: ((event: DiskEvent) => void) | undefined;
   /** What a restart asked for by the guest does. Default: 'restart'. */
@@ -312,6 +319,21 @@ export interface Partition extends AsyncDisposable {
   readonly keyboard: PartitionKeyboard | undefined;
   readonly mouse: PartitionMouse | undefined;
   readonly memory: PartitionMemory | undefined;
+  /** Plugs in a network adapter, also while the guest runs; its name. Rejects with a ViridianError. */
+  attachNic(nic: NicOptions): Promise<string>;
+  /** @throws ViridianError `notFound` */
+  detachNic(name: string): void;
+  /** Pulls an adapter's cable, or puts it back. @throws ViridianError `notFound` */
+  setLink(name: string, up: boolean): void;
+  /**
+   * Connects to a port that a program in the guest listens at (AF_VSOCK, hv_sock). Rejects with a ViridianError: `timeout`
+   * where nobody does. Connections do not outlive a save.
+   */
+  connect(port: number, options?: ConnectOptions): Promise<GuestStream>;
+  /** Takes the guest's connections to a port of the host (CID 2). @throws ViridianError `wrongState` when it is taken. */
+  listen(port: number, accept: (stream: GuestStream) => void): GuestListener;
+  /** Runs a program in a guest that has our agent (images made with `hv image` do); needs no network. */
+  exec(argv: readonly string[], options?: ExecOptions): Promise<ExecResult>;
   /** What is on the synthetic screen, as a PNG file's bytes; undefined when the guest shows nothing there. */
   screenshot(): Promise<Uint8Array | undefined>;
   /** Resolves when every processor stands still between two instructions. */

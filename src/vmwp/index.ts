@@ -5,22 +5,28 @@ import { resolvePartitionOptions, sizeText } from '../contracts/partition-option
 import { buildAcpiTables } from '../firmware/acpi/tables.ts';
 import { planBoot } from '../firmware/detect.ts';
 import type { LoadPlan, PayloadCache } from '../firmware/load-plan.ts';
+import { openCapture } from '../host/node/capture-file.ts';
 import { nodeCodecs } from '../host/node/codecs.ts';
 import { nodeDiskFiles } from '../host/node/disk-files.ts';
 import { readInput } from '../host/node/files.ts';
+import { nodeNetwork, nodeNetworkTime } from '../host/node/network.ts';
 import { payloadCache } from '../host/node/payload-cache.ts';
 import { lowerCompilers } from '../host/node/priority.ts';
 import { nodeServices } from '../host/node/services.ts';
 import { compileImage, type InterpreterModule } from '../hypervisor/interpreter/module.ts';
 import { PartitionDisks } from './disks.ts';
 import { type MachineConfig, machineMemorySize } from './machine.ts';
+import { PartitionNetworks } from './networks.ts';
+import { PartitionNics } from './nics.ts';
 import { takeThreads } from './processor-threads.ts';
 import { decodeSavedState, type SavedPartition } from './saved-state.ts';
 import { VmWorker } from './worker.ts';
 
 export type * from '../contracts/block-device.ts';
 export { isViridianError, ViridianError } from '../contracts/errors.ts';
+export type * from '../contracts/network.ts';
 export type * from '../contracts/partition.ts';
+export type * from '../contracts/sockets.ts';
 
 const IN_CHECKOUT = import.meta.url.endsWith('.ts');
 /** A thread's entry: a source file in a checkout, a bundle in a package. */
@@ -91,25 +97,40 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
   const saved = restore === undefined ? undefined : await readSaved(restore);
   if (resolved.disks.length + resolved.dvds.length > 0 && saved !== undefined && !saved.config.vmbus)
     throw new ViridianError('invalid', 'disks need the VMBus, which the saved partition does not have');
+  if (resolved.nics.length > 0 && saved !== undefined && !saved.config.vmbus)
+    throw new ViridianError('invalid', 'network adapters need the VMBus, which the saved partition does not have');
   const threads = takeThreads((saved?.config ?? config).processors);
   let disks: PartitionDisks | undefined;
+  let nics: PartitionNics | undefined;
   let worker: VmWorker | undefined;
   try {
     disks = await PartitionDisks.open({ files: nodeDiskFiles, codecs: nodeCodecs }, resolved, saved?.disks);
+    nics = await PartitionNics.open(networks(), resolved.nics);
     const parts = {
       threads,
       interpreter: await interpreter(),
       disks,
+      nics,
       plan: saved?.plan ?? (await plan(resolved, config)),
     };
     worker = blaming(restore, () => new VmWorker({ ...common, ...parts, saved }));
     await worker.prepare();
     return worker;
   } catch (error) {
+    nics?.close();
     if (worker) await worker[Symbol.asyncDispose]();
     else await Promise.all([disks?.close(), ...threads.map((thread) => thread.terminate())]);
     throw error;
   }
+}
+
+function networks(): PartitionNetworks {
+  return new PartitionNetworks({
+    host: nodeNetwork,
+    time: nodeNetworkTime,
+    openCapture,
+    calendar: () => performance.timeOrigin + performance.now(),
+  });
 }
 
 /** A package has it ready-made; a checkout generates it from the instruction table, which takes longer than all the rest. */

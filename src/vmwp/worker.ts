@@ -4,6 +4,7 @@
  */
 import { GENERATION_ID_SIZE } from '../chipset/generation-id/device.ts';
 import { ViridianError } from '../contracts/errors.ts';
+import type { NicOptions } from '../contracts/network.ts';
 import type {
   DiskEvent,
   InspectNode,
@@ -14,6 +15,8 @@ import type {
   StopReason,
   TraceEvent,
 } from '../contracts/partition.ts';
+import { checkNic } from '../contracts/partition-options.ts';
+import type { ConnectOptions, ExecOptions, ExecResult, GuestListener, GuestStream } from '../contracts/sockets.ts';
 import type { LoadPlan } from '../firmware/load-plan.ts';
 import type { ChannelEnd, HostServices, Thread } from '../host/services.ts';
 import type { InterpreterModule } from '../hypervisor/interpreter/module.ts';
@@ -25,13 +28,16 @@ import { updateMode } from '../hypervisor/x86/system/mode.ts';
 import { encodePng } from '../support/png.ts';
 import type { Saved } from '../support/struct.ts';
 import { PartitionDisks } from './disks.ts';
+import { execInGuest } from './exec.ts';
 import { applyInitialState } from './initial-state.ts';
 import { inspectMachine } from './inspect.ts';
 import { integrationServices, shutdown } from './integration.ts';
 import { Machine, type MachineConfig, machineMemorySize } from './machine.ts';
+import { PartitionNics } from './nics.ts';
 import { partitionMemory } from './partition-memory.ts';
 import type { FromVpThread, TranslatorThreadData, VpThread, VpThreadData } from './protocol.ts';
 import { encodeSavedState, type SavedPartition } from './saved-state.ts';
+import { connectToGuest, listenToGuest } from './sockets.ts';
 import { statsOf } from './stats.ts';
 import { partitionStorage } from './storage.ts';
 import { SyntheticDevices } from './synthetic-devices.ts';
@@ -57,6 +63,7 @@ export interface WorkerOptions {
   readonly trace: ((event: TraceEvent) => void) | undefined;
   /** The worker closes them. */
   readonly disks?: PartitionDisks | undefined;
+  readonly nics?: PartitionNics | undefined;
   readonly onDisk?: ((event: DiskEvent) => void) | undefined;
   /** A thread for each processor, started and told nothing yet; the worker ends them. */
   readonly threads: readonly VpThread[];
@@ -85,6 +92,7 @@ export class VmWorker implements Partition {
   #translator: Thread<never, FromVpThread> | undefined;
   #translatorEnds: readonly ChannelEnd[] = [];
   readonly #disks: PartitionDisks;
+  readonly #nics: PartitionNics;
   readonly #origin: bigint;
   #onData: ((bytes: Uint8Array) => void) | undefined;
   #resolveStopped!: (reason: StopReason) => void;
@@ -125,6 +133,7 @@ export class VmWorker implements Partition {
       },
     };
     this.#disks = rest.disks ?? new PartitionDisks();
+    this.#nics = rest.nics ?? new PartitionNics();
     this.#disks.listener = {
       full: () => {
         this.#holdForRoom();
@@ -140,7 +149,8 @@ export class VmWorker implements Partition {
       new SyntheticDevices(this.#machine, mailbox, {
         host,
         disks: this.#disks,
-        tellDisk: (event) => options.onDisk?.(event),
+        tellDisk: (event) => rest.onDisk?.(event),
+        nics: this.#nics,
         withLock: (body) => this.#withLock(body),
         defect: (error) => {
           this.#finish({
@@ -430,6 +440,31 @@ export class VmWorker implements Partition {
     }, 200);
   }
 
+  async attachNic(nic: NicOptions): Promise<string> {
+    checkNic(nic);
+    return await this.#nics.attach(nic);
+  }
+
+  detachNic(name: string): void {
+    this.#nics.detach(name);
+  }
+
+  setLink(name: string, up: boolean): void {
+    this.#nics.setLink(name, up);
+  }
+
+  async connect(port: number, options?: ConnectOptions): Promise<GuestStream> {
+    return await connectToGuest(this.#synthetic?.sockets, port, options);
+  }
+
+  listen(port: number, accept: (stream: GuestStream) => void): GuestListener {
+    return listenToGuest(this.#synthetic?.sockets, port, accept);
+  }
+
+  async exec(argv: readonly string[], options?: ExecOptions): Promise<ExecResult> {
+    return await execInGuest((port, timeout) => this.connect(port, { timeout }), argv, options);
+  }
+
   async shutdown(options?: ShutdownOptions): Promise<void> {
     await shutdown(this.#synthetic?.integration, options);
   }
@@ -452,6 +487,7 @@ export class VmWorker implements Partition {
     Atomics.notify(control.wanted, 0);
     this.#ringAll();
     const closed = this.#disks.close();
+    this.#nics.close();
     // Messages that threads have already sent (console bytes, traces) come first.
     setTimeout(() => {
       void closed.then(() => {

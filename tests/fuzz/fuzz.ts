@@ -14,6 +14,8 @@ const TARGETS: Readonly<Record<string, () => Promise<FuzzTarget>>> = {
   vmbus: async () => (await import('./vmbus.ts')).target,
   ring: async () => (await import('./ring.ts')).target,
   storvsp: async () => (await import('./storvsp.ts')).target,
+  netvsp: async () => (await import('./netvsp.ts')).target,
+  hvsocket: async () => (await import('./hvsocket.ts')).target,
   'nat-arp': async () => (await import('./network.ts')).arpTarget,
   'nat-dhcp': async () => (await import('./network.ts')).dhcpTarget,
   'nat-dns': async () => (await import('./network.ts')).dnsTarget,

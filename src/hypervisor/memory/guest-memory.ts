@@ -66,14 +66,35 @@ export class GuestMemory {
   /** Copies out. @throws RangeError where nothing backs the range. */
   read(gpa: number, length: number): Uint8Array {
     const result = new Uint8Array(length);
-    this.#each(gpa, length, (host, at, count) => {
-      result.set(this.bytes.subarray(host, host + count), at);
-    });
+    this.readInto(gpa, result);
     return result;
+  }
+
+  /** Copies out, all that `into` has room for. @throws RangeError where nothing backs the range. */
+  readInto(gpa: number, into: Uint8Array): void {
+    const host = this.#within(gpa, into.length);
+    if (host !== undefined) into.set(this.bytes.subarray(host, host + into.length));
+    else
+      this.#each(gpa, into.length, (from, at, count) => {
+        into.set(this.bytes.subarray(from, from + count), at);
+      });
+  }
+
+  /** Where a range is that lies within one page; undefined when it does not, or is nowhere. */
+  #within(gpa: number, length: number): number | undefined {
+    if (!(gpa >= 0 && gpa < ADDRESS_SPACE && length > 0 && (gpa % PAGE) + length <= PAGE)) return undefined;
+    const entry = this.#entry(gpa);
+    return (entry & PageFlag.PRESENT) === 0 ? undefined : ((entry & -PAGE) >>> 0) + (gpa % PAGE);
   }
 
   /** Copies in. @throws RangeError where nothing backs the range; nothing is written then. */
   write(gpa: number, bytes: Uint8Array): void {
+    const inPage = this.#within(gpa, bytes.length);
+    if (inPage !== undefined) {
+      this.#touched(gpa, bytes.length, this.#entry(gpa));
+      this.bytes.set(bytes, inPage);
+      return;
+    }
     this.#each(gpa, bytes.length, (host, at, count, entry) => {
       this.#touched(gpa + at, count, entry);
       this.bytes.set(bytes.subarray(at, at + count), host);
