@@ -24,7 +24,8 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
   vsp: [...below, 'vmbus', 'storage', 'vswitch'],
   ic: [...below, 'vmbus', 'storage', 'vswitch'],
   vmwp: [...below, 'chipset', 'firmware', 'vmbus', 'storage', 'vswitch', 'vsp', 'ic'],
-  vmms: [...base, 'storage', 'vswitch'],
+  images: [...base, 'storage'],
+  vmms: [...base, 'storage', 'vswitch', 'images'],
   cli: base,
   manager: ['support', 'contracts'],
 };
@@ -33,6 +34,7 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
 const exceptions: readonly (readonly [string, string, string])[] = [
   ['src/cli/', 'src/vmwp/index.ts', 'hv run loads a worker in-process, through the library'],
   ['src/cli/vhd/', 'src/storage/index.ts', 'hv vhd works on files, with no service in between'],
+  ['src/cli/image/', 'src/images/index.ts', 'hv image makes files, with no service in between'],
   ['src/cli/main.ts', 'package.json', 'hv --version'],
 ];
 
@@ -41,6 +43,7 @@ const environments: readonly (readonly [string, string])[] = [
   ['src/cli/', 'the command runs in Node only'],
   ['src/vmms/', 'the management service runs in Node only'],
   ['src/manager/', 'the web console runs in a browser only'],
+  ['src/images/index.ts', 'the entry: building an image runs tools of the host'],
   ['src/vmwp/index.ts', 'the library entry for Node: hands the host to what is neutral'],
   ['src/vmwp/vp-thread.ts', 'the thread entry for Node'],
   ['src/vmwp/translator-thread.ts', 'the thread entry for Node'],

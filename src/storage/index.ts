@@ -1,4 +1,5 @@
 /** What others use of this room. */
+export { type BootFile, type BootFiles, findBootFiles } from './boot-files.ts';
 export { type CheckOptions, type CheckReport, checkDisk } from './check.ts';
 export { compactDisk, type Progress } from './compact.ts';
 export { allocatedRanges, convertDisk, mergeIntoParent } from './copy.ts';
@@ -7,4 +8,8 @@ export { type Disk, DiskError, type DiskFormat, type DiskRange, type DiskTrouble
 export type { Finding } from './findings.ts';
 export { type DiskInfo, diskInfo } from './info.ts';
 export { type OpenDisk, openDisk, type StorageHost } from './open.ts';
+export { Ext4 } from './ext4/file-system.ts';
 export { formatOfName, formatToAttach, probeFormat } from './probe.ts';
+export { GPT_TAIL, type NewPartition, writeGpt } from './partitions/gpt.ts';
+export { type DiskPartition, readPartitions } from './partitions/partitions.ts';
+export { PartitionType } from './partitions/protocol.ts';

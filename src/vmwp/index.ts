@@ -1,5 +1,6 @@
 /** The library: `createPartition`. */
 import { isViridianError, ViridianError } from '../contracts/errors.ts';
+import type { BlockDevice } from '../contracts/block-device.ts';
 import type { FileSource, Partition, PartitionOptions } from '../contracts/partition.ts';
 import { resolvePartitionOptions, sizeText } from '../contracts/partition-options.ts';
 import { buildAcpiTables } from '../firmware/acpi/tables.ts';
@@ -11,6 +12,7 @@ import { readInput } from '../host/node/files.ts';
 import { payloadCache } from '../host/node/payload-cache.ts';
 import { nodeServices } from '../host/node/services.ts';
 import { compileInterpreter } from '../hypervisor/interpreter/interpreter.ts';
+import { findBootFiles } from '../storage/index.ts';
 import { CheckedPartition } from './check/checked-partition.ts';
 import { PartitionDisks } from './disks.ts';
 import { type MachineConfig, machineMemorySize } from './machine.ts';
@@ -90,8 +92,12 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
   const disks = await PartitionDisks.open({ files: nodeDiskFiles, codecs: nodeCodecs }, resolved.disks, saved?.disks);
   let worker: VmWorker | undefined;
   try {
-    const boot = saved?.plan ?? (await plan(resolved, config));
-    worker = blaming(restore, () => new VmWorker({ ...common, plan: boot, disks, saved }));
+    const fromDisk = saved === undefined && resolved.kernel === undefined;
+    const makePlan = async (): Promise<LoadPlan> =>
+      await plan(fromDisk ? await withDiskKernel(resolved, disks.devices) : resolved, config);
+    const boot = saved?.plan ?? (await makePlan());
+    const replan = fromDisk ? makePlan : undefined;
+    worker = blaming(restore, () => new VmWorker({ ...common, plan: boot, replan, disks, saved }));
     await worker.prepare();
     return worker;
   } catch (error) {
@@ -115,7 +121,27 @@ function blaming<T>(restore: FileSource | undefined, work: () => T): T {
   }
 }
 
-async function plan(o: ReturnType<typeof resolvePartitionOptions>, config: MachineConfig): Promise<LoadPlan> {
+/** The options with what the first disk that has a kernel is to be booted with. @throws ViridianError `notFound` */
+async function withDiskKernel(o: BootOptions, disks: readonly BlockDevice[]): Promise<BootOptions> {
+  let refusal: unknown;
+  for (const [lun, device] of disks.entries()) {
+    const disk = 'file' in device && typeof device.file === 'string' ? device.file : `disk ${lun}`;
+    try {
+      const { kernel, initrd, rootParameters, partition, unclean } = await findBootFiles(device, disk);
+      const append = `${rootParameters} console=ttyS0 ${o.append}`.trimEnd();
+      o.onBoot?.({ disk, partition, kernel: kernel.path, initrd: initrd?.path, commandLine: append, unclean });
+      return { ...o, kernel: kernel.bytes, initrd: initrd?.bytes, append, kernelName: `${disk}: ${kernel.path}` };
+    } catch (error) {
+      if (!isViridianError(error)) throw error;
+      refusal ??= error;
+    }
+  }
+  throw refusal;
+}
+
+type BootOptions = ReturnType<typeof resolvePartitionOptions> & { readonly kernelName?: string };
+
+async function plan(o: BootOptions, config: MachineConfig): Promise<LoadPlan> {
   const acpi = buildAcpiTables({
     apicIds: Array.from({ length: config.processors }, (_, i) => i),
     legacyPic: config.testDevice,
@@ -154,7 +180,8 @@ async function plan(o: ReturnType<typeof resolvePartitionOptions>, config: Machi
   } catch (error) {
     if (isViridianError(error) || !(error instanceof Error) || !/^(KernelImageError|CodecError)$/.test(error.name))
       throw error;
-    const name = typeof kernel === 'string' ? `${kernel}: ` : '';
+    const file = o.kernelName ?? (typeof kernel === 'string' ? kernel : undefined);
+    const name = file === undefined ? '' : `${file}: `;
     throw new ViridianError('badFile', `${name}${error.message}`, { cause: error });
   }
 }

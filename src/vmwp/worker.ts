@@ -44,6 +44,8 @@ const TRANSLATOR_YOUNG = 64;
 export interface WorkerOptions {
   readonly config: MachineConfig;
   readonly plan: LoadPlan;
+  /** What a restart loads, where that is not the same again. */
+  readonly replan?: (() => Promise<LoadPlan>) | undefined;
   readonly onReboot: 'restart' | 'stop';
   readonly instructionLimit: bigint | undefined;
   readonly trace: ((event: TraceEvent) => void) | undefined;
@@ -67,7 +69,7 @@ export class VmWorker implements Partition {
   readonly mouse: Partition['mouse'];
   readonly memory: Partition['memory'];
   readonly #options: WorkerOptions;
-  readonly #plan: LoadPlan;
+  #plan: LoadPlan;
   readonly #machine: Machine;
   readonly #memory: WebAssembly.Memory;
   readonly #synthetic: SyntheticDevices | undefined;
@@ -367,6 +369,13 @@ export class VmWorker implements Partition {
     const { memory, control } = this.#machine;
     // What the guest had begun to write must not come over what it writes after the restart.
     await this.#disks.idle();
+    if (this.#finished) return;
+    try {
+      this.#plan = (await this.#options.replan?.()) ?? this.#plan;
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      this.#finish({ kind: 'error', message: `nothing to restart: ${message}`, cause: error });
+    }
     if (this.#finished) return;
     for (const { gpa, size } of this.#machine.ram()) memory.fill(gpa, size, 0);
     this.#synthetic?.reset();
