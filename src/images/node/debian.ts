@@ -111,7 +111,9 @@ export async function createDebianImage(
     await makeFileSystem({ tools, tree, raw, size, uuid: recipe.rootUuid, signal });
     steps.at('writing the disk', DISK_BEGINS);
     const host = { files: nodeDiskFiles, codecs: nodeCodecs };
-    const to = { path: file, format: options.format ?? 'vhdx', replace: options.replace };
+    const format = options.format ?? 'vhdx';
+    // ext4 spreads its tables: large blocks would hold little each.
+    const to = { path: file, format, replace: options.replace, ...(format === 'vhdx' ? { blockSize: MIB } : {}) };
     await convertDisk(host, { from: { path: raw, format: 'raw' }, to }, (done, all) => {
       signal?.throwIfAborted();
       steps.at('writing the disk', DISK_BEGINS + (1 - DISK_BEGINS) * (done / all));
