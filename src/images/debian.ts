@@ -112,6 +112,11 @@ function files({ hostname, user, rootUuid, machineId, timezone, locale }: Recipe
       'etc/apt/sources.list.d/debian.sources',
       `Types: deb\nURIs: ${PUBLIC_MIRROR}\nSuites: ${SUITE} ${SUITE}-updates\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n\nTypes: deb\nURIs: ${PUBLIC_SECURITY_MIRROR}\nSuites: ${SUITE}-security\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n`,
     ],
+    // An emulated processor on a busy host is slow: what takes long is no failure.
+    [
+      'etc/systemd/system.conf.d/patience.conf',
+      '[Manager]\nDefaultTimeoutStartSec=5min\nDefaultTimeoutStopSec=5min\nDefaultDeviceTimeoutSec=5min\n',
+    ],
     // Every Ethernet adapter, whenever it comes; a machine without one is online too.
     [
       'etc/systemd/network/80-dhcp.network',
@@ -176,7 +181,10 @@ export function customizeScript(recipe: Recipe): string {
 }
 
 /** Where packages come from, as apt's `indextargets` prints one line each: URI|codename|origin|label. */
-export function mirrorsOf(targets: string): { readonly main: string | undefined; readonly security: string | undefined } {
+export function mirrorsOf(targets: string): {
+  readonly main: string | undefined;
+  readonly security: string | undefined;
+} {
   const rows = targets.split('\n').map((line) => line.split('|'));
   const find = (label: string): string | undefined =>
     rows.find(([, , origin, of]) => origin === 'Debian' && of === label)?.[0]?.replace(/\/+$/, '');

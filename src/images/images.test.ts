@@ -29,7 +29,10 @@ describe('the mirror', () => {
       'http://mirror.example/debian/|bookworm|Debian|Debian',
       'http://mirror.example/security/|bookworm-security|Debian|Debian-Security',
     ].join('\n');
-    expect(mirrorsOf(targets)).toEqual({ main: 'http://mirror.example/debian', security: 'http://mirror.example/security' });
+    expect(mirrorsOf(targets)).toEqual({
+      main: 'http://mirror.example/debian',
+      security: 'http://mirror.example/security',
+    });
     expect(mirrorsOf('')).toEqual({ main: undefined, security: undefined });
   });
 });

@@ -16,7 +16,10 @@ describe('a seed', () => {
 
   it('names the instance and the user as cloud-init reads them', () => {
     const image = seed('$6$a$b', [KEY]);
-    expect(JSON.parse(fileAt(image, '{\n  "instance-id"'))).toEqual({ 'instance-id': 'iid-1', 'local-hostname': 'box' });
+    expect(JSON.parse(fileAt(image, '{\n  "instance-id"'))).toEqual({
+      'instance-id': 'iid-1',
+      'local-hostname': 'box',
+    });
     const user = fileAt(image, '#cloud-config\n');
     expect(JSON.parse(user.slice(user.indexOf('{')))).toEqual({
       hostname: 'box',
@@ -44,8 +47,8 @@ describe('a seed', () => {
   });
 
   it('is refused for names that cannot be', () => {
-    expect(() => noCloudSeed({ instance: 'i', hostname: 'A B', user: { name: 'me', passwordHash: 'x', keys: [] } })).toThrow(
-      "hostname 'A B' is not possible",
-    );
+    expect(() =>
+      noCloudSeed({ instance: 'i', hostname: 'A B', user: { name: 'me', passwordHash: 'x', keys: [] } }),
+    ).toThrow("hostname 'A B' is not possible");
   });
 });

@@ -36,7 +36,8 @@ interface Tree {
 export function writeIso9660(label: string, files: readonly IsoFile[]): Uint8Array<ArrayBuffer> {
   if (!/^[A-Z0-9_]{1,16}$/.test(label)) throw new RangeError(`not a label: ${label}`);
   for (const { name } of files)
-    if (name === '' || name.length > LONGEST_NAME || /[/\\:;*?\0]/.test(name)) throw new RangeError(`not a name: ${name}`);
+    if (name === '' || name.length > LONGEST_NAME || /[/\\:;*?\0]/.test(name))
+      throw new RangeError(`not a name: ${name}`);
 
   const plain = namesOf(files, (_, i) => ascii(`FILE${String(i).padStart(4, '0')}.;1`));
   const joliet = namesOf(files, (name) => encodeUtf16(`${name};1`, 'big'));
@@ -52,7 +53,7 @@ export function writeIso9660(label: string, files: readonly IsoFile[]): Uint8Arr
   const image = new Uint8Array(sector * SECTOR);
   trees.forEach((each, i) => {
     image.set(descriptor(each, label, sector), (FIRST_DESCRIPTOR + i) * SECTOR);
-    each.pathTables.forEach((at, endian) => image.set(pathTable(each.folder, endian === 0), at * SECTOR));
+    for (const [endian, at] of each.pathTables.entries()) image.set(pathTable(each.folder, endian === 0), at * SECTOR);
     const size = each.folderSectors * SECTOR;
     const own = [0, 1].map((name) => record(Uint8Array.of(name), each.folder, size, true));
     const entries = each.names.map(({ bytes, file }) => record(bytes, places[file]!, files[file]!.data.length, false));
@@ -61,7 +62,7 @@ export function writeIso9660(label: string, files: readonly IsoFile[]): Uint8Arr
   const end = new Uint8Array(SECTOR);
   end.set([TERMINATOR, ...ascii('CD001'), 1]);
   image.set(end, (FIRST_DESCRIPTOR + 2) * SECTOR);
-  files.forEach(({ data }, i) => image.set(data, places[i]! * SECTOR));
+  for (const [i, { data }] of files.entries()) image.set(data, places[i]! * SECTOR);
   return image;
 }
 
@@ -91,7 +92,7 @@ function pack(records: readonly Uint8Array[]): Uint8Array {
     at += length;
   }
   const bytes = new Uint8Array(Math.ceil(at / SECTOR) * SECTOR);
-  records.forEach((each, i) => bytes.set(each, starts[i]));
+  for (const [i, each] of records.entries()) bytes.set(each, starts[i]);
   return bytes;
 }
 

@@ -1,6 +1,7 @@
 /** The library: `createPartition`. */
-import { isViridianError, ViridianError } from '../contracts/errors.ts';
+
 import type { BlockDevice } from '../contracts/block-device.ts';
+import { isViridianError, ViridianError } from '../contracts/errors.ts';
 import type { FileSource, Partition, PartitionOptions } from '../contracts/partition.ts';
 import { resolvePartitionOptions, sizeText } from '../contracts/partition-options.ts';
 import { buildAcpiTables } from '../firmware/acpi/tables.ts';

@@ -52,11 +52,21 @@ function makeImage(args: readonly string[], unclean: boolean, wrapped: boolean):
     bench.file('../same', bench.bytes().subarray(0, 8 * block));
     bench.debugfs('jo', `jw -b 0,1,2,3,4,5,6,7 ${bench.folder}/same`, 'jw -r 900,901', 'jc');
   }
-  const facts = bench.debugfs('stats', 'imap <2>', 'imap <8>', 'imap <12>', 'imap /boot/vmlinuz-6.1', 'bmap <2> 0', 'bmap /boot 0');
+  const facts = bench.debugfs(
+    'stats',
+    'imap <2>',
+    'imap <8>',
+    'imap <12>',
+    'imap /boot/vmlinuz-6.1',
+    'bmap <2> 0',
+    'bmap /boot 0',
+  );
   const blockSize = Number(/Block size:\s+(\d+)/.exec(facts)![1]);
   const inodeSize = Number(/Inode size:\s+(\d+)/.exec(facts)![1]);
   const blocks = [...facts.matchAll(/^(?:debugfs: )?(\d+)$/gm)].map((match) => Number(match[1]) * blockSize);
-  const inodes = [...facts.matchAll(/Inode (\d+) is part[^\n]*\n[^\n]*located at block (\d+), offset 0x([0-9a-f]+)/g)].map(
+  const inodes = [
+    ...facts.matchAll(/Inode (\d+) is part[^\n]*\n[^\n]*located at block (\d+), offset 0x([0-9a-f]+)/g),
+  ].map(
     ([, number, block, offset]) => [Number(block) * blockSize + Number.parseInt(offset!, 16), Number(number)] as const,
   );
   if (inodes.length !== 4 || blocks.length !== 2) throw new Error(`debugfs says something else: ${facts}`);
@@ -77,7 +87,13 @@ function makeImage(args: readonly string[], unclean: boolean, wrapped: boolean):
     start,
     places: [
       ...places.map(([at, length]) => [at + start, length] as const),
-      ...(wrapped ? ([[440, 72], [512, 92], [1024, 256]] as const) : []),
+      ...(wrapped
+        ? ([
+            [440, 72],
+            [512, 92],
+            [1024, 256],
+          ] as const)
+        : []),
     ],
     inodes: inodes.map(([at, number]) => [at + start, number] as const),
     inodeSize,
@@ -121,7 +137,9 @@ async function makeImages(): Promise<readonly Image[]> {
   return made;
 }
 
-const NUMBERS = [0, 1, 2, 3, 8, 12, 0x7f, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x10000, 0x7fff_ffff, 0xffff_ffff] as const;
+const NUMBERS = [
+  0, 1, 2, 3, 8, 12, 0x7f, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x10000, 0x7fff_ffff, 0xffff_ffff,
+] as const;
 
 function mutate(random: Random, image: Image): MemoryContent {
   const content = image.content.clone();
@@ -135,8 +153,7 @@ function mutate(random: Random, image: Image): MemoryContent {
     content.read(at, word);
     if (random.oneIn(3)) word[random.below(width)]! ^= 1 << random.below(8);
     else if (random.oneIn(2)) view.setUint32(0, random.pick(NUMBERS), true);
-    else if (random.oneIn(2)) view.setUint32(0, random.below(4096), true);
-    else view.setUint32(0, random.u32(), true);
+    else view.setUint32(0, random.oneIn(2) ? random.below(4096) : random.u32(), true);
     content.write(at, word.subarray(0, width));
   }
   if (random.oneIn(20)) content.resize(512 * (1 + random.below(content.size / 512)));

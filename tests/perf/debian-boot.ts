@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { qemuVersion } from './machines.ts';
-import { qemuFiles, startOurs, startQemu, type System } from './systems.ts';
+import { qemuFiles, type System, startOurs, startQemu } from './systems.ts';
 
 interface Timing {
   readonly login: number;
@@ -26,6 +26,9 @@ async function measure(start: () => Promise<System>, { user, password, verbose }
   const { console: terminal } = system;
   await terminal.until('login: ');
   const login = terminal.seconds;
+  const stats = system.partition?.stats();
+  if (stats !== undefined)
+    console.log(`  ${Number(stats.instructions / 1_000_000n)} M instructions, busy ${stats.busySeconds.toFixed(1)} s`);
   if (password === undefined) return { login, down: Number.NaN };
   await terminal.logIn(user, password);
   if (verbose) {
@@ -38,8 +41,6 @@ async function measure(start: () => Promise<System>, { user, password, verbose }
       'sudo -n true 2>/dev/null && sudo dmesg --level=err,warn',
     ])
       process.stderr.write(`$ ${command}\n${await terminal.command(command)}`);
-    const stats = system.partition?.stats();
-    if (stats !== undefined) process.stderr.write(`${stats.instructions} instructions, busy ${stats.busySeconds} s\n`);
   }
   const asked = terminal.seconds;
   terminal.type(`sudo -S poweroff\n`);
@@ -67,7 +68,11 @@ const { values, positionals } = parseArgs({
 });
 const [image] = positionals;
 if (image === undefined) throw new Error('give an image: hv image create debian IMAGE.vhdx');
-const options = { image, memory: Number(values.memory), ...(values.append === undefined ? {} : { append: values.append }) };
+const options = {
+  image,
+  memory: Number(values.memory),
+  ...(values.append === undefined ? {} : { append: values.append }),
+};
 const folder = mkdtempSync(join(tmpdir(), 'viridian-debian-'));
 try {
   const version = values['only-ours'] ? undefined : await qemuVersion();

@@ -51,7 +51,9 @@ export class SystemConsole {
         return shown;
       }
       if (this.#ended !== undefined)
-        throw new Error(`waiting for '${wanted}', but the machine has ended (${this.#ended}): ${this.#text.slice(-2000)}`);
+        throw new Error(
+          `waiting for '${wanted}', but the machine has ended (${this.#ended}): ${this.#text.slice(-2000)}`,
+        );
       await new Promise<void>((resolve) => {
         this.#changed = resolve;
       });
@@ -63,7 +65,9 @@ export class SystemConsole {
     this.type(`${password}\n`);
     await this.until(`${user}@`);
     // Neither colours nor a pager, nor lines that wrap.
-    await this.command('export TERM=dumb SYSTEMD_COLORS=0 SYSTEMD_PAGER= PAGER=cat; stty cols 500; bind "set enable-bracketed-paste off" 2>/dev/null');
+    await this.command(
+      'export TERM=dumb SYSTEMD_COLORS=0 SYSTEMD_PAGER= PAGER=cat; stty cols 500; bind "set enable-bracketed-paste off" 2>/dev/null',
+    );
   }
   /** Runs a shell command; what it shows. */
   async command(line: string): Promise<string> {
@@ -114,9 +118,15 @@ export async function startOurs({ image, memory, append, keep }: SystemOptions):
 }
 
 /** QEMU reads neither our VHDX's newest features nor ext4: it is given the same disk raw, and the same kernel as files. */
-export async function qemuFiles(image: string, folder: string): Promise<{ disk: string; args: string[]; append: string }> {
+export async function qemuFiles(
+  image: string,
+  folder: string,
+): Promise<{ disk: string; args: string[]; append: string }> {
   const raw = join(folder, 'qemu.raw');
-  await convertDisk(host, { from: { path: image, format: 'vhdx' }, to: { path: raw, format: 'raw', type: 'dynamic', replace: true } });
+  await convertDisk(host, {
+    from: { path: image, format: 'vhdx' },
+    to: { path: raw, format: 'raw', type: 'dynamic', replace: true },
+  });
   const disk = await openDisk(host, image, { format: 'vhdx' });
   try {
     const { kernel, initrd, rootParameters } = await findBootFiles(disk, image);
@@ -129,7 +139,10 @@ export async function qemuFiles(image: string, folder: string): Promise<{ disk: 
   }
 }
 
-export function startQemu(files: Awaited<ReturnType<typeof qemuFiles>>, { memory, append = '' }: SystemOptions): System {
+export function startQemu(
+  files: Awaited<ReturnType<typeof qemuFiles>>,
+  { memory, append = '' }: SystemOptions,
+): System {
   const console = new SystemConsole((text) => child.stdin?.write(text));
   const child: ChildProcess = spawn(
     'qemu-system-x86_64',

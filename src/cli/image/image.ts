@@ -27,9 +27,7 @@ async function loginOf(flags: ImageFlags): Promise<Login> {
     (flags.sshKey ?? []).map(async (name) => ({ name, text: await text('public key', name) })),
   );
   const said =
-    flags.passwordFile === undefined
-      ? flags.password
-      : (await text('password', flags.passwordFile)).split(/\r?\n/)[0];
+    flags.passwordFile === undefined ? flags.password : (await text('password', flags.passwordFile)).split(/\r?\n/)[0];
   if (said !== undefined || keys.length > 0) return { password: said, madeUp: false, keys };
   return { password: randomBytes(9).toString('base64url'), madeUp: true, keys };
 }
@@ -56,10 +54,7 @@ export async function createImage(file: string, flags: ImageFlags): Promise<Exit
 
 /** Runs what Ctrl-C may end, and shows how far it is. @returns undefined when it was ended */
 async function withSteps(
-  work: (
-    signal: AbortSignal,
-    step: (text: string, fraction: number) => void,
-  ) => ReturnType<typeof createDebianImage>,
+  work: (signal: AbortSignal, step: (text: string, fraction: number) => void) => ReturnType<typeof createDebianImage>,
 ): Promise<Awaited<ReturnType<typeof createDebianImage>> | undefined> {
   const controller = new AbortController();
   const interrupted = new Error('interrupted');
@@ -111,10 +106,12 @@ export async function createSeed(file: string, flags: ImageFlags): Promise<ExitC
     throw new ViridianError('failure', `${file}: cannot be written: ${(error as Error).message}`, { cause: error });
   }
   if (flags.json === true)
-    process.stdout.write(`${JSON.stringify({ file, user, hostname, ...(madeUp ? { password } : {}) }, undefined, 2)}\n`);
+    process.stdout.write(
+      `${JSON.stringify({ file, user, hostname, ...(madeUp ? { password } : {}) }, undefined, 2)}\n`,
+    );
   else {
     say(`hv: wrote ${file} for ${user}${madeUp ? ` with the password ${password}` : ''}`);
-    say(`hv: attach it beside the image's disk: hv run --disk IMAGE --disk ${file},format=raw,readonly`);
+    say(`hv: attach it beside the image's disk: hv run --disk IMAGE --disk ${file}`);
   }
   return EXIT.ok;
 }

@@ -11,7 +11,15 @@ import { nodeCodecs } from '../../host/node/codecs.ts';
 import { type CommandResult, findCommand, runCommand } from '../../host/node/command.ts';
 import { sha512Crypt } from '../../host/node/crypt.ts';
 import { nodeDiskFiles } from '../../host/node/disk-files.ts';
-import { convertDisk, createDisk, type DiskFormat, GPT_TAIL, openDisk, PartitionType, writeGpt } from '../../storage/index.ts';
+import {
+  convertDisk,
+  createDisk,
+  type DiskFormat,
+  GPT_TAIL,
+  openDisk,
+  PartitionType,
+  writeGpt,
+} from '../../storage/index.ts';
 import {
   checkWord,
   customizeScript,
@@ -104,7 +112,10 @@ export async function createDebianImage(
     await chmod(work, 0o755);
     const steps = new Steps(progress);
     const tree = join(work, 'root');
-    const packages = await installPackages({ tools, work, tree, recipe, include, mirror: options.mirror, signal }, steps);
+    const packages = await installPackages(
+      { tools, work, tree, recipe, include, mirror: options.mirror, signal },
+      steps,
+    );
     steps.at('making the file system', FILE_SYSTEM_BEGINS);
     const raw = join(work, 'disk.raw');
     await makeRawDisk(raw, size);
@@ -177,7 +188,7 @@ function hostTools(): Tools {
   if (missing.length > 0)
     throw new ViridianError(
       'notFound',
-      `a Debian image cannot be built here, ${missing.join(' and ')} not found: apt-get install ${[...packages].join(' ')}`,
+      `a Debian image cannot be built here without ${missing.join(' and ')}: apt-get install ${[...packages].join(' ')}`,
     );
   return {
     mmdebstrap: findCommand('mmdebstrap'),
@@ -268,7 +279,8 @@ async function installPackages(to: Installation, steps: Steps): Promise<number> 
     signal?.throwIfAborted();
     throw error;
   });
-  if (result.code !== 0) throw new ViridianError('failure', `Debian's packages could not be installed: ${reasonOf(result)}`);
+  if (result.code !== 0)
+    throw new ViridianError('failure', `Debian's packages could not be installed: ${reasonOf(result)}`);
   return packages;
 }
 
@@ -344,12 +356,17 @@ async function makeFileSystem({ tools, tree, raw, size, uuid, signal }: FileSyst
     tools.fakeroot === undefined ? make : [tools.fakeroot, '--', 'sh', '-c', unpack, tree, ...make];
   const result = await runCommand(command!, args, { signal });
   if (result.code !== 0)
-    throw new ViridianError('failure', `the file system could not be made (is ${size} bytes enough?): ${reasonOf(result)}`);
+    throw new ViridianError(
+      'failure',
+      `the file system could not be made (is ${size} bytes enough?): ${reasonOf(result)}`,
+    );
 }
 
 /** The line that says what was wrong, out of a tool's talk. */
 function reasonOf({ stdout, stderr }: CommandResult): string {
   const lines = `${stdout}\n${stderr}`.split('\n').map((line) => line.trim());
-  const marked = lines.filter((line) => /^(?:E|Err|error|fatal)\b[:\d ]/i.test(line) && !/: E: (?:run_|apt-get)/.test(line));
+  const marked = lines.filter(
+    (line) => /^(?:E|Err|error|fatal)\b[:\d ]/i.test(line) && !/: E: (?:run_|apt-get)/.test(line),
+  );
   return (marked[0] ?? lines.findLast((line) => line !== '') ?? 'no reason given').slice(0, 300);
 }

@@ -100,8 +100,7 @@ export class Volume {
     const count = Math.ceil(into.length / this.blockSize);
     this.checkRun(number, count);
     let plain = true;
-    if (this.#overlay.size > 0)
-      for (let i = 0; i < count && plain; i++) plain = !this.#overlay.has(number + i);
+    if (this.#overlay.size > 0) for (let i = 0; i < count && plain; i++) plain = !this.#overlay.has(number + i);
     if (plain) {
       into.set(await this.bytes(number * this.blockSize, into.length));
       return;

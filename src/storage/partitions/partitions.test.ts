@@ -73,7 +73,10 @@ describe('a partition table', () => {
 
     it.each([
       ['gpt', 'label: gpt\nstart=2048, size=4096, name=first\nstart=8192, size=2048\n'],
-      ['dos', 'label: dos\nlabel-id: 0x12345678\nstart=2048, size=4096, type=83\nstart=8192, size=20000, type=5\nstart=10240, size=2048, type=83\nstart=14336, size=2048, type=82\n'],
+      [
+        'dos',
+        'label: dos\nlabel-id: 0x12345678\nstart=2048, size=4096, type=83\nstart=8192, size=20000, type=5\nstart=10240, size=2048, type=83\nstart=14336, size=2048, type=82\n',
+      ],
     ])('of its own is read: %s', async (_, script) => {
       const { bytes, table } = withFile(16 * MIB, (path) => {
         execFileSync(sfdisk!, ['--quiet', path], { input: script });
@@ -81,12 +84,20 @@ describe('a partition table', () => {
         return { bytes: readFileSync(path), table: listed };
       });
       const found = await readPartitions(deviceOf(bytes));
-      const partitions = table.partitions as { node: string; start: number; size: number; type: string; uuid?: string }[];
-      const expected = partitions.filter(({ type }) => type !== '5').map(({ node, start, size, type, uuid }) => {
-        const number = Number(/(\d+)$/.exec(node)![1]);
-        const id = uuid?.toLowerCase() ?? `12345678-${number.toString(16).padStart(2, '0')}`;
-        return { number, offset: start * 512, size: size * 512, type: type.toLowerCase(), id };
-      });
+      const partitions = table.partitions as {
+        node: string;
+        start: number;
+        size: number;
+        type: string;
+        uuid?: string;
+      }[];
+      const expected = partitions
+        .filter(({ type }) => type !== '5')
+        .map(({ node, start, size, type, uuid }) => {
+          const number = Number(/(\d+)$/.exec(node)![1]);
+          const id = uuid?.toLowerCase() ?? `12345678-${number.toString(16).padStart(2, '0')}`;
+          return { number, offset: start * 512, size: size * 512, type: type.toLowerCase(), id };
+        });
       expect(found.map(({ name: _name, ...rest }) => rest)).toEqual(expected);
     });
   });
