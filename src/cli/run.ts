@@ -24,7 +24,9 @@ export async function run(flags: RunFlags, create?: CreatePartition): Promise<nu
     testDevice: flags.testDevice,
     onReboot: flags.reboot ? 'restart' : 'stop',
     restore: flags.restore,
-    onBoot: (boot) => say(`hv: ${bootText(boot)}`),
+    ...(flags.kernel === undefined && flags.restore === undefined
+      ? { onBoot: (boot: DiskBoot) => say(`hv: ${bootText(boot)}`) }
+      : {}),
   };
   return await runPartition(requestOf(flags, options), create ?? (await library()));
 }
