@@ -362,11 +362,15 @@ async function makeFileSystem({ tools, tree, raw, size, uuid, signal }: FileSyst
     );
 }
 
+/** Of mmdebstrap: that a command failed, and the command. Why is what the command itself said. */
+const SUMMARY = /^E: (?:setup failed|env |run_|hookhelper|.*-hook)/;
+
 /** The line that says what was wrong, out of a tool's talk. */
 function reasonOf({ stdout, stderr }: CommandResult): string {
   const lines = `${stdout}\n${stderr}`.split('\n').map((line) => line.trim());
-  const marked = lines.filter(
-    (line) => /^(?:E|Err|error|fatal)\b[:\d ]/i.test(line) && !/: E: (?:run_|apt-get)/.test(line),
+  const said = lines.filter((line) => line !== '' && !SUMMARY.test(line));
+  const wrong = said.find(
+    (line) => /^(?:E|Err|dpkg|tar|chroot|mke2fs|useradd)\b.*:/.test(line) && !/warning/.test(line),
   );
-  return (marked[0] ?? lines.findLast((line) => line !== '') ?? 'no reason given').slice(0, 300);
+  return (wrong ?? said.at(-1) ?? 'no reason given').slice(0, 300);
 }
