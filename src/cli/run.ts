@@ -28,7 +28,7 @@ export async function run(flags: RunFlags, create?: CreatePartition): Promise<nu
       ? { onBoot: (boot: DiskBoot) => say(`hv: ${bootText(boot)}`) }
       : {}),
   };
-  return await runPartition(requestOf(flags, options), create ?? (await library()));
+  return await runPartition(requestOf(flags, options), create ?? (await library(flags.check ? 0 : flags.processors)));
 }
 
 function bootText({ disk, partition, kernel, initrd, commandLine, unclean }: DiskBoot): string {
@@ -87,7 +87,10 @@ export function requestOf(flags: MachineFlags, options: PartitionOptions): RunRe
   };
 }
 
-export async function library(): Promise<CreatePartition> {
+/** @param processors How many the partition will have, unless a saved one says otherwise. */
+export async function library(processors = 1): Promise<CreatePartition> {
+  const { startAhead } = await import('../vmwp/processor-threads.ts');
+  startAhead(processors);
   const { createPartition } = await import('../vmwp/index.ts');
   return createPartition;
 }

@@ -2,12 +2,15 @@
 import type { HostTime } from './clock.ts';
 
 export interface Thread<ToThread, FromThread> {
-  post(message: ToThread): void;
+  /** @param ends ends of channels in the message, which the thread has from then on. */
+  post(message: ToThread, ends?: readonly ChannelEnd[]): void;
   onMessage(callback: (message: FromThread) => void): void;
   onError(callback: (error: Error) => void): void;
   /** Resolves when the thread has ended. */
   readonly ended: Promise<void>;
   terminate(): Promise<void>;
+  /** Whether the process stays while the thread runs; it does where nothing is said. */
+  keepAlive(keep: boolean): void;
 }
 
 /** One end of a channel between two threads. */

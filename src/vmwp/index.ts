@@ -11,12 +11,13 @@ import { nodeCodecs } from '../host/node/codecs.ts';
 import { nodeDiskFiles } from '../host/node/disk-files.ts';
 import { readInput } from '../host/node/files.ts';
 import { payloadCache } from '../host/node/payload-cache.ts';
+import { lowerCompilers } from '../host/node/priority.ts';
 import { nodeServices } from '../host/node/services.ts';
-import { compileInterpreter } from '../hypervisor/interpreter/interpreter.ts';
+import { compileImage, type InterpreterModule } from '../hypervisor/interpreter/module.ts';
 import { findBootFiles } from '../storage/index.ts';
-import { CheckedPartition } from './check/checked-partition.ts';
 import { PartitionDisks } from './disks.ts';
 import { type MachineConfig, machineMemorySize } from './machine.ts';
+import { takeThreads } from './processor-threads.ts';
 import { decodeSavedState, type SavedPartition } from './saved-state.ts';
 import { VmWorker } from './worker.ts';
 
@@ -32,6 +33,8 @@ function entry(name: string): URL {
 /** Made by the build beside the bundles. */
 const INTERPRETER = IN_CHECKOUT ? undefined : new URL('./interpreter.wasm', import.meta.url);
 const MIB = 2 ** 20;
+/** How much V8's threads go after a guest's processors: see docs/decisions/0013-threads-and-priorities.md. */
+const COMPILERS_NICE = 10;
 /** A 32-bit WebAssembly memory holds the engine's state and the guest's RAM. */
 const ADDRESSABLE = 65535 * 65536;
 
@@ -45,6 +48,7 @@ async function bytesOf(what: string, source: FileSource): Promise<Uint8Array> {
  */
 export async function createPartition(options: PartitionOptions): Promise<Partition> {
   const resolved = resolvePartitionOptions(options);
+  lowerCompilers(COMPILERS_NICE);
   if (resolved.clock === 'instructions' && resolved.processors > 1)
     throw new ViridianError(
       'invalid',
@@ -62,13 +66,13 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
       'invalid',
       `${sizeText(config.memory)} of memory with ${config.processors} processors do not fit in the engine's 4 GiB: give less of one`,
     );
-  const interpreterImage = INTERPRETER && (await readInput('interpreter', INTERPRETER));
   if (resolved.check !== undefined) {
+    const { CheckedPartition } = await import('./check/checked-partition.ts');
     return new CheckedPartition({
       memory: config.memory,
       testDevice: config.testDevice,
       plan: await plan(resolved, config),
-      interpreter: compileInterpreter(interpreterImage),
+      interpreter: await interpreter(),
       onReboot: resolved.onReboot,
       instructionLimit: resolved.instructionLimit,
       ...resolved.check,
@@ -79,32 +83,46 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
     onReboot: resolved.onReboot,
     instructionLimit: resolved.instructionLimit,
     trace: resolved.trace,
-    threadEntry: entry('vp-thread'),
     translatorEntry: entry('translator-thread'),
     engine: resolved.engine === 'interpreter' ? ('interpreter' as const) : ('translator' as const),
     host: nodeServices,
     onDisk: resolved.onDisk,
-    interpreterImage,
   };
   const { restore } = resolved;
   const saved = restore === undefined ? undefined : await readSaved(restore);
   if (resolved.disks.length > 0 && saved !== undefined && !saved.config.vmbus)
     throw new ViridianError('invalid', 'disks need the VMBus, which the saved partition does not have');
-  const disks = await PartitionDisks.open({ files: nodeDiskFiles, codecs: nodeCodecs }, resolved.disks, saved?.disks);
+  const threads = takeThreads((saved?.config ?? config).processors);
+  let disks: PartitionDisks | undefined;
   let worker: VmWorker | undefined;
   try {
+    disks = await PartitionDisks.open({ files: nodeDiskFiles, codecs: nodeCodecs }, resolved.disks, saved?.disks);
+    const { devices } = disks;
     const fromDisk = saved === undefined && resolved.kernel === undefined;
     const makePlan = async (): Promise<LoadPlan> =>
-      await plan(fromDisk ? await withDiskKernel(resolved, disks.devices) : resolved, config);
-    const boot = saved?.plan ?? (await makePlan());
-    const replan = fromDisk ? makePlan : undefined;
-    worker = blaming(restore, () => new VmWorker({ ...common, plan: boot, replan, disks, saved }));
+      await plan(fromDisk ? await withDiskKernel(resolved, devices) : resolved, config);
+    const parts = {
+      threads,
+      interpreter: await interpreter(),
+      disks,
+      plan: saved?.plan ?? (await makePlan()),
+      replan: fromDisk ? makePlan : undefined,
+    };
+    worker = blaming(restore, () => new VmWorker({ ...common, ...parts, saved }));
     await worker.prepare();
     return worker;
   } catch (error) {
-    await (worker === undefined ? disks.close() : worker[Symbol.asyncDispose]());
+    if (worker) await worker[Symbol.asyncDispose]();
+    else await Promise.all([disks?.close(), ...threads.map((thread) => thread.terminate())]);
     throw error;
   }
+}
+
+/** A package has it ready-made; a checkout generates it from the instruction table, which takes longer than all the rest. */
+async function interpreter(): Promise<InterpreterModule> {
+  if (INTERPRETER) return compileImage(await readInput('interpreter', INTERPRETER));
+  const { compileInterpreter } = await import('../hypervisor/interpreter/interpreter.ts');
+  return compileInterpreter();
 }
 
 async function readSaved(restore: FileSource): Promise<SavedPartition> {

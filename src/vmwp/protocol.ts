@@ -1,6 +1,6 @@
 /** What the parent and the threads of virtual processors say to each other. Steering goes through shared memory. */
-import type { ChannelEnd } from '../host/services.ts';
-import type { InterpreterModule } from '../hypervisor/interpreter/interpreter.ts';
+import type { ChannelEnd, Thread } from '../host/services.ts';
+import type { InterpreterModule } from '../hypervisor/interpreter/module.ts';
 import type { MachineConfig } from './machine.ts';
 
 export interface VpThreadData {
@@ -18,6 +18,9 @@ export interface VpThreadData {
   readonly translation: ChannelEnd | undefined;
 }
 
+/** A virtual processor's thread. It is started before there is a machine, because that takes longest, and is told of it then. */
+export type VpThread = Thread<VpThreadData, FromVpThread>;
+
 export interface TranslatorThreadData {
   readonly memory: WebAssembly.Memory;
   /** One for each virtual processor. */
@@ -26,6 +29,8 @@ export interface TranslatorThreadData {
 
 export type FromVpThread =
   | { readonly kind: 'ready' }
+  /** Something has been sent to the translator's thread, for the first time. */
+  | { readonly kind: 'hot' }
   | { readonly kind: 'console' }
   /** A power event stands in PartitionControl. */
   | { readonly kind: 'power' }

@@ -1,5 +1,8 @@
-/** Entry of a virtual processor's thread: assembles its view of the machine, its engine, and runs the processor's loop. */
-import { hostTime, postToParent, random64, sendOn, takeFrom, threadData } from '../host/node/threads.ts';
+/**
+ * Entry of a virtual processor's thread: waits to be told which machine it belongs to, assembles its view of it, its engine, and
+ * runs the processor's loop.
+ */
+import { hostTime, onFirstMessage, postToParent, random64, sendOn, takeFrom } from '../host/node/threads.ts';
 import { Interpreter } from '../hypervisor/interpreter/interpreter.ts';
 import { PowerEvent, Run } from '../hypervisor/vp/control.ts';
 import { Processor } from '../hypervisor/vp/processor.ts';
@@ -15,8 +18,7 @@ function post(message: FromVpThread): void {
   postToParent(message);
 }
 
-function main(): void {
-  const data = threadData<VpThreadData>();
+function main(data: VpThreadData): void {
   const { index } = data;
   const buffer = data.memory.buffer as unknown as SharedArrayBuffer;
   const machine = new Machine(data.config, buffer, {
@@ -47,6 +49,7 @@ function main(): void {
     serve: () => processor?.serve(),
   });
   const channel = data.translation;
+  let hot = false;
   const engine = new Interpreter({
     memory: data.memory,
     module: data.interpreter,
@@ -56,6 +59,8 @@ function main(): void {
     translation: channel && {
       send: (request) => {
         sendOn(channel, request);
+        if (!hot) post({ kind: 'hot' });
+        hot = true;
       },
       receive: () => takeFrom(channel),
     },
@@ -100,9 +105,11 @@ function main(): void {
   processor.loop();
 }
 
-try {
-  main();
-} catch (error) {
-  const { message, stack } = error instanceof Error ? error : { message: String(error), stack: undefined };
-  post({ kind: 'failed', message, stack });
-}
+onFirstMessage<VpThreadData>((data) => {
+  try {
+    main(data);
+  } catch (error) {
+    const { message, stack } = error instanceof Error ? error : { message: String(error), stack: undefined };
+    post({ kind: 'failed', message, stack });
+  }
+});

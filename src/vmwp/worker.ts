@@ -15,7 +15,7 @@ import type {
 } from '../contracts/partition.ts';
 import type { LoadPlan } from '../firmware/load-plan.ts';
 import type { ChannelEnd, HostServices, Thread } from '../host/services.ts';
-import { compileInterpreter } from '../hypervisor/interpreter/interpreter.ts';
+import type { InterpreterModule } from '../hypervisor/interpreter/module.ts';
 import { PAGE } from '../hypervisor/memory/layout.ts';
 import { PowerEvent, Run } from '../hypervisor/vp/control.ts';
 import { resetPowerUp } from '../hypervisor/vp/reset.ts';
@@ -28,7 +28,7 @@ import { applyInitialState } from './initial-state.ts';
 import { inspectMachine } from './inspect.ts';
 import { integrationServices, partitionMemory, shutdown } from './integration.ts';
 import { Machine, type MachineConfig, machineMemorySize } from './machine.ts';
-import type { FromVpThread, TranslatorThreadData, VpThreadData } from './protocol.ts';
+import type { FromVpThread, TranslatorThreadData, VpThread, VpThreadData } from './protocol.ts';
 import { encodeSavedState, type SavedPartition } from './saved-state.ts';
 import { statsOf } from './stats.ts';
 import { SyntheticDevices } from './synthetic-devices.ts';
@@ -52,12 +52,12 @@ export interface WorkerOptions {
   /** The worker closes them. */
   readonly disks?: PartitionDisks | undefined;
   readonly onDisk?: ((event: DiskEvent) => void) | undefined;
-  readonly threadEntry: URL;
+  /** A thread for each processor, started and told nothing yet; the worker ends them. */
+  readonly threads: readonly VpThread[];
   readonly translatorEntry: URL;
   readonly engine: 'interpreter' | 'translator';
   readonly host: HostServices;
-  /** The interpreter's module, ready-made; generated where it is not given. */
-  readonly interpreterImage?: Uint8Array<ArrayBuffer> | undefined;
+  readonly interpreter: InterpreterModule;
   readonly saved?: SavedPartition | undefined;
 }
 
@@ -73,7 +73,8 @@ export class VmWorker implements Partition {
   readonly #machine: Machine;
   readonly #memory: WebAssembly.Memory;
   readonly #synthetic: SyntheticDevices | undefined;
-  readonly #threads: Thread<never, FromVpThread>[] = [];
+  #translator: Thread<never, FromVpThread> | undefined;
+  #translatorEnds: readonly ChannelEnd[] = [];
   readonly #disks: PartitionDisks;
   readonly #origin: bigint;
   #onData: ((bytes: Uint8Array) => void) | undefined;
@@ -190,10 +191,9 @@ export class VmWorker implements Partition {
 
   /** Starts the processors' threads; they wait. Resolves when all are ready. */
   async prepare(): Promise<void> {
-    const { config } = this.#options;
-    const interpreter = compileInterpreter(this.#options.interpreterImage);
-    const channels = this.#startTranslator();
-    const ready = Array.from({ length: config.processors }, (_, index) => {
+    const { config, threads, interpreter } = this.#options;
+    const channels = this.#translatorChannels();
+    const ready = threads.map((thread, index) => {
       const data: VpThreadData = {
         index,
         config,
@@ -205,10 +205,7 @@ export class VmWorker implements Partition {
         randomSeed: config.virtualTime ? FIXED_SEED : undefined,
         translation: channels[index],
       };
-      const thread = this.#options.host.startThread<never, FromVpThread>(this.#options.threadEntry, data, {
-        ends: data.translation ? [data.translation] : [],
-      });
-      this.#threads.push(thread);
+      thread.post(data, data.translation ? [data.translation] : []);
       return new Promise<void>((resolve, reject) => {
         thread.onMessage((message) => {
           if (message.kind === 'ready') resolve();
@@ -223,25 +220,34 @@ export class VmWorker implements Partition {
     await Promise.all(ready);
   }
 
-  /** The processors' ends of the channels to it. */
-  #startTranslator(): readonly ChannelEnd[] {
-    const { config, host, engine, translatorEntry } = this.#options;
+  /** The processors' ends of the channels to the translator's thread. */
+  #translatorChannels(): readonly ChannelEnd[] {
+    const { config, host, engine } = this.#options;
     if (engine === 'interpreter') return [];
     const channels = Array.from({ length: config.processors }, () => host.openChannel());
-    const data: TranslatorThreadData = { memory: this.#memory, channels: channels.map(([, end]) => end) };
-    const thread = host.startThread<never, FromVpThread>(translatorEntry, data, {
+    this.#translatorEnds = channels.map(([, end]) => end);
+    return channels.map(([end]) => end);
+  }
+
+  /** Its thread is started when there is something to translate: what is sent before waits in the channel. */
+  #startTranslator(): void {
+    if (this.#translator || this.#finished) return;
+    const { host, translatorEntry } = this.#options;
+    const data: TranslatorThreadData = { memory: this.#memory, channels: this.#translatorEnds };
+    this.#translator = host.startThread<never, FromVpThread>(translatorEntry, data, {
       ends: data.channels,
       youngGeneration: TRANSLATOR_YOUNG,
     });
-    thread.onError((error) => {
+    this.#translator.onError((error) => {
       this.#finish({ kind: 'error', message: error.message, cause: error });
     });
-    this.#threads.push(thread);
-    return channels.map(([end]) => end);
   }
 
   #message(processor: number, message: FromVpThread): void {
     switch (message.kind) {
+      case 'hot':
+        this.#startTranslator();
+        break;
       case 'console':
         this.#drain();
         this.#pump();
@@ -419,7 +425,8 @@ export class VmWorker implements Partition {
     Atomics.store(this.#machine.control.wanted, 0, Run.STOPPED);
     Atomics.notify(this.#machine.control.wanted, 0);
     this.#ringAll();
-    await Promise.all([...this.#threads.map((thread) => thread.terminate()), this.#disks.close()]);
+    const threads = [...this.#options.threads, this.#translator];
+    await Promise.all([...threads.map((thread) => thread?.terminate()), this.#disks.close()]);
   }
 
   // ---- the console ------------------------------------------------------------------------------------------------------------

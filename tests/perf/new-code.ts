@@ -5,6 +5,8 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { nodeServices } from '../../src/host/node/services.ts';
+import { compileInterpreter } from '../../src/hypervisor/interpreter/interpreter.ts';
+import { takeThreads } from '../../src/vmwp/processor-threads.ts';
 import { VmWorker } from '../../src/vmwp/worker.ts';
 import { assembled, barePlan } from '../fixtures/bare.ts';
 
@@ -55,7 +57,8 @@ export async function newCode(seconds: number, span: number, tell: (line: string
     onReboot: 'stop',
     instructionLimit: undefined,
     trace: undefined,
-    threadEntry: entry('vp-thread'),
+    threads: takeThreads(1),
+    interpreter: compileInterpreter(),
     translatorEntry: entry('translator-thread'),
     engine: 'translator',
     host: nodeServices,

@@ -27,7 +27,9 @@ export function startThread<ToThread, FromThread>(
   });
   const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
   return {
-    post: (message) => worker.postMessage(message),
+    post: (message, posted = []) => {
+      worker.postMessage(message, posted as unknown as MessagePort[]);
+    },
     onMessage: (callback) => {
       worker.on('message', callback);
     },
@@ -37,6 +39,10 @@ export function startThread<ToThread, FromThread>(
     ended,
     terminate: async () => {
       await worker.terminate();
+    },
+    keepAlive: (keep) => {
+      if (keep) worker.ref();
+      else worker.unref();
     },
   };
 }
@@ -68,6 +74,10 @@ export function compileEagerly(): void {
 /** On a thread: what startThread was given, and the way back. */
 export function threadData<T>(): T {
   return workerData as T;
+}
+/** On a thread that was given nothing when it was started: what it is sent first. */
+export function onFirstMessage<T>(callback: (message: T) => void): void {
+  parentPort?.once('message', callback);
 }
 export function postToParent(message: unknown): void {
   parentPort?.postMessage(message);

@@ -73,6 +73,8 @@ export interface BlockCacheHost {
   protectPage(page: number): void;
   /** The page holds no block any more. */
   releasePage(page: number): void;
+  /** No page holds one. */
+  releaseAll(): void;
   /** Everything was dropped: cached record addresses are stale. */
   flushed(): void;
 }
@@ -164,12 +166,12 @@ export class BlockCache {
   /** Drops every block. */
   flush(): void {
     this.#host.vp.blocksFlushed++;
-    // Pages stay marked as holding code (another processor may have some of it), which only makes stores to them slower.
     this.#crowded = false;
     const all = new Set([...this.#regions.values()].flat());
     for (const region of all) this.released(region.place);
     this.#regions.clear();
     this.#host.vp.unwind = 1;
+    this.#host.releaseAll();
     this.#pages.clear();
     this.#byRecord.clear();
     this.#next = this.#area + RECORDS;

@@ -7,6 +7,8 @@ import {
   CODE_TLB,
   CODE_TLB_CONTEXT,
   CODE_TLB_ENTRIES,
+  HOLDER,
+  HOLDERS,
   JUMP_CACHE,
   JUMP_CACHE_ENTRIES,
   PAGE,
@@ -36,8 +38,10 @@ import { forms, helperDefinitions } from '../x86/table.ts';
 import { BlockCache } from './block-cache.ts';
 import { type BuildOptions, buildInterpreter } from './build.ts';
 import { HandlerTable } from './handlers.ts';
+import { compileImage, type InterpreterModule } from './module.ts';
 
 export { RunResult } from './build.ts';
+export type { InterpreterModule } from './module.ts';
 
 const CR0_AM = 1n << 18n;
 /** Faults delivered in one run before it ends: a loop of faults retires nothing, so the budget does not end it. */
@@ -49,11 +53,6 @@ const handlers = new HandlerTable(forms);
 const decoder = new Decoder(forms);
 const built = new Map<boolean, Uint8Array<ArrayBuffer>>();
 
-export interface InterpreterModule {
-  readonly module: WebAssembly.Module;
-  readonly systemOperations: readonly string[];
-}
-
 /** The interpreter's module as bytes: the same for every partition of a build, so a package carries it ready-made. */
 export function generateInterpreter({ counting = false }: BuildOptions = {}): Uint8Array<ArrayBuffer> {
   const bytes = built.get(counting) ?? buildInterpreter(handlers, helperDefinitions, PLATFORM_PAGES, { counting });
@@ -61,12 +60,9 @@ export function generateInterpreter({ counting = false }: BuildOptions = {}): Ui
   return bytes;
 }
 
-/** Compiles the interpreter; the result can be posted to other threads. */
+/** Compiles the interpreter, generated where no image is given; the result can be posted to other threads. */
 export function compileInterpreter(image: Uint8Array<ArrayBuffer> = generateInterpreter()): InterpreterModule {
-  const module = new WebAssembly.Module(image);
-  const names = WebAssembly.Module.imports(module).map(({ name }) => name);
-  const systemOperations = names.filter((n) => n.startsWith('system:')).map((n) => n.slice('system:'.length));
-  return { module, systemOperations };
+  return compileImage(image);
 }
 
 /** What the engine asks of the partition beyond the system platform. */
@@ -124,6 +120,8 @@ export class Interpreter implements SystemContext {
   readonly vp: VpView;
   readonly platform: EnginePlatform;
   readonly blocks: BlockCache;
+  /** Pages of which this processor is a holder. */
+  readonly #held = new Set<number>();
   /** Set while one instruction is to be executed: a fault's delivery then ends the run. */
   stepping = false;
   /** The last run ended between two elements of a repeated instruction. */
@@ -151,6 +149,9 @@ export class Interpreter implements SystemContext {
       },
       releasePage: (page) => {
         this.#release(page);
+      },
+      releaseAll: () => {
+        for (const page of [...this.#held]) this.#release(page);
       },
       flushed: () => {
         this.#dropCode();
@@ -337,15 +338,31 @@ export class Interpreter implements SystemContext {
   }
 
   #protect(page: number): void {
-    const index = (PAGE_MAP >> 2) + page / PAGE;
-    const before = Atomics.or(this.#words, index, PageFlag.CODE);
+    const more = this.#held.has(page) ? 0 : HOLDER;
+    const before = this.#changeEntry(page, (entry) => (entry | PageFlag.CODE) + more);
+    this.#held.add(page);
     this.#exports.flush_page_writes(this.#area, before & -PAGE);
     if ((before & PageFlag.CODE) === 0) this.platform.pageProtected(page);
   }
 
-  /** This processor has no block of the page any more; what others have nobody knows. */
+  /** This processor has no block of the page any more: where no other has one, stores to it are as quick as any. */
   #release(page: number): void {
-    if (this.platform.alone) Atomics.and(this.#words, (PAGE_MAP >> 2) + page / PAGE, ~PageFlag.CODE);
+    if (!this.#held.delete(page)) return;
+    this.#changeEntry(page, (entry) => {
+      // The page may have been taken out of the machine, and another may have come.
+      if ((entry & HOLDERS) === 0) return entry;
+      const left = entry - HOLDER;
+      return left & HOLDERS ? left : left & ~PageFlag.CODE;
+    });
+  }
+
+  /** Changes a page's entry in the page map in one step. @returns what it was. */
+  #changeEntry(page: number, change: (entry: number) => number): number {
+    const index = (PAGE_MAP >> 2) + page / PAGE;
+    for (;;) {
+      const entry = Atomics.load(this.#words, index);
+      if (Atomics.compareExchange(this.#words, index, entry, change(entry)) === entry) return entry;
+    }
   }
 
   #dropCode(): void {

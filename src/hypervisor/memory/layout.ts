@@ -28,6 +28,9 @@ export const PageFlag = {
   /** Stored to since the flag was last cleared. */
   DIRTY: 8,
 } as const;
+/** Above the flags: how many processors have instructions of the page decoded, in units of HOLDER. There are at most 64. */
+export const HOLDER = 0x10;
+export const HOLDERS = 0x7f0;
 
 /** Offsets within a processor's area. */
 export const VP_STATE = 0;

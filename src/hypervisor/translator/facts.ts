@@ -4,6 +4,7 @@
  */
 import { type Callee, FunctionBuilder, type Label } from '../wasm/function.ts';
 import type { Instruction } from '../x86/decoder.ts';
+import type { Form } from '../x86/form.ts';
 import type { FlagState } from '../x86/lazy-flags.ts';
 import { Machine } from './machine.ts';
 import { TranslatorPort, Untranslatable } from './port.ts';
@@ -22,10 +23,22 @@ const UNKNOWN: FormFacts = { translatable: false, needsFlags: true, setsAllFlags
 const NOTHING = { params: [], results: [] } as const;
 const known = new Map<number, FormFacts>();
 
+/** A constant count decides whether a shift sets flags, others' say what is shuffled. These do the same with any. */
+const ANY_IMMEDIATE = new Set('ADD ADC SUB SBB CMP AND OR XOR TEST MOV IMUL PUSH RET BT BTS BTR BTC'.split(' '));
+const immediates = new WeakMap<Form, boolean>();
+
+function hasImmediate(form: Form): boolean {
+  let found = immediates.get(form);
+  if (found === undefined) {
+    found = form.operands.some((o) => o.kind === 'I');
+    immediates.set(form, found);
+  }
+  return found;
+}
+
 export function factsOf(i: Instruction, mode: number, helperType: (name: string) => Callee['type']): FormFacts {
   if (!i.long64 || i.addressSize !== 3 || i.form.options.repeat !== undefined) return UNKNOWN;
-  // A constant count decides whether a shift sets flags.
-  const count = i.form.operands.some((o) => o.kind === 'I') ? i.immediate & 63 : 0;
+  const count = ANY_IMMEDIATE.has(i.form.mnemonic) || !hasImmediate(i.form) ? 0 : i.immediate & 63;
   const product = i.size * 4 + (i.isMemory ? 2 : 0) + (i.lock ? 1 : 0);
   const key = (i.form.id * 64 + count) * 64 + product;
   let facts = known.get(key);

@@ -8,6 +8,7 @@
 import { loadName, storeName } from '../interpreter/port.ts';
 import { TLB, TLB_ENTRIES, TLB_WRITE } from '../memory/layout.ts';
 import { Segment, VpState } from '../vp/state.ts';
+import { ByteWriter } from '../wasm/bytes.ts';
 import type { FunctionBuilder, Label, Variable } from '../wasm/function.ts';
 import type { Operand as Term, Value } from '../wasm/value.ts';
 import type { Instruction } from '../x86/decoder.ts';
@@ -56,6 +57,16 @@ const X87 = at('x87');
 const STACK = 0x80;
 const IN_LOCALS = new Set(['gpr', 'xmm', 'rip', 'blockIp', 'flagResult', 'flagA', 'flagB', 'flagForm', 'tlbContext']);
 
+const entryMask = new ByteWriter();
+entryMask.signed32((TLB_ENTRIES - 1) << 4);
+/** linear >> 8 & mask, added to what is below it on the stack. */
+const ENTRY_OF = [WRAP, CONST32, 8, SHR_U32, CONST32, ...entryMask.view(), AND32, ADD32];
+const LOAD64_AT = [LOAD64, 0];
+const LOAD32_AT = [LOAD32, 0];
+const SUB_CONST = [SUB64, CONST64];
+const IF_I32 = [IF, I32];
+const ADD_ELSE_CONST = [ADD32, ELSE, CONST32];
+
 /** Thrown while building: the instruction is left to the interpreter. */
 export class Untranslatable extends Error {}
 
@@ -86,9 +97,10 @@ export class TranslatorPort implements Semantics, FlagStore {
   readonly #i: Instruction;
   readonly #at: number;
   readonly #ending: Ending;
-  readonly #hosts = new Map<number, Value>();
-  readonly #linears = new Map<number, Value>();
-  readonly #displaced = new Map<number, Value>();
+  /** Of the one operand that is in memory: an instruction has no two. */
+  #knownHost: Value | undefined;
+  #knownLinear: Value | undefined;
+  #displacement: Value | undefined;
   #relative = false;
   readonly #region: FunctionBuilder['region'];
   readonly #done: Set<string>;
@@ -204,8 +216,8 @@ export class TranslatorPort implements Semantics, FlagStore {
 
   // ---- operands ----------------------------------------------------------------------------------------------------------
 
-  displace(n: number, offset: Value): void {
-    this.#displaced.set(n, offset);
+  displace(_n: number, offset: Value): void {
+    this.#displacement = offset;
   }
   baseIsStackPointer(): Value {
     return this.f.i32(this.#i.base === 4 ? 1 : 0);
@@ -219,7 +231,7 @@ export class TranslatorPort implements Semantics, FlagStore {
   address(n: number): Value {
     const { f } = this;
     const i = this.#i;
-    const extra = this.#displaced.get(n);
+    const extra = this.#displacement;
     if (this.#operand(n).kind === 'O') {
       return f.i64((BigInt(i.displacementHigh) << 32n) | BigInt(i.displacement >>> 0));
     }
@@ -235,10 +247,10 @@ export class TranslatorPort implements Semantics, FlagStore {
     return sum as unknown as Value;
   }
   linear(n: number): Value {
-    const known = this.#linears.get(n);
+    const known = this.#knownLinear;
     if (known) return known;
     const linear = this.#based(this.address(n));
-    this.#linears.set(n, linear);
+    this.#knownLinear = linear;
     return linear;
   }
   #based(offset: Value): Value {
@@ -285,10 +297,10 @@ export class TranslatorPort implements Semantics, FlagStore {
     return this.f.i64((BigInt(i.immediateHigh) << 32n) | BigInt(i.immediate >>> 0));
   }
   #modifyHost(n: number, bytes: number): Value {
-    const known = this.#hosts.get(n);
+    const known = this.#knownHost;
     if (known) return known;
     const host = this.#host(this.linear(n), bytes, true, this.#mark());
-    this.#hosts.set(n, host);
+    this.#knownHost = host;
     return host;
   }
   check(n: number): void {
@@ -328,13 +340,13 @@ export class TranslatorPort implements Semantics, FlagStore {
   // ---- vectors -------------------------------------------------------------------------------------------------
 
   #vectorHost(n: number, write: boolean): Value {
-    const known = this.#hosts.get(n);
+    const known = this.#knownHost;
     if (known) return known;
     const operand = this.#operand(n);
     const linear = this.linear(n);
     if (operand.width === 'x') this.#ending.redoIf(linear.wrap().and(15));
     const host = this.#host(linear, 16, write || operand.access === 'readwrite', this.#mark());
-    this.#hosts.set(n, host);
+    this.#knownHost = host;
     return host;
   }
   #xmm(n: number): Variable {
@@ -431,26 +443,24 @@ export class TranslatorPort implements Semantics, FlagStore {
       const { linear: address, entry, host } = m.scratch;
       // entry = tlb + (linear >> 8 & mask)
       teeLocal(out, address);
-      out.raw([WRAP, CONST32, 8, SHR_U32, CONST32]);
-      out.signed32((TLB_ENTRIES - 1) << 4);
-      out.raw([AND32, ADD32]);
+      out.raw(ENTRY_OF);
       setLocal(out, entry);
       // linear - tag < 4097 - bytes ?
       getLocal(out, address);
       getLocal(out, entry);
-      out.raw([LOAD64, 0]);
+      out.raw(LOAD64_AT);
       out.unsigned(offset);
-      out.raw([SUB64, CONST64]);
+      out.raw(SUB_CONST);
       out.signed32(4097 - bytes);
       out.byte(LT_U64);
       at.hint(true);
-      out.raw([IF, I32]);
+      out.raw(IF_I32);
       getLocal(out, address);
       out.byte(WRAP);
       getLocal(out, entry);
-      out.raw([LOAD32, 0]);
+      out.raw(LOAD32_AT);
       out.unsigned(offset + 8);
-      out.raw([ADD32, ELSE, CONST32]);
+      out.raw(ADD_ELSE_CONST);
       out.signed32(undone.value);
       setLocal(out, undone.local);
       out.byte(CONST32);

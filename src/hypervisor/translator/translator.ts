@@ -17,7 +17,7 @@ import {
  * Executions after which a block is translated. Translating takes some 20 us an instruction on a core that the processor's thread
  * may want; interpreting takes 5 ns.
  */
-export const HOT = 2000;
+export const HOT = 1000;
 /** Regions to a module: about 27 us of a module's cost are fixed. */
 const BATCH = 24;
 /** Batches that may be out at one time. */

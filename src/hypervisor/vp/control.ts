@@ -81,6 +81,16 @@ export function postCodeWritten(
     if (vp === except) return;
     while (Atomics.compareExchange(control.codeLock, 0, 0, 1) !== 0);
     const tail = Atomics.load(control.codeTail, 0);
+    const last = ((tail + QUEUE - 1) % QUEUE) * 2;
+    // What follows on what has not been taken yet, or is the same again: copies store word by word.
+    const begins = control.codeQueue[last] as number;
+    const ends = begins + (control.codeQueue[last + 1] as number);
+    if (tail !== Atomics.load(control.codeHead, 0) && gpa >= begins && gpa <= ends) {
+      control.codeQueue[last + 1] = Math.max(ends, gpa + size) - begins;
+      Atomics.store(control.codeLock, 0, 0);
+      bell.ring(vp);
+      return;
+    }
     const next = (tail + 1) % QUEUE;
     if (next === Atomics.load(control.codeHead, 0)) Atomics.store(control.codeLost, 0, 1);
     else {

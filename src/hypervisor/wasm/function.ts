@@ -60,7 +60,7 @@ export class Variable {
     return this.#builder.anchor(new Value(this.#builder, this.type, 'get', [], this.local));
   }
   set(value: Operand): void {
-    this.#builder.statement('set', [this.#builder.coerce(value, this.type)], { local: this.local });
+    this.#builder.statement('set', [this.#builder.coerce(value, this.type)], NOTHING, NO_VALUES, this.local);
   }
 }
 
@@ -86,7 +86,6 @@ type StatementKind =
   | 'code';
 
 interface StatementParts {
-  local?: number;
   label?: Label | undefined;
   labels?: readonly Label[];
   callee?: Callee | undefined;
@@ -97,44 +96,30 @@ interface StatementParts {
   offset?: number;
   code?: readonly number[];
   encode?: Encode;
-  results?: readonly Value[];
   hint?: boolean | undefined;
 }
 
-/** One shape for all statements: passes over them are hot. */
+/** One shape for all statements, and few fields: they are made by the thousand. */
 class Statement {
   readonly kind: StatementKind;
   readonly args: readonly Value[];
-  readonly local: number;
-  readonly label: Label | undefined;
-  readonly labels: readonly Label[] | undefined;
-  readonly callee: Callee | undefined;
-  readonly tableType: number;
-  readonly table: Table | undefined;
-  readonly tag: Tag | undefined;
-  readonly memory: MemoryOperator | undefined;
-  readonly offset: number;
-  readonly code: readonly number[] | undefined;
-  readonly encode: Encode | undefined;
   readonly results: readonly Value[];
-  readonly hint: boolean | undefined;
+  /** A local, by kind. */
+  readonly local: number;
+  readonly parts: StatementParts;
 
-  constructor(kind: StatementKind, args: readonly Value[], parts: StatementParts) {
+  constructor(
+    kind: StatementKind,
+    args: readonly Value[],
+    results: readonly Value[],
+    local: number,
+    parts: StatementParts,
+  ) {
     this.kind = kind;
     this.args = args;
-    this.local = parts.local ?? -1;
-    this.label = parts.label;
-    this.labels = parts.labels;
-    this.callee = parts.callee;
-    this.tableType = parts.tableType ?? 0;
-    this.table = parts.table;
-    this.tag = parts.tag;
-    this.memory = parts.memory;
-    this.offset = parts.offset ?? 0;
-    this.code = parts.code;
-    this.encode = parts.encode;
-    this.results = parts.results ?? NO_VALUES;
-    this.hint = parts.hint;
+    this.results = results;
+    this.local = local;
+    this.parts = parts;
   }
 }
 
@@ -153,6 +138,7 @@ const VOID = 0x40;
 const NO_LANES: readonly number[] = [];
 const NO_VALUES: readonly Value[] = [];
 const NOTHING: StatementParts = {};
+const HINTED = [{ hint: false }, { hint: true }] as const;
 /** What a function is encoded into before it is copied out. */
 const scratch = new ByteWriter();
 
@@ -254,7 +240,8 @@ export class FunctionBuilder {
   }
 
   anchor(value: Value): Value {
-    for (const arg of value.args) this.#checkVisible(arg);
+    const { args } = value;
+    for (let i = 0; i < args.length; i++) this.#checkVisible(args[i] as Value);
     this.#items.push(value);
     return value;
   }
@@ -277,7 +264,7 @@ export class FunctionBuilder {
   operate(op: Operator, values: readonly Value[], lanes: readonly number[] = NO_LANES): Value {
     const folded = fold(op, values);
     if (folded) return this.constant(folded.type, folded.value);
-    const same = identity(op, values) ?? this.#reinterpreted(op, values, lanes);
+    const same = identity(op, values) ?? (op.moves ? this.#reinterpreted(op, values, lanes) : undefined);
     if (same) return same;
     return this.anchor(new Value(this, op.result, 'op', values, 0, op, lanes));
   }
@@ -350,7 +337,7 @@ export class FunctionBuilder {
       throw new Error(`${this.name}: ${name} is not an atomic operation on ${operands.length} operands`);
     const result = new Value(this, op.type, 'call', [], 0);
     const args = [this.coerce(address, 'i32'), ...operands.map((o) => this.coerce(o, op.type))];
-    this.statement('store', args, { memory: op, results: [result] });
+    this.statement('store', args, { memory: op }, [result]);
     return result;
   }
   atomicFence(): void {
@@ -392,11 +379,15 @@ export class FunctionBuilder {
       throw new Error(`${this.name}: a value made inside a branch is used outside it; use a variable`);
   }
 
-  statement(kind: StatementKind, args: readonly Value[] = NO_VALUES, parts: StatementParts = NOTHING): Statement {
-    for (const arg of args) this.#checkVisible(arg);
-    const statement = new Statement(kind, args, parts);
-    this.#items.push(statement);
-    return statement;
+  statement(
+    kind: StatementKind,
+    args: readonly Value[] = NO_VALUES,
+    parts: StatementParts = NOTHING,
+    results: readonly Value[] = NO_VALUES,
+    local = -1,
+  ): void {
+    for (let i = 0; i < args.length; i++) this.#checkVisible(args[i] as Value);
+    this.#items.push(new Statement(kind, args, results, local, parts));
   }
 
   #nested(loop: boolean, body: () => void): void {
@@ -414,7 +405,7 @@ export class FunctionBuilder {
       else otherwise?.();
       return;
     }
-    this.statement('if', [value], { hint: likely });
+    this.statement('if', [value], likely === undefined ? NOTHING : HINTED[likely ? 1 : 0]);
     this.#nested(false, then);
     if (otherwise) {
       this.statement('else');
@@ -491,7 +482,7 @@ export class FunctionBuilder {
     const values = args.map((a, i) => this.coerce(a, type.params[i] as ValueType));
     if (index) values.push(index);
     const results = type.results.map((t) => new Value(this, t, 'call', [], 0));
-    this.statement('call', values, { results, ...how });
+    this.statement('call', values, how, results);
     return results;
   }
   return(...values: Operand[]): void {
@@ -523,7 +514,7 @@ export class FunctionBuilder {
   /** A piece of code that encodes itself: it finds `args` on the stack, the last one on top, and leaves one value. */
   code(type: ValueType, args: readonly Value[], encode: Encode): Value {
     const result = new Value(this, type, 'call', NO_VALUES, 0);
-    this.statement('code', args, { encode, results: [result] });
+    this.statement('code', args, { encode }, [result]);
     return result;
   }
 
@@ -538,16 +529,16 @@ export class FunctionBuilder {
   #place(): void {
     const items = this.#items;
     const effects = new Int32Array(items.length + 1);
-    items.forEach((item, i) => {
-      effects[i + 1] = (effects[i] as number) + (item instanceof Value ? 0 : 1);
-    });
+    for (let i = 0; i < items.length; i++)
+      effects[i + 1] = (effects[i] as number) + (items[i] instanceof Value ? 0 : 1);
     // The end of the outermost loop that holds position `at` but not the value's own region.
     const loopEnds: number[] = [];
     const use = (value: Value, at: number): void => {
       if (value.kind === 'const' || value.kind === 'param') return;
       value.uses++;
       value.useAt = at;
-      value.lastUse = Math.max(value.lastUse, loopEnds[value.region.loops] ?? at);
+      const last = loopEnds[value.region.loops] ?? at;
+      if (last > value.lastUse) value.lastUse = last;
     };
     for (let i = items.length - 1; i >= 0; i--) {
       const item = items[i] as Value | Statement;
@@ -558,12 +549,13 @@ export class FunctionBuilder {
         const useLoops = user instanceof Value ? user.region.loops : this.#loopsAt[item.useAt];
         item.inlined =
           item.uses === 1 && useLoops === item.region.loops && (item.kind === 'op' || item.kind === 'select' || quiet);
-        for (const arg of item.args) use(arg, item.inlined ? item.useAt : i);
+        const at = item.inlined ? item.useAt : i;
+        for (let n = 0; n < item.args.length; n++) use(item.args[n] as Value, at);
         continue;
       }
       if (item.kind === 'end' && this.#opener[i] === 'loop') loopEnds.push(i);
       if (item.kind === 'loop') loopEnds.pop();
-      for (const arg of item.args) use(arg, i);
+      for (let n = 0; n < item.args.length; n++) use(item.args[n] as Value, i);
     }
   }
 
@@ -702,29 +694,30 @@ export class FunctionBuilder {
     depth: (label: Label | undefined) => number,
     hints: { at: number; likely: boolean }[],
   ): void {
+    const { parts } = item;
     const hint = (): void => {
-      if (item.hint !== undefined) hints.push({ at: out.length, likely: item.hint });
+      if (parts.hint !== undefined) hints.push({ at: out.length, likely: parts.hint });
     };
     switch (item.kind) {
       case 'set':
         break;
       case 'store':
-        this.#access(out, item.memory as MemoryOperator, item.offset);
+        this.#access(out, parts.memory as MemoryOperator, parts.offset ?? 0);
         break;
       case 'call':
-        if (item.callee) {
+        if (parts.callee) {
           out.byte(0x10);
-          out.unsigned(item.callee.index());
+          out.unsigned(parts.callee.index());
         } else {
           out.byte(0x11);
-          out.unsigned(item.tableType);
-          out.unsigned((item.table as Table).index());
+          out.unsigned(parts.tableType ?? 0);
+          out.unsigned((parts.table as Table).index());
         }
         break;
       case 'tailCall':
         out.byte(0x13);
-        out.unsigned(item.tableType);
-        out.unsigned((item.table as Table).index());
+        out.unsigned(parts.tableType ?? 0);
+        out.unsigned((parts.table as Table).index());
         break;
       case 'if':
         hint();
@@ -737,12 +730,12 @@ export class FunctionBuilder {
       case 'block':
       case 'loop':
         out.raw([item.kind === 'block' ? 0x02 : 0x03, VOID]);
-        labels.push(item.label);
+        labels.push(parts.label);
         break;
       case 'try':
         out.raw([0x1f, VOID, 1, 0x00]);
-        out.unsigned((item.tag as Tag).index());
-        out.unsigned(depth(item.label));
+        out.unsigned((parts.tag as Tag).index());
+        out.unsigned(depth(parts.label));
         labels.push(undefined);
         break;
       case 'end':
@@ -751,16 +744,16 @@ export class FunctionBuilder {
         break;
       case 'br':
         out.byte(0x0c);
-        out.unsigned(depth(item.label));
+        out.unsigned(depth(parts.label));
         break;
       case 'brIf':
         hint();
         out.byte(0x0d);
-        out.unsigned(depth(item.label));
+        out.unsigned(depth(parts.label));
         break;
       case 'brTable': {
         out.byte(0x0e);
-        const targets = item.labels as readonly Label[];
+        const targets = parts.labels as readonly Label[];
         const memo = new Map<Label, number>();
         out.unsigned(targets.length);
         for (const label of targets) {
@@ -771,7 +764,7 @@ export class FunctionBuilder {
           }
           out.unsigned(d);
         }
-        out.unsigned(depth(item.label));
+        out.unsigned(depth(parts.label));
         break;
       }
       case 'return':
@@ -779,19 +772,19 @@ export class FunctionBuilder {
         break;
       case 'throw':
         out.byte(0x08);
-        out.unsigned((item.tag as Tag).index());
+        out.unsigned((parts.tag as Tag).index());
         break;
       case 'unreachable':
         out.byte(0x00);
         break;
       case 'bulk':
-        out.raw(item.code as readonly number[]);
+        out.raw(parts.code as readonly number[]);
         break;
       case 'fence':
         out.raw([0xfe, 0x03, 0x00]);
         break;
       case 'code':
-        (item.encode as Encode)(out, {
+        (parts.encode as Encode)(out, {
           depth,
           hint: (likely) => {
             hints.push({ at: out.length, likely });

@@ -15,6 +15,10 @@ export interface Operator {
   readonly result: ValueType;
   /** Bytes of lane immediates that follow the opcode (1 for a lane index, 16 for a shuffle). */
   readonly lanes: number;
+  /** The constant second operand that leaves an integer as it is; undefined: there is none. */
+  readonly neutral: number | undefined;
+  /** Moves bits between integers and floats, or to or from a lane: may have a shorter form. */
+  readonly moves: boolean;
 }
 
 export interface MemoryOperator {
@@ -30,6 +34,12 @@ export interface MemoryOperator {
 const operators = new Map<string, Operator>();
 const memory = new Map<string, MemoryOperator>();
 
+const NEUTRAL: ReadonlyMap<string, number> = new Map([
+  ...['add', 'sub', 'or', 'xor', 'shl', 'shr_s', 'shr_u', 'rotl', 'rotr'].map((name) => [name, 0] as const),
+  ['and', -1],
+  ['mul', 1],
+]);
+
 function leb(n: number): number[] {
   return n < 0x80 ? [n] : [(n & 0x7f) | 0x80, ...leb(n >>> 7)];
 }
@@ -41,7 +51,10 @@ function define(
   result: ValueType,
   lanes = 0,
 ): void {
-  operators.set(name, { name, short: name.slice(name.indexOf('.') + 1), code, params, result, lanes });
+  const short = name.slice(name.indexOf('.') + 1);
+  const neutral = /^i(32|64)\./.test(name) ? NEUTRAL.get(short) : undefined;
+  const moves = /reinterpret|^(i32x4|i64x2)\.(splat|extract_lane|replace_lane)$/.test(name);
+  operators.set(name, { name, short, code, params, result, lanes, neutral, moves });
 }
 
 /** A run of same-shaped numeric instructions in opcode order. */
@@ -283,15 +296,11 @@ export function allMemoryOperators(): Iterable<MemoryOperator> {
   return memory.values();
 }
 
-/** Integer and float operations by type and short name, for those who build much. */
-const byType = new Map<ValueType, Map<string, Operator>>();
-for (const op of operators.values()) {
-  const type = op.name.slice(0, op.name.indexOf('.')) as ValueType;
-  const names = byType.get(type) ?? new Map<string, Operator>();
-  byType.set(type, names.set(op.short, op));
-}
-export function operatorOf(type: ValueType, short: string): Operator {
-  const found = byType.get(type)?.get(short);
-  if (!found) throw new Error(`no WebAssembly instruction ${type}.${short}`);
-  return found;
+/** An operation as the types have it; those that a type has not are undefined. */
+export type OperatorFamily = Readonly<Record<ValueType, Operator | undefined>>;
+
+/** The operation of a short name for each scalar type: for those who build much. */
+export function operatorFamily(short: string): OperatorFamily {
+  const of = (type: ValueType): Operator | undefined => operators.get(`${type}.${short}`);
+  return { i32: of('i32'), i64: of('i64'), f32: of('f32'), f64: of('f64'), v128: undefined };
 }

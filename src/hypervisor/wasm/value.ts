@@ -4,7 +4,48 @@
  */
 
 import type { FunctionBuilder, Region } from './function.ts';
-import { type Operator, operator, operatorOf, type ValueType } from './opcodes.ts';
+import { type Operator, type OperatorFamily, operator, operatorFamily, type ValueType } from './opcodes.ts';
+
+const ADD = operatorFamily('add');
+const SUB = operatorFamily('sub');
+const MUL = operatorFamily('mul');
+const DIV_S = operatorFamily('div_s');
+const DIV_U = operatorFamily('div_u');
+const REM_S = operatorFamily('rem_s');
+const REM_U = operatorFamily('rem_u');
+const AND = operatorFamily('and');
+const OR = operatorFamily('or');
+const XOR = operatorFamily('xor');
+const SHL = operatorFamily('shl');
+const SHR_S = operatorFamily('shr_s');
+const SHR_U = operatorFamily('shr_u');
+const ROTL = operatorFamily('rotl');
+const ROTR = operatorFamily('rotr');
+const EQ = operatorFamily('eq');
+const NE = operatorFamily('ne');
+const LT_S = operatorFamily('lt_s');
+const LT_U = operatorFamily('lt_u');
+const GT_S = operatorFamily('gt_s');
+const GT_U = operatorFamily('gt_u');
+const LE_S = operatorFamily('le_s');
+const LE_U = operatorFamily('le_u');
+const GE_S = operatorFamily('ge_s');
+const GE_U = operatorFamily('ge_u');
+const EQZ = operatorFamily('eqz');
+const CLZ = operatorFamily('clz');
+const CTZ = operatorFamily('ctz');
+const POPCNT = operatorFamily('popcnt');
+const NEG = operatorFamily('neg');
+const EXTEND8_S = operatorFamily('extend8_s');
+const EXTEND16_S = operatorFamily('extend16_s');
+const EXTEND32_S = operatorFamily('extend32_s');
+
+/** The two types that nearly every value has are asked for by name: a key that varies is slow. */
+function member(family: OperatorFamily, type: ValueType): Operator {
+  const found = type === 'i64' ? family.i64 : type === 'i32' ? family.i32 : family[type];
+  if (!found) throw new Error(`no such operation on ${type}`);
+  return found;
+}
 
 export type Operand = Value | number | bigint;
 type Kind = 'const' | 'param' | 'op' | 'load' | 'get' | 'call' | 'select';
@@ -45,106 +86,106 @@ export class Value {
     this.region = builder.region;
   }
 
-  #binary(name: string, other: Operand): Value {
-    return this.builder.operate(operatorOf(this.type, name), [this, this.builder.coerce(other, this.type)]);
+  #binary(family: OperatorFamily, other: Operand): Value {
+    return this.builder.operate(member(family, this.type), [this, this.builder.coerce(other, this.type)]);
   }
-  #unary(name: string): Value {
-    return this.builder.operate(operatorOf(this.type, name), [this]);
+  #unary(family: OperatorFamily): Value {
+    return this.builder.operate(member(family, this.type), [this]);
   }
 
   add(other: Operand): Value {
-    return this.#binary('add', other);
+    return this.#binary(ADD, other);
   }
   sub(other: Operand): Value {
-    return this.#binary('sub', other);
+    return this.#binary(SUB, other);
   }
   mul(other: Operand): Value {
-    return this.#binary('mul', other);
+    return this.#binary(MUL, other);
   }
   divS(other: Operand): Value {
-    return this.#binary('div_s', other);
+    return this.#binary(DIV_S, other);
   }
   divU(other: Operand): Value {
-    return this.#binary('div_u', other);
+    return this.#binary(DIV_U, other);
   }
   remS(other: Operand): Value {
-    return this.#binary('rem_s', other);
+    return this.#binary(REM_S, other);
   }
   remU(other: Operand): Value {
-    return this.#binary('rem_u', other);
+    return this.#binary(REM_U, other);
   }
   and(other: Operand): Value {
-    return this.#binary('and', other);
+    return this.#binary(AND, other);
   }
   or(other: Operand): Value {
-    return this.#binary('or', other);
+    return this.#binary(OR, other);
   }
   xor(other: Operand): Value {
-    return this.#binary('xor', other);
+    return this.#binary(XOR, other);
   }
   shl(other: Operand): Value {
-    return this.#binary('shl', other);
+    return this.#binary(SHL, other);
   }
   shrS(other: Operand): Value {
-    return this.#binary('shr_s', other);
+    return this.#binary(SHR_S, other);
   }
   shrU(other: Operand): Value {
-    return this.#binary('shr_u', other);
+    return this.#binary(SHR_U, other);
   }
   rotl(other: Operand): Value {
-    return this.#binary('rotl', other);
+    return this.#binary(ROTL, other);
   }
   rotr(other: Operand): Value {
-    return this.#binary('rotr', other);
+    return this.#binary(ROTR, other);
   }
   eq(other: Operand): Value {
-    return this.#binary('eq', other);
+    return this.#binary(EQ, other);
   }
   ne(other: Operand): Value {
-    return this.#binary('ne', other);
+    return this.#binary(NE, other);
   }
   ltS(other: Operand): Value {
-    return this.#binary('lt_s', other);
+    return this.#binary(LT_S, other);
   }
   ltU(other: Operand): Value {
-    return this.#binary('lt_u', other);
+    return this.#binary(LT_U, other);
   }
   gtS(other: Operand): Value {
-    return this.#binary('gt_s', other);
+    return this.#binary(GT_S, other);
   }
   gtU(other: Operand): Value {
-    return this.#binary('gt_u', other);
+    return this.#binary(GT_U, other);
   }
   leS(other: Operand): Value {
-    return this.#binary('le_s', other);
+    return this.#binary(LE_S, other);
   }
   leU(other: Operand): Value {
-    return this.#binary('le_u', other);
+    return this.#binary(LE_U, other);
   }
   geS(other: Operand): Value {
-    return this.#binary('ge_s', other);
+    return this.#binary(GE_S, other);
   }
   geU(other: Operand): Value {
-    return this.#binary('ge_u', other);
+    return this.#binary(GE_U, other);
   }
   /** 1 where the value is zero; always i32. */
   eqz(): Value {
-    return this.#unary('eqz');
+    return this.#unary(EQZ);
   }
   clz(): Value {
-    return this.#unary('clz');
+    return this.#unary(CLZ);
   }
   ctz(): Value {
-    return this.#unary('ctz');
+    return this.#unary(CTZ);
   }
   popcnt(): Value {
-    return this.#unary('popcnt');
+    return this.#unary(POPCNT);
   }
   not(): Value {
     return this.xor(-1);
   }
   neg(): Value {
-    return this.type[0] === 'i' ? this.builder.constant(this.type, 0).sub(this) : this.#unary('neg');
+    return this.type[0] === 'i' ? this.builder.constant(this.type, 0).sub(this) : this.#unary(NEG);
   }
   /** The low 32 bits, as i32; an i32 is returned as it is. */
   wrap(): Value {
@@ -161,7 +202,7 @@ export class Value {
   /** The low `bits` (8, 16, 32, 64) sign-extended within the value's own type. */
   sext(bits: number): Value {
     const own = this.type === 'i64' ? 64 : 32;
-    return bits >= own ? this : this.#unary(`extend${bits}_s`);
+    return bits >= own ? this : this.#unary(bits === 8 ? EXTEND8_S : bits === 16 ? EXTEND16_S : EXTEND32_S);
   }
   /** The low `bits` zero-extended within the value's own type. */
   zext(bits: number): Value {
@@ -194,7 +235,7 @@ const UNSIGNED = new Set(['lt_u', 'gt_u', 'le_u', 'ge_u']);
 
 /** The constant that an integer operation on constants gives, or undefined where it is not one the folder knows. */
 export function fold(op: Operator, args: readonly Value[]): { type: ValueType; value: bigint } | undefined {
-  const first = args[0];
+  const [first] = args;
   if (first?.kind !== 'const' || !args.every((a) => a.kind === 'const' && a.type[0] === 'i')) return undefined;
   const bits = first.type === 'i64' ? 64 : 32;
   const a = BigInt.asIntN(bits, BigInt(first.imm));
@@ -219,18 +260,13 @@ export function fold(op: Operator, args: readonly Value[]): { type: ValueType; v
 
 const BIG = [-1n, 0n, 1n];
 const ALL_ONES = 0xffff_ffff_ffff_ffffn;
-const IDENTITY: ReadonlyMap<string, number> = new Map([
-  ...['add', 'sub', 'or', 'xor', 'shl', 'shr_s', 'shr_u', 'rotl', 'rotr'].map((name) => [name, 0] as const),
-  ['and', -1],
-  ['mul', 1],
-]);
-
 /** The operand an operation leaves unchanged (x + 0, x << 0, x & -1 ...), if it is such a one. */
 export function identity(op: Operator, args: readonly Value[]): Value | undefined {
-  const [a, b] = args;
-  if (!a || !b || b.kind !== 'const' || b.type[0] !== 'i') return undefined;
-  const known = IDENTITY.get(op.short);
+  const known = op.neutral;
   if (known === undefined) return undefined;
+  const b = args[1] as Value;
+  if (b.kind !== 'const') return undefined;
+  const a = args[0] as Value;
   const { imm } = b;
   // BigInt operations are slow where a comparison will do.
   if (typeof imm === 'bigint') return imm === BIG[known + 1] || (known < 0 && imm === ALL_ONES) ? a : undefined;
