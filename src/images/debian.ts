@@ -122,6 +122,11 @@ function files({ hostname, user, rootUuid, machineId, timezone, locale }: Recipe
       'etc/systemd/network/80-dhcp.network',
       '[Match]\nType=ether\n\n[Link]\nRequiredForOnline=no\n\n[Network]\nDHCP=yes\n\n[DHCPv4]\nClientIdentifier=mac\n',
     ],
+    // The serial console first, and not the 63 virtual terminals that are no device at all: each costs a run through all rules.
+    [
+      'etc/systemd/system/systemd-udev-trigger.service.d/terminals.conf',
+      '[Service]\nExecStart=\nExecStart=-udevadm trigger --action=add --subsystem-match=tty --sysname-match=ttyS* --sysname-match=hvc*\nExecStart=-udevadm trigger --type=all --action=add --subsystem-nomatch=tty --prioritized-subsystem=module,block,tpmrm,net,input\n',
+    ],
     // Hyper-V names no slots, and names from a MAC address are not what one expects.
     ['etc/systemd/network/99-default.link', '[Match]\nOriginalName=*\n\n[Link]\nNamePolicy=keep kernel\n'],
     [
@@ -159,6 +164,8 @@ export function customizeScript(recipe: Recipe): string {
     'ln -sf ../run/systemd/resolve/stub-resolv.conf "$1/etc/resolv.conf"',
     'chroot "$1" systemctl --quiet set-default multi-user.target',
     'chroot "$1" systemctl --quiet enable systemd-networkd.service systemd-resolved.service',
+    // It has nothing to do without configuration, and loads two modules before it finds out.
+    'chroot "$1" systemctl --quiet mask systemd-repart.service',
     // Only for logical volumes, of which there are none.
     'chroot "$1" systemctl --quiet disable e2scrub_all.timer e2scrub_reap.service',
     `chroot "$1" useradd --create-home --shell /bin/bash --groups sudo,adm --password '${user.passwordHash ?? '*'}' ${user.name}`,
@@ -175,6 +182,10 @@ export function customizeScript(recipe: Recipe): string {
       `chroot "$1" chown -R ${user.name}:${user.name} ${folder}`,
     );
   }
+  // What the build leaves behind.
+  lines.push(
+    'rm -f "$1/var/log/dpkg.log" "$1/var/log/alternatives.log" "$1/var/log/apt/"* "$1/var/lib/dbus/machine-id"',
+  );
   // Nothing under /usr is newer than what systemd made of it: else the first boot would make it again.
   lines.push('touch -r "$1/usr" "$1/etc/.updated" "$1/var/.updated"', '');
   return lines.join('\n');

@@ -244,6 +244,8 @@ async function installPackages(to: Installation, steps: Steps): Promise<number> 
   const sources = join(work, 'debian.list');
   await writeFile(sources, await sourcesList(to.mirror, tools.keyring));
   const program = tools.mmdebstrap ?? (await fetchMmdebstrap(work, signal));
+  // /bin and its like are links from the beginning; else a package makes them, which does not work under fakechroot.
+  const hooks = join(dirname(program), '../share/mmdebstrap/hooks/maybe-merged-usr');
   const asRoot = tools.fakeroot === undefined;
   const args = [
     '--verbose',
@@ -251,6 +253,9 @@ async function installPackages(to: Installation, steps: Steps): Promise<number> 
     `--mode=${asRoot ? 'root' : 'auto'}`,
     `--format=${asRoot ? 'directory' : 'tar'}`,
     '--architectures=amd64',
+    // The machine id stays the one that the recipe gives.
+    '--skip=cleanup/reproducible',
+    ...(existsSync(hooks) ? [`--hook-dir=${hooks}`] : []),
     `--include=${[...PACKAGES, ...include].join(',')}`,
     ...(await proxies()).map((option) => `--aptopt=${option}`),
     `--essential-hook=${join(work, 'essential')}`,
