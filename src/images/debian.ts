@@ -59,6 +59,12 @@ export interface ImageUser {
   readonly keys: readonly string[];
 }
 
+export interface ImageFile {
+  readonly text: string;
+  /** In octal digits. Default: 644. */
+  readonly mode?: string;
+}
+
 export interface Recipe {
   readonly hostname: string;
   readonly user: ImageUser;
@@ -68,6 +74,9 @@ export interface Recipe {
   readonly machineId: string;
   readonly timezone: string;
   readonly locale: string;
+  /** Further files, by path without the leading slash, and socket units to enable. */
+  readonly files?: ReadonlyMap<string, ImageFile> | undefined;
+  readonly sockets?: readonly string[] | undefined;
 }
 
 const WORDS = {
@@ -98,10 +107,9 @@ export function publicKeys(text: string, name: string): string[] {
   return lines;
 }
 
-/** Files of the image, by path; the mode is 644 unless said. */
-function files({ hostname, user, rootUuid, machineId, timezone, locale }: Recipe): Map<string, string> {
+function ownFiles({ hostname, user, rootUuid, machineId, timezone, locale }: Recipe): [string, string][] {
   const sudo = user.passwordHash === undefined ? `${user.name} ALL=(ALL:ALL) NOPASSWD: ALL\n` : undefined;
-  return new Map([
+  return [
     ['etc/hostname', `${hostname}\n`],
     ['etc/hosts', `127.0.0.1 localhost\n127.0.1.1 ${hostname}\n::1 localhost ip6-localhost ip6-loopback\n`],
     ['etc/fstab', `UUID=${rootUuid} / ext4 errors=remount-ro 0 1\n`],
@@ -133,8 +141,8 @@ function files({ hostname, user, rootUuid, machineId, timezone, locale }: Recipe
       'etc/systemd/system/systemd-networkd-wait-online.service.d/any.conf',
       '[Service]\nExecStart=\nExecStart=/lib/systemd/systemd-networkd-wait-online --any --timeout=20\nSuccessExitStatus=1\n',
     ],
-    ...(sudo === undefined ? [] : [['etc/sudoers.d/90-user', sudo] as const]),
-  ]);
+    ...(sudo === undefined ? [] : [['etc/sudoers.d/90-user', sudo] as [string, string]]),
+  ];
 }
 
 /**
@@ -153,17 +161,21 @@ printf 'MICROCODE=no\\nAUTO_MODULES=no\\nINCLUDE_MODULES=%s\\n' ${INITRD_MODULES
 export function customizeScript(recipe: Recipe): string {
   const { user, timezone } = recipe;
   const lines = ['#!/bin/sh', 'set -eu', 'rm -f "$1/etc/apt/sources.list" "$1/etc/apt/apt.conf.d/99mmdebstrap"'];
-  for (const [path, text] of files(recipe)) {
+  const own = ownFiles(recipe).map(([path, text]): [string, ImageFile] => [
+    path,
+    { text, ...(path.startsWith('etc/sudoers.d') ? { mode: '440' } : {}) },
+  ]);
+  for (const [path, { text, mode = '644' }] of [...own, ...(recipe.files ?? [])]) {
     lines.push(`mkdir -p "$1/${path.slice(0, path.lastIndexOf('/'))}"`);
     lines.push(`rm -f "$1/${path}"`, `cat > "$1/${path}" <<'END_OF_FILE'`, text.replace(/\n$/, ''), 'END_OF_FILE');
-    lines.push(`chmod ${path.startsWith('etc/sudoers.d') ? '440' : '644'} "$1/${path}"`);
+    lines.push(`chmod ${mode} "$1/${path}"`);
   }
   lines.push(
     `[ -e "$1/usr/share/zoneinfo/${timezone}" ] || { echo "E: there is no timezone ${timezone}" >&2; exit 1; }`,
     `ln -sf /usr/share/zoneinfo/${timezone} "$1/etc/localtime"`,
     'ln -sf ../run/systemd/resolve/stub-resolv.conf "$1/etc/resolv.conf"',
     'chroot "$1" systemctl --quiet set-default multi-user.target',
-    'chroot "$1" systemctl --quiet enable systemd-networkd.service systemd-resolved.service',
+    `chroot "$1" systemctl --quiet enable ${['systemd-networkd.service', 'systemd-resolved.service', ...(recipe.sockets ?? [])].join(' ')}`,
     // It has nothing to do without configuration, and loads two modules before it finds out.
     'chroot "$1" systemctl --quiet mask systemd-repart.service',
     // Only for logical volumes, of which there are none.

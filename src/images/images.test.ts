@@ -1,8 +1,10 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
 import { customizeScript, essentialScript, mirrorsOf, PUBLIC_MIRROR, publicKeys } from './debian.ts';
+import { agentFiles } from './node/agent.ts';
 import { createDebianImage } from './node/debian.ts';
 
 const KEY = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ3cVfDqsEG8UVkYz5g1p2u5nXo5GZ0x3T2vJmVb1kqD me@host';
@@ -60,6 +62,26 @@ describe('the recipe', () => {
   });
   it('has the drivers of both machines in the initial RAM disk', () => {
     expect(essentialScript()).toMatch(/hv_vmbus,hv_storvsc,sd_mod,virtio_pci,virtio_blk,crc32c_generic,ext4/);
+  });
+});
+
+describe('the agent', () => {
+  it('is programs and units where they belong; sockets have their module loaded and are enabled', () => {
+    const agent = join(folder, 'agent');
+    mkdirSync(agent);
+    for (const name of ['README.md', 'viridian-exec', 'viridian-exec.socket', 'viridian-exec@.service'])
+      writeFileSync(join(agent, name), `${name}\n`);
+    const { files, sockets } = agentFiles(pathToFileURL(`${agent}/`));
+    rmSync(agent, { recursive: true });
+    expect(sockets).toEqual(['viridian-exec.socket']);
+    expect([...files.keys()]).toEqual([
+      'usr/lib/viridian/viridian-exec',
+      'etc/systemd/system/viridian-exec.socket',
+      'etc/systemd/system/viridian-exec.socket.d/module.conf',
+      'etc/systemd/system/viridian-exec@.service',
+    ]);
+    expect(files.get('usr/lib/viridian/viridian-exec')).toEqual({ text: 'viridian-exec\n', mode: '755' });
+    expect(agentFiles(pathToFileURL(join(folder, 'none/'))).files.size).toBe(0);
   });
 });
 

@@ -31,6 +31,7 @@ import {
   publicKeys,
   SUITE,
 } from '../debian.ts';
+import { agentFiles } from './agent.ts';
 
 export interface DebianImageOptions {
   /** The disk to make. */
@@ -148,6 +149,7 @@ function recipeOf(options: DebianImageOptions) {
     hostname: checkWord('hostname', hostname),
     timezone: checkWord('timezone', timezone),
     locale: 'C.UTF-8',
+    ...agentFiles(),
     rootUuid: randomUUID(),
     machineId: randomBytes(16).toString('hex'),
     user: {
