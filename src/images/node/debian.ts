@@ -377,7 +377,7 @@ function reasonOf({ stdout, stderr }: CommandResult): string {
   const lines = `${stdout}\n${stderr}`.split('\n').map((line) => line.trim());
   const said = lines.filter((line) => line !== '' && !SUMMARY.test(line));
   const wrong = said.find(
-    (line) => /^E: |^Err:|\berror\b|\bcannot\b|\bfailed\b|not permitted/i.test(line) && !/^W/.test(line),
+    (line) => /^E: |^Err:|: error|: cannot |: failed|not permitted|No such file/.test(line) && !/^W/.test(line),
   );
   return (wrong ?? said.at(-1) ?? 'no reason given').slice(0, 300);
 }
