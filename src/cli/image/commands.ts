@@ -7,7 +7,7 @@ import { parseSize } from '../vhd/sizes.ts';
 
 const HELP = `
 A Debian image boots with: hv run --disk FILE. Its kernel is read out of the disk.
-It needs Debian's apt, e2fsprogs and, unless run by root, fakeroot with fakechroot or user namespaces; what is missing
+It needs Debian's apt, e2fsprogs and, unless run by root, fakeroot and uidmap; what is missing
 is said. A cloud image of somebody else's takes its user from a seed: hv image seed.
 
 Exit codes:

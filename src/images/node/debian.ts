@@ -1,6 +1,6 @@
 /**
  * Builds a Debian disk: packages with mmdebstrap, the file system with mke2fs, both of the host's, the partition table and the
- * VHDX by our own storage. Runs as root, or as an ordinary user where user namespaces or fakechroot are there.
+ * VHDX by our own storage. Runs as root, or as an ordinary user with subordinate ids in a user namespace.
  */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
@@ -181,11 +181,10 @@ function hostTools(): Tools {
     missing.push(KEYRING);
     packages.add('debian-archive-keyring');
   }
-  // What mmdebstrap needs to make a root without being root.
-  const namespaces = findCommand('newuidmap') !== undefined && hasSubordinateIds();
-  if (!root && !namespaces && findCommand('fakechroot') === undefined) {
-    missing.push('newuidmap with a line for you in /etc/subuid, or fakechroot');
-    packages.add('fakechroot');
+  // What mmdebstrap needs to make a root without being root: a user namespace with users in it.
+  if (!root && (findCommand('newuidmap') === undefined || !hasSubordinateIds())) {
+    missing.push('newuidmap and a line for you in /etc/subuid and /etc/subgid');
+    packages.add('uidmap');
   }
   if (missing.length > 0)
     throw new ViridianError(
@@ -252,7 +251,7 @@ async function installPackages(to: Installation, steps: Steps): Promise<number> 
   const args = [
     '--verbose',
     '--variant=minbase',
-    `--mode=${asRoot ? 'root' : 'auto'}`,
+    `--mode=${asRoot ? 'root' : 'unshare'}`,
     `--format=${asRoot ? 'directory' : 'tar'}`,
     '--architectures=amd64',
     // The machine id stays the one that the recipe gives.
