@@ -357,7 +357,7 @@ async function makeFileSystem({ tools, tree, raw, size, uuid, signal }: FileSyst
   const extended = `offset=${PARTITION_OFFSET},lazy_itable_init=0,lazy_journal_init=0,nodiscard`;
   const options = ['-q', '-F', '-t', 'ext4', '-L', 'root', '-U', uuid, '-m', '1', '-E', extended, '-d', tree];
   const make = [tools.mke2fs, ...options, raw, `${kibibytes}k`];
-  const unpack = `mkdir "$0" && tar --extract --xattrs --xattrs-include='*' --file "$0.tar" --directory "$0" && rm "$0.tar" && exec "$@"`;
+  const unpack = `mkdir "$0" && tar --extract --exclude './dev/*' --xattrs --xattrs-include='*' --file "$0.tar" --directory "$0" && rm "$0.tar" && exec "$@"`;
   const [command, ...args] =
     tools.fakeroot === undefined ? make : [tools.fakeroot, '--', 'sh', '-c', unpack, tree, ...make];
   const result = await runCommand(command!, args, { signal });
