@@ -41,6 +41,8 @@ for (const input of bundles) {
   });
 }
 writeFileSync(join(dist, 'interpreter.wasm'), generateInterpreter());
+// What images of ours have for the host to speak to.
+if (existsSync(join(root, 'guest/agent'))) cpSync(join(root, 'guest/agent'), join(dist, 'agent'), { recursive: true });
 emitTypes(join(root, 'src/vmwp/index.ts'));
 
 /** Declarations of the library entry, and of the modules those mention. */

@@ -24,7 +24,8 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
   vsp: [...below, 'vmbus', 'storage', 'vswitch'],
   ic: [...below, 'vmbus', 'storage', 'vswitch'],
   vmwp: [...below, 'chipset', 'firmware', 'vmbus', 'storage', 'vswitch', 'vsp', 'ic'],
-  vmms: [...base, 'storage', 'vswitch'],
+  images: [...base, 'storage'],
+  vmms: [...base, 'storage', 'vswitch', 'images'],
   cli: base,
   manager: ['support', 'contracts'],
 };
@@ -34,6 +35,7 @@ const exceptions: readonly (readonly [string, string, string])[] = [
   ['src/cli/', 'src/vmwp/index.ts', 'hv run loads a worker in-process, through the library'],
   ['src/cli/run.ts', 'src/vmwp/processor-threads.ts', 'their start takes longest, and comes before the library'],
   ['src/cli/vhd/', 'src/storage/index.ts', 'hv vhd works on files, with no service in between'],
+  ['src/cli/image/', 'src/images/index.ts', 'hv image makes files, with no service in between'],
   ['src/cli/main.ts', 'package.json', 'hv --version'],
 ];
 
@@ -42,6 +44,7 @@ const environments: readonly (readonly [string, string])[] = [
   ['src/cli/', 'the command runs in Node only'],
   ['src/vmms/', 'the management service runs in Node only'],
   ['src/manager/', 'the web console runs in a browser only'],
+  ['src/images/index.ts', 'the entry: building an image runs tools of the host'],
   ['src/vmwp/index.ts', 'the library entry for Node: hands the host to what is neutral'],
   ['src/vmwp/processor-threads.ts', 'starts the threads in Node'],
   ['src/vmwp/vp-thread.ts', 'the thread entry for Node'],

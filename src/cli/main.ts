@@ -23,6 +23,7 @@ import {
 } from './arguments.ts';
 import { KEYS_HELP } from './console-keys.ts';
 import type { QuickstartFlags, RunFlags } from './flags.ts';
+import { imageCommands } from './image/commands.ts';
 import { say } from './say.ts';
 import { expandVhdCmdlet, vhdCommands } from './vhd/commands.ts';
 
@@ -55,9 +56,13 @@ function program(): Command {
   const run = hv
     .command('run')
     .description('run a throw-away partition with its console on this terminal')
-    .option('--kernel <file>', 'bzImage, ELF with a PVH note, or multiboot ELF32 to boot', parseFile('--kernel'))
+    .option(
+      '--kernel <file>',
+      'bzImage, ELF with a PVH note, or multiboot ELF32 to boot; without one, that of the first disk that has one is',
+      parseFile('--kernel'),
+    )
     .option('--initrd <file>', 'initial RAM disk', parseFile('--initrd'))
-    .option('--append <text>', "the kernel's command line")
+    .option('--append <text>', "the kernel's command line; of a disk's kernel, what is added to it")
     .option('--module <file>', 'multiboot module, "FILE" or "FILE ARGUMENTS"; repeatable', parseModule)
     .option('--no-reboot', 'end the run where the guest asks for a restart')
     .option('--test-device', 'debug devices that bare-metal test kernels for QEMU expect')
@@ -85,6 +90,7 @@ function program(): Command {
     });
 
   vhdCommands(hv);
+  imageCommands(hv);
 
   hv.command('doctor')
     .description('what this host can do, against what Viridian needs')

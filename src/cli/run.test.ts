@@ -56,6 +56,13 @@ describe('hv run', () => {
     expect(options.restore).toBeUndefined();
   });
 
+  it('leaves it to the library to find a kernel in a disk, and wants to be told', async () => {
+    const options = await optionsOf({ disk: [{ file: join(folder, 'one') }], append: 'quiet', reboot: true });
+    expect(options).toMatchObject({ disks: [{ file: join(folder, 'one') }], append: 'quiet' });
+    expect(options.kernel).toBeUndefined();
+    expect(options.onBoot).toBeTypeOf('function');
+  });
+
   it('restores without giving what the saved state fixes', async () => {
     const options = await optionsOf({ restore: join(folder, 'state'), reboot: true });
     const given = Object.entries(options).filter(([, value]) => value !== undefined);

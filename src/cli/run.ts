@@ -3,15 +3,18 @@ import { existsSync } from 'node:fs';
 import type { DiskFile } from '../contracts/block-device.ts';
 import { ViridianError } from '../contracts/errors.ts';
 import type { NicOptions } from '../contracts/network.ts';
-import type { BootModule, CreatePartition, PartitionOptions } from '../contracts/partition.ts';
+import type { BootModule, CreatePartition, DiskBoot, PartitionOptions } from '../contracts/partition.ts';
 import type { MachineFlags, RunFlags } from './flags.ts';
 import { type RunRequest, runPartition } from './run-partition.ts';
 import { say } from './say.ts';
 
 /** @param create For tests; else the library's. */
 export async function run(flags: RunFlags, create?: CreatePartition): Promise<number> {
-  if (flags.kernel === undefined && flags.restore === undefined) {
-    throw new ViridianError('invalid', 'nothing to run: give --kernel FILE, or --restore FILE');
+  if (flags.kernel === undefined && flags.restore === undefined && flags.disk === undefined) {
+    throw new ViridianError(
+      'invalid',
+      'nothing to run: give --kernel FILE, --disk FILE with a system on it, or --restore FILE',
+    );
   }
   const options: PartitionOptions = {
     ...machineOptionsOf(flags),
@@ -22,8 +25,18 @@ export async function run(flags: RunFlags, create?: CreatePartition): Promise<nu
     testDevice: flags.testDevice,
     onReboot: flags.reboot ? 'restart' : 'stop',
     restore: flags.restore,
+    ...(flags.kernel === undefined && flags.restore === undefined
+      ? { onBoot: (boot: DiskBoot) => say(`hv: ${bootText(boot)}`) }
+      : {}),
   };
   return await runPartition(requestOf(flags, options), create ?? (await library(flags.check ? 0 : flags.processors)));
+}
+
+function bootText({ disk, partition, kernel, initrd, commandLine, unclean }: DiskBoot): string {
+  const where = partition === 0 ? disk : `${disk}, partition ${partition}`;
+  const files = initrd === undefined ? kernel : `${kernel} with ${initrd}`;
+  const note = unclean ? '\nhv: its file system was not unmounted; what its journal holds was taken into account' : '';
+  return `${where}: booting ${files}, '${commandLine}'${note}`;
 }
 
 export function machineOptionsOf(flags: MachineFlags): PartitionOptions {

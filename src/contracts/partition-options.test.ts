@@ -38,6 +38,7 @@ describe('resolvePartitionOptions', () => {
 
   it.each<[PartitionOptions, string]>([
     [{}, 'kernel is missing'],
+    [{ disks: [{ file: 'a' }], initrd: bytes }, 'initrd cannot be given without kernel'],
     [{ kernel: '' }, 'kernel must be a path or bytes'],
     [{ kernel: bytes, append: 'a\0b' }, 'NUL'],
     [{ kernel: bytes, memory: MIB }, 'memory of 1 MiB is too little: give at least 2 MiB'],

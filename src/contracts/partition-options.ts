@@ -8,6 +8,7 @@ import type { NicOptions, PortForward } from './network.ts';
 import type {
   BootModule,
   ClockMode,
+  DiskBoot,
   DiskEvent,
   EngineChoice,
   FileSource,
@@ -53,6 +54,7 @@ export interface ResolvedPartitionOptions {
   readonly dvds: readonly DvdDrive[];
   readonly nics: readonly NicOptions[];
   readonly onDisk: ((event: DiskEvent) => void) | undefined;
+  readonly onBoot: ((boot: DiskBoot) => void) | undefined;
   readonly onReboot: 'restart' | 'stop';
   readonly instructionLimit: bigint | undefined;
   readonly check: ResolvedCheck | undefined;
@@ -74,6 +76,8 @@ const FIXED_BY_SAVED_STATE = [
   'testDevice',
   'vmbus',
 ] as const satisfies readonly (keyof PartitionOptions)[];
+
+const GOES_WITH_KERNEL = ['initrd', 'modules'] as const satisfies readonly (keyof PartitionOptions)[];
 
 /** A checked partition has two engines, one processor, and a time of its own. */
 const NOT_CHECKED = ['restore', 'trace', 'engine'] as const satisfies readonly (keyof PartitionOptions)[];
@@ -100,7 +104,10 @@ export function resolvePartitionOptions(given: PartitionOptions): ResolvedPartit
     const extra = FIXED_BY_SAVED_STATE.find((name) => options[name] !== undefined);
     if (extra !== undefined) throw invalid(`${extra} cannot be given with restore: it is part of the saved state`);
   } else if (options.kernel === undefined) {
-    throw invalid('kernel is missing: give a kernel to boot, or a saved state to restore');
+    if ((options.disks ?? []).length === 0)
+      throw invalid('kernel is missing: give a kernel to boot, a disk that has one, or a saved state to restore');
+    const extra = GOES_WITH_KERNEL.find((name) => options[name] !== undefined);
+    if (extra !== undefined) throw invalid(`${extra} cannot be given without kernel: the disk's own are booted`);
   }
   return {
     kernel: fileSource('kernel', options.kernel),
@@ -120,6 +127,7 @@ export function resolvePartitionOptions(given: PartitionOptions): ResolvedPartit
     ...storage(options),
     nics: nics(options),
     onDisk: options.onDisk,
+    onBoot: options.onBoot,
     onReboot: oneOf('onReboot', options.onReboot ?? 'restart', ['restart', 'stop']),
     instructionLimit: instructionLimit(options.instructionLimit),
     check,

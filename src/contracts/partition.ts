@@ -37,12 +37,15 @@ export interface CheckOptions {
   readonly say?: ((text: string) => void) | undefined;
 }
 
-/** Everything but `kernel` and `restore` has a default; see `resolvePartitionOptions`. */
+/** Everything but `kernel`, `restore` or a disk to boot from has a default; see `resolvePartitionOptions`. */
 export interface PartitionOptions {
-  /** bzImage, ELF with a PVH note, or multiboot 1 ELF32. Exactly one of `kernel` and `restore` is given. */
+  /**
+   * bzImage, ELF with a PVH note, or multiboot 1 ELF32. Given neither `kernel` nor `restore`, the first of `disks` that has
+   * one in an ext4 file system is booted with it, again at each restart.
+   */
   readonly kernel?: FileSource | undefined;
   readonly initrd?: FileSource | undefined;
-  /** The kernel's command line. Default: empty. */
+  /** The kernel's command line. Default: empty. Of a kernel that is found in a disk: what comes behind its own. */
   readonly append?: string | undefined;
   readonly modules?: readonly BootModule[] | undefined;
   /** Bytes of guest memory, a multiple of 4 KiB. Default: 512 MiB. */
@@ -82,6 +85,8 @@ export interface PartitionOptions {
   readonly nics?: readonly NicOptions[] | undefined;
   /** Told of what a disk's file does to the partition. */
   readonly onDisk?: ((event: DiskEvent) => void) | undefined;
+  /** Told what was found in a disk to boot, before it runs, and again at each restart. */
+  readonly onBoot?: ((boot: DiskBoot) => void) | undefined;
   /** What a restart asked for by the guest does. Default: 'restart'. */
   readonly onReboot?: 'restart' | 'stop' | undefined;
   /** Stops the partition (reason `instructionLimit`) once this many instructions have retired in total. */
@@ -105,6 +110,20 @@ export interface DiskEvent {
   readonly file: string;
   /** What the host says. */
   readonly message: string;
+}
+
+/** What a partition without a `kernel` of its own boots. */
+export interface DiskBoot {
+  /** The disk's file, or its number. */
+  readonly disk: string;
+  /** Where the root file system is: 1 is the first partition, 0 the whole disk. */
+  readonly partition: number;
+  /** Paths in the disk's file system. */
+  readonly kernel: string;
+  readonly initrd: string | undefined;
+  readonly commandLine: string;
+  /** The file system was not unmounted. What its journal holds was taken into account. */
+  readonly unclean: boolean;
 }
 
 export interface TraceEvent {

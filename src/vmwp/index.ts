@@ -1,4 +1,6 @@
 /** The library: `createPartition`. */
+
+import type { BlockDevice } from '../contracts/block-device.ts';
 import { isViridianError, ViridianError } from '../contracts/errors.ts';
 import type { FileSource, Partition, PartitionOptions } from '../contracts/partition.ts';
 import { resolvePartitionOptions, sizeText } from '../contracts/partition-options.ts';
@@ -14,6 +16,7 @@ import { payloadCache } from '../host/node/payload-cache.ts';
 import { lowerCompilers } from '../host/node/priority.ts';
 import { nodeServices } from '../host/node/services.ts';
 import { compileImage, type InterpreterModule } from '../hypervisor/interpreter/module.ts';
+import { findBootFiles } from '../storage/index.ts';
 import { PartitionDisks } from './disks.ts';
 import { type MachineConfig, machineMemorySize } from './machine.ts';
 import { PartitionNetworks } from './networks.ts';
@@ -106,12 +109,17 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
   try {
     disks = await PartitionDisks.open({ files: nodeDiskFiles, codecs: nodeCodecs }, resolved, saved?.disks);
     nics = await PartitionNics.open(networks(), resolved.nics);
+    const opened = disks;
+    const fromDisk = saved === undefined && resolved.kernel === undefined;
+    const makePlan = async (): Promise<LoadPlan> =>
+      await plan(fromDisk ? await withDiskKernel(resolved, opened.devices) : resolved, config);
     const parts = {
       threads,
       interpreter: await interpreter(),
       disks,
       nics,
-      plan: saved?.plan ?? (await plan(resolved, config)),
+      plan: saved?.plan ?? (await makePlan()),
+      replan: fromDisk ? makePlan : undefined,
     };
     worker = blaming(restore, () => new VmWorker({ ...common, ...parts, saved }));
     await worker.prepare();
@@ -155,7 +163,27 @@ function blaming<T>(restore: FileSource | undefined, work: () => T): T {
   }
 }
 
-async function plan(o: ReturnType<typeof resolvePartitionOptions>, config: MachineConfig): Promise<LoadPlan> {
+/** The options with what the first disk that has a kernel is to be booted with. @throws ViridianError `notFound` */
+async function withDiskKernel(o: BootOptions, disks: readonly BlockDevice[]): Promise<BootOptions> {
+  let refusal: unknown;
+  for (const [lun, device] of disks.entries()) {
+    const disk = 'file' in device && typeof device.file === 'string' ? device.file : `disk ${lun}`;
+    try {
+      const { kernel, initrd, rootParameters, partition, unclean } = await findBootFiles(device, disk);
+      const append = `${rootParameters} console=ttyS0 ${o.append}`.trimEnd();
+      o.onBoot?.({ disk, partition, kernel: kernel.path, initrd: initrd?.path, commandLine: append, unclean });
+      return { ...o, kernel: kernel.bytes, initrd: initrd?.bytes, append, kernelName: `${disk}: ${kernel.path}` };
+    } catch (error) {
+      if (!isViridianError(error)) throw error;
+      refusal ??= error;
+    }
+  }
+  throw refusal;
+}
+
+type BootOptions = ReturnType<typeof resolvePartitionOptions> & { readonly kernelName?: string };
+
+async function plan(o: BootOptions, config: MachineConfig): Promise<LoadPlan> {
   const acpi = buildAcpiTables({
     apicIds: Array.from({ length: config.processors }, (_, i) => i),
     legacyPic: config.testDevice,
@@ -194,7 +222,8 @@ async function plan(o: ReturnType<typeof resolvePartitionOptions>, config: Machi
   } catch (error) {
     if (isViridianError(error) || !(error instanceof Error) || !/^(KernelImageError|CodecError)$/.test(error.name))
       throw error;
-    const name = typeof kernel === 'string' ? `${kernel}: ` : '';
+    const file = o.kernelName ?? (typeof kernel === 'string' ? kernel : undefined);
+    const name = file === undefined ? '' : `${file}: `;
     throw new ViridianError('badFile', `${name}${error.message}`, { cause: error });
   }
 }

@@ -58,6 +58,8 @@ const SPILL_FROM = 2 ** 20;
 export interface WorkerOptions {
   readonly config: MachineConfig;
   readonly plan: LoadPlan;
+  /** What a restart loads, where that is not the same again. */
+  readonly replan?: (() => Promise<LoadPlan>) | undefined;
   readonly onReboot: 'restart' | 'stop';
   readonly instructionLimit: bigint | undefined;
   readonly trace: ((event: TraceEvent) => void) | undefined;
@@ -406,6 +408,13 @@ export class VmWorker implements Partition {
     const { memory, control } = this.#machine;
     // What the guest had begun to write must not come over what it writes after the restart.
     await this.#disks.idle();
+    if (this.#finished) return;
+    try {
+      this.#plan = (await this.#options.replan?.()) ?? this.#plan;
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      this.#finish({ kind: 'error', message: `nothing to restart: ${message}`, cause: error });
+    }
     if (this.#finished) return;
     const { discardMemory } = this.#options.host;
     for (const { gpa, size } of this.#machine.ram())

@@ -9,6 +9,7 @@ const TARGETS: Readonly<Record<string, () => Promise<FuzzTarget>>> = {
   vhdx: async () => (await import('./disks.ts')).diskTarget('vhdx'),
   vhd: async () => (await import('./disks.ts')).diskTarget('vhd'),
   qcow2: async () => (await import('./disks.ts')).diskTarget('qcow2'),
+  ext4: async () => (await import('./ext4.ts')).target,
   images: async () => ({ about: 'kernel images', run: (await import('./files.ts')).fuzzImage }),
   states: async () => ({ about: 'saved states', run: (await import('./files.ts')).fuzzState }),
   vmbus: async () => (await import('./vmbus.ts')).target,
