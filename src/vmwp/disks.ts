@@ -137,7 +137,7 @@ export class PartitionDisks {
 
   /** The disks among them. */
   get devices(): readonly BlockDevice[] {
-    return this.units.flatMap((unit) => (unit.kind === 'disk' ? [unit.device] : []));
+    return this.units.flatMap((unit) => (unit.kind === 'disk' && unit.device ? [unit.device] : []));
   }
 
   /** @throws ViridianError `notFound` */
