@@ -76,3 +76,7 @@ export function withoutModules(initrd: string, unwanted: RegExp): Uint8Array<Arr
   const data = Buffer.from(lines.join(''));
   return Buffer.concat([archive, writeCpio([{ kind: 'file', path: MODULE_ORDER, data, mode: 0o644 }])]);
 }
+
+export async function eventually(holds: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 50));
+}

@@ -25,7 +25,7 @@ export const NOUNS: Readonly<Record<string, string>> = {
 };
 
 /** For completion. */
-export const OTHERS = ['run', 'quickstart', 'vhd', 'doctor'];
+export const OTHERS = ['run', 'quickstart', 'vhd', 'image', 'doctor'];
 
 export const COMMANDS: readonly CommandRow[] = [
   ...VM_COMMANDS,

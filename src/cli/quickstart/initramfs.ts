@@ -19,6 +19,8 @@ mount -t tmpfs tmpfs /run
 hostname -F /etc/hostname
 # Hyper-V's drivers, where there are any beside us.
 [ ! -e /lib/modules/order ] || while read -r module; do insmod "/$module"; done < /lib/modules/order
+# Memory that the host adds is used at once; udev's rules do it elsewhere.
+echo online > /sys/devices/system/memory/auto_online_blocks 2>/dev/null
 exec /sbin/init
 `;
 
