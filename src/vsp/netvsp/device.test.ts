@@ -199,6 +199,15 @@ describe('the synthetic network adapter', () => {
     expect(vsc.frame()!.bytes).toEqual(frame.bytes);
   });
 
+  it('has the switch go on when the buffer is gone', () => {
+    const vsc = started();
+    for (let n = 0; n < 9; n++) vsc.port.receive(plain(tcp(100)));
+    expect(vsc.port.resumed).toBe(0);
+    vsc.tell(NvspMessage.REVOKE_RECEIVE_BUFFER, 0xcafe);
+    expect(vsc.port.resumed).toBe(1);
+    expect(vsc.port.receive(plain(tcp(100)))).toBe(true);
+  });
+
   it('changes nothing of the guest\u2019s while it stands still', () => {
     const vsc = started();
     const frame = plain(tcp(100));

@@ -227,6 +227,7 @@ export class Netvsp implements ChannelDevice {
     this.#receive = undefined;
     this.#pending = [];
     this.#waiting = [];
+    this.#goOn();
   }
 
   revokeSendBuffer(): void {
@@ -386,9 +387,7 @@ export class Netvsp implements ChannelDevice {
 
   #roomAgain(): void {
     if (this.#waiting.length > 0 || this.#pending.length > 0) this.#flush();
-    if (!this.#stalled || this.#pending.length > 0) return;
-    this.#stalled = false;
-    this.#ports.port.resume();
+    if (this.#pending.length === 0) this.#goOn();
   }
 
   writable(): void {
@@ -407,10 +406,13 @@ export class Netvsp implements ChannelDevice {
     this.#control.reset();
     this.revokeReceiveBuffer();
     this.revokeSendBuffer();
-    if (this.#stalled) {
-      this.#stalled = false;
-      this.#ports.port.resume();
-    }
+  }
+
+  /** The switch waits for no room any more. */
+  #goOn(): void {
+    if (!this.#stalled) return;
+    this.#stalled = false;
+    this.#ports.port.resume();
   }
 
   /** Unplugs it for good. */
@@ -481,6 +483,7 @@ export class Netvsp implements ChannelDevice {
       this.#receive = new ReceiveBuffer(memory(gpadl), id, outstanding);
     }
     if (state.send) this.#send = { memory: memory(state.send.gpadl), id: state.send.id };
+    this.#goOn();
     // The guest believes what it was told last.
     const now = this.#up;
     if (now !== state.linkUp) {
