@@ -18,6 +18,7 @@ import {
   FILLED,
   GIANT_PAGES,
   GIANT_PAGES_SIZE,
+  HOLDERS,
   PAGE,
   PAGE_MAP,
   PageFlag,
@@ -473,7 +474,7 @@ export class Prisoner {
         throw new Escape(`the byte at 0x${(at + part.findIndex((byte) => byte !== CANARY)).toString(16)} changed`);
       }
     }
-    const flags = PageFlag.CODE | PageFlag.DIRTY;
+    const flags = PageFlag.CODE | PageFlag.DIRTY | HOLDERS;
     const now = new Int32Array(this.#bytes.buffer, PAGE_MAP, this.#map.length / 4);
     const before = new Int32Array(this.#map.buffer);
     const at = now.findIndex((entry, i) => (entry & ~flags) !== before[i]! || (before[i] === 0 && entry !== 0));

@@ -347,11 +347,10 @@ export class Interpreter implements SystemContext {
 
   /** This processor has no block of the page any more: where no other has one, stores to it are as quick as any. */
   #release(page: number): void {
-    if (!this.#held.delete(page)) return;
+    const held = this.#held.delete(page);
     this.#changeEntry(page, (entry) => {
-      // The page may have been taken out of the machine, and another may have come.
-      if ((entry & HOLDERS) === 0) return entry;
-      const left = entry - HOLDER;
+      // The page may have been taken out of the machine, and another may have come: then it has no holders.
+      const left = held && entry & HOLDERS ? entry - HOLDER : entry;
       return left & HOLDERS ? left : left & ~PageFlag.CODE;
     });
   }

@@ -1,6 +1,6 @@
 /** Memory accesses of instructions: crossing pages, devices, read-only memory, code, and the TLB in front of all that. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import { PageFlag } from '../memory/layout.ts';
+import { HOLDER, PageFlag } from '../memory/layout.ts';
 import { Flag, Vector } from '../vp/state.ts';
 import { CR0, CR4, Machine } from './machine.fixture.ts';
 import { P, PS, U, W } from './reference.fixture.ts';
@@ -178,8 +178,8 @@ describe('accesses of instructions', () => {
     expect(machine.mmio).toEqual([]);
   });
 
-  it('that store to code tell so each time, before the store', () => {
-    machine.setPage(0x40_0000, PageFlag.PRESENT | PageFlag.WRITABLE | PageFlag.CODE);
+  it('that store to code of another processor tell so each time, before the store', () => {
+    machine.setPage(0x40_0000, PageFlag.PRESENT | PageFlag.WRITABLE | PageFlag.CODE | HOLDER);
     machine.codeWritten.length = 0;
     for (const n of [1, 2]) execute('store4', 0x1100n, BigInt(n));
     execute('store4', 0x1ffen, 3n);
