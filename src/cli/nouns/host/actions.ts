@@ -84,6 +84,24 @@ function address(text: string): { readonly host: string; readonly port: number }
   return { host: match[1]!, port: Number(match[2]) };
 }
 
+/** Prints the link, and has the desktop open it where there is one. */
+export const openManager: Action = async (_args, flags) => {
+  const host = await service();
+  const role = flags.role as 'viewer' | undefined;
+  const link = await host.transport.call('createSignInLink', { body: role === undefined ? {} : { role } });
+  await showOne(link, flags, () => link.url, link.url);
+  if (flags.print || flags.json || flags.quiet || flags.output !== undefined || !process.stdout.isTTY) return undefined;
+  say('hv: it signs in once, within a minute');
+  const { findCommand } = await import('../../../host/node/command.ts');
+  const opener = findCommand('xdg-open');
+  if (opener === undefined || (process.env.DISPLAY ?? process.env.WAYLAND_DISPLAY) === undefined) return undefined;
+  const { spawn } = await import('node:child_process');
+  const child = spawn(opener, [link.url], { detached: true, stdio: 'ignore' });
+  child.on('error', () => say('hv: no browser could be started: open the link by hand'));
+  child.unref();
+  return undefined;
+};
+
 export const serviceStatus: Action = async (_args, flags) => {
   try {
     const host = await connect({ start: false });
