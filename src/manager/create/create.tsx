@@ -101,7 +101,7 @@ function BootFields() {
         name="disk"
         pattern="/.*"
         placeholder="/srv/disks/root.vhdx"
-        hint="VHDX, VHD, raw or qcow2. An empty one: hv vhd new FILE --size 10G"
+        hint="VHDX, VHD, raw or qcow2. An empty one: hv vhd create FILE --size 10G"
       />
       <Field label="DVD image" name="dvd" pattern="/.*" placeholder="/srv/images/debian.iso" />
       <Choice

@@ -20,11 +20,11 @@ export function EventTable({ events, named = false }: { events: readonly Event[]
         <tbody>
           {events.toReversed().map((event) => (
             <tr key={event.id}>
-              <td className="quiet" style={{ whiteSpace: 'nowrap' }}>
+              <td className="quiet narrow">
                 <time dateTime={event.time}>{clock(event.time)}</time>
               </td>
               {named ? (
-                <td className="wrap">
+                <td className="narrow">
                   {event.vm === null ? '' : <Link href={`/vms/${event.vm}`}>{event.vmName}</Link>}
                 </td>
               ) : null}

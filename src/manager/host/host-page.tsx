@@ -67,7 +67,7 @@ export function HostPage() {
                   {name}
                 </span>
                 <p className="quiet wrap">
-                  {met ? '' : required ? 'Missing. ' : 'Not there, and not needed. '}
+                  {!met && required ? 'Missing. ' : ''}
                   {text}
                 </p>
               </li>

@@ -5,6 +5,7 @@ import { AccessPage } from '../host/access-page.tsx';
 import { EventsPage } from '../host/events-page.tsx';
 import { HostPage } from '../host/host-page.tsx';
 import { SwitchesPage } from '../host/switches-page.tsx';
+import { Boundary } from '../parts/boundary.tsx';
 import { Button } from '../parts/button.tsx';
 import { Empty } from '../parts/empty.tsx';
 import { Link } from '../parts/link.tsx';
@@ -20,13 +21,16 @@ import { Tray } from './tray.tsx';
 
 export function App() {
   const session = useStore((state) => state.session);
+  const path = usePath();
   if (session === 'none') return <SignIn />;
   return (
     <div className="shell">
       <Side />
       <main className="main" id="main">
         <Offline />
-        <Page />
+        <Boundary key={path}>
+          <Page />
+        </Boundary>
       </main>
       <Tray />
       <Toasts />
@@ -88,7 +92,7 @@ function Side() {
       </nav>
       <div className="side-foot">
         <span className="connection" data-state={connection} role="status">
-          {words[connection]}
+          <span className="word">{words[connection]}</span>
         </span>
         {typeof session === 'object' ? (
           <span className="quiet who wrap">

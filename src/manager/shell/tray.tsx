@@ -16,7 +16,7 @@ export function Tray() {
   const running = jobs.filter(({ state }) => state === 'running');
   const first = running[0];
   return (
-    <section className="tray" aria-label="Tasks">
+    <section className="tray" aria-label="Tasks" data-idle={running.length === 0 && !open}>
       <button type="button" className="tray-head" aria-expanded={open} onClick={() => setOpen(!open)}>
         <span>
           {running.length === 0

@@ -11,6 +11,8 @@ export interface Series {
 }
 
 const HEIGHT = 130;
+/** Steps between lines of a graph of bytes. */
+const POWERS = Array.from({ length: 40 }, (_, at) => 2 ** at);
 
 function colour(name: string): string {
   // What light-dark() comes to is known only of a property that was computed.
@@ -41,10 +43,20 @@ export function Chart({ vm, series, figure }: { vm: string; series: readonly Ser
         height: HEIGHT,
         legend: { show: false },
         cursor: { y: false, drag: { x: false, y: false } },
-        scales: { y: { range: (_, __, max) => [0, Math.max(max * 1.15, figure === 'percent' ? 5 : 1024)] } },
+        scales: {
+          // At least five minutes, so that a graph that has just begun is not one point stretched.
+          x: { range: (_, min, max) => (max == null ? [min, max] : [Math.min(min, max - 300), max]) },
+          y: { range: (_, __, max) => [0, Math.max(max * 1.15, figure === 'percent' ? 5 : 1024)] },
+        },
         axes: [
           { ...axis, size: 24, space: 90 },
-          { ...axis, size: 74, space: 32, values: (_, values) => values.map((value) => FIGURES[figure](value)) },
+          {
+            ...axis,
+            size: 74,
+            space: 32,
+            ...(figure === 'percent' ? {} : { incrs: POWERS }),
+            values: (_, values) => values.map((value) => FIGURES[figure](value)),
+          },
         ],
         series: [
           {},

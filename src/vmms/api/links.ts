@@ -29,7 +29,7 @@ export class Links {
   readonly #links = new Map<string, { readonly caller: Caller; readonly until: number }>();
   readonly #now: () => number;
 
-  constructor(settings: Settings, now: () => number = Date.now) {
+  constructor(settings: Pick<Settings, 'get' | 'set'>, now: () => number = Date.now) {
     this.#now = now;
     const kept = settings.get(KEY);
     this.#key = kept === undefined ? randomBytes(32) : Buffer.from(kept, 'base64url');
