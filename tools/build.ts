@@ -49,6 +49,8 @@ for (const input of bundles) {
 }
 writeFileSync(join(dist, 'interpreter.wasm'), generateInterpreter());
 await buildManager();
+// What images of ours have for the host to speak to.
+if (existsSync(join(root, 'guest/agent'))) cpSync(join(root, 'guest/agent'), join(dist, 'agent'), { recursive: true });
 emitTypes(['src/vmwp/index.ts', 'src/client/index.ts']);
 
 /** Declarations of the library's entries, and of the modules those mention. */

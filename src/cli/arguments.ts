@@ -1,15 +1,19 @@
 /** Values on the command line: each parser takes the text as typed and throws what is wrong with it. */
 import { DISK_FORMATS, type DiskFile, type DvdDrive, type WantedPlace } from '../contracts/block-device.ts';
 import { ViridianError } from '../contracts/errors.ts';
+import type { NicOptions, PortForward } from '../contracts/network.ts';
+import { checkNic } from '../contracts/partition-options.ts';
 
 const UNITS: Readonly<Record<string, number>> = { '': 2 ** 20, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30 };
 
-/** '512M', '512MiB', '2G', '1.5G', '65536K'; a plain number is mebibytes. */
-export function parseMemory(text: string): number {
-  const match = /^(\d+(?:\.\d+)?)\s*([kmg]?)(?:i?b)?$/i.exec(text.trim());
-  const bytes = match ? Number(match[1]) * UNITS[match[2]!.toLowerCase()]! : Number.NaN;
-  if (!Number.isSafeInteger(bytes)) throw wrong('--memory', 'a size such as 512M or 2G', text);
-  return bytes;
+/** The parser of an option: '512M', '512MiB', '2G', '1.5G', '65536K'; a plain number is mebibytes. */
+export function parseMemory(option: string): (text: string) => number {
+  return (text) => {
+    const match = /^(\d+(?:\.\d+)?)\s*([kmg]?)(?:i?b)?$/i.exec(text.trim());
+    const bytes = match ? Number(match[1]) * UNITS[match[2]!.toLowerCase()]! : Number.NaN;
+    if (!Number.isSafeInteger(bytes)) throw wrong(option, 'a size such as 512M or 2G', text);
+    return bytes;
+  };
 }
 
 export function parseProcessors(text: string): number {
@@ -140,6 +144,57 @@ function placeWords({ controller, lun }: WantedPlace): string[] {
 
 function quoted(text: string): string {
   return /^[\w.,/=:@+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+const NIC = 'nat|private[,mac=ADDRESS][,vlan=N][,mtu=N][,name=NAME][,host=PORT[/udp]][,large][,capture=FILE]';
+const NIC_WORDS = {
+  mac: (mac: string) => ({ mac }),
+  vlan: (vlan: string) => ({ vlan: Number(vlan) }),
+  mtu: (mtu: string) => ({ mtu: Number(mtu) }),
+  name: (name: string) => ({ name }),
+  host: (text: string, { hostAccess = [] }: NicOptions) => {
+    const [port, protocol] = text.split('/');
+    return { hostAccess: [...hostAccess, { port: Number(port), protocol: protocol === 'udp' ? 'udp' : 'tcp' }] };
+  },
+  capture: (capture: string) => ({ capture }),
+} as const satisfies Readonly<Record<string, (value: string, nic: NicOptions) => Partial<NicOptions>>>;
+
+/** Repeatable: a network adapter, as `NIC` has it. */
+export function parseNic(text: string, all: readonly NicOptions[] = []): readonly NicOptions[] {
+  const [network = '', ...words] = text.split(',');
+  if (network !== 'nat' && network !== 'private') throw wrong('--nic', NIC, text);
+  let nic: NicOptions = { network };
+  for (const word of words) {
+    const [, key = '', value = ''] = /^([a-z]+)=(.+)$/.exec(word) ?? [];
+    if (word === 'large') {
+      nic = { ...nic, largeFrames: true };
+      continue;
+    }
+    if (!Object.hasOwn(NIC_WORDS, key))
+      throw new ViridianError(
+        'invalid',
+        `--nic ${text}: '${word}' is none of mac=, vlan=, mtu=, name=, host=, large, capture=`,
+      );
+    nic = { ...nic, ...NIC_WORDS[key as keyof typeof NIC_WORDS](value, nic) };
+  }
+  try {
+    checkNic(nic);
+  } catch (error) {
+    throw new ViridianError('invalid', `--nic ${text}: ${(error as Error).message}`, { cause: error });
+  }
+  return [...all, nic];
+}
+
+/** Repeatable: `8080:80`, `127.0.0.1:8080:80`, `[::1]:8080:80`, each with `/udp` or `/tcp` behind it. */
+export function parsePublish(text: string, all: readonly PortForward[] = []): readonly PortForward[] {
+  const match = /^(?:(?:\[([^\]]+)\]|([^:[\]]+)):)?(\d{1,5}):(\d{1,5})(?:\/(tcp|udp))?$/.exec(text);
+  const [hostPort = 0, guestPort = 0] = [match?.[3], match?.[4]].map(Number);
+  const isPort = (port: number): boolean => port >= 1 && port <= 65535;
+  if (!match || !isPort(hostPort) || !isPort(guestPort))
+    throw wrong('--publish', '[ADDRESS:]HOSTPORT:GUESTPORT[/udp], as in 8080:80', text);
+  const protocol = match[5] === 'udp' ? 'udp' : 'tcp';
+  const hostAddress = match[1] ?? match[2];
+  return [...all, { protocol, ...(hostAddress === undefined ? {} : { hostAddress }), hostPort, guestPort }];
 }
 
 function wrong(option: string, wanted: string, text: string): ViridianError {

@@ -7,6 +7,7 @@ describe('ConsoleKeys', () => {
     ['a\x1dqb', 'ab', ['leave']],
     ['\x1d\x1d', '\x1d', []],
     ['\x1di\x1d?', '', ['inspect', 'help']],
+    ['\x1dsa\x1dp\x1dr', 'a', ['screenshot', 'pause', 'resume']],
     ['\x1dz', '', ['help']],
   ])('%j', (typed, guest, actions) => {
     const bytes = Uint8Array.from(typed, (letter) => letter.charCodeAt(0));

@@ -4,12 +4,24 @@
 
 const PREFIX = 0x1d;
 
-export type KeyAction = 'leave' | 'inspect' | 'help';
+export type KeyAction = 'leave' | 'inspect' | 'screenshot' | 'pause' | 'resume' | 'help';
 
-const ACTIONS: Readonly<Record<string, KeyAction>> = { q: 'leave', Q: 'leave', i: 'inspect', '?': 'help', h: 'help' };
+const ACTIONS: Readonly<Record<string, KeyAction>> = {
+  q: 'leave',
+  Q: 'leave',
+  i: 'inspect',
+  s: 'screenshot',
+  p: 'pause',
+  r: 'resume',
+  '?': 'help',
+  h: 'help',
+};
 
 export const KEYS_HELP = `Ctrl-] q    turn the partition off and leave
 Ctrl-] i    show the partition's state
+Ctrl-] s    save what is on the synthetic screen as a PNG file
+Ctrl-] p    pause the partition
+Ctrl-] r    resume it, also where a full disk has paused it
 Ctrl-] ?    show these keys
 Ctrl-] Ctrl-]  send Ctrl-] to the guest`.replace(/ {2,}/g, '  ');
 

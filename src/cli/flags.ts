@@ -1,10 +1,13 @@
 /** The commands' options as commander hands them over. */
 
 import type { DiskFile, DvdDrive } from '../contracts/block-device.ts';
+import type { NicOptions, PortForward } from '../contracts/network.ts';
 
 /** What every command that starts a partition takes. */
 export interface MachineFlags {
   readonly memory?: number;
+  readonly memoryMin?: number;
+  readonly memoryMax?: number;
   readonly processors?: number;
   readonly clock?: 'real' | 'instructions';
   readonly engine?: 'auto' | 'interpreter' | 'translator';
@@ -14,6 +17,9 @@ export interface MachineFlags {
   readonly dvd?: readonly DvdDrive[];
   readonly discard?: boolean;
   readonly allowParent?: readonly string[];
+  readonly nic?: readonly NicOptions[];
+  readonly publish?: readonly PortForward[];
+  readonly capture?: string;
   readonly check?: boolean;
   readonly checkEvery?: bigint;
   readonly timeout?: number;

@@ -18,7 +18,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe('bin/hv', () => {
   it.each<[string, number, string]>([
-    ['run', EXIT.usage, 'hv: nothing to run: give --kernel FILE, or --restore FILE'],
+    ['run', EXIT.usage, 'hv: nothing to run: give --kernel FILE, --disk FILE with a system on it, or --restore FILE'],
     ['run --kernel /nonexistent', EXIT.notFound, 'hv: kernel /nonexistent: no such file'],
     ['run --kernel .', EXIT.badFile, 'hv: kernel .: is a folder, not a file'],
     ['run --kernel empty', EXIT.badFile, 'hv: kernel empty: the file is empty'],

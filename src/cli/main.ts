@@ -16,11 +16,14 @@ import {
   parseInstructions,
   parseMemory,
   parseModule,
+  parseNic,
   parseProcessors,
+  parsePublish,
   parseTimeout,
 } from './arguments.ts';
 import { KEYS_HELP } from './console-keys.ts';
 import type { QuickstartFlags, RunFlags } from './flags.ts';
+import { imageCommands } from './image/commands.ts';
 import { say } from './say.ts';
 import { expandVhdCmdlet, vhdCommands } from './vhd/commands.ts';
 
@@ -44,7 +47,7 @@ ${describeExitCodes('  ')}
 `;
 
 /** What does not need the management half is not kept waiting by its table. */
-const ALONE = ['run', 'quickstart', 'vhd', 'doctor', '--version', '-V'];
+const ALONE = ['run', 'quickstart', 'vhd', 'image', 'doctor', '--version', '-V'];
 
 function program(): Command {
   const hv = new Command('hv');
@@ -56,9 +59,13 @@ function program(): Command {
   const run = hv
     .command('run')
     .description('run a throw-away partition with its console on this terminal')
-    .option('--kernel <file>', 'bzImage, ELF with a PVH note, or multiboot ELF32 to boot', parseFile('--kernel'))
+    .option(
+      '--kernel <file>',
+      'bzImage, ELF with a PVH note, or multiboot ELF32 to boot; without one, that of the first disk that has one is',
+      parseFile('--kernel'),
+    )
     .option('--initrd <file>', 'initial RAM disk', parseFile('--initrd'))
-    .option('--append <text>', "the kernel's command line")
+    .option('--append <text>', "the kernel's command line; of a disk's kernel, what is added to it")
     .option('--module <file>', 'multiboot module, "FILE" or "FILE ARGUMENTS"; repeatable', parseModule)
     .option('--no-reboot', 'end the run where the guest asks for a restart')
     .option('--test-device', 'debug devices that bare-metal test kernels for QEMU expect')
@@ -86,6 +93,7 @@ function program(): Command {
     });
 
   vhdCommands(hv);
+  imageCommands(hv);
   hv.command('complete [words...]', { hidden: true }).action(async (words: string[]) => {
     const { complete } = await import('./nouns/watch/completion.ts');
     await complete(words);
@@ -104,7 +112,17 @@ function program(): Command {
 
 function machineOptions(command: Command): Command {
   return command
-    .option('--memory <size>', 'guest memory: 512M, 2G; a plain number is MiB (default: 512M)', parseMemory)
+    .option('--memory <size>', 'guest memory: 512M, 2G; a plain number is MiB (default: 512M)', parseMemory('--memory'))
+    .option(
+      '--memory-min <size>',
+      'dynamic memory: the guest gives back what it does not need, down to this (with hv_balloon in the guest)',
+      parseMemory('--memory-min'),
+    )
+    .option(
+      '--memory-max <size>',
+      'dynamic memory: it gets more when it needs it, up to this',
+      parseMemory('--memory-max'),
+    )
     .option('--processors <n>', 'virtual processors (default: 1)', parseProcessors)
     .addOption(
       new Option('--clock <mode>', "guest time: 'real', or 'instructions' (deterministic) (default: real)").argParser(
@@ -128,6 +146,17 @@ function machineOptions(command: Command): Command {
       "a file outside a disk's folder that may be its parent; repeatable",
       (text: string, all?: readonly string[]) => [...(all ?? []), parseFile('--allow-parent')(text)],
     )
+    .option(
+      '--nic <network>',
+      'a network adapter: nat|private[,mac=ADDRESS][,vlan=N][,mtu=N][,name=NAME][,host=PORT][,large][,capture=FILE]; repeatable, needs hv_netvsc in the guest',
+      parseNic,
+    )
+    .option(
+      '-p, --publish <ports>',
+      "a port of the host that leads to the guest's: [ADDRESS:]HOSTPORT:GUESTPORT[/udp]; repeatable",
+      parsePublish,
+    )
+    .option('--capture <file>', 'write what passes the network adapter to a pcap file', parseFile('--capture'))
     .option('--no-vmbus', 'no VMBus, so no synthetic devices and no integration components')
     .option('--check', 'run it twice, interpreted and translated, and compare; time is instructions')
     .option('--check-every <n>', 'with --check: instructions between comparisons (default: 1000000)', parseEvery)

@@ -27,7 +27,7 @@ async function runFake(
   script: readonly { readonly after: string; readonly type?: string; readonly signal?: NodeJS.Signals }[],
   command: readonly [string, ...string[]] = [process.execPath, fixture, JSON.stringify(request)],
 ): Promise<Outcome> {
-  const child = spawn(command[0], command.slice(1));
+  const child = spawn(command[0], command.slice(1), { cwd: folder });
   let [stdout, stderr] = ['', ''];
   let seen = 0;
   const steps = [...script];
@@ -178,6 +178,18 @@ describe.skipIf(script === undefined)('runPartition on a terminal (needs the com
       { after: 'rip', type: '\x1d?' },
       { after: 'turn the partition off', type: 'O' },
     ]);
+    expect(outcome.code).toBe(0);
+  });
+
+  it('saves the screen, pauses and resumes', async () => {
+    const outcome = await onTerminal([
+      { after: 'ready', type: '\x1ds' },
+      { after: '.png', type: '\x1dp' },
+      { after: 'hv: paused', type: '\x1dr' },
+      { after: 'resumed ', type: 'O' },
+    ]);
+    const file = /hv: the screen is in (viridian-[\d-]+\.png)/.exec(outcome.stdout)?.[1] ?? '';
+    expect(readFileSync(join(folder, file), 'latin1')).toBe('a picture');
     expect(outcome.code).toBe(0);
   });
 

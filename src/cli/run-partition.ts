@@ -18,7 +18,7 @@ import { isDiskFile } from '../contracts/partition-options.ts';
 import { writeOutput } from '../host/node/files.ts';
 import { RawTerminal } from '../host/node/terminal.ts';
 import { diskText, dvdText } from './arguments.ts';
-import { ConsoleKeys, KEYS_HELP } from './console-keys.ts';
+import { ConsoleKeys, KEYS_HELP, type KeyAction } from './console-keys.ts';
 import { inspectText } from './inspect-text.ts';
 import { say } from './say.ts';
 
@@ -240,11 +240,34 @@ class Session implements AsyncDisposable {
   #typed(typed: Uint8Array): void {
     const { guest, actions } = this.#keys.feed(typed);
     if (guest.length > 0) this.#partition.console.write(guest).catch(() => {});
-    for (const action of actions) {
-      if (action === 'leave') this.#signalled({ code: EXIT.interrupted, text: 'turned off' });
-      else if (action === 'inspect') this.#showState();
-      else say(`\n${KEYS_HELP}`);
-    }
+    for (const action of actions) this.#actions[action]();
+  }
+
+  readonly #actions: Readonly<Record<KeyAction, () => void>> = {
+    leave: () => this.#signalled({ code: EXIT.interrupted, text: 'turned off' }),
+    inspect: () => this.#showState(),
+    screenshot: () => this.#try('no screenshot', () => this.#saveScreen()),
+    pause: () =>
+      this.#try('not paused', async () => {
+        await this.#partition.pause();
+        say('\nhv: paused: Ctrl-] r resumes');
+      }),
+    resume: () => this.#partition.resume(),
+    help: () => say(`\n${KEYS_HELP}`),
+  };
+
+  #try(failure: string, work: () => Promise<void>): void {
+    work().catch((error: unknown) => {
+      say(`\nhv: ${failure}: ${error instanceof Error ? error.message : String(error)}`);
+    });
+  }
+
+  async #saveScreen(): Promise<void> {
+    const png = await this.#partition.screenshot();
+    if (png === undefined) throw new Error('the guest shows nothing on its synthetic screen (its driver is hyperv_fb)');
+    const file = `viridian-${new Date().toISOString().slice(0, 19).replaceAll(/[T:]/g, '-')}.png`;
+    await writeOutput('screenshot', file, png);
+    say(`\nhv: the screen is in ${file}`);
   }
 
   #showState(): void {

@@ -56,9 +56,39 @@ describe('hv run', () => {
     expect(options.restore).toBeUndefined();
   });
 
+  it('leaves it to the library to find a kernel in a disk, and wants to be told', async () => {
+    const options = await optionsOf({ disk: [{ file: join(folder, 'one') }], append: 'quiet', reboot: true });
+    expect(options).toMatchObject({ disks: [{ file: join(folder, 'one') }], append: 'quiet' });
+    expect(options.kernel).toBeUndefined();
+    expect(options.onBoot).toBeTypeOf('function');
+  });
+
   it('restores without giving what the saved state fixes', async () => {
     const options = await optionsOf({ restore: join(folder, 'state'), reboot: true });
     const given = Object.entries(options).filter(([, value]) => value !== undefined);
     expect(Object.fromEntries(given)).toEqual({ restore: join(folder, 'state'), onReboot: 'restart' });
+  });
+
+  it('plugs ports to publish and a capture into the adapter that there is, or into one on NAT', async () => {
+    const kernel = join(folder, 'kernel');
+    const forward = { protocol: 'tcp', hostPort: 8080, guestPort: 80 } as const;
+    const implied = await optionsOf({ kernel, reboot: true, publish: [forward], capture: 'a.pcap' });
+    expect(implied.nics).toEqual([{ network: 'nat', forwards: [forward], capture: 'a.pcap' }]);
+    const second = await optionsOf({
+      kernel,
+      reboot: true,
+      nic: [{ network: 'private' }, { network: 'nat' }],
+      publish: [forward],
+    });
+    expect(second.nics).toEqual([{ network: 'private' }, { network: 'nat', forwards: [forward] }]);
+    expect((await optionsOf({ kernel, reboot: true })).nics).toBeUndefined();
+  });
+
+  it.each<[Partial<RunFlags>, string]>([
+    [{ capture: 'a.pcap' }, '--capture needs a network: give --nic'],
+    [{ capture: 'a.pcap', nic: [{ network: 'nat' }, { network: 'nat' }] }, 'give capture=FILE with --nic'],
+    [{ nic: [{ network: 'private' }], publish: [{ protocol: 'tcp', hostPort: 1, guestPort: 1 }] }, 'give --nic nat'],
+  ])('says what a network lacks: %o', async (flags, message) => {
+    await expect(optionsOf({ kernel: join(folder, 'kernel'), reboot: true, ...flags })).rejects.toThrow(message);
   });
 });

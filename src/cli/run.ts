@@ -2,15 +2,19 @@
 import { existsSync } from 'node:fs';
 import type { DiskFile } from '../contracts/block-device.ts';
 import { ViridianError } from '../contracts/errors.ts';
-import type { BootModule, CreatePartition, PartitionOptions } from '../contracts/partition.ts';
+import type { NicOptions } from '../contracts/network.ts';
+import type { BootModule, CreatePartition, DiskBoot, PartitionOptions } from '../contracts/partition.ts';
 import type { MachineFlags, RunFlags } from './flags.ts';
 import { type RunRequest, runPartition } from './run-partition.ts';
 import { say } from './say.ts';
 
 /** @param create For tests; else the library's. */
 export async function run(flags: RunFlags, create?: CreatePartition): Promise<number> {
-  if (flags.kernel === undefined && flags.restore === undefined) {
-    throw new ViridianError('invalid', 'nothing to run: give --kernel FILE, or --restore FILE');
+  if (flags.kernel === undefined && flags.restore === undefined && flags.disk === undefined) {
+    throw new ViridianError(
+      'invalid',
+      'nothing to run: give --kernel FILE, --disk FILE with a system on it, or --restore FILE',
+    );
   }
   const options: PartitionOptions = {
     ...machineOptionsOf(flags),
@@ -21,13 +25,25 @@ export async function run(flags: RunFlags, create?: CreatePartition): Promise<nu
     testDevice: flags.testDevice,
     onReboot: flags.reboot ? 'restart' : 'stop',
     restore: flags.restore,
+    ...(flags.kernel === undefined && flags.restore === undefined
+      ? { onBoot: (boot: DiskBoot) => say(`hv: ${bootText(boot)}`) }
+      : {}),
   };
   return await runPartition(requestOf(flags, options), create ?? (await library(flags.check ? 0 : flags.processors)));
+}
+
+function bootText({ disk, partition, kernel, initrd, commandLine, unclean }: DiskBoot): string {
+  const where = partition === 0 ? disk : `${disk}, partition ${partition}`;
+  const files = initrd === undefined ? kernel : `${kernel} with ${initrd}`;
+  const note = unclean ? '\nhv: its file system was not unmounted; what its journal holds was taken into account' : '';
+  return `${where}: booting ${files}, '${commandLine}'${note}`;
 }
 
 export function machineOptionsOf(flags: MachineFlags): PartitionOptions {
   return {
     memory: flags.memory,
+    memoryMinimum: flags.memoryMin,
+    memoryMaximum: flags.memoryMax,
     processors: flags.processors,
     clock: flags.clock,
     engine: flags.engine,
@@ -36,6 +52,7 @@ export function machineOptionsOf(flags: MachineFlags): PartitionOptions {
     instructionLimit: flags.instructions,
     disks: disksOf(flags),
     dvds: flags.dvd,
+    nics: nicsOf(flags),
     ...checkOf(flags),
   };
 }
@@ -54,6 +71,24 @@ function disksOf({ disk, discard, allowParent, save }: MachineFlags): readonly D
       '--save cannot be given where disks are discarded: the state would stand on them',
     );
   return disks;
+}
+
+/** Ports to publish need a network: it is there without saying. */
+function nicsOf({ nic, publish, capture }: MachineFlags): readonly NicOptions[] | undefined {
+  const nics = nic ?? (publish ? [{ network: 'nat' as const }] : undefined);
+  if (capture !== undefined && nics?.length !== 1)
+    throw new ViridianError(
+      'invalid',
+      nics ? '--capture is for one adapter: give capture=FILE with --nic' : '--capture needs a network: give --nic',
+    );
+  const published = nics?.findIndex(({ network }) => network === 'nat');
+  if (publish && published === -1)
+    throw new ViridianError('invalid', '--publish needs a network adapter: give --nic nat');
+  return nics?.map((each, i) => ({
+    ...each,
+    ...(publish && i === published ? { forwards: publish } : {}),
+    ...(capture === undefined ? {} : { capture }),
+  }));
 }
 
 function checkOf({ check, checkEvery, save, hash }: MachineFlags): Pick<PartitionOptions, 'check'> {

@@ -4,9 +4,11 @@
  */
 import { type BlockDevice, DISK_FORMATS, type DiskFile, type DvdDrive, type WantedPlace } from './block-device.ts';
 import { ViridianError } from './errors.ts';
+import type { NicOptions, PortForward } from './network.ts';
 import type {
   BootModule,
   ClockMode,
+  DiskBoot,
   DiskEvent,
   EngineChoice,
   FileSource,
@@ -17,6 +19,7 @@ import type {
 export const MIB = 2 ** 20;
 export const GIB = 2 ** 30;
 
+const DEFAULT_MEMORY = 512 * MIB;
 export const LIMITS = {
   /** The smallest multiboot kernel needs the first mebibyte's tables and itself above it. */
   minimumMemory: 2 * MIB,
@@ -26,6 +29,7 @@ export const LIMITS = {
   controllers: 4,
   /** Of one controller. */
   luns: 64,
+  maximumNics: 16,
   pageSize: 4096,
 } as const;
 
@@ -40,6 +44,7 @@ export interface ResolvedPartitionOptions {
   readonly append: string;
   readonly modules: readonly BootModule[];
   readonly memory: number;
+  readonly dynamicMemory: { readonly minimum: number; readonly maximum: number } | undefined;
   readonly processors: number;
   readonly clock: ClockMode;
   readonly engine: EngineChoice;
@@ -47,7 +52,9 @@ export interface ResolvedPartitionOptions {
   readonly vmbus: boolean;
   readonly disks: readonly (BlockDevice | DiskFile)[];
   readonly dvds: readonly DvdDrive[];
+  readonly nics: readonly NicOptions[];
   readonly onDisk: ((event: DiskEvent) => void) | undefined;
+  readonly onBoot: ((boot: DiskBoot) => void) | undefined;
   readonly onReboot: 'restart' | 'stop';
   readonly instructionLimit: bigint | undefined;
   readonly check: ResolvedCheck | undefined;
@@ -62,11 +69,15 @@ const FIXED_BY_SAVED_STATE = [
   'append',
   'modules',
   'memory',
+  'memoryMinimum',
+  'memoryMaximum',
   'processors',
   'clock',
   'testDevice',
   'vmbus',
 ] as const satisfies readonly (keyof PartitionOptions)[];
+
+const GOES_WITH_KERNEL = ['initrd', 'modules'] as const satisfies readonly (keyof PartitionOptions)[];
 
 /** A checked partition has two engines, one processor, and a time of its own. */
 const NOT_CHECKED = ['restore', 'trace', 'engine'] as const satisfies readonly (keyof PartitionOptions)[];
@@ -93,7 +104,10 @@ export function resolvePartitionOptions(given: PartitionOptions): ResolvedPartit
     const extra = FIXED_BY_SAVED_STATE.find((name) => options[name] !== undefined);
     if (extra !== undefined) throw invalid(`${extra} cannot be given with restore: it is part of the saved state`);
   } else if (options.kernel === undefined) {
-    throw invalid('kernel is missing: give a kernel to boot, or a saved state to restore');
+    if ((options.disks ?? []).length === 0)
+      throw invalid('kernel is missing: give a kernel to boot, a disk that has one, or a saved state to restore');
+    const extra = GOES_WITH_KERNEL.find((name) => options[name] !== undefined);
+    if (extra !== undefined) throw invalid(`${extra} cannot be given without kernel: the disk's own are booted`);
   }
   return {
     kernel: fileSource('kernel', options.kernel),
@@ -103,14 +117,17 @@ export function resolvePartitionOptions(given: PartitionOptions): ResolvedPartit
       source: fileSource('modules', module.source)!,
       commandLine: module.commandLine === undefined ? undefined : commandLine('modules', module.commandLine),
     })),
-    memory: memory(options.memory ?? 512 * MIB),
+    memory: memory(options.memory ?? DEFAULT_MEMORY),
+    dynamicMemory: dynamicMemory(options),
     processors: integer('processors', options.processors ?? 1, 1, LIMITS.maximumProcessors),
     clock: oneOf('clock', options.clock ?? 'real', ['real', 'instructions']),
     engine: oneOf('engine', options.engine ?? 'auto', ['auto', 'interpreter', 'translator']),
     testDevice: options.testDevice ?? false,
     vmbus: vmbus(options),
     ...storage(options),
+    nics: nics(options),
     onDisk: options.onDisk,
+    onBoot: options.onBoot,
     onReboot: oneOf('onReboot', options.onReboot ?? 'restart', ['restart', 'stop']),
     instructionLimit: instructionLimit(options.instructionLimit),
     check,
@@ -154,6 +171,18 @@ function memory(bytes: number): number {
   return bytes;
 }
 
+function dynamicMemory(options: PartitionOptions): ResolvedPartitionOptions['dynamicMemory'] {
+  const { memory: start = DEFAULT_MEMORY, memoryMinimum, memoryMaximum } = options;
+  if (memoryMinimum === undefined && memoryMaximum === undefined) return undefined;
+  if (!vmbus(options)) throw invalid('dynamic memory needs the VMBus');
+  const [minimum, maximum] = [memory(memoryMinimum ?? start), memory(memoryMaximum ?? start)];
+  if (minimum > start)
+    throw invalid(`the minimum of memory, ${sizeText(minimum)}, is more than the ${sizeText(start)} at the start`);
+  if (maximum < start)
+    throw invalid(`the maximum of memory, ${sizeText(maximum)}, is less than the ${sizeText(start)} at the start`);
+  return { minimum, maximum };
+}
+
 function instructionLimit(value: bigint | undefined): bigint | undefined {
   if (value !== undefined && (typeof value !== 'bigint' || value < 1n || value >= 1n << 63n)) {
     throw invalid(`instructionLimit must be a bigint of at least 1, not ${value}`);
@@ -180,6 +209,48 @@ function storage(o: PartitionOptions): Pick<ResolvedPartitionOptions, 'disks' | 
   for (const disk of disks) if (isDiskFile(disk)) checkDiskFile(disk);
   for (const dvd of dvds) checkDvdDrive(dvd);
   return { disks, dvds };
+}
+
+function nics({ nics = [], vmbus, clock, restore }: PartitionOptions): readonly NicOptions[] {
+  if (nics.length > LIMITS.maximumNics)
+    throw invalid(
+      `${nics.length} network adapters are more than a partition can have: give at most ${LIMITS.maximumNics}`,
+    );
+  if (nics.length > 0 && restore === undefined && !(vmbus ?? clock !== 'instructions'))
+    throw invalid('network adapters need the VMBus');
+  for (const nic of nics) checkNic(nic);
+  return nics;
+}
+
+/** Six bytes in hexadecimal, alike separated; no group, and not nothing. */
+const MAC = /^(?!0{2}([-:]?)(?:0{2}\1){4}0{2}$)[0-9a-f][02468ace]([-:]?)(?:[0-9a-f]{2}\2){4}[0-9a-f]{2}$/i;
+
+/** @throws ViridianError `invalid` */
+export function checkNic({ network, name, mac, vlan, mtu, forwards, hostAccess, capture }: NicOptions): void {
+  const own = typeof network !== 'string';
+  if (!own && network !== 'nat' && network !== 'private')
+    throw invalid(`a network adapter's network must be nat or private, not ${String(network)}`);
+  if (name !== undefined && !/^[\w.-]{1,64}$/.test(name))
+    throw invalid(`a network adapter's name must be letters, digits, '.', '_' and '-', not '${name}'`);
+  if (mac !== undefined && !MAC.test(mac))
+    throw invalid(`a network adapter's address must be like 00-15-5D-01-02-03 (no group address), not '${mac}'`);
+  if (vlan !== undefined) integer("a network adapter's vlan", vlan, 1, 4094);
+  if (mtu !== undefined) integer("a network adapter's mtu", mtu, 576, 9000);
+  if (own && (vlan !== undefined || capture !== undefined))
+    throw invalid("a network adapter's vlan and capture are the switch's: set them at the port that is given");
+  if (forwards !== undefined && network !== 'nat') throw invalid('port forwards need a network adapter on nat');
+  if (hostAccess !== undefined && network !== 'nat') throw invalid('access to the host needs a network adapter on nat');
+  for (const forward of forwards ?? []) checkForward(forward);
+  for (const { protocol, port } of hostAccess ?? []) {
+    oneOf("the protocol of a host's port", protocol, ['tcp', 'udp']);
+    integer("a host's port", port, 1, 65535);
+  }
+}
+
+function checkForward({ protocol, hostPort, guestPort }: PortForward): void {
+  oneOf('the protocol of a port forward', protocol, ['tcp', 'udp']);
+  integer('the host port of a port forward', hostPort, 1, 65535);
+  integer('the guest port of a port forward', guestPort, 1, 65535);
 }
 
 export function isDiskFile(disk: BlockDevice | DiskFile): disk is DiskFile {

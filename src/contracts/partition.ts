@@ -4,6 +4,8 @@
  */
 
 import type { BlockDevice, DiskFile, DiskFormat, DvdDrive, StoragePlace, WantedPlace } from './block-device.ts';
+import type { NicOptions } from './network.ts';
+import type { ConnectOptions, ExecOptions, ExecResult, GuestListener, GuestStream } from './sockets.ts';
 
 /** A file by its path, or its bytes. */
 export type FileSource = string | Uint8Array;
@@ -35,16 +37,26 @@ export interface CheckOptions {
   readonly say?: ((text: string) => void) | undefined;
 }
 
-/** Everything but `kernel` and `restore` has a default; see `resolvePartitionOptions`. */
+/** Everything but `kernel`, `restore` or a disk to boot from has a default; see `resolvePartitionOptions`. */
 export interface PartitionOptions {
-  /** bzImage, ELF with a PVH note, or multiboot 1 ELF32. Exactly one of `kernel` and `restore` is given. */
+  /**
+   * bzImage, ELF with a PVH note, or multiboot 1 ELF32. Given neither `kernel` nor `restore`, the first of `disks` that has
+   * one in an ext4 file system is booted with it, again at each restart.
+   */
   readonly kernel?: FileSource | undefined;
   readonly initrd?: FileSource | undefined;
-  /** The kernel's command line. Default: empty. */
+  /** The kernel's command line. Default: empty. Of a kernel that is found in a disk: what comes behind its own. */
   readonly append?: string | undefined;
   readonly modules?: readonly BootModule[] | undefined;
   /** Bytes of guest memory, a multiple of 4 KiB. Default: 512 MiB. */
   readonly memory?: number | undefined;
+  /**
+   * Dynamic memory: the guest gets more than `memory`, up to `memoryMaximum`, and gives back what it does not need, down to
+   * `memoryMinimum`, by the pressure that its driver reports. Bytes, multiples of 4 KiB; each is `memory` when only the other
+   * is given. Needs `vmbus`.
+   */
+  readonly memoryMinimum?: number | undefined;
+  readonly memoryMaximum?: number | undefined;
   /** Virtual processors. Default: 1. */
   readonly processors?: number | undefined;
   /** Default: 'real'. */
@@ -66,8 +78,15 @@ export interface PartitionOptions {
   readonly disks?: readonly (BlockDevice | DiskFile)[] | undefined;
   /** DVD drives, behind the disks where they do not say. For them holds what holds for disks. */
   readonly dvds?: readonly DvdDrive[] | undefined;
+  /**
+   * Synthetic network adapters. Like disks they are the host's: a restored partition is given them again, by the same names
+   * and addresses. Needs `vmbus`.
+   */
+  readonly nics?: readonly NicOptions[] | undefined;
   /** Told of what a disk's file does to the partition. */
   readonly onDisk?: ((event: DiskEvent) => void) | undefined;
+  /** Told what was found in a disk to boot, before it runs, and again at each restart. */
+  readonly onBoot?: ((boot: DiskBoot) => void) | undefined;
   /** What a restart asked for by the guest does. Default: 'restart'. */
   readonly onReboot?: 'restart' | 'stop' | undefined;
   /** Stops the partition (reason `instructionLimit`) once this many instructions have retired in total. */
@@ -91,6 +110,20 @@ export interface DiskEvent {
   readonly file: string;
   /** What the host says. */
   readonly message: string;
+}
+
+/** What a partition without a `kernel` of its own boots. */
+export interface DiskBoot {
+  /** The disk's file, or its number. */
+  readonly disk: string;
+  /** Where the root file system is: 1 is the first partition, 0 the whole disk. */
+  readonly partition: number;
+  /** Paths in the disk's file system. */
+  readonly kernel: string;
+  readonly initrd: string | undefined;
+  readonly commandLine: string;
+  /** The file system was not unmounted. What its journal holds was taken into account. */
+  readonly unclean: boolean;
 }
 
 export interface TraceEvent {
@@ -186,6 +219,8 @@ export interface IntegrationServices {
   /** False when there was no such key. */
   deleteValue(pool: KeyValuePool, key: string): Promise<boolean>;
   values(pool: KeyValuePool): Promise<ReadonlyMap<string, string>>;
+  /** The guest's own IP addresses, of version 4 and then 6, as its daemon for data exchange says. */
+  addresses(): Promise<readonly string[]>;
   /** Writes a file into the guest. `path` is absolute. */
   copyFile(path: string, bytes: Uint8Array, options?: CopyFileOptions): Promise<void>;
   /** The guest's file systems stand still, until `thaw`, or until the guest has enough of it. */
@@ -224,10 +259,30 @@ export interface PartitionMouse {
 export interface PartitionMemory {
   /** The guest's driver takes requests. */
   readonly ready: boolean;
-  /** The guest is to have this much, at most what the partition was created with; it gives back what it can spare. */
-  setTarget(bytes: number): void;
-  /** What the guest has, what it needs (by its own account, once a second), and what of it is free. */
-  status(): { readonly assigned: number; readonly demand: number; readonly available: number };
+  /**
+   * The guest is to have this much, from `minimum` to `maximum`; it gives back what it can spare. Undefined: what it needs,
+   * which is so from the start in a partition with dynamic memory.
+   */
+  setTarget(bytes: number | undefined): void;
+  status(): PartitionMemoryStatus;
+}
+
+/** Bytes. */
+export interface PartitionMemoryStatus {
+  /** What the guest has. */
+  readonly assigned: number;
+  /** What it needs by its own account, which it gives once a second; 0 before. */
+  readonly demand: number;
+  /** What of `assigned` is free, by the same account. */
+  readonly available: number;
+  /** What it is to have. */
+  readonly target: number;
+  /** 0 without dynamic memory. */
+  readonly minimum: number;
+  /** What it had at the start, without dynamic memory. */
+  readonly maximum: number;
+  /** What the guest has given back, and this process to the host. 0 on hosts where that is not possible. */
+  readonly returned: number;
 }
 
 /** A disk or a DVD drive of a partition. */
@@ -290,6 +345,21 @@ export interface Partition extends AsyncDisposable {
   readonly keyboard: PartitionKeyboard | undefined;
   readonly mouse: PartitionMouse | undefined;
   readonly memory: PartitionMemory | undefined;
+  /** Plugs in a network adapter, also while the guest runs; its name. Rejects with a ViridianError. */
+  attachNic(nic: NicOptions): Promise<string>;
+  /** @throws ViridianError `notFound` */
+  detachNic(name: string): void;
+  /** Pulls an adapter's cable, or puts it back. @throws ViridianError `notFound` */
+  setLink(name: string, up: boolean): void;
+  /**
+   * Connects to a port that a program in the guest listens at (AF_VSOCK, hv_sock). Rejects with a ViridianError: `timeout`
+   * where nobody does. Connections do not outlive a save.
+   */
+  connect(port: number, options?: ConnectOptions): Promise<GuestStream>;
+  /** Takes the guest's connections to a port of the host (CID 2). @throws ViridianError `wrongState` when it is taken. */
+  listen(port: number, accept: (stream: GuestStream) => void): GuestListener;
+  /** Runs a program in a guest that has our agent (images made with `hv image` do); needs no network. */
+  exec(argv: readonly string[], options?: ExecOptions): Promise<ExecResult>;
   /** What is on the synthetic screen, as a PNG file's bytes; undefined when the guest shows nothing there. */
   screenshot(): Promise<Uint8Array | undefined>;
   /** Resolves when every processor stands still between two instructions. */

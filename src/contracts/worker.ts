@@ -34,6 +34,8 @@ export interface WorkerSpec {
   readonly onReboot: 'restart' | 'stop';
   readonly disks: readonly Disk[];
   readonly dvds: readonly Dvd[];
+  /** `private`: connected to nothing outside of the VM. */
+  readonly nics: readonly { readonly id: string; readonly network: 'nat' | 'private'; readonly mac: string | null }[];
   /** A saved state to go on from. The worker stands still until it is told to resume. */
   readonly restore: string | null;
   readonly niceness: number;

@@ -22,10 +22,14 @@ export const CONVENTIONAL_MEMORY_END = 0x9fc00;
 export const HIGH_MEMORY_START = 0x100000;
 /** The last 128 KiB below 1 MiB: where a guest that got no pointer searches for the RSDP. */
 export const ACPI_AREA: AddressRange = { first: 0xe0000, size: 0x20000 };
+/** 16 bytes that tell a guest whether it is the machine that it was (VM generation ID); right behind the RSDP. */
+export const GENERATION_ID: AddressRange = { first: ACPI_AREA.first + 0x40, size: 16 };
 /** Memory-mapped I/O below 4 GiB: VMBus devices (frame buffer, vPCI), then the interrupt controllers. RAM ends below. */
 export const LOW_MMIO_WINDOW: AddressRange = { first: 0xf8000000, size: 0x06c00000 };
 /** Memory-mapped I/O above 4 GiB; the top of a 36-bit address space, as Hyper-V places it. */
 export const HIGH_MMIO_WINDOW: AddressRange = { first: 0xfe0000000, size: 0x20000000 };
+/** Memory added to a running guest begins at a multiple of this: a section of Linux's, what its driver asks for. */
+export const ADDED_MEMORY_ALIGNMENT = 128 * MIB;
 export const IO_APIC_BASE = 0xfec00000;
 export const LOCAL_APIC_BASE = 0xfee00000;
 

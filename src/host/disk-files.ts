@@ -46,8 +46,8 @@ export interface RandomFile {
   /** Fills `into`, which may be a view of shared memory; resolves with the bytes read, fewer only at the file's end. */
   read(offset: number, into: Uint8Array): Promise<number>;
   /**
-   * Reads at once what the host has in memory, into buffers (views of shared memory) one after the other; false when there is
-   * less than `length` bytes, their sum, or the host cannot say.
+   * Reads at once what the host has in memory, into buffers one after the other; false when there is less than
+   * `length` bytes, their sum, or the host cannot say, or not for such buffers: shared memory is best.
    */
   readNow?(offset: number, into: readonly Uint8Array[], length: number): boolean;
   /** Writes all of it, past the end too. */

@@ -41,7 +41,18 @@ export interface HostServices {
   hostTime(origin: bigint): HostTime;
   /** Calls back after whatever else waits for this thread. */
   defer(callback: () => void): void;
+  /**
+   * Gives the memory behind [offset, offset + length) of a buffer back to the host; it reads as zeroes from then on. False
+   * where this host cannot: nothing has happened then.
+   */
+  discardMemory(buffer: SharedArrayBuffer, offset: number, length: number): boolean;
+  /** Random bytes that nobody can foretell. */
+  randomBytes(count: number): Uint8Array;
   readonly compression: Compression;
+  /** Puts bytes away where they take no memory; the function reads them. Undefined: they could not be. */
+  spill(bytes: Uint8Array): Promise<(() => Uint8Array) | undefined>;
+  /** Gives freed memory back to the machine, as far as that can be done; with `garbage` also what nobody refers to. */
+  trim(garbage?: boolean): void;
   /** SHA-256 of all pieces one after the other, in hexadecimal. */
   sha256(pieces: Iterable<Uint8Array>): string;
 }

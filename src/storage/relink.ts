@@ -21,7 +21,7 @@ export async function relinkDisk(
   const parent = await openDisk(host, where, { format: 'vhdx', ...options });
   try {
     if (!(parent instanceof VhdxDisk)) throw new DiskError('parent', `${parentPath}: is no VHDX`);
-    const folder = await files.realPath(files.folderOf(path) || '.');
+    const folder = await files.realPath(files.folderOf(path) || '.').catch(() => files.folderOf(path));
     const file = await files.open(path, { write: true });
     try {
       const image = await openImage(file, files.random);

@@ -19,7 +19,12 @@ export function guidBytes(text: string): Uint8Array<ArrayBuffer> {
 
 /** @param bytes 16 of them. */
 export function guidText(bytes: Uint8Array): string {
-  const digits = ORDER.map((at) => (bytes[at] as number).toString(16).padStart(2, '0'));
+  return guidTextInOrder(Uint8Array.from(ORDER, (at) => bytes[at] as number));
+}
+
+/** A UUID whose bytes stand in the order in which they are written (RFC 9562), as Linux's file systems have them. */
+export function guidTextInOrder(bytes: Uint8Array): string {
+  const digits = Array.from(bytes.subarray(0, GUID_SIZE), (byte) => byte.toString(16).padStart(2, '0'));
   return GROUPS.slice(1)
     .map((end, group) => digits.slice(GROUPS[group], end).join(''))
     .join('-');

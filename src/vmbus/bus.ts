@@ -5,10 +5,11 @@
  *
  * Runs on the parent's thread. Virtual processors leave messages and signals in the mailbox.
  */
+import { GUID_SIZE, guidText } from '../support/guid.ts';
 import { asBytes, hexOf } from '../support/plain.ts';
 import type { InspectNode } from '../vid/ports.ts';
 import { BusChannel, type ChannelBus, type OpenParameters, type Rings } from './channel.ts';
-import { type Gpadl, GpadlTable } from './gpadl.ts';
+import { GpadlTable } from './gpadl.ts';
 import type { VmbusMailbox } from './mailbox.ts';
 import * as messages from './messages.ts';
 import type { ChannelDevice, VmbusPorts } from './ports.ts';
@@ -36,7 +37,15 @@ import {
   versionText,
 } from './protocol.ts';
 import { IncomingRing, OutgoingRing, viewOf } from './ring.ts';
-import { goneDevice, parseSavedBus, type SavedBus, type SavedChannel, type SavedContact } from './state.ts';
+import {
+  goneDevice,
+  parseSavedBus,
+  restoreGpadls,
+  type SavedBus,
+  type SavedChannel,
+  type SavedContact,
+  saveGpadls,
+} from './state.ts';
 
 /** Messages that wait for the guest's slot before no more of its own are looked at. */
 const OUTBOX = 512;
@@ -83,6 +92,8 @@ export class VmBus {
   #contact: SavedContact | undefined;
   #connected = false;
   #offersRequested = false;
+  /** Told of the guest's wish for a connection: GUIDs of its own end, and of the host's service. */
+  onConnectRequest: ((endpoint: string, service: string) => void) | undefined;
   readonly counters = { messages: 0, malformed: 0, unexpected: 0, refused: 0, dropped: 0, defects: 0 };
   readonly #bus: ChannelBus;
 
@@ -97,14 +108,12 @@ export class VmBus {
     });
     this.#bus = {
       version: () => this.#contact?.version ?? 0,
+      paused: () => this.#paused,
       signal: (channel) => {
         ports.setEventFlag(channel.targetVp, this.#contact?.sint ?? DEFAULT_SINT, channel.relid);
       },
       tellSoon: (channel) => {
-        if (this.#untold.size === 0)
-          ports.defer(() => {
-            this.settle();
-          });
+        if (this.#untold.size === 0) ports.defer(this.settle.bind(this));
         this.#untold.add(channel);
       },
       serviceSoon: (channel) => {
@@ -192,7 +201,7 @@ export class VmBus {
 
   resume(): void {
     this.#paused = false;
-    for (const channel of this.#channels.values()) if (channel.open) this.#soon.add(channel);
+    for (const channel of this.#channels.values()) if (channel.resumed()) this.#soon.add(channel);
     this.service();
   }
 
@@ -222,6 +231,7 @@ export class VmBus {
   }
 
   #flush(): void {
+    if (this.#paused) return;
     const { vp, sint } = this.#contact ?? { vp: 0, sint: DEFAULT_SINT };
     while (this.#outbox.length > 0) {
       const result = this.#ports.postMessage(vp, sint, MESSAGE_TYPE_CHANNEL, this.#outbox[0] as Uint8Array);
@@ -318,7 +328,9 @@ export class VmBus {
   }
 
   #offerSubChannels(primary: BusChannel, count: number): number {
-    const taken = new Set(this.#channelsOf(primary.device).map((channel) => channel.subIndex));
+    // One that was taken back is as good as gone: guests know further channels by their place.
+    const live = this.#channelsOf(primary.device).filter((channel) => channel.state !== 'rescinded');
+    const taken = new Set(live.map((channel) => channel.subIndex));
     let offered = 0;
     for (let index = 1; offered < count; index++) {
       if (taken.has(index)) continue;
@@ -474,29 +486,32 @@ export class VmBus {
     this.#post(messages.gpadlTorndown(id));
   }
 
-  connectRequest(): void {
-    // Nobody listens for sockets; the guest's attempt times out, as it does where the host has no such service.
-    this.counters.refused++;
+  connectRequest(message: Uint8Array): void {
+    const guid = (at: number): string => guidText(message.subarray(at, at + GUID_SIZE));
+    // Refused is silence, and the guest's attempt times out.
+    if (this.onConnectRequest) this.onConnectRequest(guid(TlConnectRequest.ENDPOINT), guid(TlConnectRequest.SERVICE));
+    else this.counters.refused++;
   }
 
   // ---- state ----------------------------------------------------------------------------------------------------------
 
   /** Everything, as plain data. While paused. */
   save(): SavedBus {
+    // In the state alone: what does not outlive a save is taken back.
+    const kept = [...this.#channels.values()].filter(
+      (channel) => !channel.device.transient || channel.state !== 'hidden',
+    );
+    const lost = kept.filter((channel) => channel.device.transient && channel.state !== 'rescinded');
+    const devices = [...this.#devices].filter(([, device]) => !device.transient);
     return {
       version: 1,
       contact: this.#contact ?? null,
       connected: this.#connected,
       offersRequested: this.#offersRequested,
-      outbox: this.#outbox.map(hexOf),
-      channels: [...this.#channels.values()].map((channel) => channel.save()),
-      gpadls: [...this.#gpadls.all()].map(({ id, relid, ranges }) => ({
-        id,
-        relid,
-        ranges: ranges.map((range) => ({ ...range, pages: [...range.pages] })),
-      })),
-      pendingGpadls: this.#gpadls.pending().map((pending) => ({ ...pending, bytes: hexOf(pending.bytes) })),
-      devices: Object.fromEntries([...this.#devices].map(([name, device]) => [name, device.save()])),
+      outbox: [...this.#outbox, ...lost.map(({ relid }) => messages.rescindOffer(relid))].map(hexOf),
+      channels: kept.map((channel) => channel.save()),
+      ...saveGpadls(this.#gpadls),
+      devices: Object.fromEntries(devices.map(([name, device]) => [name, device.save()])),
     };
   }
 
@@ -511,14 +526,7 @@ export class VmBus {
     this.#offersRequested = saved.offersRequested;
     this.#outbox = saved.outbox.map((text) => asBytes(text, 'a VMBus message'));
     this.#channels.clear();
-    for (const { id, relid, ranges } of saved.gpadls)
-      this.#gpadls.add({
-        id,
-        relid,
-        ranges: ranges.map((range) => ({ ...range, pages: Uint32Array.from(range.pages) })),
-      });
-    for (const { id, relid, size, rangeCount, bytes } of saved.pendingGpadls)
-      this.#gpadls.begin(id, relid, size, rangeCount, asBytes(bytes, 'a VMBus buffer'));
+    restoreGpadls(this.#gpadls, saved);
     // Primary channels first: the others hang on them.
     for (const each of [...saved.channels].sort((a, b) => a.subIndex - b.subIndex))
       this.#restoreChannel(each, each.device in saved.devices);
@@ -594,12 +602,10 @@ const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
   [MessageType.UNLOAD, { size: MESSAGE_HEADER, connected: false, run: (bus) => bus.unload() }],
   [
     MessageType.TL_CONNECT_REQUEST,
-    { size: TlConnectRequest.SIZE, connected: true, run: (bus) => bus.connectRequest() },
+    { size: TlConnectRequest.SIZE, connected: true, run: (bus, _view, message) => bus.connectRequest(message) },
   ],
   [
     MessageType.MODIFY_CHANNEL,
     { size: ModifyChannel.SIZE, connected: true, run: (bus, view) => bus.modifyChannel(view) },
   ],
 ]);
-
-export type { Gpadl };

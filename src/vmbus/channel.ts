@@ -29,6 +29,7 @@ export interface Rings {
 /** What a channel needs of its bus. */
 export interface ChannelBus {
   version(): number;
+  paused(): boolean;
   /** Sets the channel's event flag. */
   signal(channel: BusChannel): void;
   /** Calls `tellGuest` soon, when what else is to be done now has been done. */
@@ -106,6 +107,12 @@ export class BusChannel implements Channel {
     this.#attempt(() => {
       this.device.opened(this);
     });
+  }
+
+  /** The partition runs again: the device may have been told to wait. Whether the channel is open. */
+  resumed(): boolean {
+    this.#refused = true;
+    return this.open;
   }
 
   get rings(): Rings | undefined {
@@ -188,6 +195,10 @@ export class BusChannel implements Channel {
     return this.state === 'open';
   }
 
+  get paused(): boolean {
+    return this.#bus.paused();
+  }
+
   get version(): number {
     return this.#bus.version();
   }
@@ -198,6 +209,10 @@ export class BusChannel implements Channel {
 
   send(packet: OutgoingPacket): boolean {
     if (!this.#rings || this.broken) return true;
+    if (this.paused) {
+      this.#refused = true;
+      return false;
+    }
     // What comes later does not overtake.
     if (this.answers.length === 0 && (this.#write(encodePacket(packet)) || this.broken)) {
       this.tellGuest();
@@ -271,6 +286,8 @@ export class BusChannel implements Channel {
 
   save(): SavedChannel {
     const { device, relid, subIndex, state, targetVp } = this;
+    // Taken back by the save, see `VmBus.save`.
+    if (device.transient) return { device: device.name, relid, subIndex, state: 'rescinded', targetVp, open: null };
     return { device: device.name, relid, subIndex, state, targetVp, open: this.#saveOpen() };
   }
 

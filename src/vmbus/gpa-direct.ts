@@ -30,10 +30,9 @@ export function gpaPieces(
     if (offset >= PAGE_SIZE || length > limit) return undefined;
     while (left > 0) {
       if (at + 8 > descriptor.length) return undefined;
-      const page = view.getBigUint64(at, true);
-      if (page > 0xffff_ffffn) return undefined;
+      if (view.getUint32(at + 4, true) !== 0) return undefined;
       const count = Math.min(left, PAGE_SIZE - offset);
-      pieces.push({ gpa: Number(page) * PAGE_SIZE + offset, length: count });
+      pieces.push({ gpa: view.getUint32(at, true) * PAGE_SIZE + offset, length: count });
       left -= count;
       offset = 0;
       at += 8;

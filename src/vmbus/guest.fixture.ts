@@ -42,6 +42,9 @@ export class TestMemory implements VmbusMemory {
     this.#check(gpa, length);
     return this.bytes.slice(gpa, gpa + length);
   }
+  readInto(gpa: number, into: Uint8Array): void {
+    into.set(this.read(gpa, into.length));
+  }
   write(gpa: number, bytes: Uint8Array): void {
     this.#check(gpa, bytes.length);
     this.bytes.set(bytes, gpa);

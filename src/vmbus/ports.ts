@@ -55,6 +55,8 @@ export interface Channel {
   /** 0 for the primary channel. */
   readonly subIndex: number;
   readonly open: boolean;
+  /** The partition stands still: nothing is sent, and `writable` is called when it runs again. */
+  readonly paused: boolean;
   /** Protocol version of the bus. */
   readonly version: number;
   /** What the guest gave when it opened: 120 bytes. */
@@ -77,6 +79,8 @@ export interface ChannelDevice {
   /** Unique on its bus; for people, and the name under which its state is saved. */
   readonly name: string;
   readonly offer: ChannelOffer;
+  /** Does not outlive a save: the guest of a restored partition finds that its channel was taken back. */
+  readonly transient?: boolean;
   opened(channel: Channel): void;
   received(packet: Packet, channel: Channel): void;
   /** There may be room again, after `send` said no. */

@@ -8,6 +8,8 @@ import { PACKET_HEADER, PACKET_TRAILER, PAGE_SIZE, type PacketType, RING_DATA, R
 /** Guest memory as rings need it; every method throws RangeError where nothing backs the range. */
 export interface RingMemory {
   read(gpa: number, length: number): Uint8Array;
+  /** As `read`, of all that `into` has room for. */
+  readInto(gpa: number, into: Uint8Array): void;
   write(gpa: number, bytes: Uint8Array): void;
   /** Atomic, sequentially consistent; 4-byte aligned. */
   load32(gpa: number): number;

@@ -1,6 +1,7 @@
 /** A bus as plain data, for saved states: its shape, and the checks with which it is taken from a file. */
-import { asArray, asBoolean, asBytes, asOneOf, asRecord, asText, asWhole } from '../support/plain.ts';
+import { asArray, asBoolean, asBytes, asOneOf, asRecord, asText, asWhole, hexOf } from '../support/plain.ts';
 import type { ChannelState } from './channel.ts';
+import type { GpadlTable } from './gpadl.ts';
 import type { ChannelDevice } from './ports.ts';
 import { MESSAGE_MAXIMUM, PAGE_SIZE, RELID_COUNT, SINT_COUNT } from './protocol.ts';
 
@@ -164,6 +165,26 @@ function parsePendingGpadl(plain: unknown): SavedPendingGpadl {
     size,
     bytes: pending.bytes as string,
   };
+}
+
+type SavedGpadls = Pick<SavedBus, 'gpadls' | 'pendingGpadls'>;
+
+export function saveGpadls(table: GpadlTable): SavedGpadls {
+  return {
+    gpadls: [...table.all()].map(({ id, relid, ranges }) => ({
+      id,
+      relid,
+      ranges: ranges.map((range) => ({ ...range, pages: [...range.pages] })),
+    })),
+    pendingGpadls: table.pending().map((pending) => ({ ...pending, bytes: hexOf(pending.bytes) })),
+  };
+}
+
+export function restoreGpadls(table: GpadlTable, { gpadls, pendingGpadls }: SavedGpadls): void {
+  for (const { id, relid, ranges } of gpadls)
+    table.add({ id, relid, ranges: ranges.map((range) => ({ ...range, pages: Uint32Array.from(range.pages) })) });
+  for (const { id, relid, size, rangeCount, bytes } of pendingGpadls)
+    table.begin(id, relid, size, rangeCount, asBytes(bytes, 'a VMBus buffer'));
 }
 
 /** Stands for a device that was taken away while the guest still had its channel. */

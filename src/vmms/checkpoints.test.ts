@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { checkDisk, createDisk } from '../storage/index.ts';
@@ -138,6 +138,49 @@ describe('checkpoints', () => {
       .catch((error: unknown) => error);
     expect(String(whole)).toContain('is there already');
     await expect(vm.export(folder)).rejects.toThrow('is there already, and is not an empty folder');
+  });
+
+  it('an export that somebody sent names no file outside its folder', async () => {
+    const good = {
+      viridian: 1,
+      id: '00000000-0000-4000-8000-000000000000',
+      configuration: {
+        version: 1,
+        name: 'sent',
+        boot: { kernel: 'kernel', initrd: null, append: '' },
+        disks: [],
+        dvds: [],
+      },
+      saved: null,
+    };
+    const outside = ['../kernel', '/etc/passwd', 'a/../../b', 'disks/../../x', '..'];
+    const boot = (kernel: unknown) => ({
+      ...good,
+      configuration: { ...good.configuration, boot: { kernel, initrd: null, append: '' } },
+    });
+    const disk = (file: string) => ({
+      ...good,
+      configuration: { ...good.configuration, disks: [{ slot: 0, file, format: 'raw' }] },
+    });
+    const bad: unknown[] = [
+      ...outside.flatMap((file) => [boot(file), disk(file), { ...good, saved: file }]),
+      boot(5),
+      { ...good, viridian: 2 },
+      { ...good, configuration: {} },
+      [],
+    ];
+    for (const [i, manifest] of bad.entries()) {
+      const folder = join(test.folder, `sent-${i}`);
+      mkdirSync(folder);
+      writeFileSync(join(folder, 'kernel'), 'x');
+      writeFileSync(join(folder, 'vm.json'), JSON.stringify(manifest));
+      await expect(test.host.import({ folder, name: `sent ${i}` })).rejects.toMatchObject({ code: 'badFile' });
+    }
+    const folder = join(test.folder, 'sent');
+    mkdirSync(folder);
+    writeFileSync(join(folder, 'kernel'), 'x');
+    writeFileSync(join(folder, 'vm.json'), JSON.stringify(good));
+    expect((await test.host.import({ folder })).name).toBe('sent');
   });
 
   it('are refused where they cannot be', async () => {

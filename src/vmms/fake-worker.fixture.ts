@@ -3,8 +3,39 @@
  * its state is what has been typed. `FAKE_START_DELAY` in the command line (append) makes it slow to start.
  */
 import { readFileSync } from 'node:fs';
-import type { Partition, PartitionOptions, StopReason } from '../contracts/partition.ts';
+import { basename } from 'node:path';
+import type { DiskFile, StoragePlace } from '../contracts/block-device.ts';
+import type { Partition, PartitionOptions, StopReason, StorageUnit } from '../contracts/partition.ts';
 import { runWorker } from '../vmwp/node/worker.ts';
+
+/** Remembers what is where. */
+function fakeStorage({ disks = [], dvds = [] }: PartitionOptions): Partition['storage'] {
+  const units = new Map<number, StorageUnit>();
+  const put = (kind: 'disk' | 'dvd', lun: number, file: string | undefined): Promise<StoragePlace> => {
+    if (file?.includes('refused')) return Promise.reject(new Error('refused'));
+    units.set(lun, { kind, controller: 0, lun, file, format: undefined, size: 0, writable: true });
+    return Promise.resolve({ controller: 0, lun });
+  };
+  const take = ({ lun }: StoragePlace): Promise<void> => {
+    units.delete(lun);
+    return Promise.resolve();
+  };
+  for (const disk of disks as (DiskFile & { lun: number })[]) void put('disk', disk.lun, disk.file);
+  for (const dvd of dvds) void put('dvd', dvd.lun!, dvd.file);
+  const nothing = (): Promise<void> => Promise.resolve();
+  return {
+    list: () => [...units.values()],
+    attachDisk: (disk) => put('disk', (disk as DiskFile).lun!, (disk as DiskFile).file),
+    detachDisk: take,
+    resizeDisk: nothing,
+    attachDvdDrive: (drive) => put('dvd', drive!.lun!, drive!.file),
+    detachDvdDrive: take,
+    insertDvd: async ({ lun }, file) => void (await put('dvd', lun, file)),
+    ejectDvd: async ({ lun }) => void (await put('dvd', lun, undefined)),
+    releaseFiles: nothing,
+    reopenFiles: nothing,
+  };
+}
 
 async function createFakePartition(options: PartitionOptions): Promise<Partition> {
   const stopped = Promise.withResolvers<StopReason>();
@@ -13,7 +44,7 @@ async function createFakePartition(options: PartitionOptions): Promise<Partition
   const delay = /FAKE_START_DELAY=(\d+)/.exec(options.append ?? '')?.[1];
   if (delay !== undefined) await new Promise((resolve) => setTimeout(resolve, Number(delay)));
   if (options.append?.includes('FAKE_NO_START')) throw new Error('out of luck');
-  const nothing = () => Promise.resolve();
+  const storage = fakeStorage(options);
   const say = (text: string): void => output(Buffer.from(text));
   const alive = setInterval(() => {}, 1000);
   return {
@@ -42,7 +73,13 @@ async function createFakePartition(options: PartitionOptions): Promise<Partition
       return Promise.resolve();
     },
     integration: { heartbeat: () => 'OK' as const } as Partition['integration'],
-    storage: { releaseFiles: nothing, reopenFiles: nothing } as Partial<Partition['storage']> as Partition['storage'],
+    storage,
+    attachNic: () => Promise.resolve('nic0'),
+    detachNic: () => undefined,
+    setLink: () => undefined,
+    connect: () => Promise.reject(new Error('no guest')),
+    listen: () => ({ close: () => undefined }),
+    exec: () => Promise.reject(new Error('no guest')),
     keyboard: undefined,
     mouse: undefined,
     memory: undefined,
@@ -53,7 +90,14 @@ async function createFakePartition(options: PartitionOptions): Promise<Partition
     injectNmi: () => say('nmi\n'),
     save: () => Promise.resolve(Buffer.from(typed)),
     digest: () => Promise.resolve({ instructions: 0n, registers: '', memory: '', devices: '' }),
-    inspect: () => Promise.resolve({ rip: 0x10n }),
+    inspect: () =>
+      Promise.resolve({
+        rip: 0x10n,
+        files: storage
+          .list()
+          .map(({ kind, lun, file }) => `${kind}${lun}=${basename(file ?? '')}`)
+          .join(' '),
+      }),
     stats: () => ({ instructions: 5n, busySeconds: 2, counters: {} }),
     [Symbol.asyncDispose]: () => {
       clearInterval(alive);

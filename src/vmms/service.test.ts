@@ -1,4 +1,4 @@
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Vm } from '../client/index.ts';
@@ -173,13 +173,46 @@ describe('a worker process', () => {
   });
 });
 
+describe('components', () => {
+  it('come and go while a VM runs, and are what the configuration says when it is adopted', async () => {
+    const { host, folder } = test;
+    const file = (name: string): string => {
+      const path = join(folder, name);
+      writeFileSync(path, new Uint8Array(2 ** 20));
+      return path;
+    };
+    const vm = await test.vm('parts');
+    const params = { vm: vm.id };
+    const finish = async (job: Promise<Parameters<typeof host.finish>[0]>) => await host.finish(await job);
+    const there = async () => (await host.transport.call('inspectVm', { params })).files;
+    await vm.addDisk({ file: file('a.raw'), format: 'raw' });
+    await vm.start();
+    await vm.addDisk({ file: file('b.raw'), format: 'raw' });
+    await finish(host.transport.call('addDvd', { params, body: { file: null } }));
+    expect(await there()).toBe('disk0=a.raw disk1=b.raw dvd2=');
+    await finish(host.transport.call('setDvd', { params: { ...params, slot: 2 }, body: { file: file('c.iso') } }));
+    await vm.removeDisk(0);
+    expect(await there()).toBe('disk1=b.raw dvd2=c.iso');
+    await expect(vm.addDisk({ file: file('refused.raw'), format: 'raw' })).rejects.toThrow('refused');
+    await expect(vm.removeDisk(5)).rejects.toThrow('parts has no disk in slot 5');
+    await expect(vm.addDisk({ file: file('d.raw'), slot: 2, format: 'raw' })).rejects.toThrow('slot 2 is given twice');
+    await expect(finish(host.transport.call('addNic', { params, body: { switch: null } }))).rejects.toThrow(
+      'network adapters can change while it is Off',
+    );
+    expect((await vm.refresh()).configuration.disks.map(({ slot }) => slot)).toEqual([1]);
+    await test.restart();
+    expect(await there()).toBe('disk1=b.raw dvd2=c.iso');
+    await vm.stop({ turnOff: true });
+  });
+});
+
 describe('limits', () => {
   it('of editions hold for all VMs that run', async () => {
     const { host } = test;
     await host.set({ edition: '2008 Standard' });
     const vms: Vm[] = [];
     for (let i = 0; i < 11; i++) vms.push(await test.vm(`big ${i}`, { memory: 3 * GIB }));
-    for (const vm of vms.slice(0, 10)) await vm.start();
+    await Promise.all(vms.slice(0, 10).map((vm) => vm.start()));
     await expect(vms[10]!.start()).rejects.toMatchObject({
       code: 'wrongState',
       message:
@@ -191,7 +224,7 @@ describe('limits', () => {
     await host.set({ edition: '2008 R2 Enterprise' });
     await vms[10]!.start();
     await host.set({ edition: 'Unlimited' });
-    for (const vm of vms) await vm.stop({ turnOff: true });
+    await Promise.all(vms.map((vm) => vm.stop({ turnOff: true })));
     for (const vm of vms) await vm.remove();
   });
 

@@ -13,7 +13,7 @@ import { nodeCodecs } from '../host/node/codecs.ts';
 import { nodeDiskFiles } from '../host/node/disk-files.ts';
 import { convertDisk, createDisk, type StorageHost } from '../storage/index.ts';
 import { named, vmFolder } from './context.ts';
-import type { VmRecord } from './inventory.ts';
+import { configurationOf, type VmRecord } from './inventory.ts';
 import type { JobControl } from './jobs.ts';
 import type { Management } from './management.ts';
 
@@ -317,7 +317,8 @@ async function readManifest(folder: string): Promise<Source> {
   if (!configuration.success) throw bad(complaint(configuration.error));
   return {
     id: manifest.data.id,
-    configuration: { ...given, ...located },
+    // What an older build did not know has its default.
+    configuration: configurationOf(configuration.data),
     saved: manifest.data.saved === null ? null : inside(manifest.data.saved),
   };
 }

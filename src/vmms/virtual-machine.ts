@@ -269,18 +269,11 @@ export class VirtualMachine {
     this.#demandMemory();
     this.#demandFiles();
     const { boot } = configuration;
-    if (saved === null && boot.kernel === null)
+    if (saved === null && boot.kernel === null && configuration.disks.length === 0)
       throw new ViridianError(
         'invalid',
-        `${this.name} has nothing to boot: give it a kernel with 'hv vm set ${this.name} --kernel FILE'`,
+        `${this.name} has nothing to boot: give it a disk that holds a kernel, or a kernel with 'hv vm set ${this.name} --kernel FILE'`,
       );
-    if (configuration.nics.length > 0)
-      this.#context.events.add({
-        kind: 'vm.nics-missing',
-        severity: 'warning',
-        vm: named(this.record),
-        text: `${this.name}: its network adapters are on record only: this build's workers have none`,
-      });
     control.progress(0.1, saved === null ? 'starting the worker process' : 'reading the saved state');
     this.#enter('Starting');
     let worker: WorkerHandle;
@@ -302,6 +295,11 @@ export class VirtualMachine {
           onReboot: configuration.guestReset === 'Stop' ? 'stop' : 'restart',
           disks: configuration.disks.toSorted((a, b) => a.slot - b.slot),
           dvds: configuration.dvds.toSorted((a, b) => a.slot - b.slot),
+          nics: configuration.nics.map((nic) => ({
+            id: nic.id,
+            network: this.#network(nic.switch),
+            mac: nic.macAddress ?? null,
+          })),
           restore: saved?.file ?? null,
           niceness: niceness(configuration.processorWeight),
         },
@@ -322,6 +320,21 @@ export class VirtualMachine {
       await worker.request('resume', undefined);
       if (saved.owned) rmSync(saved.file, { force: true });
     }
+  }
+
+  /** A switch of kind NAT is a network of each VM's own; the other kinds are on record only. */
+  #network(name: string | null): 'nat' | 'private' {
+    const kind =
+      name === null ? undefined : this.#context.db.get('select kind from switches where name = ?', name)?.kind;
+    if (kind === 'NAT') return 'nat';
+    if (kind !== undefined)
+      this.#context.events.add({
+        kind: 'vm.not-connected',
+        severity: 'warning',
+        vm: named(this.record),
+        text: `${this.name}: an adapter is not connected: between VMs there is no switch of kind ${kind} yet, use one of kind NAT`,
+      });
+    return 'private';
   }
 
   /** Waits until the partition is there. @throws ViridianError with the reason when it does not come up. */
@@ -365,7 +378,13 @@ export class VirtualMachine {
     this.demand('shutdown');
     const worker = this.#live;
     control.progress(0.1, 'asking the guest to shut down');
-    await worker.request('shutdown', { force: options.force ?? false });
+    await worker.request('shutdown', { force: options.force ?? false }).catch((error: unknown) => {
+      if (!isViridianError(error) || error.code !== 'wrongState') throw error;
+      throw new ViridianError(
+        'wrongState',
+        `${this.name} cannot be asked to shut down (${error.message}): use --turn-off`,
+      );
+    });
     this.#enter('Stopping');
     control.progress(0.3, 'the guest is shutting down');
     control.cancellable(true);

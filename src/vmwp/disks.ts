@@ -135,6 +135,11 @@ export class PartitionDisks {
     return [...this.#units].sort((a, b) => a.place.controller - b.place.controller || a.place.lun - b.place.lun);
   }
 
+  /** The disks among them. */
+  get devices(): readonly BlockDevice[] {
+    return this.units.flatMap((unit) => (unit.kind === 'disk' && unit.device ? [unit.device] : []));
+  }
+
   /** @throws ViridianError `notFound` */
   unit({ controller, lun }: StoragePlace, kind: Unit['kind']): Unit {
     checkPlace({ controller, lun });

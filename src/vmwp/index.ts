@@ -1,26 +1,35 @@
 /** The library: `createPartition`. */
+
+import type { BlockDevice } from '../contracts/block-device.ts';
 import { isViridianError, ViridianError } from '../contracts/errors.ts';
 import type { FileSource, Partition, PartitionOptions } from '../contracts/partition.ts';
 import { resolvePartitionOptions, sizeText } from '../contracts/partition-options.ts';
 import { buildAcpiTables } from '../firmware/acpi/tables.ts';
 import { planBoot } from '../firmware/detect.ts';
 import type { LoadPlan, PayloadCache } from '../firmware/load-plan.ts';
+import { openCapture } from '../host/node/capture-file.ts';
 import { nodeCodecs } from '../host/node/codecs.ts';
 import { nodeDiskFiles } from '../host/node/disk-files.ts';
 import { readInput } from '../host/node/files.ts';
+import { nodeNetwork, nodeNetworkTime } from '../host/node/network.ts';
 import { payloadCache } from '../host/node/payload-cache.ts';
 import { lowerCompilers } from '../host/node/priority.ts';
 import { nodeServices } from '../host/node/services.ts';
 import { compileImage, type InterpreterModule } from '../hypervisor/interpreter/module.ts';
+import { findBootFiles } from '../storage/index.ts';
 import { PartitionDisks } from './disks.ts';
 import { type MachineConfig, machineMemorySize } from './machine.ts';
+import { PartitionNetworks } from './networks.ts';
+import { PartitionNics } from './nics.ts';
 import { takeThreads } from './processor-threads.ts';
 import { decodeSavedState, type SavedPartition } from './saved-state.ts';
 import { VmWorker } from './worker.ts';
 
 export type * from '../contracts/block-device.ts';
 export { isViridianError, ViridianError } from '../contracts/errors.ts';
+export type * from '../contracts/network.ts';
 export type * from '../contracts/partition.ts';
+export type * from '../contracts/sockets.ts';
 
 const IN_CHECKOUT = import.meta.url.endsWith('.ts');
 /** A thread's entry: a source file in a checkout, a bundle in a package. */
@@ -57,11 +66,13 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
     virtualTime: resolved.clock === 'instructions',
     testDevice: resolved.testDevice,
     vmbus: resolved.vmbus,
+    generationId: resolved.clock === 'real',
+    ...(resolved.dynamicMemory ? { dynamicMemory: resolved.dynamicMemory } : {}),
   };
   if (machineMemorySize(config) > ADDRESSABLE)
     throw new ViridianError(
       'invalid',
-      `${sizeText(config.memory)} of memory with ${config.processors} processors do not fit in the engine's 4 GiB: give less of one`,
+      `${sizeText(config.dynamicMemory?.maximum ?? config.memory)} of memory with ${config.processors} processors do not fit in the engine's 4 GiB: give less of one`,
     );
   if (resolved.check !== undefined) {
     const { CheckedPartition } = await import('./check/checked-partition.ts');
@@ -89,25 +100,45 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
   const saved = restore === undefined ? undefined : await readSaved(restore);
   if (resolved.disks.length + resolved.dvds.length > 0 && saved !== undefined && !saved.config.vmbus)
     throw new ViridianError('invalid', 'disks need the VMBus, which the saved partition does not have');
+  if (resolved.nics.length > 0 && saved !== undefined && !saved.config.vmbus)
+    throw new ViridianError('invalid', 'network adapters need the VMBus, which the saved partition does not have');
   const threads = takeThreads((saved?.config ?? config).processors);
   let disks: PartitionDisks | undefined;
+  let nics: PartitionNics | undefined;
   let worker: VmWorker | undefined;
   try {
     disks = await PartitionDisks.open({ files: nodeDiskFiles, codecs: nodeCodecs }, resolved, saved?.disks);
+    nics = await PartitionNics.open(networks(), resolved.nics);
+    const opened = disks;
+    const fromDisk = saved === undefined && resolved.kernel === undefined;
+    const makePlan = async (): Promise<LoadPlan> =>
+      await plan(fromDisk ? await withDiskKernel(resolved, opened.devices) : resolved, config);
     const parts = {
       threads,
       interpreter: await interpreter(),
       disks,
-      plan: saved?.plan ?? (await plan(resolved, config)),
+      nics,
+      plan: saved?.plan ?? (await makePlan()),
+      replan: fromDisk ? makePlan : undefined,
     };
     worker = blaming(restore, () => new VmWorker({ ...common, ...parts, saved }));
     await worker.prepare();
     return worker;
   } catch (error) {
+    nics?.close();
     if (worker) await worker[Symbol.asyncDispose]();
     else await Promise.all([disks?.close(), ...threads.map((thread) => thread.terminate())]);
     throw error;
   }
+}
+
+function networks(): PartitionNetworks {
+  return new PartitionNetworks({
+    host: nodeNetwork,
+    time: nodeNetworkTime,
+    openCapture,
+    calendar: () => performance.timeOrigin + performance.now(),
+  });
 }
 
 /** A package has it ready-made; a checkout generates it from the instruction table, which takes longer than all the rest. */
@@ -132,7 +163,27 @@ function blaming<T>(restore: FileSource | undefined, work: () => T): T {
   }
 }
 
-async function plan(o: ReturnType<typeof resolvePartitionOptions>, config: MachineConfig): Promise<LoadPlan> {
+/** The options with what the first disk that has a kernel is to be booted with. @throws ViridianError `notFound` */
+async function withDiskKernel(o: BootOptions, disks: readonly BlockDevice[]): Promise<BootOptions> {
+  let refusal: unknown;
+  for (const [lun, device] of disks.entries()) {
+    const disk = 'file' in device && typeof device.file === 'string' ? device.file : `disk ${lun}`;
+    try {
+      const { kernel, initrd, rootParameters, partition, unclean } = await findBootFiles(device, disk);
+      const append = `${rootParameters} console=ttyS0 ${o.append}`.trimEnd();
+      o.onBoot?.({ disk, partition, kernel: kernel.path, initrd: initrd?.path, commandLine: append, unclean });
+      return { ...o, kernel: kernel.bytes, initrd: initrd?.bytes, append, kernelName: `${disk}: ${kernel.path}` };
+    } catch (error) {
+      if (!isViridianError(error)) throw error;
+      refusal ??= error;
+    }
+  }
+  throw refusal;
+}
+
+type BootOptions = ReturnType<typeof resolvePartitionOptions> & { readonly kernelName?: string };
+
+async function plan(o: BootOptions, config: MachineConfig): Promise<LoadPlan> {
   const acpi = buildAcpiTables({
     apicIds: Array.from({ length: config.processors }, (_, i) => i),
     legacyPic: config.testDevice,
@@ -171,7 +222,8 @@ async function plan(o: ReturnType<typeof resolvePartitionOptions>, config: Machi
   } catch (error) {
     if (isViridianError(error) || !(error instanceof Error) || !/^(KernelImageError|CodecError)$/.test(error.name))
       throw error;
-    const name = typeof kernel === 'string' ? `${kernel}: ` : '';
+    const file = o.kernelName ?? (typeof kernel === 'string' ? kernel : undefined);
+    const name = file === undefined ? '' : `${file}: `;
     throw new ViridianError('badFile', `${name}${error.message}`, { cause: error });
   }
 }

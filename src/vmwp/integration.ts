@@ -1,12 +1,12 @@
-/** The library's face of integration components and dynamic memory: failures as errors for users, pages as bytes. */
+/** The library's face of integration components as errors for users. */
 import { ViridianError } from '../contracts/errors.ts';
-import type { IntegrationServices, PartitionMemory, ShutdownOptions } from '../contracts/partition.ts';
-import { PAGE } from '../hypervisor/memory/layout.ts';
+import type { IntegrationServices, ShutdownOptions } from '../contracts/partition.ts';
 import { IcFailure } from '../ic/component.ts';
 import type { IntegrationComponents } from '../ic/components.ts';
 import { FileCopyRefused } from '../ic/file-copy/device.ts';
-import type { DynamicMemory } from '../vsp/dynamic-memory/device.ts';
 
+/** Each value is a list with semicolons. */
+const ADDRESS_KEYS = ['NetworkAddressIPv4', 'NetworkAddressIPv6'] as const;
 const CODES = { absent: 'wrongState', busy: 'wrongState', closed: 'wrongState', timeout: 'timeout' } as const;
 
 async function told<T>(promise: Promise<T>): Promise<T> {
@@ -45,6 +45,10 @@ export function integrationServices(components: IntegrationComponents | undefine
     },
     deleteValue: async (pool, key) => await told(present(components).kvp.delete(pool, key)),
     values: async (pool) => await told(present(components).kvp.enumerate(pool)),
+    addresses: async () => {
+      const values = await told(present(components).kvp.enumerate('auto'));
+      return ADDRESS_KEYS.flatMap((key) => (values.get(key) ?? '').split(';')).filter((text) => text !== '');
+    },
     copyFile: async (path, bytes, options) => {
       if (!path.startsWith('/') || path.endsWith('/'))
         throw new ViridianError('invalid', `${path} is no absolute path of a file`);
@@ -58,23 +62,6 @@ export function integrationServices(components: IntegrationComponents | undefine
     },
     synchronizeTime: () => {
       components?.timesync.synchronize();
-    },
-  };
-}
-
-export function partitionMemory(memory: DynamicMemory): PartitionMemory {
-  return {
-    get ready() {
-      return memory.ready;
-    },
-    setTarget: (bytes) => {
-      if (!Number.isFinite(bytes) || bytes < 0)
-        throw new ViridianError('invalid', `memory must be a number of bytes, not ${bytes}`);
-      memory.setTarget(bytes / PAGE);
-    },
-    status: () => {
-      const { assigned, committed, available } = memory.status;
-      return { assigned: assigned * PAGE, demand: committed * PAGE, available: available * PAGE };
     },
   };
 }

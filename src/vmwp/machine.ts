@@ -2,6 +2,7 @@
  * One thread's view of the whole machine: platform state in shared memory, with the devices over it. Every thread of a
  * partition (the parent's and each virtual processor's) assembles the same machine in the same order.
  */
+import { GenerationId, generationIdState } from '../chipset/generation-id/device.ts';
 import { IoApic, ioApicState } from '../chipset/ioapic/device.ts';
 import { Pic, picState } from '../chipset/pic/device.ts';
 import { Pit, pitState } from '../chipset/pit/device.ts';
@@ -10,7 +11,8 @@ import { ResetPorts, resetState } from '../chipset/reset/device.ts';
 import { Rtc, rtcState } from '../chipset/rtc/device.ts';
 import { TestDevice, testDeviceState } from '../chipset/test-device/device.ts';
 import { Uart, uartState } from '../chipset/uart/device.ts';
-import { LOW_MMIO_WINDOW } from '../firmware/memory-map.ts';
+import { GENERATION_GPE } from '../firmware/acpi/dsdt.ts';
+import { ADDED_MEMORY_ALIGNMENT, alignUp, GENERATION_ID, LOW_MMIO_WINDOW } from '../firmware/memory-map.ts';
 import type { HostTime } from '../host/clock.ts';
 import { InterruptRouter } from '../hypervisor/apic/interrupt-router.ts';
 import { LocalApic } from '../hypervisor/apic/local-apic.ts';
@@ -49,6 +51,10 @@ export interface MachineConfig {
   readonly testDevice: boolean;
   /** There is a VMBus, which the parent serves. */
   readonly vmbus: boolean;
+  /** The guest is told when it is restored; not where a run is a function of its inputs. */
+  readonly generationId?: boolean | undefined;
+  /** Memory comes and goes between these bounds, bytes; undefined when it is as much as there is at the start. */
+  readonly dynamicMemory?: { readonly minimum: number; readonly maximum: number } | undefined;
 }
 
 /** What this thread does when the machine asks for something outside it. */
@@ -67,6 +73,8 @@ const vramState = struct('vram', 1, {
   /** Guest-physical address; 0 when the guest has not placed it. */
   gpa: 'u32',
 });
+/** Memory that was added to the running guest. */
+const addedMemoryState = struct('added-memory', 1, { size: 'u32' });
 const COM1 = { port: 0x3f8, irq: 4 } as const;
 const COM2 = { port: 0x2f8, irq: 3 } as const;
 const RTC_IRQ = 8;
@@ -74,8 +82,9 @@ const SCI = 9;
 
 /** Bytes of shared memory that a partition of this configuration needs. */
 export function machineMemorySize(config: MachineConfig): number {
-  const { memory, processors, testDevice, vmbus } = config;
-  return ramBase(processors) + memory + (testDevice ? TEST_RAM.size : 0) + (vmbus ? VRAM_SIZE : 0);
+  const { memory, processors, testDevice, vmbus, dynamicMemory } = config;
+  const most = dynamicMemory?.maximum ?? memory;
+  return ramBase(processors) + most + (testDevice ? TEST_RAM.size : 0) + (vmbus ? VRAM_SIZE : 0);
 }
 
 export class Machine {
@@ -96,10 +105,12 @@ export class Machine {
   readonly console: ByteRing;
   readonly com1: Uart;
   readonly pm: PowerManagement;
+  readonly generationId: GenerationId | undefined;
   readonly ioApic: IoApic;
   readonly pic: Pic | undefined;
   readonly vmbus: VmbusMailbox | undefined;
   readonly #vram: View<typeof vramState.fields> | undefined;
+  readonly #added: View<typeof addedMemoryState.fields> | undefined;
   readonly #devices: { readonly name: string; readonly device: { reset(): void; inspect(): InspectNode } }[] = [];
   readonly #timed: TimedDevice[] = [];
   readonly #test: HypervTest | undefined;
@@ -185,6 +196,7 @@ export class Machine {
     this.vmbus = config.vmbus ? new VmbusMailbox(arena.place('vmbus-mailbox', vmbusMailbox)) : undefined;
     if (this.vmbus) this.hyperv.addConnections(this.vmbus);
     this.#vram = config.vmbus ? arena.place('vram', vramState) : undefined;
+    this.#added = config.dynamicMemory ? arena.place('added-memory', addedMemoryState) : undefined;
 
     // ---- the chipset
     const add = <T extends { reset(): void; inspect(): InspectNode }>(name: string, device: T): T => {
@@ -264,6 +276,19 @@ export class Machine {
     this.ports.register('pm', this.pm);
     this.ports.register('reset', add('reset', new ResetPorts(arena.place('reset', resetState), power)));
     this.#timed.push(rtc, this.pm);
+    this.generationId = config.generationId
+      ? add(
+          'generation-id',
+          new GenerationId(arena.place('generation-id', generationIdState), {
+            write: (id) => {
+              this.memory.write(GENERATION_ID.first, id);
+            },
+            notify: () => {
+              this.pm.raiseGeneralPurposeEvent(GENERATION_GPE);
+            },
+          }),
+        )
+      : undefined;
     if (config.testDevice) {
       const pit = add('pit', new Pit(arena.place('pit', pitState), clock, line(0)));
       this.ports.register('pit', pit);
@@ -292,11 +317,39 @@ export class Machine {
     const host = ramBase(this.config.processors);
     const main = { gpa: 0, size: this.config.memory, host };
     const { gpa } = this.#vram ?? { gpa: 0 };
+    const added = this.#addedRegion;
     return [
       main,
+      ...(added.size === 0 ? [] : [added]),
       ...(gpa === 0 ? [] : [{ gpa, size: VRAM_SIZE, host: this.#vramHost }]),
-      ...(this.config.testDevice ? [{ ...TEST_RAM, host: host + this.config.memory }] : []),
+      ...(this.config.testDevice ? [{ ...TEST_RAM, host: host + this.#mostMemory }] : []),
     ];
+  }
+
+  get #mostMemory(): number {
+    return this.config.dynamicMemory?.maximum ?? this.config.memory;
+  }
+
+  get #addedRegion(): { readonly gpa: number; readonly size: number; readonly host: number } {
+    const { memory, processors } = this.config;
+    const size = this.#added?.size ?? 0;
+    return { gpa: alignUp(memory, ADDED_MEMORY_ALIGNMENT), size, host: ramBase(processors) + memory };
+  }
+
+  /** Memory that can be added while the guest runs: where, the bytes that were, and how many may be. */
+  get addedMemory(): { readonly first: number; readonly size: number; readonly most: number } {
+    const { gpa, size } = this.#addedRegion;
+    return { first: gpa, size, most: this.#mostMemory - this.config.memory };
+  }
+
+  /** There are `size` bytes of added memory from here on, if there were not more; it reads as zeroes. */
+  addMemory(size: number): void {
+    if (!this.#added || size % PAGE !== 0 || size > this.addedMemory.most)
+      throw new RangeError(`${size} bytes cannot be added`);
+    if (size <= this.#added.size) return;
+    this.#added.size = size;
+    const { gpa, host } = this.#addedRegion;
+    this.memory.map(gpa, size, host, true);
   }
 
   get #vramHost(): number {
@@ -326,8 +379,13 @@ export class Machine {
     return true;
   }
 
-  /** After a restored state was loaded. @throws RangeError when it has the frame buffer where it cannot be. */
+  /** After a restored state was loaded. @throws RangeError when it has the frame buffer, or more memory, than there can be. */
   restoreMemory(): void {
+    const added = this.#added?.size ?? 0;
+    if (this.#added && added !== 0) {
+      this.#added.size = 0;
+      this.addMemory(added);
+    }
     const { gpa } = this.#vram ?? { gpa: 0 };
     if (gpa !== 0 && !this.placeVram(BigInt(gpa))) throw new RangeError('the frame buffer is not where it can be');
   }
@@ -345,6 +403,10 @@ export class Machine {
     if (this.#vram && this.#vram.gpa !== 0) {
       this.#vram.gpa = 0;
       this.memory.unmap(LOW_MMIO_WINDOW.first, LOW_MMIO_WINDOW.size);
+    }
+    if (this.#added && this.#added.size !== 0) {
+      this.memory.unmap(this.#addedRegion.gpa, this.#added.size);
+      this.#added.size = 0;
     }
     this.#test?.reset();
     for (const { device } of this.#devices) device.reset();

@@ -169,12 +169,35 @@ function isWhole(value: unknown): value is number {
 function parseConfig(config: unknown): MachineConfig {
   demand(isRecord(config), 'configuration');
   // States of before there was a VMBus do not say so.
-  const { memory, processors, virtualTime, testDevice, vmbus = false } = config;
+  const { memory, processors, virtualTime, testDevice, vmbus = false, generationId = false, dynamicMemory } = config;
   demand(typeof memory === 'number' && typeof processors === 'number', 'configuration');
   demand(typeof virtualTime === 'boolean' && typeof testDevice === 'boolean', 'configuration');
-  demand(typeof vmbus === 'boolean', 'configuration');
-  resolvePartitionOptions({ kernel: MAGIC, memory, processors });
-  return { memory, processors, virtualTime, testDevice, vmbus };
+  demand(typeof vmbus === 'boolean' && typeof generationId === 'boolean', 'configuration');
+  const range = parseDynamicMemory(dynamicMemory);
+  resolvePartitionOptions({
+    kernel: MAGIC,
+    memory,
+    processors,
+    memoryMinimum: range?.minimum,
+    memoryMaximum: range?.maximum,
+  });
+  return {
+    memory,
+    processors,
+    virtualTime,
+    testDevice,
+    vmbus,
+    ...(generationId ? { generationId } : {}),
+    ...(range ? { dynamicMemory: range } : {}),
+  };
+}
+
+function parseDynamicMemory(range: unknown): MachineConfig['dynamicMemory'] {
+  if (range === undefined) return undefined;
+  demand(isRecord(range), 'configuration');
+  const { minimum, maximum } = range;
+  demand(typeof minimum === 'number' && typeof maximum === 'number', 'configuration');
+  return { minimum, maximum };
 }
 
 function parseDisks(disks: unknown): readonly DiskRecord[] | undefined {

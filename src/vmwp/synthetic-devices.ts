@@ -4,25 +4,28 @@
  */
 import type { DiskEvent } from '../contracts/partition.ts';
 import type { HostServices } from '../host/services.ts';
-import { PAGE } from '../hypervisor/memory/layout.ts';
 import { IntegrationComponents } from '../ic/components.ts';
 import { asRecord } from '../support/plain.ts';
 import type { InspectNode } from '../vid/ports.ts';
 import { VmBus } from '../vmbus/bus.ts';
 import type { VmbusMailbox } from '../vmbus/mailbox.ts';
 import type { VmbusPorts } from '../vmbus/ports.ts';
-import { DynamicMemory } from '../vsp/dynamic-memory/device.ts';
+import type { DynamicMemory } from '../vsp/dynamic-memory/device.ts';
+import { HvSocket } from '../vsp/hvsocket/device.ts';
 import { Keyboard } from '../vsp/keyboard/device.ts';
 import { Mouse } from '../vsp/mouse/device.ts';
 import { SyntheticVideo } from '../vsp/video/device.ts';
 import type { PartitionDisks } from './disks.ts';
 import type { Machine } from './machine.ts';
+import type { PartitionNics } from './nics.ts';
+import { dynamicMemory } from './partition-memory.ts';
 import { PartitionTimers } from './partition-timers.ts';
 import { ScsiControllers } from './scsi-controllers.ts';
 
 export interface SyntheticDevicesPorts {
   readonly host: HostServices;
   readonly disks: PartitionDisks;
+  readonly nics?: PartitionNics | undefined;
   /** Runs something with the platform lock held. The parent must not simply wait for it. */
   withLock<T>(body: () => T): T;
   defect(error: unknown): void;
@@ -38,6 +41,7 @@ export class SyntheticDevices {
   readonly video: SyntheticVideo;
   readonly memory: DynamicMemory;
   readonly scsi: ScsiControllers;
+  readonly sockets: HvSocket;
   readonly #mailbox: VmbusMailbox;
   readonly #timers: PartitionTimers;
   readonly #ports: SyntheticDevicesPorts;
@@ -52,7 +56,7 @@ export class SyntheticDevices {
       memory,
       timers: this.#timers,
       processors: config.processors,
-      ramSize: config.memory,
+      ramSize: config.dynamicMemory?.maximum ?? config.memory,
       postMessage: (vp, sint, type, payload) => ports.withLock(() => hyperv.postMessage(vp, sint, type, 0n, payload)),
       setEventFlag: (vp, sint, flag) => {
         ports.withLock(() => hyperv.setEventFlag(vp, sint, flag));
@@ -69,18 +73,18 @@ export class SyntheticDevices {
       referenceTime: () => hyperv.time.now(),
     });
     this.video = new SyntheticVideo({ bytes: machine.vram, place: (gpa) => machine.placeVram(gpa) });
-    this.memory = new DynamicMemory({
-      pages: config.memory / PAGE,
-      clear: (page, count) => {
-        memory.fill(page * PAGE, count * PAGE, 0);
-      },
-    });
+    this.memory = dynamicMemory(machine, ports.host);
     const { keyboard, mouse, video } = this;
     this.scsi = new ScsiControllers(this.bus, ports.disks, {
       memory,
       processors: config.processors,
       tell: ports.tellDisk,
     });
+    this.sockets = new HvSocket(this.bus, this.#timers);
+    this.bus.onConnectRequest = (endpoint, service) => {
+      this.sockets.requested(endpoint, service);
+    };
+    ports.nics?.offerTo(this.bus, memory, config.processors);
     for (const device of [...this.integration.devices(), keyboard, mouse, video, this.memory]) this.bus.offer(device);
   }
 
@@ -114,6 +118,7 @@ export class SyntheticDevices {
 
   /** The partition was reset, and no processor runs. */
   reset(): void {
+    this.sockets.reset();
     this.bus.reset();
   }
 
@@ -132,6 +137,7 @@ export class SyntheticDevices {
   /** For good. */
   stop(): void {
     this.pause();
+    this.sockets.reset();
     this.#timers.clear();
     this.#stopListening?.();
     this.#stopListening = undefined;

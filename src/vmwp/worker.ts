@@ -2,7 +2,9 @@
  * The worker process's part of one running VM (VMWP): owns the partition's memory and its parent-side machine, starts the
  * processors' threads, and carries out start, pause, save and power events.
  */
+import { GENERATION_ID_SIZE } from '../chipset/generation-id/device.ts';
 import { ViridianError } from '../contracts/errors.ts';
+import type { NicOptions } from '../contracts/network.ts';
 import type {
   DiskEvent,
   InspectNode,
@@ -13,6 +15,8 @@ import type {
   StopReason,
   TraceEvent,
 } from '../contracts/partition.ts';
+import { checkNic } from '../contracts/partition-options.ts';
+import type { ConnectOptions, ExecOptions, ExecResult, GuestListener, GuestStream } from '../contracts/sockets.ts';
 import type { LoadPlan } from '../firmware/load-plan.ts';
 import type { ChannelEnd, HostServices, Thread } from '../host/services.ts';
 import type { InterpreterModule } from '../hypervisor/interpreter/module.ts';
@@ -24,12 +28,16 @@ import { updateMode } from '../hypervisor/x86/system/mode.ts';
 import { encodePng } from '../support/png.ts';
 import type { Saved } from '../support/struct.ts';
 import { PartitionDisks } from './disks.ts';
+import { execInGuest } from './exec.ts';
 import { applyInitialState } from './initial-state.ts';
 import { inspectMachine } from './inspect.ts';
-import { integrationServices, partitionMemory, shutdown } from './integration.ts';
+import { integrationServices, shutdown } from './integration.ts';
 import { Machine, type MachineConfig, machineMemorySize } from './machine.ts';
+import { PartitionNics } from './nics.ts';
+import { partitionMemory } from './partition-memory.ts';
 import type { FromVpThread, TranslatorThreadData, VpThread, VpThreadData } from './protocol.ts';
 import { encodeSavedState, type SavedPartition } from './saved-state.ts';
+import { connectToGuest, listenToGuest } from './sockets.ts';
 import { statsOf } from './stats.ts';
 import { partitionStorage } from './storage.ts';
 import { SyntheticDevices } from './synthetic-devices.ts';
@@ -40,16 +48,24 @@ const FIXED_SEED = 0x5649_5249_4449_414en;
 /** A guest that has reported a crash still writes the end of its report to the console. */
 const CRASH_GRACE = 300;
 /** MiB of young objects: a translation makes many and keeps none. */
-const TRANSLATOR_YOUNG = 64;
+const TRANSLATOR_YOUNG = 16;
+/** Milliseconds after which a kernel's image is put away, and between two looks for memory that compilers have left. */
+const SPILL_AFTER = 3000;
+const TRIM_EVERY = 10_000;
+/** Bytes that are worth a file. */
+const SPILL_FROM = 2 ** 20;
 
 export interface WorkerOptions {
   readonly config: MachineConfig;
   readonly plan: LoadPlan;
+  /** What a restart loads, where that is not the same again. */
+  readonly replan?: (() => Promise<LoadPlan>) | undefined;
   readonly onReboot: 'restart' | 'stop';
   readonly instructionLimit: bigint | undefined;
   readonly trace: ((event: TraceEvent) => void) | undefined;
   /** The worker closes them. */
   readonly disks?: PartitionDisks | undefined;
+  readonly nics?: PartitionNics | undefined;
   readonly onDisk?: ((event: DiskEvent) => void) | undefined;
   /** A thread for each processor, started and told nothing yet; the worker ends them. */
   readonly threads: readonly VpThread[];
@@ -68,14 +84,17 @@ export class VmWorker implements Partition {
   readonly keyboard: Partition['keyboard'];
   readonly mouse: Partition['mouse'];
   readonly memory: Partition['memory'];
-  readonly #options: WorkerOptions;
-  readonly #plan: LoadPlan;
+  /** Without what is needed once: it is large. */
+  readonly #options: Omit<WorkerOptions, 'plan' | 'saved'>;
+  #plan: LoadPlan;
+  #saving: ReturnType<typeof setTimeout> | undefined;
   readonly #machine: Machine;
   readonly #memory: WebAssembly.Memory;
   readonly #synthetic: SyntheticDevices | undefined;
   #translator: Thread<never, FromVpThread> | undefined;
   #translatorEnds: readonly ChannelEnd[] = [];
   readonly #disks: PartitionDisks;
+  readonly #nics: PartitionNics;
   readonly #origin: bigint;
   #onData: ((bytes: Uint8Array) => void) | undefined;
   #resolveStopped!: (reason: StopReason) => void;
@@ -93,10 +112,10 @@ export class VmWorker implements Partition {
   constructor(options: WorkerOptions) {
     const { host } = options;
     this.#origin = host.monotonicNow();
-    const { saved } = options;
+    const { saved, plan, ...rest } = options;
     const config = saved?.config ?? options.config;
-    this.#plan = saved?.plan ?? options.plan;
-    this.#options = { ...options, config };
+    this.#plan = saved?.plan ?? plan;
+    this.#options = { ...rest, config };
     const pages = Math.ceil(machineMemorySize(config) / WASM_PAGE);
     this.#memory = new WebAssembly.Memory({ initial: pages, maximum: 65536, shared: true });
     this.#machine = new Machine(config, this.#memory.buffer as unknown as SharedArrayBuffer, {
@@ -115,7 +134,8 @@ export class VmWorker implements Partition {
         this.#onData = callback;
       },
     };
-    this.#disks = options.disks ?? new PartitionDisks();
+    this.#disks = rest.disks ?? new PartitionDisks();
+    this.#nics = rest.nics ?? new PartitionNics();
     this.#disks.listener = {
       full: () => {
         this.#holdForRoom();
@@ -123,7 +143,7 @@ export class VmWorker implements Partition {
       room: () => {
         if (this.#heldForRoom) this.resume();
       },
-      tell: (event) => options.onDisk?.(event),
+      tell: (event) => rest.onDisk?.(event),
     };
     const mailbox = this.#machine.vmbus;
     this.#synthetic =
@@ -131,7 +151,8 @@ export class VmWorker implements Partition {
       new SyntheticDevices(this.#machine, mailbox, {
         host,
         disks: this.#disks,
-        tellDisk: (event) => options.onDisk?.(event),
+        tellDisk: (event) => rest.onDisk?.(event),
+        nics: this.#nics,
         withLock: (body) => this.#withLock(body),
         defect: (error) => {
           this.#finish({
@@ -141,9 +162,9 @@ export class VmWorker implements Partition {
           });
         },
         trace:
-          options.trace &&
+          rest.trace &&
           ((text) => {
-            options.trace?.({ processor: 0, instructions: this.stats().instructions, kind: 'vmbus', text });
+            rest.trace?.({ processor: 0, instructions: this.stats().instructions, kind: 'vmbus', text });
           }),
       });
     this.integration = integrationServices(this.#synthetic?.integration);
@@ -155,7 +176,10 @@ export class VmWorker implements Partition {
     for (const vp of this.#machine.vps) resetPowerUp(vp);
     this.#machine.reset();
     if (saved) this.#restore(saved);
-    else this.#load();
+    else {
+      this.#machine.generationId?.begin(host.randomBytes(GENERATION_ID_SIZE));
+      this.#load();
+    }
   }
 
   #restore(saved: SavedPartition): void {
@@ -174,6 +198,9 @@ export class VmWorker implements Partition {
       updateMode(vp);
     }
     clock.set(saved.time);
+    // Whoever holds the state may go on from it twice.
+    const id = this.#options.host.randomBytes(GENERATION_ID_SIZE);
+    this.#machine.lock.with(() => this.#machine.generationId?.change(id));
     // What the engines derive from the state is made afresh.
     Atomics.add(control.generation, 0, 1);
   }
@@ -182,6 +209,7 @@ export class VmWorker implements Partition {
   #load(): void {
     const { memory, vps } = this.#machine;
     for (const { gpa, bytes } of this.#plan.segments) memory.write(gpa, bytes);
+    this.#machine.generationId?.place();
     vps.forEach((vp, i) => {
       const { retired } = vp;
       resetPowerUp(vp);
@@ -281,7 +309,10 @@ export class VmWorker implements Partition {
 
   resume(): void {
     if (this.#finished || this.#limitReached) return;
-    this.#keepAlive ??= setInterval(() => undefined, 2 ** 30);
+    this.#keepAlive ??= setInterval(() => {
+      this.#options.host.trim();
+    }, TRIM_EVERY);
+    this.#saving ??= setTimeout(() => void this.#saveMemory(), SPILL_AFTER);
     this.#heldForRoom = this.#disks.full;
     if (this.#heldForRoom) {
       this.#disks.retry();
@@ -378,7 +409,16 @@ export class VmWorker implements Partition {
     // What the guest had begun to write must not come over what it writes after the restart.
     await this.#disks.idle();
     if (this.#finished) return;
-    for (const { gpa, size } of this.#machine.ram()) memory.fill(gpa, size, 0);
+    try {
+      this.#plan = (await this.#options.replan?.()) ?? this.#plan;
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      this.#finish({ kind: 'error', message: `nothing to restart: ${message}`, cause: error });
+    }
+    if (this.#finished) return;
+    const { discardMemory } = this.#options.host;
+    for (const { gpa, size } of this.#machine.ram())
+      memory.release(gpa, size, (at, count) => discardMemory(this.#machine.arena.buffer, at, count));
     this.#synthetic?.reset();
     this.#machine.reset();
     this.#load();
@@ -399,6 +439,54 @@ export class VmWorker implements Partition {
     if (!this.#finished) this.#machine.apics[0]?.requestNmi();
   }
 
+  /** A guest has started: what was needed for that is put away until it restarts or is saved. */
+  async #saveMemory(): Promise<void> {
+    const { host } = this.#options;
+    const segments = await Promise.all(
+      this.#plan.segments.map(async (segment) => {
+        const read = segment.bytes.length < SPILL_FROM ? undefined : await host.spill(segment.bytes);
+        // A view of a file's bytes would keep all of them.
+        if (!read) return { gpa: segment.gpa, bytes: new Uint8Array(segment.bytes) };
+        return {
+          gpa: segment.gpa,
+          get bytes() {
+            return read();
+          },
+        };
+      }),
+    );
+    this.#plan = { ...this.#plan, segments };
+    // Not here: what this function has at hand is no garbage yet.
+    this.#saving = setTimeout(() => {
+      host.trim(true);
+    }, 200);
+  }
+
+  async attachNic(nic: NicOptions): Promise<string> {
+    checkNic(nic);
+    return await this.#nics.attach(nic);
+  }
+
+  detachNic(name: string): void {
+    this.#nics.detach(name);
+  }
+
+  setLink(name: string, up: boolean): void {
+    this.#nics.setLink(name, up);
+  }
+
+  async connect(port: number, options?: ConnectOptions): Promise<GuestStream> {
+    return await connectToGuest(this.#synthetic?.sockets, port, options);
+  }
+
+  listen(port: number, accept: (stream: GuestStream) => void): GuestListener {
+    return listenToGuest(this.#synthetic?.sockets, port, accept);
+  }
+
+  async exec(argv: readonly string[], options?: ExecOptions): Promise<ExecResult> {
+    return await execInGuest((port, timeout) => this.connect(port, { timeout }), argv, options);
+  }
+
   async shutdown(options?: ShutdownOptions): Promise<void> {
     await shutdown(this.#synthetic?.integration, options);
   }
@@ -413,6 +501,7 @@ export class VmWorker implements Partition {
     this.#finished = reason;
     this.#synthetic?.stop();
     clearInterval(this.#keepAlive);
+    clearTimeout(this.#saving);
     clearTimeout(this.#inputTimer);
     for (const done of this.#inputDone.splice(0)) done();
     const { control } = this.#machine;
@@ -420,6 +509,7 @@ export class VmWorker implements Partition {
     Atomics.notify(control.wanted, 0);
     this.#ringAll();
     const closed = this.#disks.close();
+    this.#nics.close();
     // Messages that threads have already sent (console bytes, traces) come first.
     setTimeout(() => {
       void closed.then(() => {
@@ -501,7 +591,8 @@ export class VmWorker implements Partition {
       time: clock.now(),
       structs,
       pages: [...this.#pages()],
-      plan: this.#plan,
+      // Read once, where they have been put away.
+      plan: { ...this.#plan, segments: this.#plan.segments.map(({ gpa, bytes }) => ({ gpa, bytes })) },
       vmbus: this.#synthetic?.save(),
       disks,
     };

@@ -63,7 +63,7 @@ export class Shell implements AsyncDisposable {
 }
 
 /** Modules that a test of disks does not need. */
-export const NOT_FOR_DISKS = /^(hv_utils|hv_balloon|hyperv|hid|hv_netvsc|evdev|mousedev|serio)/;
+export const NOT_FOR_DISKS = /^(hv_balloon|hyperv|hid|hv_netvsc|evdev|mousedev|serio)/;
 
 /**
  * An initial RAM disk that loads fewer of its modules, which take time. The kernel unpacks one archive after the other: a file's
@@ -75,4 +75,8 @@ export function withoutModules(initrd: string, unwanted: RegExp): Uint8Array<Arr
   const lines = order.filter(([, name]) => !unwanted.test(name!)).map(([line]) => line);
   const data = Buffer.from(lines.join(''));
   return Buffer.concat([archive, writeCpio([{ kind: 'file', path: MODULE_ORDER, data, mode: 0o644 }])]);
+}
+
+export async function eventually(holds: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 50));
 }

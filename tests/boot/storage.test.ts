@@ -1,14 +1,15 @@
 /**
- * Disks and DVDs that come, go and change under Debian's own hv_storvsc, through the library: what the guest sees of each, with
- * two processors, so that the controllers have sub-channels.
+ * Disks and DVDs that come, go and change under Debian's own hv_storvsc, through the library: what the guest sees of each.
  */
+import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { nodeCodecs } from '../../src/host/node/codecs.ts';
+import { findCommand } from '../../src/host/node/command.ts';
 import { nodeDiskFiles } from '../../src/host/node/disk-files.ts';
-import { createDisk } from '../../src/storage/index.ts';
+import { checkDisk, convertDisk, createDisk } from '../../src/storage/index.ts';
 import { hypervGuest } from './guest.fixture.ts';
 import { isoImage } from './iso.fixture.ts';
 import { NOT_FOR_DISKS, Shell, withoutModules } from './shell.fixture.ts';
@@ -18,11 +19,14 @@ const reason = typeof debian === 'string' ? `: skipped, ${debian}` : '';
 const host = { files: nodeDiskFiles, codecs: nodeCodecs };
 const MIB = 2 ** 20;
 
+/** Debian has them in /usr/sbin, which is not on every user's path. */
+const [mke2fs, fsck] = ['mke2fs', 'fsck.ext4'].map((name) => findCommand(name));
+
 function sha256(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
-describe.skipIf(typeof debian === 'string')(`storage that changes${reason}`, { timeout: 580_000 }, () => {
+describe.skipIf(typeof debian === 'string')(`storage that changes${reason}`, { timeout: 180_000 }, () => {
   if (typeof debian === 'string') return;
   const { kernel, folder } = debian;
   const path = (name: string): string => join(folder, name);
@@ -36,15 +40,21 @@ describe.skipIf(typeof debian === 'string')(`storage that changes${reason}`, { t
     writeFileSync(path('second.iso'), isoImage('FILE.BIN;1', second));
     await createDisk(host, path('a.vhdx'), { format: 'vhdx', size: 32 * MIB, blockSize: MIB });
     await createDisk(host, path('b.img'), { format: 'raw', size: 16 * MIB });
+    if (mke2fs && fsck) {
+      execFileSync(mke2fs, ['-q', '-t', 'ext4', '-F', path('ext4.raw'), '64M']);
+      await convertDisk(host, {
+        from: { path: path('ext4.raw'), format: 'raw' },
+        to: { path: path('ext4.vhdx'), format: 'vhdx', blockSize: MIB },
+      });
+    }
     shell = await Shell.start({
       kernel,
       initrd: withoutModules(debian.initrd, NOT_FOR_DISKS),
       append: 'console=ttyS0 quiet',
-      processors: 2,
-      disks: [{ file: path('a.vhdx') }],
+      disks: [{ file: path('a.vhdx') }, ...(mke2fs && fsck ? [{ file: path('ext4.vhdx'), lun: 3 }] : [])],
       dvds: [{ file: path('first.iso'), lun: 7 }],
     });
-  }, 580_000);
+  }, 180_000);
   afterAll(async () => {
     await shell[Symbol.asyncDispose]();
   });
@@ -86,9 +96,10 @@ describe.skipIf(typeof debian === 'string')(`storage that changes${reason}`, { t
       { controller: 2, lun: 1 },
     ]) {
       expect(await storage.attachDisk({ file: path('b.img') }, place)).toEqual(place);
-      const [scsi] = place.controller === 0 ? [0] : [1];
+      // Linux counts controllers as they come.
+      const scsi = place.controller === 0 ? 0 : 1;
       await shell.eventually(`ls /sys/bus/scsi/devices/${scsi}:0:0:${place.lun}/block 2>/dev/null | wc -l`, '1\n');
-      const name = await shell.command(`echo ${device(scsi!, place.lun)}`);
+      const name = await shell.command(`echo ${device(scsi, place.lun)}`);
       const [written] = (
         await shell.command(
           `dd if=/dev/urandom of=/tmp/x bs=64k count=20 2>/dev/null; dd if=/tmp/x of=/dev/${name.trim()} bs=64k conv=fsync 2>/dev/null; sha256sum < /tmp/x`,
@@ -127,16 +138,25 @@ describe.skipIf(typeof debian === 'string')(`storage that changes${reason}`, { t
     await storage.detachDisk({ controller: 0, lun: 9 });
   });
 
-  it('uses a sub-channel for its second processor', async () => {
+  it('gives the guest nothing to warn of', async () => {
+    // The driver asks units whether they are there with a time limit of 4 ms, which a busy host does not keep.
     const shown = await shell.command(
-      'for d in /sys/bus/vmbus/drivers/hv_storvsc/*-*; do ls $d/channels | wc -l; done',
+      "dmesg -r | grep -E '^<[0-3]>' | grep -v 'timing out command, waited 0s' | grep -iE 'scsi|sd |sr |storvsc|vmbus'",
     );
-    expect(shown).toBe('2\n2\n');
-    const tree = (await shell.partition.inspect()).vmbus as {
-      channels: Record<string, { subIndex?: number; received: number }>;
-    };
-    const further = Object.values(tree.channels).filter(({ subIndex }) => subIndex === 1);
-    expect(further.length).toBe(2);
-    expect(await shell.command("dmesg -r | grep -E '^<[0-3]>' | grep -iE 'scsi|sd |sr |storvsc|vmbus'")).toBe('');
+    expect(shown).toBe('');
+  });
+
+  it.skipIf(!mke2fs || !fsck)('has a sound file system after the host has shut the guest down', async () => {
+    const { partition } = shell;
+    await shell.command(
+      `mkdir /a; mount -t ext4 /dev/${device(0, 3)} /a && seq 20000 > /a/numbers && cp /a/numbers /a/more`,
+    );
+    await partition.shutdown();
+    expect(await partition.stopped).toEqual({ kind: 'powerOff' });
+    await expect(partition.storage.detachDisk({ controller: 0, lun: 0 })).rejects.toMatchObject({ code: 'wrongState' });
+    expect((await checkDisk(host, path('ext4.vhdx'), 'vhdx')).findings).toEqual([]);
+    const to = { path: path('after.raw'), format: 'raw' as const };
+    await convertDisk(host, { from: { path: path('ext4.vhdx'), format: 'vhdx' }, to });
+    expect(spawnSync(fsck!, ['-fn', to.path]).status).toBe(0);
   });
 });

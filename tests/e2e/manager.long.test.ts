@@ -155,7 +155,10 @@ describe.skipIf(reason !== undefined)(`the Manager${reason ? `: skipped, ${reaso
       })()`)) as number;
     await expect.poll(bright, { timeout: 30_000 }).toBeGreaterThan(0.1);
     await canvas.click();
-    await page.keyboard.type('clear; echo typed > /typed\n');
+    // As a person does it: the guest sees Shift, and makes the letter.
+    await page.keyboard.type('clear; echo typed ');
+    await page.keyboard.press('Shift+Period');
+    await page.keyboard.type(' /typed\n');
     await expect.poll(bright, { timeout: 30_000 }).toBeLessThan(0.05);
     await page.getByRole('button', { name: 'Type text' }).click();
     await page.getByRole('dialog').getByLabel('Text').fill('echo pasted >> /typed\n');
@@ -322,6 +325,7 @@ describe.skipIf(reason !== undefined)(`the Manager${reason ? `: skipped, ${reaso
     expect(size).toBeGreaterThan(50_000);
     expect(size).toBeLessThan(300_000);
     await page.getByLabel('Search').fill('');
+    await page.locator('tr[data-vm="vm-18"]').waitFor();
     await page.getByLabel('Choose all').check();
     await page.getByText('200 chosen').waitFor();
   });

@@ -147,10 +147,13 @@ function places(value: Json, into: [Json[] | { [key: string]: Json }, string][] 
   return into;
 }
 
+let headerText: string | undefined;
 function header(): Json {
-  const length = new DataView(STATE.buffer, STATE.byteOffset).getUint32(12, true);
-  const text = compression.decompress(STATE.subarray(PREFIX, PREFIX + length), 2 ** 26);
-  return JSON.parse(new TextDecoder().decode(text)) as Json;
+  if (headerText === undefined) {
+    const length = new DataView(STATE.buffer, STATE.byteOffset).getUint32(12, true);
+    headerText = new TextDecoder().decode(compression.decompress(STATE.subarray(PREFIX, PREFIX + length), 2 ** 26));
+  }
+  return JSON.parse(headerText) as Json;
 }
 
 /** A state whose checksum is right and whose header is not. */
@@ -180,7 +183,8 @@ function mutatedState(random: Random): Uint8Array {
     const at = holder as { [key: string]: Json };
     if (random.oneIn(8)) delete at[key];
     else if (random.oneIn(12) && !Array.isArray(holder)) at[`${key}x`] = 1;
-    else at[key] = random.pick(VALUES);
+    // A copy: a later change may go into it.
+    else at[key] = structuredClone(random.pick(VALUES));
   }
   return withHeader(value);
 }

@@ -9,12 +9,22 @@ const TARGETS: Readonly<Record<string, () => Promise<FuzzTarget>>> = {
   vhdx: async () => (await import('./disks.ts')).diskTarget('vhdx'),
   vhd: async () => (await import('./disks.ts')).diskTarget('vhd'),
   qcow2: async () => (await import('./disks.ts')).diskTarget('qcow2'),
+  ext4: async () => (await import('./ext4.ts')).target,
   images: async () => ({ about: 'kernel images', run: (await import('./files.ts')).fuzzImage }),
   states: async () => ({ about: 'saved states', run: (await import('./files.ts')).fuzzState }),
   vmbus: async () => (await import('./vmbus.ts')).target,
   ring: async () => (await import('./ring.ts')).target,
   storvsp: async () => (await import('./storvsp.ts')).target,
+  netvsp: async () => (await import('./netvsp.ts')).target,
+  hvsocket: async () => (await import('./hvsocket.ts')).target,
+  'nat-arp': async () => (await import('./network.ts')).arpTarget,
+  'nat-dhcp': async () => (await import('./network.ts')).dhcpTarget,
+  'nat-dns': async () => (await import('./network.ts')).dnsTarget,
+  'nat-udp': async () => (await import('./network.ts')).udpTarget,
+  'nat-tcp': async () => (await import('./tcp.ts')).tcpTarget,
+  switch: async () => (await import('./switch.ts')).switchTarget,
   ic: async () => (await import('./ic.ts')).target,
+  hypercalls: async () => (await import('./hypercalls.ts')).target,
 };
 
 /** Milliseconds of processor time. A case that takes more is a failure: a file or a guest must not hold its host up. */
@@ -58,7 +68,7 @@ async function main(): Promise<number> {
   const open = values.target === undefined ? undefined : TARGETS[values.target];
   if (values.help || open === undefined) {
     const lines = await Promise.all(
-      Object.entries(TARGETS).map(async ([name, target]) => `  ${name.padEnd(8)} ${(await target()).about}\n`),
+      Object.entries(TARGETS).map(async ([name, target]) => `  ${name.padEnd(10)} ${(await target()).about}\n`),
     );
     process.stdout.write(
       `npm run fuzz -- --target NAME [--count N] [--seed S] [--coverage]\n\nTargets:\n${lines.join('')}`,

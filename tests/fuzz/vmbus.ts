@@ -16,6 +16,8 @@ import { ensure, type StatefulFuzzer, statefulTarget } from './stateful.ts';
 import type { FuzzTarget } from './target.ts';
 
 const PAGES = 128;
+/** Where memory may be added. */
+const ADDED = 0x8000;
 const TYPES = Object.values(MessageType);
 const VERSION_NUMBERS = Object.values(VERSIONS);
 const STEPS = 12;
@@ -71,6 +73,7 @@ class VmbusFuzzer implements StatefulFuzzer {
   #keyboard = new Keyboard();
   #mouse = new Mouse();
   #memory: DynamicMemory | undefined;
+  #backed = 0;
   #paused = false;
 
   reset(seed: number): void {
@@ -89,9 +92,24 @@ class VmbusFuzzer implements StatefulFuzzer {
       calendar: () => 1.8e12,
       referenceTime: () => 7n,
     });
+    const there = (page: number, count: number): boolean =>
+      count > 0 && (page + count <= PAGES || (page >= ADDED && page + count <= ADDED + this.#backed));
     this.#memory = new DynamicMemory({
       pages: PAGES,
-      clear: (page, count) => ensure(page + count <= PAGES, 'pages that are not'),
+      release: (page, count) => {
+        ensure(there(page, count), 'pages that are not');
+        return true;
+      },
+      more: {
+        first: ADDED,
+        pages: 2000,
+        backed: () => this.#backed,
+        back: (count) => {
+          ensure(count <= 2000, 'more memory than there is');
+          this.#backed = count;
+        },
+      },
+      range: { minimum: 1, maximum: PAGES + 2000 },
     });
     const video = new SyntheticVideo({ bytes: VRAM, place: (gpa) => gpa % 2n === 0n });
     for (const device of [...this.#busy, this.#keyboard, this.#mouse, video, this.#memory, ...components.devices()])
@@ -306,7 +324,7 @@ class VmbusFuzzer implements StatefulFuzzer {
       case 2:
         this.#keyboard.type('aB\n');
         this.#mouse.move({ x: 0.5, y: 0.5 });
-        this.#memory?.setTarget(random.below(PAGES));
+        this.#memory?.setTarget(random.oneIn(4) ? undefined : random.below(random.oneIn(2) ? PAGES : 4000));
         break;
       case 3:
         device.poke();
@@ -321,6 +339,7 @@ class VmbusFuzzer implements StatefulFuzzer {
         if (random.oneIn(8)) {
           this.#say('reset');
           this.#bus.reset();
+          this.#backed = 0;
         }
         break;
       default:

@@ -125,7 +125,7 @@ export const EXCUSES = {
   ],
   stringOrder: ['AMD: CR2 of CMPS where neither string can be read', 'SDM vol. 3, 6.9, as above'],
   repeatedFlags: [
-    'AMD: flags of repeated CMPS and SCAS that fault: those of the last element, not those before the instruction',
+    'AMD: arithmetic flags of repeated CMPS and SCAS that fault: those of a comparison, not those before the instruction',
     'SDM vol. 2, REP, restores them; APM vol. 3, 1.2.6, does not say so',
   ],
   partialStore: [

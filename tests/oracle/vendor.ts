@@ -47,7 +47,7 @@ export interface Settlement {
 
 type Rule = (situation: Situation, piece: Piece) => Settlement | undefined;
 
-const [RAX, RCX, RSP, RSI, RDI] = [0, 1, 4, 6, 7] as const;
+const [RAX, RCX, RSP, RDI] = [0, 1, 4, 7] as const;
 const Vector = { BR: 5, UD: 6, SS: 12, GP: 13, PF: 14, AC: 17 } as const;
 const AC = 0x40000;
 const ALL_FLAGS = undefinedFlags('CF PF AF ZF SF OF');
@@ -64,6 +64,8 @@ const [FSW_UE, FSW_ES, FSW_B] = [0x10, 0x80, 0x8000] as const;
 const EXPONENT_ADJUSTMENT = 0x6000;
 const EXPONENT_OF_ONE = 0x3fff;
 const FOUR_GIGABYTES = 1n << 32n;
+/** CF, PF, AF, ZF, SF, OF. */
+const ARITHMETIC = 0x8d5;
 
 /** Instructions whose results may differ, and with them everything that follows. */
 export function dependsOnVendor({ form, size }: Cell): boolean {
@@ -338,7 +340,8 @@ const realStore: Rule = (situation, piece) => {
   if (isMoved) ours = run({ ...c, fx: masked(c.fx) });
   if (ours.outcome !== 'exception') return undefined;
   const { changes } = isMoved ? ours : state;
-  return { native, ours: { ...ours, fx: ours.fx.with(0, state.fx[0] as number), changes } };
+  const settled = { native, ours: { ...ours, fx: ours.fx.with(0, state.fx[0] as number), changes } };
+  return segmentEnd({ ...situation, ours: settled.ours }, piece) ?? settled;
 };
 
 /** BOUND reads both bounds before it looks at one. */
@@ -426,22 +429,14 @@ const stringOrder: Rule = ({ case: c, native, ours }, piece) => {
   return { native: withFaultOf(native, ours), ours };
 };
 
-/** Repeated CMPS and SCAS that fault keep the flags of the last comparison: those of the element before, compared alone. */
-const repeatedFlags: Rule = ({ case: c, native, ours, run }, piece) => {
-  const { form, size, repeat } = piece.cell;
+/**
+ * Repeated CMPS and SCAS that fault have the flags of a comparison, not those from before: mostly of the last element, but the
+ * processor may have begun on more than it retired.
+ */
+const repeatedFlags: Rule = ({ native, ours }, piece) => {
+  const { form, repeat } = piece.cell;
   if (!/^(CMPS|SCAS)/.test(form.mnemonic) || repeat === 'none' || native.outcome !== 'exception') return undefined;
-  const bits = addressBits(c, piece);
-  const gprs = native.gprs.slice();
-  const set = (register: number, change: (value: bigint) => bigint) => {
-    const value = gprs[register] as bigint;
-    gprs[register] = ((value >> BigInt(bits)) << BigInt(bits)) | BigInt.asUintN(bits, change(value));
-  };
-  const back = BigInt(native.rflags & 0x400 ? size : -size);
-  set(RDI, (value) => value + back);
-  if (/^CMPS/.test(form.mnemonic)) set(RSI, (value) => value + back);
-  set(RCX, () => 1n);
-  const { rflags, outcome } = run(alone(c, piece, { ...native, gprs }, native.changes));
-  return outcome === 'completed' ? { native, ours: { ...ours, rflags } } : undefined;
+  return { native, ours: { ...ours, rflags: (ours.rflags & ~ARITHMETIC) | (native.rflags & ARITHMETIC) } };
 };
 
 /** A store that faults after all, or behind its first page: whether what precedes the fault is written. */

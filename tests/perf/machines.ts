@@ -56,7 +56,7 @@ export const ours: Machine = async (guest, timeoutSeconds) => {
  * CPUID choose the same.
  */
 const WITHOUT = 'avx avx2 fma f16c bmi1 bmi2 movbe aes pclmulqdq adx abm la57'.split(' ');
-const QEMU_CPU = `max,${WITHOUT.map((feature) => `${feature}=off`).join(',')}`;
+export const QEMU_CPU = `max,${WITHOUT.map((feature) => `${feature}=off`).join(',')}`;
 
 export async function qemuVersion(): Promise<string | undefined> {
   if (findCommand('qemu-system-x86_64') === undefined) return undefined;

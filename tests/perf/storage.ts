@@ -8,17 +8,11 @@
  *   --alone       ours only
  *   --json        results as JSON on stdout
  */
-import { closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { closeSync, ftruncateSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { cachedFiles, DebianPackages, rememberFiles } from '../../src/cli/quickstart/debian.ts';
-import { collectModules } from '../../src/cli/quickstart/modules.ts';
-import { cacheFolder } from '../../src/host/node/folders.ts';
-import { type CpioEntry, writeCpio } from '../../src/support/cpio.ts';
-import { neededBy } from './closure.ts';
-import { layPackages } from './image.ts';
+import { fioGuest } from './fio.ts';
 import { type Guest, type Machine, ours, qemu, qemuVersion } from './machines.ts';
-import { type DebianRoot, debianRoot } from './packages.ts';
 import { geometricMean, median } from './results.ts';
 
 const MIB = 2 ** 20;
@@ -38,7 +32,6 @@ const JOBS: readonly Job[] = [
   { name: 'randread1', about: 'random, 4 KiB, depth 1', options: 'rw=randread bs=4k iodepth=1' },
   { name: 'randwrite1', about: 'random, 4 KiB, depth 1', options: 'rw=randwrite bs=4k iodepth=1' },
 ];
-const MODULES = ['hv_vmbus', 'hv_storvsc', 'sd_mod', 'virtio_pci', 'virtio_blk'];
 
 function say(text: string): void {
   process.stderr.write(`${text}\n`);
@@ -48,67 +41,6 @@ function jobFile(jobs: readonly Job[], seconds: number): string {
   const common = `ioengine=libaio direct=1 filename=/dev/disk size=${DISK / MIB}m time_based runtime=${seconds} randrepeat=1`;
   const sections = jobs.map(({ name, options }) => `[${name}]\nstonewall\n${options.replaceAll(' ', '\n')}\n`);
   return `[global]\n${common.replaceAll(' ', '\n')}\n${sections.join('')}`;
-}
-
-/** fio writes a line for each job, of fields between semicolons. */
-const INIT = `#!/bench/busybox sh
-export PATH=/usr/bin:/bin HOME=/tmp
-bb=/bench/busybox
-$bb mount -t proc proc /proc
-$bb mount -t sysfs sysfs /sys
-$bb mount -t devtmpfs devtmpfs /dev 2>/dev/null
-$bb mount -t tmpfs tmpfs /tmp
-while read -r module; do $bb insmod "/$module" 2>/dev/null; done < /lib/modules/order
-until [ -b /dev/sda ] || [ -b /dev/vda ]; do $bb usleep 20000; done
-[ -b /dev/sda ] && $bb ln -s sda /dev/disk || $bb ln -s vda /dev/disk
-echo BENCH-SHELL
-/usr/bin/fio --output-format=terse --terse-version=3 /bench/jobs 2>&1 | while read -r line; do echo "FIO $line"; done
-exec $bb poweroff -f
-`;
-
-/** Files of packages that fio needs, and no others. */
-function fioFiles(root: DebianRoot): CpioEntry[] {
-  const all = layPackages(root);
-  const byName = Map.groupBy(all, (entry) => basename(entry.path));
-  const wanted = new Map<string, CpioEntry>();
-  const take = (name: string): void => {
-    for (const entry of byName.get(name) ?? []) {
-      if (wanted.has(entry.path)) continue;
-      wanted.set(entry.path, entry);
-      if (entry.kind === 'symlink') take(basename(entry.target));
-      if (entry.kind === 'file') for (const each of neededBy(entry.data)) take(each);
-    }
-  };
-  take('fio');
-  take('ld-linux-x86-64.so.2');
-  return [...wanted.values()];
-}
-
-function image(busybox: Uint8Array, fio: DebianRoot, kernel: DebianRoot, jobs: string): Uint8Array<ArrayBuffer>[] {
-  const text = (path: string, content: string, mode: number): CpioEntry => ({
-    kind: 'file',
-    path,
-    data: new TextEncoder().encode(content),
-    mode,
-  });
-  const files = fioFiles(fio);
-  const folders = new Set(['dev', 'proc', 'sys', 'tmp', 'bench', 'usr', 'usr/bin', 'usr/lib', 'usr/lib64']);
-  for (const { path } of files)
-    for (let at = path.indexOf('/'); at > 0; at = path.indexOf('/', at + 1)) folders.add(path.slice(0, at));
-  const root = writeCpio([
-    ...[...folders].sort().map((path): CpioEntry => ({ kind: 'directory', path })),
-    { kind: 'symlink', path: 'lib64', target: 'usr/lib64' },
-    { kind: 'symlink', path: 'bin', target: 'usr/bin' },
-    // The modules are in /lib.
-    { kind: 'symlink', path: 'lib/x86_64-linux-gnu', target: '../usr/lib/x86_64-linux-gnu' },
-    { kind: 'character', path: 'dev/console', major: 5, minor: 1 },
-    { kind: 'file', path: 'bench/busybox', data: busybox, mode: 0o755 },
-    ...files,
-    text('bench/jobs', jobs, 0o644),
-    text('init', INIT, 0o755),
-  ]);
-  const package_ = kernel.folders.find((folder) => basename(folder).startsWith('linux-image'))!;
-  return [collectModules(package_, MODULES), root];
 }
 
 /** One job's figures. */
@@ -168,21 +100,11 @@ async function main(): Promise<number> {
   if (!(rounds >= 1 && seconds >= 1) || jobs.length === 0)
     throw new Error(`give numbers from 1 on, and of the jobs ${JOBS.map(({ name }) => name).join(', ')}`);
 
-  const cache = cacheFolder();
-  const home = join(cache, 'bench');
-  mkdirSync(home, { recursive: true });
-  let files = cachedFiles(cache);
-  if (files === undefined) {
-    const packages = new DebianPackages(cache);
-    files = { kernel: await packages.fetch('kernel'), busybox: await packages.fetch('busybox') };
-    rememberFiles(cache, files);
-  }
-  const fio = await debianRoot(cache, ['fio', 'libc6'], 'fio');
-  const kernel = await debianRoot(cache, [files.kernel.package], 'kernel');
+  const { kernel, initrd: archive, home } = await fioGuest(jobFile(jobs, seconds));
   const initrd = join(home, 'storage.cpio');
-  writeFileSync(initrd, Buffer.concat(image(readFileSync(files.busybox.path), fio, kernel, jobFile(jobs, seconds))));
+  writeFileSync(initrd, archive);
   const disk = join(home, 'storage.img');
-  const guest: Guest = { kernel: files.kernel.path, initrd, append: 'console=ttyS0 quiet', disk };
+  const guest: Guest = { kernel, initrd, append: 'console=ttyS0 quiet', disk };
 
   const version = values.alone ? undefined : await qemuVersion();
   say(version === undefined ? 'storage: ours alone' : `storage: beside QEMU ${version} TCG with virtio-blk`);

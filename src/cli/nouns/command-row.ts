@@ -52,8 +52,8 @@ export interface CommandRow {
   readonly asks?: boolean;
   /** Examples and explanations, at the end of its help. */
   readonly help?: string;
-  /** Names in Hyper-V's PowerShell module, with what they stand for beyond the verb. */
-  readonly cmdlets?: readonly (string | readonly [string, readonly string[]])[];
+  /** Names in Hyper-V's PowerShell module. */
+  readonly cmdlets?: readonly string[];
   /** Also at the top level, under this name. */
   readonly shortcut?: string;
   readonly load: () => Promise<Action>;

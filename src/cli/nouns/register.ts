@@ -2,7 +2,7 @@
 import { type Command, Option } from 'commander';
 import { describeExitCodes, EXIT } from '../../contracts/exit-codes.ts';
 import { say } from '../say.ts';
-import { type CommandRow, type Flags, type OptionRow, OUTPUTS } from './command-row.ts';
+import { type CommandRow, type Flags, nameOf, type OptionRow, OUTPUTS } from './command-row.ts';
 import { COMMANDS, NOUNS } from './table.ts';
 import { oneOf } from './values.ts';
 
@@ -67,29 +67,25 @@ function optionOf({ flags, text, parse, repeats }: OptionRow): Option {
 
 // ---- cmdlets ----------------------------------------------------------------------------------------------------------------------
 
-const CMDLETS: ReadonlyMap<string, readonly string[]> = new Map(
-  COMMANDS.flatMap((row) =>
-    (row.cmdlets ?? []).map((cmdlet) => {
-      const [name, more] = typeof cmdlet === 'string' ? [cmdlet, []] : cmdlet;
-      return [name.toLowerCase(), [...(row.noun === undefined ? [] : [row.noun]), row.verb, ...more]] as const;
-    }),
-  ),
+const CMDLETS: ReadonlyMap<string, CommandRow> = new Map(
+  COMMANDS.flatMap((row) => (row.cmdlets ?? []).map((cmdlet) => [cmdlet.toLowerCase(), row] as const)),
 );
 
 /** `hv Start-VM web` is `hv vm start web`; PowerShell's spelling of options is taken too: -Name, -WhatIf, -TurnOff. */
 export function expandCmdlet(args: readonly string[]): readonly string[] {
-  const command = CMDLETS.get((args[0] ?? '').toLowerCase());
-  if (command === undefined) return args;
+  const row = CMDLETS.get((args[0] ?? '').toLowerCase());
+  if (row === undefined) return args;
   const rest: string[] = [];
   for (const arg of args.slice(1)) {
     // Their first parameters are by position here: names of VMs and the like.
     if (/^-(Name|VMName|VM)$/i.test(arg)) continue;
     if (/^-Confirm:\$?false$/i.test(arg)) rest.push('--yes');
-    else if (/^-[A-Z][A-Za-z]+$/.test(arg))
-      rest.push(`-${arg.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`);
-    else rest.push(arg);
+    else if (/^-[A-Z][A-Za-z]+$/.test(arg)) {
+      const long = arg.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+      rest.push(long === '--force' && row.asks ? '--yes' : (RENAMED[long] ?? long));
+    } else rest.push(arg);
   }
-  return [...command, ...rest.map((arg) => RENAMED[arg] ?? arg)];
+  return [...nameOf(row).split(' '), ...rest];
 }
 
 /** Parameters that are called otherwise here. */
@@ -97,14 +93,11 @@ const RENAMED: Readonly<Record<string, string>> = {
   '--memory-startup-bytes': '--memory',
   '--processor-count': '--processors',
   '--new-name': '--name',
-  '--path': '--file',
-  '--force': '--yes',
 };
 
 function cmdletHelp(noun: string): string {
   const lines = COMMANDS.filter((row) => row.noun === noun && row.cmdlets !== undefined).map(
-    (row) =>
-      `  ${row.cmdlets!.map((cmdlet) => (typeof cmdlet === 'string' ? cmdlet : cmdlet[0])).join(', ')}: hv ${noun} ${row.verb}`,
+    (row) => `  ${row.cmdlets!.join(', ')}: hv ${noun} ${row.verb}`,
   );
   return lines.length === 0 ? '' : `\nNames of Hyper-V's PowerShell module work too:\n${lines.join('\n')}\n`;
 }

@@ -4,6 +4,7 @@ import type { CommandRow } from './command-row.ts';
 import { COMPONENT_COMMANDS } from './components/commands.ts';
 import { GUEST_COMMANDS } from './guest/commands.ts';
 import { HOST_COMMANDS } from './host/commands.ts';
+import { ROLE_COMMANDS } from './role/commands.ts';
 import { VM_COMMANDS } from './vm/commands.ts';
 import { WATCH_COMMANDS } from './watch/commands.ts';
 
@@ -18,12 +19,13 @@ export const NOUNS: Readonly<Record<string, string>> = {
   kvp: 'key-value pairs exchanged with guests',
   host: 'this host and its limits',
   service: 'the management service',
+  role: 'the management service as a service of systemd',
   token: 'who may use the service over TCP',
   job: 'what is under way',
 };
 
 /** For completion. */
-export const OTHERS = ['run', 'quickstart', 'vhd', 'doctor'];
+export const OTHERS = ['run', 'quickstart', 'vhd', 'image', 'doctor'];
 
 export const COMMANDS: readonly CommandRow[] = [
   ...VM_COMMANDS,
@@ -31,5 +33,6 @@ export const COMMANDS: readonly CommandRow[] = [
   ...COMPONENT_COMMANDS,
   ...GUEST_COMMANDS,
   ...HOST_COMMANDS,
+  ...ROLE_COMMANDS,
   ...WATCH_COMMANDS,
 ];

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { ViridianError } from '../../contracts/errors.ts';
 import { parseMemory, parseProcessors } from '../arguments.ts';
 
-export const memory = parseMemory;
+export const memory = parseMemory('--memory');
 export const processors = parseProcessors;
 
 /** The service has another working folder than the user. */

@@ -19,6 +19,8 @@ mount -t tmpfs tmpfs /run
 hostname -F /etc/hostname
 # Hyper-V's drivers, where there are any beside us.
 [ ! -e /lib/modules/order ] || while read -r module; do insmod "/$module"; done < /lib/modules/order
+# Memory that the host adds is used at once; udev's rules do it elsewhere.
+echo online > /sys/devices/system/memory/auto_online_blocks 2>/dev/null
 exec /sbin/init
 `;
 
@@ -28,6 +30,7 @@ exec /sbin/init
  */
 const INITTAB = `ttyS0::once:/etc/console
 ::ctrlaltdel:/sbin/reboot
+::shutdown:/bin/umount -a -r
 `;
 
 /** The kernel passes `LINES=` and `COLUMNS=` of its command line on as environment. */

@@ -21,6 +21,7 @@ export const HYPERV_MODULES = [
   'sr_mod',
   'isofs',
   'hv_netvsc',
+  'hv_sock',
   'evdev',
   'mousedev',
 ] as const;

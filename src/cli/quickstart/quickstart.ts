@@ -36,9 +36,9 @@ export async function quickstart(flags: QuickstartFlags, create?: CreatePartitio
   const files = await findFiles(flags);
   const kernel = await readInput('kernel', files.kernel);
   const base = buildInitramfs({ busybox: await readInput('busybox', files.busybox) });
-  // A disk is of no use without them.
-  const storage = flags.disk !== undefined || flags.dvd !== undefined;
-  const wanted = flags.drivers ?? (storage && flags.kernel === undefined);
+  // A disk or a network is of no use without them.
+  const attached = flags.disk ?? flags.dvd ?? flags.nic ?? flags.publish;
+  const wanted = flags.drivers ?? (attached !== undefined && flags.kernel === undefined);
   const drivers = wanted ? await findDrivers(flags) : undefined;
   // The kernel unpacks one archive after the other.
   const initrd = drivers ? Buffer.concat([base, drivers]) : base;

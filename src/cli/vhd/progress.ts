@@ -41,7 +41,11 @@ export class ProgressBar {
   /** To be called as work goes on. @throws Interrupted after Ctrl-C */
   readonly update = (done: number, all: number): void => {
     if (this.#interrupted) throw new Interrupted('interrupted');
-    const fraction = all === 0 ? 1 : Math.min(1, done / all);
+    this.draw(all === 0 ? 1 : Math.min(1, done / all));
+  };
+
+  /** Shows how far it is, from 0 to 1. */
+  draw(fraction: number): void {
     const time = this.#now();
     if (this.#output.isTTY === true) {
       if (time - this.#drawn < REDRAW && fraction < 1) return;
@@ -54,7 +58,7 @@ export class ProgressBar {
     if (quarters <= this.#quarters) return;
     this.#quarters = quarters;
     if (time - this.#start > QUIET && quarters < 4) this.#output.write(`${this.#title}: ${quarters * 25} %\n`);
-  };
+  }
 
   #line(fraction: number, time: number): string {
     const percent = `${Math.floor(fraction * 100)} %`.padStart(5);

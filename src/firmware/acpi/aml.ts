@@ -15,6 +15,8 @@ const STRING_PREFIX = 0x0d;
 const SCOPE_OP = 0x10;
 const BUFFER_OP = 0x11;
 const PACKAGE_OP = 0x12;
+const METHOD_OP = 0x14;
+const NOTIFY_OP = 0x86;
 const MULTI_NAME_PREFIX = 0x2f;
 const DUAL_NAME_PREFIX = 0x2e;
 const DEVICE_OP = [0x5b, 0x82] as const;
@@ -88,6 +90,15 @@ export function name(path: string, value: Aml): Aml {
 
 export function packageOf(...elements: readonly Aml[]): Aml {
   return [PACKAGE_OP, ...withPackageLength([elements.length, ...elements.flat()])];
+}
+
+/** A method without arguments. */
+export function method(path: string, ...terms: readonly Aml[]): Aml {
+  return [METHOD_OP, ...withPackageLength([...nameString(path), 0, ...terms.flat()])];
+}
+
+export function notify(path: string, value: number): Aml {
+  return [NOTIFY_OP, ...nameString(path), ...integer(value)];
 }
 
 export function scope(path: string, ...terms: readonly Aml[]): Aml {

@@ -3,7 +3,7 @@
  * Hyper-V generation 2 machine), serial ports, real-time clock, and the value that powers off.
  */
 
-import type { AddressRange } from '../memory-map.ts';
+import { type AddressRange, GENERATION_ID } from '../memory-map.ts';
 import {
   type Aml,
   addressSpaceMemory,
@@ -12,7 +12,9 @@ import {
   integer,
   io,
   irqNoFlags,
+  method,
   name,
+  notify,
   packageOf,
   resourceTemplate,
   scope,
@@ -71,6 +73,25 @@ function serialPort(index: number, { path, port, irq }: (typeof SERIAL_PORTS)[nu
   );
 }
 
+/** The general-purpose event that says that the generation ID is another. */
+export const GENERATION_GPE = 0;
+/** What a device's notification of 0x80 means is the device's matter. */
+const CHANGED = 0x80;
+
+/**
+ * The device of Microsoft's "Virtual Machine Generation ID": ADDR is where the ID is, low and high half. Guests know it by
+ * its compatible IDs, the second of which is what fits into ACPI's eight characters.
+ */
+function generationCounter(): Aml {
+  return device(
+    'GENC',
+    name('_HID', string('Hyper_V_Gen_Counter_V1')),
+    name('_CID', packageOf(string('VM_Gen_Counter'), string('VMGENCTR'))),
+    name('_DDN', string('VM_Gen_Counter')),
+    name('ADDR', packageOf(integer(GENERATION_ID.first), integer(0))),
+  );
+}
+
 export function dsdt(processors: number, windows: readonly AddressRange[], vmbus: boolean): Uint8Array {
   const body = [
     ...name('\\_S5', packageOf(integer(SLEEP_TYPE_S5), integer(0), integer(0), integer(0))),
@@ -78,12 +99,17 @@ export function dsdt(processors: number, windows: readonly AddressRange[], vmbus
       '\\_SB',
       ...Array.from({ length: processors }, (_, uid) => processor(uid)),
       moduleDevice(windows, vmbus),
+      generationCounter(),
       ...SERIAL_PORTS.map((serial, index) => serialPort(index, serial)),
       device(
         'RTC0',
         name('_HID', eisaId('PNP0B00')),
         name('_CRS', resourceTemplate(io(RTC.port, RTC.count), irqNoFlags(RTC.irq))),
       ),
+    ),
+    ...scope(
+      '\\_GPE',
+      method(`_E${GENERATION_GPE.toString(16).toUpperCase().padStart(2, '0')}`, notify('\\_SB.GENC', CHANGED)),
     ),
   ];
   return table('DSDT', DSDT_REVISION, body);

@@ -135,6 +135,9 @@ describe('ACPI tables', () => {
         /QWordMemory \(ResourceProducer.*0x0000000FE0000000.*Device \(VMBS\) \{ Name \(_HID, "VMBus"\)/,
       );
       expect(dsdt.match(/EisaId \("PNP0501"\)/g)).toHaveLength(2);
+      expect(dsdt).toContain('Name (_CID, Package (0x02) // _CID: Compatible ID { "VM_Gen_Counter", "VMGENCTR" })');
+      expect(dsdt).toContain('Name (ADDR, Package (0x02) { 0x000E0040, Zero })');
+      expect(dsdt).toMatch(/Scope \(\\_GPE\) \{ Method \(_E00, 0, NotSerialized\).*Notify \(\\_SB.GENC, 0x80\)/);
       expect(dsdt).toContain('EisaId ("PNP0B00")');
       expect(dsdt.match(/"ACPI0007"/g)).toHaveLength(2);
     });

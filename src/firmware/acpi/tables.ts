@@ -4,7 +4,14 @@
  */
 
 import { EFI_AREA_START } from '../efi.ts';
-import { ACPI_AREA, type AddressRange, alignUp, HIGH_MMIO_WINDOW, LOW_MMIO_WINDOW } from '../memory-map.ts';
+import {
+  ACPI_AREA,
+  type AddressRange,
+  alignUp,
+  GENERATION_ID,
+  HIGH_MMIO_WINDOW,
+  LOW_MMIO_WINDOW,
+} from '../memory-map.ts';
 import { littleEndian } from './aml.ts';
 import { dsdt } from './dsdt.ts';
 import { facs, fadt } from './fadt.ts';
@@ -32,6 +39,7 @@ export interface AcpiTables {
 }
 
 const RSDP_SIZE = 36;
+if (ACPI_AREA.first + RSDP_SIZE > GENERATION_ID.first) throw new Error('the generation ID is in the RSDP');
 const RSDP_REVISION_1_SIZE = 20;
 const XSDT_REVISION = 1;
 /** The FACS must be 64-byte aligned; one rule for all. */
@@ -59,8 +67,8 @@ export function buildAcpiTables(config: AcpiConfig): AcpiTables {
     throw new RangeError(`ACPI: ${apicIds.length} processors, 1 to ${MAXIMUM_PROCESSORS} are possible`);
 
   const tables = new Map<string, { gpa: number; bytes: Uint8Array }>();
-  // The RSDP's place is kept free until the address that it holds is known.
-  let next = alignUp(ACPI_AREA.first + RSDP_SIZE, ALIGNMENT);
+  // The places of the RSDP, until the address that it holds is known, and of the generation ID, are kept free.
+  let next = alignUp(GENERATION_ID.first + GENERATION_ID.size, ALIGNMENT);
   const place = (signature: string, bytes: Uint8Array): number => {
     const gpa = next;
     tables.set(signature, { gpa, bytes });

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { accessSync, constants, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { createInterface } from 'node:readline';
 
 export interface CommandResult {
   /** The exit code; 128 + signal number is not used, a signal counts as 1. */
@@ -30,17 +31,26 @@ export function findCommand(name: string, path = process.env.PATH ?? ''): string
 export function runCommand(
   command: string,
   args: readonly string[],
-  options: { readonly cwd?: string; readonly signal?: AbortSignal | undefined } = {},
+  options: {
+    readonly cwd?: string;
+    readonly signal?: AbortSignal | undefined;
+    readonly env?: Readonly<Record<string, string>>;
+    /** Called with each line of its output, both streams', as it comes. */
+    readonly onLine?: (line: string) => void;
+  } = {},
 ): Promise<CommandResult> {
   const { promise, resolve, reject } = Promise.withResolvers<CommandResult>();
   const child = spawn(command, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, LC_ALL: 'C' },
+    env: { ...process.env, LC_ALL: 'C', ...options.env },
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   });
   let stdout = '';
   let stderr = '';
+  const { onLine } = options;
+  if (onLine !== undefined)
+    for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on('line', onLine);
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     stdout += text;
   });

@@ -52,6 +52,8 @@ describe.each([
     const wanted = new Uint8Array(20_000).fill(1);
     if (atOnce) wanted.fill(5, 300, 4300).fill(6, 4300, 4812).fill(7, 4812, 4813);
     expect(Buffer.compare(bytes, wanted)).toBe(0);
+    // Memory that the garbage collector may move.
+    if (files === nodeDiskFiles) expect(file.readNow!(0, [new Uint8Array(10)], 10)).toBe(false);
     // Not all of it is there.
     expect(file.readNow!(19_000, [shared.subarray(0, 2000)], 2000)).toBe(false);
     await file.close();

@@ -62,6 +62,11 @@ const SLOW_WRITE = 4;
 const SLOW_TIME = 500;
 const ZEROES = new Uint8Array(2 ** 20);
 
+/** Whether the C library may be given the buffers: only shared memory stays where it is. */
+function addressable(buffers: readonly Uint8Array[]): boolean {
+  return buffers.length <= MOST_BUFFERS && buffers.every(({ buffer }) => buffer instanceof SharedArrayBuffer);
+}
+
 /** Who holds which file in this process, where there is no flock: device and inode to number of readers, or -1. */
 const held = new Map<string, number>();
 
@@ -103,7 +108,7 @@ class NodeFile implements RandomFile {
   }
 
   readNow(offset: number, into: readonly Uint8Array[], length: number): boolean {
-    if (!this.#nowait || into.length > MOST_BUFFERS) return false;
+    if (!this.#nowait || !addressable(into)) return false;
     const count = libc()?.readNow(this.#fd, into, offset) ?? -EOPNOTSUPP;
     if (count === -EOPNOTSUPP) this.#nowait = false;
     return count === length;
@@ -111,7 +116,7 @@ class NodeFile implements RandomFile {
 
   writeNow(offset: number, from: readonly Uint8Array[], length: number): boolean {
     const start = performance.now();
-    if (start < this.#slowUntil || from.length > MOST_BUFFERS) return false;
+    if (start < this.#slowUntil || !addressable(from)) return false;
     const count = libc()?.writeNow(this.#fd, from, offset);
     const end = performance.now();
     if (end - start > SLOW_WRITE) this.#slowUntil = end + SLOW_TIME;

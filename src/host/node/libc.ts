@@ -4,9 +4,16 @@
  */
 import process from 'node:process';
 
+type Ffi = typeof import('node:ffi');
+
 const EINTR = 4;
+const SC_PAGESIZE = 30;
 
 export interface LibC {
+  /** 0, or the error number. The range lies within the buffer, or this throws RangeError. */
+  madvise(buffer: ArrayBufferLike, offset: number, length: number, advice: number): number;
+  /** Bytes in a page of the host's memory. */
+  readonly pageSize: number;
   /** 0, or the error number. */
   fallocate(fd: number, mode: number, offset: number, length: number): number;
   /** 0, or the error number. */
@@ -20,8 +27,14 @@ export interface LibC {
   writeNow(fd: number, from: readonly Uint8Array[], offset: number): number;
   /** The offset, or minus the error number. */
   lseek(fd: number, offset: number, whence: number): number;
+  /** A file descriptor, or minus the error number. */
+  socket(domain: number, type: number, protocol: number): number;
+  /** With a pointer to bytes that the call may change, and with a number. 0, or the error number. */
+  ioctl(fd: number, request: number, argument: Uint8Array): number;
+  ioctlValue(fd: number, request: number, argument: number): number;
 }
 
+export const MADV_DONTNEED = 4;
 export const FALLOC_KEEP_SIZE = 1;
 export const FALLOC_PUNCH_HOLE = 2;
 export const FALLOC_ZERO_RANGE = 0x10;
@@ -40,25 +53,35 @@ export const EOPNOTSUPP = 95;
 export const EDQUOT = 122;
 
 let loaded: LibC | null | undefined;
+let mallocTrim: ((keep: bigint) => number) | null | undefined;
 
 export function libc(): LibC | undefined {
   loaded ??= load() ?? null;
   return loaded ?? undefined;
 }
 
+/** malloc_trim(3), where the C library has it (glibc). */
+export function releaseFreed(): void {
+  mallocTrim ??=
+    quietly((ffi) => {
+      const { functions: c } = ffi.dlopen(null, { malloc_trim: { arguments: ['u64'], return: 'i32' } });
+      return (keep: bigint) => c.malloc_trim(keep);
+    }) ?? null;
+  mallocTrim?.(0n);
+}
+
 function load(): LibC | undefined {
-  if (process.platform !== 'linux') return undefined;
-  // Node warns on stderr that FFI is experimental. Ours is the decision, the user has nothing to do about it.
-  const { emitWarning } = process;
-  process.emitWarning = () => {};
-  try {
-    const ffi = process.getBuiltinModule('node:ffi');
+  return quietly((ffi) => {
     const { functions: c } = ffi.dlopen(null, {
       fallocate: { arguments: ['i32', 'i32', 'i64', 'i64'], return: 'i32' },
+      madvise: { arguments: ['u64', 'u64', 'i32'], return: 'i32' },
+      sysconf: { arguments: ['i32'], return: 'i64' },
       flock: { arguments: ['i32', 'i32'], return: 'i32' },
       lseek: { arguments: ['i32', 'i64', 'i32'], return: 'i64' },
       preadv2: { arguments: ['i32', 'buffer', 'i32', 'i64', 'i32'], return: 'i64' },
       pwritev: { arguments: ['i32', 'buffer', 'i32', 'i64'], return: 'i64' },
+      socket: { arguments: ['i32', 'i32', 'i32'], return: 'i32' },
+      ioctl: { arguments: ['i32', 'u64', 'u64'], return: 'i32' },
       __errno_location: { arguments: [], return: 'pointer' },
     });
     const errno = (): number => ffi.getInt32(c.__errno_location(), 0);
@@ -96,13 +119,37 @@ function load(): LibC | undefined {
         const count = Number(c.preadv2(fd, vectorBytes, into.length, BigInt(offset), RWF_NOWAIT));
         return count < 0 ? -errno() : count;
       },
+      pageSize: Number(c.sysconf(SC_PAGESIZE)),
+      madvise: (buffer, offset, length, advice) => {
+        if (!(offset >= 0 && length >= 0 && offset + length <= buffer.byteLength))
+          throw new RangeError(`no memory at ${offset}+${length}`);
+        const address = ffi.getRawPointer(buffer as ArrayBuffer) + BigInt(offset);
+        return retried(() => c.madvise(address, BigInt(length), advice));
+      },
       fallocate: (fd, mode, offset, length) => retried(() => c.fallocate(fd, mode, BigInt(offset), BigInt(length))),
       flock: (fd, operation) => retried(() => c.flock(fd, operation)),
       lseek: (fd, offset, whence) => {
         const at = Number(c.lseek(fd, BigInt(offset), whence));
         return at < 0 ? -errno() : at;
       },
+      socket: (domain, type, protocol) => {
+        const fd = c.socket(domain, type, protocol);
+        return fd < 0 ? -errno() : fd;
+      },
+      ioctl: (fd, request, argument) => retried(() => c.ioctl(fd, BigInt(request), ffi.getRawPointer(argument))),
+      ioctlValue: (fd, request, argument) => retried(() => c.ioctl(fd, BigInt(request), BigInt(argument))),
     };
+  });
+}
+
+/** Undefined where FFI or what is asked of it is missing. */
+function quietly<T>(work: (ffi: Ffi) => T): T | undefined {
+  if (process.platform !== 'linux') return undefined;
+  // Node warns on stderr that FFI is experimental. Ours is the decision, the user has nothing to do about it.
+  const { emitWarning } = process;
+  process.emitWarning = () => {};
+  try {
+    return work(process.getBuiltinModule('node:ffi'));
   } catch {
     return undefined;
   } finally {

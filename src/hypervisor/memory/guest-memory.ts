@@ -66,14 +66,35 @@ export class GuestMemory {
   /** Copies out. @throws RangeError where nothing backs the range. */
   read(gpa: number, length: number): Uint8Array {
     const result = new Uint8Array(length);
-    this.#each(gpa, length, (host, at, count) => {
-      result.set(this.bytes.subarray(host, host + count), at);
-    });
+    this.readInto(gpa, result);
     return result;
+  }
+
+  /** Copies out, all that `into` has room for. @throws RangeError where nothing backs the range. */
+  readInto(gpa: number, into: Uint8Array): void {
+    const host = this.#within(gpa, into.length);
+    if (host !== undefined) into.set(this.bytes.subarray(host, host + into.length));
+    else
+      this.#each(gpa, into.length, (from, at, count) => {
+        into.set(this.bytes.subarray(from, from + count), at);
+      });
+  }
+
+  /** Where a range is that lies within one page; undefined when it does not, or is nowhere. */
+  #within(gpa: number, length: number): number | undefined {
+    if (!(gpa >= 0 && gpa < ADDRESS_SPACE && length > 0 && (gpa % PAGE) + length <= PAGE)) return undefined;
+    const entry = this.#entry(gpa);
+    return (entry & PageFlag.PRESENT) === 0 ? undefined : ((entry & -PAGE) >>> 0) + (gpa % PAGE);
   }
 
   /** Copies in. @throws RangeError where nothing backs the range; nothing is written then. */
   write(gpa: number, bytes: Uint8Array): void {
+    const inPage = this.#within(gpa, bytes.length);
+    if (inPage !== undefined) {
+      this.#touched(gpa, bytes.length, this.#entry(gpa));
+      this.bytes.set(bytes, inPage);
+      return;
+    }
     this.#each(gpa, bytes.length, (host, at, count, entry) => {
       this.#touched(gpa + at, count, entry);
       this.bytes.set(bytes.subarray(at, at + count), host);
@@ -105,6 +126,28 @@ export class GuestMemory {
       this.#touched(gpa + at, count, entry);
       this.bytes.fill(byte, host, host + count);
     });
+  }
+
+  /**
+   * Fills whole pages with zeroes, by giving what is behind them back to the host where `discard` (a range of `bytes`) can.
+   * Whether it could, everywhere. Translations stay: what they lead to reads as zeroes.
+   */
+  release(gpa: number, length: number, discard: (host: number, size: number) => boolean): boolean {
+    if (gpa % PAGE !== 0 || length % PAGE !== 0) throw new RangeError(`0x${gpa.toString(16)} is no whole page`);
+    const runs: { host: number; size: number }[] = [];
+    this.#each(gpa, length, (host, at, count, entry) => {
+      this.#touched(gpa + at, count, entry);
+      const last = runs.at(-1);
+      if (last && last.host + last.size === host) last.size += count;
+      else runs.push({ host, size: count });
+    });
+    let given = true;
+    for (const { host, size } of runs)
+      if (!discard(host, size)) {
+        given = false;
+        this.bytes.fill(0, host, host + size);
+      }
+    return given;
   }
 
   #touched(gpa: number, count: number, entry: number): void {

@@ -1,14 +1,18 @@
+import { readFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
+import { connect as connectTo } from '../../client/index.ts';
 import { OPERATIONS } from '../../contracts/api/operations.ts';
 import { API_BASE, PATHS } from '../../contracts/api/paths.ts';
 import type { Event } from '../../contracts/api/resources.ts';
+import { findCommand, runCommand } from '../../host/node/command.ts';
 import { Service } from '../service.ts';
 import { type TestHost, testHost, until } from '../testing.fixture.ts';
 
+const openssl = findCommand('openssl');
 let test: TestHost;
 beforeAll(async () => {
   test = await testHost({ tcp: { host: '127.0.0.1', port: 0, allowHosts: ['vm.example:443'] } });
@@ -192,6 +196,30 @@ describe('over TCP', () => {
     await test.host.transport.call('removeToken', { params: { token: id } });
     expect((await ask('GET', `${API_BASE}/session`, with_)).status).toBe(401);
   });
+
+  it.skipIf(openssl === undefined)(
+    `with TLS, and a client that knows the certificate${openssl ? '' : ': skipped, openssl not found'}`,
+    async () => {
+      const file = (name: string): string => join(test.folder, name);
+      const key = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
+      const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost', '-days', '2'];
+      await runCommand(openssl!, [...key, ...subject, '-keyout', file('key.pem'), '-out', file('cert.pem')]);
+      const tcp = { host: '127.0.0.1', port: 0, certificate: file('cert.pem'), key: file('key.pem') };
+      const own = await testHost({ tcp });
+      const { secret } = await own.host.transport.call('createToken', { body: { name: 'far', role: 'operator' } });
+      const url = `https://localhost:${own.port}`;
+      const certificate = readFileSync(file('cert.pem'));
+      await using far = await connectTo({ address: { url, token: secret, certificate } });
+      const vm = await own.vm('far');
+      expect((await far.list()).map(({ name }) => name)).toEqual(['far']);
+      await vm.start();
+      await using console = await (await far.get('far')).console();
+      expect(await until(console, 'ready')).toBe('ready\n');
+      await vm.stop({ turnOff: true });
+      await expect(connectTo({ address: { url, token: secret } })).rejects.toThrow(/self-signed|certificate/);
+      await expect(far.create({ name: 'no' })).rejects.toMatchObject({ code: 'denied' });
+    },
+  );
 
   it('beyond loopback there is no service without TLS', async () => {
     const more = { tcp: { host: '0.0.0.0', port: 0 } };

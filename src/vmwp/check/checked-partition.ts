@@ -35,6 +35,8 @@ export interface CheckedPartitionOptions extends LockstepOptions {
   readonly say: (text: string) => void;
 }
 
+const NO_BUS = 'a checked partition has no VMBus, so no network adapters and no sockets';
+
 export class CheckedPartition implements Partition {
   readonly stopped: Promise<StopReason>;
   readonly console: Partition['console'];
@@ -192,6 +194,26 @@ export class CheckedPartition implements Partition {
   async shutdown(options?: ShutdownOptions): Promise<void> {
     await shutdown(undefined, options);
   }
+  attachNic(): Promise<string> {
+    return Promise.reject(new ViridianError('wrongState', NO_BUS));
+  }
+  detachNic(): void {
+    throw new ViridianError('wrongState', NO_BUS);
+  }
+  setLink(): void {
+    throw new ViridianError('wrongState', NO_BUS);
+  }
+
+  connect(): Promise<never> {
+    return Promise.reject(new ViridianError('wrongState', NO_BUS));
+  }
+  listen(): never {
+    throw new ViridianError('wrongState', NO_BUS);
+  }
+  exec(): Promise<never> {
+    return Promise.reject(new ViridianError('wrongState', NO_BUS));
+  }
+
   screenshot(): Promise<undefined> {
     return Promise.resolve(undefined);
   }

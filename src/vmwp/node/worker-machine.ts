@@ -72,6 +72,7 @@ export class WorkerMachine {
         onReboot: spec.onReboot,
         disks: spec.disks.map(diskFile),
         dvds: spec.dvds.map(({ slot, file }) => ({ lun: slot, file: file ?? undefined })),
+        nics: spec.nics.map(({ id, network, mac }) => ({ name: id, network, mac: mac ?? undefined })),
         onDisk: ({ kind, file, message }) => {
           if (kind === 'full' || kind === 'room') this.#full = kind === 'full' ? file : null;
           this.#listener.disk(kind, file, message);

@@ -1,18 +1,21 @@
 /**
- * Dynamic memory: the guest gives pages back (a balloon), and gets them again, until it has what it is to have. Pages in
- * the balloon are zeroed; the guest may not use them until it has them back.
+ * Dynamic memory: the guest gives pages back (a balloon), gets them again, and gets more, until it has what it is to have.
+ * Pages in the balloon are the host's; they read as zeroes, and the guest may not use them until it has them back.
  */
 import { asArray, asBoolean, asRecord, asWhole } from '../../support/plain.ts';
 import type { InspectNode } from '../../vid/ports.ts';
 import type { Channel, ChannelDevice, ChannelOffer } from '../../vmbus/ports.ts';
 import { PacketFlag, PacketType } from '../../vmbus/protocol.ts';
 import { type Packet, viewOf } from '../../vmbus/ring.ts';
+import { type MemoryRange, Pressure } from './pressure.ts';
 import {
   ACCEPTED,
   BalloonResponse,
+  Capabilities,
   DYNAMIC_MEMORY_INSTANCE,
   DYNAMIC_MEMORY_TYPE,
   HEADER,
+  HotAddResponse,
   MemoryMessage,
   RANGE_SIZE,
   RANGES_PER_REQUEST,
@@ -23,16 +26,48 @@ import {
 
 /** Pages asked for at a time, so that an answer comes soon: 256 MiB. */
 const STEP = 65536;
+/** The least that is added at a time: 2 MiB. */
+const LEAST_UNIT = 512;
 
-export interface MemoryPorts {
-  /** Pages of RAM, from page 0. */
+/** Memory that the guest does not have at the start. */
+export interface MoreMemory {
+  /** Its first page, and how many there are. */
+  readonly first: number;
   readonly pages: number;
-  /** Zeroes pages that the guest has given back. */
-  clear(page: number, count: number): void;
+  /** How many of them are there, from the first on; a reset takes them away. */
+  backed(): number;
+  /** So many of them are to be there. */
+  back(pages: number): void;
 }
 
-type Phase = 'closed' | 'negotiating' | 'idle' | 'inflating' | 'deflating';
-const PHASES: readonly Phase[] = ['closed', 'negotiating', 'idle', 'inflating', 'deflating'];
+export interface MemoryPorts {
+  /** Pages of RAM at the start, from page 0. */
+  readonly pages: number;
+  /** Pages that the guest has given back read as zeroes from here on; false when the host could not take them. */
+  release(page: number, count: number): boolean;
+  readonly more: MoreMemory;
+  /** The guest has what it needs within these bounds. Undefined: what it had at the start, or was told to have. */
+  readonly range: MemoryRange | undefined;
+}
+
+export interface MemoryStatus {
+  /** Pages, all of them. What the guest has, */
+  readonly assigned: number;
+  /** needs, */
+  readonly demand: number;
+  /** could give, */
+  readonly available: number;
+  /** is to have; */
+  readonly target: number;
+  readonly minimum: number;
+  readonly maximum: number;
+  /** what of its memory the host has. */
+  readonly returned: number;
+}
+
+type Phase = 'closed' | 'negotiating' | 'idle' | 'inflating' | 'deflating' | 'adding';
+const PHASES: readonly Phase[] = ['closed', 'negotiating', 'idle', 'inflating', 'deflating', 'adding'];
+const PAGES_PER_MIB = 256;
 
 export class DynamicMemory implements ChannelDevice {
   readonly name = 'dynamic-memory';
@@ -43,8 +78,19 @@ export class DynamicMemory implements ChannelDevice {
   #channel: Channel | undefined;
   #phase: Phase = 'closed';
   #ballooned = 0;
-  /** Pages that are to be in the balloon. */
-  #wanted = 0;
+  /** Pages that the guest is to have. */
+  #target: number;
+  /** By what it needs. */
+  #automatic: boolean;
+  readonly #pressure: Pressure | undefined;
+  /** Pages that it was asked for and has not given yet: what it gives is taken, whatever it is to have by then. */
+  #asked = 0;
+  /** Pages of added memory that the guest has taken. */
+  #taken = 0;
+  /** What is added at a time, in pages; 0 when the guest takes none, or none any more. */
+  #unit = 0;
+  /** The host has what is in the balloon. */
+  #given = true;
   /** The guest has said that it has no more to give; it is asked again when its status or the wish changes. */
   #exhausted = false;
   #available = 0;
@@ -54,30 +100,78 @@ export class DynamicMemory implements ChannelDevice {
 
   constructor(ports: MemoryPorts) {
     this.#ports = ports;
-    this.#balloon = new Uint32Array(Math.ceil(ports.pages / 32));
+    const { pages, more, range } = ports;
+    this.#balloon = new Uint32Array(Math.ceil((more.pages > 0 ? more.first + more.pages : pages) / 32));
+    this.#target = pages;
+    this.#automatic = range !== undefined;
+    this.#pressure = range && new Pressure(range);
   }
 
   get ready(): boolean {
     return this.#phase !== 'closed' && this.#phase !== 'negotiating';
   }
 
-  /** Pages that the guest has, is short of (its committed memory), and could give. */
-  get status(): { readonly assigned: number; readonly committed: number; readonly available: number } {
-    return { assigned: this.#ports.pages - this.#ballooned, committed: this.#committed, available: this.#available };
+  get #bounds(): MemoryRange {
+    return this.#ports.range ?? { minimum: 0, maximum: this.#ports.pages };
   }
 
-  /** The guest is to have so many pages; it gives what it can spare. */
-  setTarget(pages: number): void {
-    this.#wanted = Math.max(0, Math.min(this.#ports.pages, this.#ports.pages - Math.floor(pages)));
+  /** Pages of added memory that the guest has. */
+  get #added(): number {
+    return Math.min(this.#taken, this.#ports.more.backed());
+  }
+
+  get #assigned(): number {
+    return this.#ports.pages + this.#added - this.#ballooned;
+  }
+
+  /** Guests count what they have given back among what they need. */
+  get #demand(): number {
+    return Math.max(0, this.#committed - this.#ballooned);
+  }
+
+  get status(): MemoryStatus {
+    return {
+      assigned: this.#assigned,
+      demand: this.#demand,
+      available: this.#available,
+      target: this.#target,
+      ...this.#bounds,
+      returned: this.#given ? this.#ballooned : 0,
+    };
+  }
+
+  /** The guest is to have so many pages, within bounds; it gives what it can spare. Undefined: what it needs. */
+  setTarget(pages: number | undefined): void {
+    const { minimum, maximum } = this.#bounds;
+    this.#automatic = pages === undefined && this.#pressure !== undefined;
+    this.#pressure?.reset();
+    if (!this.#automatic) this.#target = Math.max(minimum, Math.min(maximum, Math.floor(pages ?? this.#ports.pages)));
     this.#exhausted = false;
     this.#next();
   }
 
   #next(): void {
     if (this.#phase !== 'idle') return;
-    const difference = this.#wanted - this.#ballooned;
-    if (difference > 0 && !this.#exhausted) this.#inflate(Math.min(difference, STEP));
-    else if (difference < 0) this.#deflate(Math.min(-difference, STEP));
+    const excess = this.#assigned - this.#target;
+    if (excess > 0 && !this.#exhausted) this.#inflate(Math.min(excess, STEP));
+    else if (excess < 0 && this.#ballooned > 0) this.#deflate(Math.min(-excess, STEP));
+    else if (excess < 0) this.#add(-excess);
+  }
+
+  /** In units that the guest can take, the last one as much as there is. What is too much of it goes into the balloon. */
+  #add(pages: number): void {
+    const { more } = this.#ports;
+    const added = this.#added;
+    const left = more.pages - added;
+    if (this.#unit === 0 || left <= 0 || (more.first + added) % this.#unit !== 0) return;
+    const count = Math.min(Math.ceil(Math.min(pages, STEP) / this.#unit) * this.#unit, left);
+    const body = new Uint8Array(RANGE_SIZE);
+    viewOf(body).setBigUint64(0, BigInt(more.first + added) | (BigInt(count) << 40n), true);
+    // It is there before the guest hears of it.
+    more.back(added + count);
+    if (!this.#send(MemoryMessage.HOT_ADD_REQUEST, body)) return;
+    this.#phase = 'adding';
+    this.#counters.requests++;
   }
 
   #inflate(pages: number): void {
@@ -85,6 +179,7 @@ export class DynamicMemory implements ChannelDevice {
     viewOf(body).setUint32(0, pages, true);
     if (!this.#send(MemoryMessage.BALLOON_REQUEST, body)) return;
     this.#phase = 'inflating';
+    this.#asked = pages;
     this.#counters.requests++;
   }
 
@@ -107,12 +202,12 @@ export class DynamicMemory implements ChannelDevice {
   #ranges(pages: number, most: number): [page: number, count: number][] {
     const ranges: [number, number][] = [];
     let left = pages;
-    for (let page = 0; page < this.#ports.pages && left > 0; page++) {
+    for (let page = 0; page < this.#balloon.length * 32 && left > 0; page++) {
       if (this.#balloon[page >>> 5] === 0) {
         page |= 31;
         continue;
       }
-      if (!this.#has(page)) continue;
+      if (!this.#inside(page)) continue;
       const last = ranges.at(-1);
       if (last && last[0] + last[1] === page) last[1]++;
       else if (ranges.length === most) break;
@@ -122,13 +217,13 @@ export class DynamicMemory implements ChannelDevice {
     return ranges;
   }
 
-  #has(page: number): boolean {
+  #inside(page: number): boolean {
     return (((this.#balloon[page >>> 5] as number) >>> (page & 31)) & 1) === 1;
   }
 
   #mark(first: number, count: number, inside: boolean): void {
     for (let page = first; page < first + count; page++) {
-      if (this.#has(page) === inside) continue;
+      if (this.#inside(page) === inside) continue;
       const bit = 1 << (page & 31);
       const word = this.#balloon[page >>> 5] as number;
       this.#balloon[page >>> 5] = inside ? word | bit : word & ~bit;
@@ -152,6 +247,7 @@ export class DynamicMemory implements ChannelDevice {
   opened(channel: Channel): void {
     this.#channel = channel;
     this.#phase = 'negotiating';
+    this.#taken = this.#ports.more.backed();
   }
 
   received(packet: Packet, channel: Channel): void {
@@ -171,11 +267,14 @@ export class DynamicMemory implements ChannelDevice {
     return this.#phase === 'negotiating';
   }
 
-  capabilities(): boolean {
+  capabilities(view: DataView): boolean {
     const body = new Uint8Array(8);
     body[0] = ACCEPTED;
     this.#send(MemoryMessage.CAPABILITIES_RESPONSE, body);
     if (this.#phase !== 'negotiating') return false;
+    const value = view.getUint32(Capabilities.VALUE, true);
+    const shift = (value >>> Capabilities.ALIGNMENT_SHIFT) & Capabilities.ALIGNMENT_MASK;
+    this.#unit = (value & Capabilities.HOT_ADD) === 0 ? 0 : Math.max(LEAST_UNIT, PAGES_PER_MIB << shift);
     this.#phase = 'idle';
     this.#next();
     return true;
@@ -187,6 +286,7 @@ export class DynamicMemory implements ChannelDevice {
     if (available > this.#available) this.#exhausted = false;
     this.#available = available;
     this.#committed = pages(StatusReport.COMMITTED);
+    if (this.#automatic && this.#pressure) this.#target = this.#pressure.next(this.#demand, this.#target);
     this.#next();
     return true;
   }
@@ -195,20 +295,40 @@ export class DynamicMemory implements ChannelDevice {
     if (this.#phase !== 'inflating') return false;
     const word = view.getUint32(BalloonResponse.COUNT, true);
     const count = Math.min(word >>> 1, Math.floor((view.byteLength - BalloonResponse.RANGES) / RANGE_SIZE));
-    let room = Math.max(0, this.#wanted - this.#ballooned);
     const before = this.#ballooned;
-    for (let i = 0; i < count && room > 0; i++) {
+    for (let i = 0; i < count && this.#asked > 0; i++) {
       const range = view.getBigUint64(BalloonResponse.RANGES + i * RANGE_SIZE, true);
       const first = Number(range & 0xff_ffff_ffffn);
-      if (first >= this.#ports.pages) continue;
       // Not more than was asked for, and only what there is.
-      const pages = Math.min(Number(range >> 40n), this.#ports.pages - first, room);
+      const pages = Math.min(Number(range >> 40n), this.#has(first), this.#asked);
+      if (pages === 0) continue;
+      if (this.#ballooned === 0) this.#given = true;
+      const held = this.#ballooned;
       this.#mark(first, pages, true);
-      this.#ports.clear(first, pages);
-      room = Math.max(0, this.#wanted - this.#ballooned);
+      this.#asked -= this.#ballooned - held;
+      this.#given = this.#ports.release(first, pages) && this.#given;
     }
     if ((word & 1) !== 0) return true;
     this.#exhausted = this.#ballooned === before;
+    this.#phase = 'idle';
+    this.#next();
+    return true;
+  }
+
+  /** How many pages the guest has from this one on, in the balloon or not. */
+  #has(page: number): number {
+    const { pages, more } = this.#ports;
+    if (page < pages) return pages - page;
+    return page >= more.first ? Math.max(0, more.first + this.#added - page) : 0;
+  }
+
+  hotAddResponse(view: DataView): boolean {
+    if (this.#phase !== 'adding') return false;
+    const { more } = this.#ports;
+    const before = this.#added;
+    this.#taken = Math.min(before + view.getUint32(HotAddResponse.PAGES, true), more.backed());
+    // A guest that takes none, or only a part, has said that it can no more.
+    if (this.#taken < more.backed()) this.#unit = 0;
     this.#phase = 'idle';
     this.#next();
     return true;
@@ -234,19 +354,33 @@ export class DynamicMemory implements ChannelDevice {
     this.#exhausted = false;
     this.#available = 0;
     this.#committed = 0;
+    this.#unit = 0;
+    this.#pressure?.reset();
+    if (this.#automatic) this.#target = this.#ports.pages;
   }
 
   // ---- state ----------------------------------------------------------------------------------------------------------
 
   inspect(): InspectNode {
-    return { state: this.#phase, ...this.status, wanted: this.#wanted, ballooned: this.#ballooned, ...this.#counters };
+    return {
+      state: this.#phase,
+      automatic: this.#automatic,
+      ...this.status,
+      ballooned: this.#ballooned,
+      added: this.#added,
+      ...this.#counters,
+    };
   }
 
   save(): unknown {
     return {
-      version: 1,
+      version: 2,
       phase: this.#phase,
-      wanted: this.#wanted,
+      target: this.#target,
+      automatic: this.#automatic,
+      taken: this.#added,
+      asked: this.#asked,
+      unit: this.#unit,
       exhausted: this.#exhausted,
       available: this.#available,
       committed: this.#committed,
@@ -257,19 +391,32 @@ export class DynamicMemory implements ChannelDevice {
 
   restore(saved: unknown, channels: readonly Channel[]): void {
     const what = 'dynamic memory';
-    const { version, phase, wanted, exhausted, available, committed, id, balloon } = asRecord(saved, what);
-    if (version !== 1 || !PHASES.includes(phase as Phase)) throw new RangeError(`${what} makes no sense`);
+    const state = asRecord(saved, what);
+    const { version, phase, exhausted, available, committed, id, balloon } = state;
+    if ((version !== 1 && version !== 2) || !PHASES.includes(phase as Phase))
+      throw new RangeError(`${what} makes no sense`);
     this.#channel = channels[0];
     this.#phase = this.#channel ? (phase as Phase) : 'closed';
-    this.#wanted = asWhole(wanted, what, this.#ports.pages);
+    const { pages, more } = this.#ports;
+    if (version === 1) {
+      const wanted = asWhole(state.wanted, what, pages);
+      this.#target = pages - wanted;
+      this.#asked = Math.min(wanted, STEP);
+    } else {
+      this.#target = asWhole(state.target, what, pages + more.pages);
+      this.#automatic = asBoolean(state.automatic, what) && this.#pressure !== undefined;
+      this.#taken = asWhole(state.taken, what, more.backed());
+      this.#asked = asWhole(state.asked, what, STEP);
+      this.#unit = asWhole(state.unit, what, PAGES_PER_MIB << Capabilities.ALIGNMENT_MASK);
+    }
     this.#exhausted = asBoolean(exhausted, what);
     this.#available = asWhole(available, what);
     this.#committed = asWhole(committed, what);
     this.#id = asWhole(id, what, 0xffff_ffff);
     for (const range of asArray(balloon, what)) {
       const [page, count] = asArray(range, what);
-      const first = asWhole(page, what, this.#ports.pages);
-      this.#mark(first, asWhole(count, what, this.#ports.pages - first), true);
+      const first = asWhole(page, what);
+      this.#mark(first, asWhole(count, what, this.#has(first)), true);
     }
   }
 }
@@ -282,8 +429,9 @@ interface Handler {
 
 const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
   [MemoryMessage.VERSION_REQUEST, { size: Request.SIZE, run: (memory, view) => memory.versionRequest(view) }],
-  [MemoryMessage.CAPABILITIES_REPORT, { size: HEADER + 8, run: (memory) => memory.capabilities() }],
+  [MemoryMessage.CAPABILITIES_REPORT, { size: HEADER + 8, run: (memory, view) => memory.capabilities(view) }],
   [MemoryMessage.STATUS_REPORT, { size: StatusReport.SIZE, run: (memory, view) => memory.statusReport(view) }],
   [MemoryMessage.BALLOON_RESPONSE, { size: BalloonResponse.SIZE, run: (memory, view) => memory.balloonResponse(view) }],
+  [MemoryMessage.HOT_ADD_RESPONSE, { size: HotAddResponse.SIZE, run: (memory, view) => memory.hotAddResponse(view) }],
   [MemoryMessage.UNBALLOON_RESPONSE, { size: HEADER, run: (memory) => memory.unballoonResponse() }],
 ]);

@@ -20,6 +20,9 @@ export const MemoryMessage = {
   /** Host, perhaps in parts: {u32 bit 0: more follow, u32 count, ranges}. Guest, to the last of them: nothing. */
   UNBALLOON_REQUEST: 8,
   UNBALLOON_RESPONSE: 9,
+  /** Host: {range}. Guest: {u32 pages that it has taken, u32 result}. */
+  HOT_ADD_REQUEST: 10,
+  HOT_ADD_RESPONSE: 11,
 } as const;
 export const HEADER = 8;
 
@@ -28,6 +31,9 @@ export const VERSIONS: readonly number[] = [0x20000, 0x10000];
 export const ACCEPTED = 1;
 
 export const Request = { VALUE: HEADER, SIZE: HEADER + 8 } as const;
+/** Bit 1: memory can be added; bits 5:2: what addresses and sizes are to be multiples of, as a power of two of MiB. */
+export const Capabilities = { VALUE: HEADER, HOT_ADD: 2, ALIGNMENT_SHIFT: 2, ALIGNMENT_MASK: 15 } as const;
+export const HotAddResponse = { PAGES: HEADER, SIZE: HEADER + 8 } as const;
 export const StatusReport = { AVAILABLE: HEADER, COMMITTED: HEADER + 8, SIZE: HEADER + 40 } as const;
 export const BalloonResponse = { COUNT: HEADER + 4, RANGES: HEADER + 8, SIZE: HEADER + 8 } as const;
 export const RANGE_SIZE = 8;

@@ -68,10 +68,15 @@ export const runService: Action = async (_args, flags) => {
   await run({
     version: manifest.version,
     tcp,
-    listening: (socket, port) => {
+    listening: (socket, port, pages) => {
       say(`hv: the service listens on ${socket}`);
       if (port !== undefined)
         say(`hv: and on ${certificate ? 'https' : 'http'}://${tcp!.host}:${port}; 'hv token create' lets somebody in`);
+      say(
+        pages
+          ? "hv: 'hv manager' opens the web console"
+          : "hv: the web console is not built: run 'npm run build', then start the service again",
+      );
     },
   });
   return undefined;

@@ -83,7 +83,7 @@ async function readConfiguration(file: string): Promise<Partial<NewVm>> {
     (typeof path === 'string' && !isAbsolute(path) ? resolve(folder, path) : path) as T;
   return {
     ...given,
-    ...(typeof given.memory === 'string' ? { memory: parseMemory(given.memory) } : {}),
+    ...(typeof given.memory === 'string' ? { memory: parseMemory('memory')(given.memory) } : {}),
     ...(given.boot
       ? { boot: { ...given.boot, kernel: locate(given.boot.kernel), initrd: locate(given.boot.initrd) } }
       : {}),
@@ -91,7 +91,7 @@ async function readConfiguration(file: string): Promise<Partial<NewVm>> {
       ? { disks: given.disks.map((disk, i) => ({ ...disk, slot: disk.slot ?? i, file: locate(disk.file) })) }
       : {}),
     ...(given.dvds ? { dvds: given.dvds.map((dvd) => ({ ...dvd, file: locate(dvd.file) })) } : {}),
-  } as Partial<NewVm>;
+  };
 }
 
 export const ls: Action = async (_args, flags) => {

@@ -1,0 +1,95 @@
+/**
+ * How long Debian takes from start to `login:`, and to power off, ours and QEMU's TCG with virtio-blk, the same image, one
+ * after the other: `node tests/perf/debian-boot.ts IMAGE.vhdx [--rounds N] [--memory MIB]`. The image is one of `hv image
+ * create debian`; with --user and --password it is also asked what took its time. The image stays as it is.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { qemuVersion } from './machines.ts';
+import { qemuFiles, type System, startOurs, startQemu } from './systems.ts';
+
+interface Timing {
+  readonly login: number;
+  readonly down: number;
+}
+
+interface Flags {
+  readonly user: string;
+  readonly password: string | undefined;
+  readonly verbose: boolean;
+}
+
+async function measure(start: () => Promise<System>, { user, password, verbose }: Flags): Promise<Timing> {
+  await using system = await start();
+  const { console: terminal } = system;
+  await terminal.until('login: ');
+  const login = terminal.seconds;
+  const stats = system.partition?.stats();
+  if (stats !== undefined)
+    console.log(`  ${Number(stats.instructions / 1_000_000n)} M instructions, busy ${stats.busySeconds.toFixed(1)} s`);
+  if (password === undefined) return { login, down: Number.NaN };
+  await terminal.logIn(user, password);
+  if (verbose) {
+    for (const command of [
+      'systemd-analyze --no-pager',
+      'systemd-analyze --no-pager blame | head -25',
+      'systemd-analyze --no-pager critical-chain',
+      'systemctl is-system-running --wait',
+      'systemctl --no-pager --failed',
+      'sudo -n true 2>/dev/null && sudo dmesg --level=err,warn',
+    ])
+      process.stderr.write(`$ ${command}\n${await terminal.command(command)}`);
+  }
+  const asked = terminal.seconds;
+  terminal.type(`sudo -S poweroff\n`);
+  await terminal.until('password for');
+  terminal.type(`${password}\n`);
+  await system.poweredOff;
+  return { login, down: terminal.seconds - asked };
+}
+
+function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
+}
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    rounds: { type: 'string', default: '3' },
+    memory: { type: 'string', default: '1024' },
+    user: { type: 'string', default: 'debian' },
+    password: { type: 'string' },
+    append: { type: 'string' },
+    verbose: { type: 'boolean', default: false },
+    'only-ours': { type: 'boolean', default: false },
+  },
+});
+const [image] = positionals;
+if (image === undefined) throw new Error('give an image: hv image create debian IMAGE.vhdx');
+const options = {
+  image,
+  memory: Number(values.memory),
+  ...(values.append === undefined ? {} : { append: values.append }),
+};
+const folder = mkdtempSync(join(tmpdir(), 'viridian-debian-'));
+try {
+  const version = values['only-ours'] ? undefined : await qemuVersion();
+  const files = version === undefined ? undefined : await qemuFiles(image, folder);
+  const results: Record<string, Timing[]> = {};
+  for (let round = 0; round < Number(values.rounds); round++) {
+    for (const [name, start] of [
+      ['ours', () => startOurs(options)],
+      ...(files === undefined ? [] : [[`QEMU ${version} TCG`, async () => startQemu(files, options)] as const]),
+    ] as const) {
+      const timing = await measure(start, { user: values.user, password: values.password, verbose: values.verbose });
+      console.log(`${name.padEnd(18)} login ${timing.login.toFixed(1)} s, power-off ${timing.down.toFixed(1)} s`);
+      (results[name] ??= []).push(timing);
+    }
+  }
+  for (const [name, timings] of Object.entries(results))
+    console.log(`${name.padEnd(18)} median login ${median(timings.map(({ login }) => login)).toFixed(1)} s`);
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
