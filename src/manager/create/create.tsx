@@ -1,4 +1,4 @@
-/** A new virtual machine: from a kernel, a clone, a checkpoint, or an export. */
+/** A new virtual machine: from a disk image, a kernel, a clone, a checkpoint, or an export. */
 import { type FormEvent, useState } from 'react';
 import type { NewVm } from '../../contracts/api/vm.ts';
 import { Button } from '../parts/button.tsx';
@@ -12,7 +12,8 @@ import { go } from '../store/router.ts';
 import { attempt, runJob } from '../store/run.ts';
 
 const SOURCES = [
-  ['boot', 'Kernel', 'Boots a Linux kernel from the host, with disks or an ISO as you like'],
+  ['disk', 'Disk image', 'Boots the Linux kernel that the disk holds'],
+  ['boot', 'Kernel', 'Boots a kernel from the host, with a disk or an ISO as you like'],
   ['clone', 'Clone', 'Copies a machine that is off, or links to its disks'],
   ['checkpoint', 'Checkpoint', 'Goes on where another machine was'],
   ['import', 'Import', 'Takes what an export wrote'],
@@ -20,7 +21,7 @@ const SOURCES = [
 type Source = (typeof SOURCES)[number][0];
 
 export function Create() {
-  const [source, setSource] = useState<Source>('boot');
+  const [source, setSource] = useState<Source>('disk');
   const [busy, setBusy] = useState(false);
   const submit = async (event: FormEvent<HTMLFormElement>): Promise<void> => {
     event.preventDefault();
@@ -54,13 +55,13 @@ export function Create() {
           autoComplete="off"
           hint={source === 'import' ? 'Without one, it keeps the name it had.' : undefined}
         />
-        {source === 'boot' ? <BootFields /> : null}
+        {source === 'boot' || source === 'disk' ? <HardwareFields source={source} key={source} /> : null}
         {source === 'clone' ? <CloneFields /> : null}
         {source === 'checkpoint' ? <CheckpointFields /> : null}
         {source === 'import' ? (
           <Field label="Folder of the export, on the host" name="folder" pattern="/.*" required />
         ) : null}
-        {source === 'boot' || source === 'checkpoint' ? (
+        {source === 'boot' || source === 'disk' || source === 'checkpoint' ? (
           <label className="check">
             <input type="checkbox" name="start" defaultChecked /> Start it
           </label>
@@ -78,31 +79,32 @@ export function Create() {
   );
 }
 
-function BootFields() {
+function HardwareFields({ source }: { source: 'disk' | 'boot' }) {
+  const boot = source === 'boot';
   const { value = [] } = useLoaded('switches', () => call('listSwitches'));
   return (
     <>
-      <Field
-        label="Kernel"
-        name="kernel"
-        pattern="/.*"
-        required
-        placeholder="/boot/vmlinuz"
-        hint="A file on the host: bzImage, ELF with a PVH note, or multiboot"
-      />
-      <Field label="Initial RAM disk" name="initrd" pattern="/.*" placeholder="/boot/initrd.img" />
-      <Field label="Command line" name="append" defaultValue="console=ttyS0" />
+      {boot ? (
+        <>
+          <Field
+            label="Kernel"
+            name="kernel"
+            pattern="/.*"
+            required
+            placeholder="/boot/vmlinuz"
+            hint="A file on the host: bzImage, ELF with a PVH note, or multiboot"
+          />
+          <Field label="Initial RAM disk" name="initrd" pattern="/.*" placeholder="/boot/initrd.img" />
+          <Field label="Command line" name="append" defaultValue="console=ttyS0" />
+        </>
+      ) : (
+        <DiskField required />
+      )}
       <div className="grid" style={{ gridTemplateColumns: '1fr 1fr' }}>
         <Field label="Memory" name="memory" defaultValue="512 MiB" required />
         <Field label="Processors" name="processors" type="number" min={1} max={64} defaultValue={1} required />
       </div>
-      <Field
-        label="Disk"
-        name="disk"
-        pattern="/.*"
-        placeholder="/srv/disks/root.vhdx"
-        hint="VHDX, VHD, raw or qcow2. An empty one: hv vhd create FILE --size 10G"
-      />
+      {boot ? <DiskField required={false} /> : null}
       <Field label="DVD image" name="dvd" pattern="/.*" placeholder="/srv/images/debian.iso" />
       <Choice
         label="Network"
@@ -110,6 +112,23 @@ function BootFields() {
         options={[['none', 'No adapter'], ...value.map(({ name }) => [`=${name}`, name] as const)]}
       />
     </>
+  );
+}
+
+function DiskField({ required }: { required: boolean }) {
+  return (
+    <Field
+      label="Disk"
+      name="disk"
+      pattern="/.*"
+      required={required}
+      placeholder="/srv/disks/debian.vhdx"
+      hint={
+        required
+          ? 'A VHDX, VHD, raw or qcow2 file on the host. A Debian one: hv image create debian FILE'
+          : 'VHDX, VHD, raw or qcow2. An empty one: hv vhd create FILE --size 10G'
+      }
+    />
   );
 }
 
@@ -160,24 +179,8 @@ function CheckpointFields() {
 const text = (data: FormData, name: string): string => String(data.get(name) ?? '').trim();
 
 const MAKE: Readonly<Record<Source, (data: FormData) => Promise<void>>> = {
-  boot: async (data) => {
-    const memory = parseSize(text(data, 'memory'));
-    if (memory === undefined) throw new Error('the memory must be a size, as 512M or 2G');
-    const [disk, dvd, network] = [text(data, 'disk'), text(data, 'dvd'), text(data, 'switch')];
-    const body: NewVm = {
-      name: text(data, 'name'),
-      memory,
-      processors: Number(data.get('processors')),
-      boot: { kernel: text(data, 'kernel'), initrd: text(data, 'initrd') || null, append: text(data, 'append') },
-      ...(disk === '' ? {} : { disks: [{ slot: 0, file: disk }] }),
-      ...(dvd === '' ? {} : { dvds: [{ slot: 1, file: dvd }] }),
-      ...(network === 'none' ? {} : { nics: [{ id: 'nic0', switch: network.slice(1) }] }),
-    };
-    const vm = await call('createVm', { body });
-    change({ kind: 'vm', vm });
-    go(`/vms/${vm.id}`);
-    if (data.get('start') !== null) void runJob(`Start ${vm.name}`, () => call('startVm', { params: { vm: vm.id } }));
-  },
+  disk: create,
+  boot: create,
   clone: async (data) => {
     const body = { name: text(data, 'name'), linked: data.get('linked') !== null };
     await made(await runJob('Clone', () => call('cloneVm', { params: { vm: text(data, 'of') }, body })));
@@ -198,4 +201,28 @@ async function made(job: Awaited<ReturnType<typeof runJob>>): Promise<void> {
   if (job?.state !== 'done' || job.result === null) return;
   change({ kind: 'vm', vm: await call('getVm', { params: { vm: job.result } }) });
   go(`/vms/${job.result}`);
+}
+
+async function create(data: FormData): Promise<void> {
+  const memory = parseSize(text(data, 'memory'));
+  if (memory === undefined) throw new Error('the memory must be a size, as 512M or 2G');
+  const [kernel, disk, dvd, network] = ['kernel', 'disk', 'dvd', 'switch'].map((name) => text(data, name)) as [
+    string,
+    string,
+    string,
+    string,
+  ];
+  const body: NewVm = {
+    name: text(data, 'name'),
+    memory,
+    processors: Number(data.get('processors')),
+    ...(kernel === '' ? {} : { boot: { kernel, initrd: text(data, 'initrd') || null, append: text(data, 'append') } }),
+    ...(disk === '' ? {} : { disks: [{ slot: 0, file: disk }] }),
+    ...(dvd === '' ? {} : { dvds: [{ slot: 1, file: dvd }] }),
+    ...(network === 'none' ? {} : { nics: [{ id: 'nic0', switch: network.slice(1) }] }),
+  };
+  const vm = await call('createVm', { body });
+  change({ kind: 'vm', vm });
+  go(`/vms/${vm.id}`);
+  if (data.get('start') !== null) void runJob(`Start ${vm.name}`, () => call('startVm', { params: { vm: vm.id } }));
 }

@@ -5,6 +5,11 @@ import { bytes, clock } from '../store/format.ts';
 import { Heartbeat, Uptime } from '../vms/vm-row.tsx';
 import { DISK, Graph, MEMORY, NETWORK, PROCESSOR } from './graph.tsx';
 
+function boots({ boot, disks }: Vm['configuration']): string {
+  if (boot.kernel !== null) return boot.kernel;
+  return disks.length > 0 ? 'the kernel that its disk holds' : 'nothing yet: give it a disk or a kernel';
+}
+
 export function Summary({ vm }: { vm: Vm }) {
   const { configuration, lastExit } = vm;
   const on = isAttended(vm.state);
@@ -36,7 +41,7 @@ export function Summary({ vm }: { vm: Vm }) {
             ['Processors', configuration.processors],
             ['Memory', bytes(configuration.memory)],
             ['Engine', configuration.engine],
-            ['Boots', configuration.boot.kernel ?? 'nothing yet: give it a kernel in Settings'],
+            ['Boots', boots(configuration)],
             ['Disks', configuration.disks.length + configuration.dvds.length],
             ['Network adapters', configuration.nics.length],
             ...(configuration.notes === '' ? [] : ([['Notes', configuration.notes]] as const)),

@@ -157,13 +157,13 @@ function None({ administrator }: { administrator: boolean }) {
   return administrator ? (
     <Empty
       title="No virtual machines yet"
-      text="A virtual machine needs something to boot: a Linux kernel and, usually, an initial RAM disk or a disk with a root file system."
+      text="A virtual machine needs something to boot: a disk that holds a Linux system, or a kernel and an initial RAM disk."
     >
       <Link href="/new" className="button main-action">
         Make the first one
       </Link>
       <p>
-        From a terminal, <code>hv vm new NAME --kernel FILE</code> does the same.
+        From a terminal, <code>hv vm new NAME --disk FILE</code> does the same.
       </p>
     </Empty>
   ) : (
