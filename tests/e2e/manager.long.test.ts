@@ -24,7 +24,7 @@ interface Violation {
 /** No finding that axe calls serious or critical. */
 async function demandAccessible(page: Page, where: string): Promise<void> {
   await page.evaluate(AXE);
-  const { violations } = (await page.evaluate('axe.run()')) as { violations: readonly Violation[] };
+  const { violations } = await page.evaluate<{ violations: readonly Violation[] }>('axe.run()');
   const bad = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
   expect(bad.map(({ id, nodes }) => `${where}: ${id}: ${nodes[0]?.html}`)).toEqual([]);
 }
@@ -106,7 +106,7 @@ describe.skipIf(reason !== undefined)(`the Manager${reason ? `: skipped, ${reaso
     for (let i = 0; i < 10; i++) {
       // From the keystroke to the character in the terminal's rows.
       times.push(
-        (await page.evaluate(`new Promise((resolve) => {
+        await page.evaluate<number>(`new Promise((resolve) => {
           const rows = document.querySelector('.xterm-rows');
           const area = document.querySelector('.xterm-helper-textarea');
           const start = performance.now();
@@ -119,7 +119,7 @@ describe.skipIf(reason !== undefined)(`the Manager${reason ? `: skipped, ${reaso
           observer.observe(rows, { childList: true, subtree: true, characterData: true });
           area.dispatchEvent(new KeyboardEvent('keydown', { key: 'x', code: 'KeyX', keyCode: 88, bubbles: true }));
           area.dispatchEvent(new KeyboardEvent('keypress', { key: 'x', code: 'KeyX', charCode: 120, keyCode: 120, bubbles: true }));
-        })`)) as number,
+        })`),
       );
       await page.waitForTimeout(50);
     }
@@ -147,13 +147,13 @@ describe.skipIf(reason !== undefined)(`the Manager${reason ? `: skipped, ${reaso
     await canvas.waitFor();
     await page.getByText('connected', { exact: true }).waitFor();
     const bright = async (): Promise<number> =>
-      (await page.evaluate(`(() => {
+      await page.evaluate<number>(`(() => {
         const canvas = document.querySelector('canvas');
         const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
         let count = 0;
         for (let i = 0; i < data.length; i += 4) if (data[i] > 100) count++;
         return count / (data.length / 4);
-      })()`)) as number;
+      })()`);
     await expect.poll(bright, { timeout: 30_000 }).toBeGreaterThan(0.1);
     await canvas.click();
     // As a person does it: the guest sees Shift, and makes the letter.
@@ -311,7 +311,7 @@ describe.skipIf(reason !== undefined)(`the Manager${reason ? `: skipped, ${reaso
     });
     await page.goto(`${host.url}/`);
     await page.locator('tr[data-vm="vm-199"]').waitFor();
-    const ready = (await page.evaluate('performance.now()')) as number;
+    const ready = await page.evaluate<number>('performance.now()');
     // Interactive: what is typed filters it.
     const start = performance.now();
     await page.getByLabel('Search').fill('vm-17');

@@ -1,10 +1,12 @@
 /** A new virtual machine: from a disk image, a kernel, a clone, a checkpoint, or an export. */
+
 import { type FormEvent, useState } from 'react';
 import type { NewVm } from '../../contracts/api/vm.ts';
 import { Button } from '../parts/button.tsx';
 import { Choice, Field } from '../parts/field.tsx';
 import { Link } from '../parts/link.tsx';
 import { call } from '../store/api.ts';
+import { textIn } from '../store/form.ts';
 import { parseSize } from '../store/format.ts';
 import { useLoaded, useStore } from '../store/hooks.ts';
 import { change } from '../store/live.ts';
@@ -176,7 +178,7 @@ function CheckpointFields() {
   );
 }
 
-const text = (data: FormData, name: string): string => String(data.get(name) ?? '').trim();
+const text = (data: FormData, name: string): string => textIn(data, name).trim();
 
 const MAKE: Readonly<Record<Source, (data: FormData) => Promise<void>>> = {
   disk: create,

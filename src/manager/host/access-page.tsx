@@ -1,10 +1,12 @@
 /** Tokens: who may use the service over the network, and as what. */
+
 import { useState } from 'react';
 import { Button } from '../parts/button.tsx';
 import { Dialog } from '../parts/dialog.tsx';
 import { Empty, Waiting } from '../parts/empty.tsx';
 import { Choice, Field } from '../parts/field.tsx';
 import { call } from '../store/api.ts';
+import { textIn } from '../store/form.ts';
 import { clock } from '../store/format.ts';
 import { useLoaded, useStore } from '../store/hooks.ts';
 import type { Role } from '../store/roles.ts';
@@ -93,9 +95,9 @@ export function AccessPage() {
           onClose={() => setMaking(false)}
           onAction={(data) =>
             attempt('New token', async () => {
-              const vm = String(data.get('vm'));
+              const vm = textIn(data, 'vm');
               const body = {
-                name: String(data.get('name')).trim(),
+                name: textIn(data, 'name').trim(),
                 role: data.get('role') as Role,
                 vms: vm === '' ? null : [vm],
               };

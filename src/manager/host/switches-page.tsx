@@ -4,6 +4,7 @@ import { Dialog } from '../parts/dialog.tsx';
 import { Empty, Waiting } from '../parts/empty.tsx';
 import { Choice, Field } from '../parts/field.tsx';
 import { call } from '../store/api.ts';
+import { textIn } from '../store/form.ts';
 import { useLoaded, useMay, useStore } from '../store/hooks.ts';
 import { attempt } from '../store/run.ts';
 
@@ -91,9 +92,9 @@ export function SwitchesPage() {
           onClose={() => setMaking(false)}
           onAction={async (data) => {
             const body = {
-              name: String(data.get('name')).trim(),
+              name: textIn(data, 'name').trim(),
               kind: data.get('kind') as 'Private',
-              notes: String(data.get('notes')),
+              notes: textIn(data, 'notes'),
             };
             const done = await attempt('New switch', () => call('createSwitch', { body }));
             if (done) again();

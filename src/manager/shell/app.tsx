@@ -85,7 +85,7 @@ function Side() {
       </Link>
       <nav aria-label="Pages">
         {links.map(([href, label, extra]) => (
-          <Link key={href} href={href!} aria-current={here(href!) ? 'page' : undefined}>
+          <Link key={href} href={href} aria-current={here(href) ? 'page' : undefined}>
             {label} <span className="quiet">{extra}</span>
           </Link>
         ))}

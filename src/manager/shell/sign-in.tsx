@@ -1,15 +1,17 @@
 /** Who is not known signs in with a token; a link of `hv manager` has done that already. */
+
 import { type FormEvent, useState } from 'react';
 import { Button } from '../parts/button.tsx';
 import { Field } from '../parts/field.tsx';
 import { messageOf } from '../store/api.ts';
+import { textIn } from '../store/form.ts';
 import { signIn } from '../store/live.ts';
 
 export function SignIn() {
   const [error, setError] = useState<string>();
   const submit = async (event: FormEvent<HTMLFormElement>): Promise<void> => {
     event.preventDefault();
-    const token = String(new FormData(event.currentTarget).get('token'));
+    const token = textIn(new FormData(event.currentTarget), 'token');
     setError(undefined);
     await signIn(token).catch((cause: unknown) => setError(messageOf(cause)));
   };

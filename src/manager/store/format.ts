@@ -48,6 +48,7 @@ export function clock(time: string, now = new Date()): string {
   });
 }
 
+/* oxlint-disable no-control-regex -- control characters are what it is about */
 /** What a terminal would act upon, taken out; for texts of the guest's shown as text. */
 export function plainText(text: string): string {
   return (

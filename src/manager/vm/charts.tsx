@@ -45,7 +45,7 @@ export function Chart({ vm, series, figure }: { vm: string; series: readonly Ser
         cursor: { y: false, drag: { x: false, y: false } },
         scales: {
           // At least five minutes, so that a graph that has just begun is not one point stretched.
-          x: { range: (_, min, max) => (max == null ? [min, max] : [Math.min(min, max - 300), max]) },
+          x: { range: (_, min, max) => (!Number.isFinite(max) ? [min, max] : [Math.min(min, max - 300), max]) },
           y: { range: (_, __, max) => [0, Math.max(max * 1.15, figure === 'percent' ? 5 : 1024)] },
         },
         axes: [

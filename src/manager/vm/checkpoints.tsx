@@ -7,6 +7,7 @@ import { Empty, Waiting } from '../parts/empty.tsx';
 import { Choice, Field } from '../parts/field.tsx';
 import { Menu } from '../parts/menu.tsx';
 import { call } from '../store/api.ts';
+import { textIn } from '../store/form.ts';
 import { bytes, clock } from '../store/format.ts';
 import { useLastEvent, useLoaded, useMay } from '../store/hooks.ts';
 import { attempt, runJob } from '../store/run.ts';
@@ -108,7 +109,7 @@ function Ask({ vm, asked, onClose }: { vm: Vm; asked: Asked; onClose: () => void
         action="Create"
         onClose={onClose}
         onAction={(data) => {
-          const name = String(data.get('name')).trim();
+          const name = textIn(data, 'name').trim();
           const kind = data.get('kind') as 'Standard' | 'Production';
           void runJob('Create checkpoint', () =>
             call('createCheckpoint', { params: { vm: vm.id }, body: { ...(name === '' ? {} : { name }), kind } }),
@@ -153,7 +154,7 @@ function Ask({ vm, asked, onClose }: { vm: Vm; asked: Asked; onClose: () => void
           title={`Rename ${checkpoint.name}`}
           action="Rename"
           onAction={(data) =>
-            attempt('Rename', () => call('renameCheckpoint', { ...of, body: { name: String(data.get('name')) } }))
+            attempt('Rename', () => call('renameCheckpoint', { ...of, body: { name: textIn(data, 'name') } }))
           }
         >
           <Field label="Name" name="name" defaultValue={checkpoint.name} maxLength={100} required autoFocus />
@@ -167,7 +168,7 @@ function Ask({ vm, asked, onClose }: { vm: Vm; asked: Asked; onClose: () => void
           text={`It goes on where ${checkpoint.name} was, on disks of its own over the frozen ones.`}
           action="Make it"
           onAction={(data) => {
-            const body = { name: String(data.get('name')), start: data.get('start') !== null };
+            const body = { name: textIn(data, 'name'), start: data.get('start') !== null };
             void runJob(`Fork ${checkpoint.name}`, () => call('forkCheckpoint', { ...of, body }));
             return true;
           }}
@@ -186,7 +187,7 @@ function Ask({ vm, asked, onClose }: { vm: Vm; asked: Asked; onClose: () => void
           action="Export"
           onAction={(data) => {
             void runJob(`Export ${checkpoint.name}`, () =>
-              call('exportCheckpoint', { ...of, body: { folder: String(data.get('folder')) } }),
+              call('exportCheckpoint', { ...of, body: { folder: textIn(data, 'folder') } }),
             );
             return true;
           }}

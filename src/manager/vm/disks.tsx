@@ -6,6 +6,7 @@ import { Dialog } from '../parts/dialog.tsx';
 import { Empty } from '../parts/empty.tsx';
 import { Field } from '../parts/field.tsx';
 import { call } from '../store/api.ts';
+import { textIn } from '../store/form.ts';
 import { useMay } from '../store/hooks.ts';
 import { runJob } from '../store/run.ts';
 import { DISK, Graph } from './graph.tsx';
@@ -132,7 +133,7 @@ function Ask({ vm, asked, onClose }: { vm: Vm; asked: Asked; onClose: () => void
       action={disk ? 'Attach' : asked.kind === 'dvd' ? 'Add' : 'Insert'}
       onClose={onClose}
       onAction={(data) => {
-        const file = String(data.get('file')).trim();
+        const file = textIn(data, 'file').trim();
         if (disk) {
           const flags = {
             ...(data.get('readOnly') ? { readOnly: true } : {}),

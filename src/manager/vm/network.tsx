@@ -6,6 +6,7 @@ import { Dialog } from '../parts/dialog.tsx';
 import { Empty } from '../parts/empty.tsx';
 import { Choice, Field } from '../parts/field.tsx';
 import { call } from '../store/api.ts';
+import { textIn } from '../store/form.ts';
 import { useLoaded, useMay } from '../store/hooks.ts';
 import { runJob } from '../store/run.ts';
 import { Graph, NETWORK } from './graph.tsx';
@@ -86,8 +87,8 @@ function Add({ vm, onClose }: { vm: Vm; onClose: () => void }) {
       action="Add"
       onClose={onClose}
       onAction={(data) => {
-        const name = String(data.get('switch'));
-        const macAddress = String(data.get('mac')).trim().toLowerCase();
+        const name = textIn(data, 'switch');
+        const macAddress = textIn(data, 'mac').trim().toLowerCase();
         const body = { switch: name === '' ? null : name, ...(macAddress === '' ? {} : { macAddress }) };
         void runJob('Add adapter', () => call('addNic', { params: { vm: vm.id }, body }));
         return true;

@@ -1,9 +1,11 @@
 /** The guest's screen on a canvas, with the reader's keyboard and mouse in the guest's synthetic devices. */
+
 import { type KeyboardEvent, type PointerEvent, useEffect, useRef, useState } from 'react';
 import { Button } from '../parts/button.tsx';
 import { Dialog } from '../parts/dialog.tsx';
 import { Area } from '../parts/field.tsx';
 import { call } from '../store/api.ts';
+import { textIn } from '../store/form.ts';
 import { attempt } from '../store/run.ts';
 import { toast } from '../store/toasts.ts';
 import { openScreen, placeIn, type ScreenLink } from './screen-link.ts';
@@ -125,7 +127,7 @@ export function Screen({ vm, name }: { vm: string; name: string }) {
           onClose={() => setPasting(false)}
           onAction={(data) =>
             attempt('Type text', async () => {
-              const text = String(data.get('text')).replaceAll('\r\n', '\n');
+              const text = textIn(data, 'text').replaceAll('\r\n', '\n');
               const { untyped } = await call('sendKeys', { params: { vm }, body: { text } });
               if (untyped !== '') toast('info', `Not typed, a US keyboard does not have it: ${untyped}`);
             })

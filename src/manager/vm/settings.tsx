@@ -1,9 +1,11 @@
 /** Settings by hardware and management. What needs the machine to be off says so; a change is refused when another was first. */
+
 import { type FormEvent, useState } from 'react';
 import type { Vm, VmChange } from '../../contracts/api/vm.ts';
 import { Button } from '../parts/button.tsx';
 import { Area, Choice, Field } from '../parts/field.tsx';
 import { call } from '../store/api.ts';
+import { textIn } from '../store/form.ts';
 import { bytes, parseSize } from '../store/format.ts';
 import { attempt } from '../store/run.ts';
 import { toast } from '../store/toasts.ts';
@@ -98,7 +100,7 @@ export function Settings({ vm }: { vm: Vm }) {
   );
 }
 
-const text = (data: FormData, name: string): string => String(data.get(name)).trim();
+const text = (data: FormData, name: string): string => textIn(data, name).trim();
 const path = (data: FormData, name: string): string | null => text(data, name) || null;
 
 function identity(data: FormData): VmChange {

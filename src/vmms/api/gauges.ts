@@ -31,9 +31,10 @@ export class Gauges {
   }
 
   #again(delay: number): void {
-    const timer = setTimeout(async () => {
-      await this.#look();
-      if (this.#followers.size > 0 && this.#timer === timer) this.#again(PERIOD);
+    const timer = setTimeout(() => {
+      void this.#look().then(() => {
+        if (this.#followers.size > 0 && this.#timer === timer) this.#again(PERIOD);
+      });
     }, delay);
     this.#timer = timer.unref();
   }
