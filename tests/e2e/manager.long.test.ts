@@ -85,7 +85,7 @@ describe.skipIf(reason !== undefined)(`the Manager${reason ? `: skipped, ${reaso
 
   it('makes a VM and starts it', async () => {
     await page.getByRole('link', { name: 'Make the first one' }).click();
-    await page.getByRole('radio', { name: 'Kernel' }).check();
+    await page.getByRole('radio', { name: /^Kernel/ }).check();
     await page.getByLabel('Name').fill('web');
     await page.getByLabel('Kernel', { exact: true }).fill(debian.kernel);
     await page.getByLabel('Initial RAM disk').fill(debian.initrd);
