@@ -8,6 +8,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'rolldown';
 import { generateInterpreter } from '../src/hypervisor/interpreter/interpreter.ts';
+import { buildManager } from './build-manager.ts';
 
 const root = fileURLToPath(new URL('../', import.meta.url));
 const dist = join(root, 'dist');
@@ -47,6 +48,7 @@ for (const input of bundles) {
   });
 }
 writeFileSync(join(dist, 'interpreter.wasm'), generateInterpreter());
+await buildManager();
 // What images of ours have for the host to speak to.
 if (existsSync(join(root, 'guest/agent'))) cpSync(join(root, 'guest/agent'), join(dist, 'agent'), { recursive: true });
 emitTypes(['src/vmwp/index.ts', 'src/client/index.ts']);

@@ -96,7 +96,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const root = fileURLToPath(new URL('../', import.meta.url));
   const files = readdirSync(`${root}src`, { recursive: true, encoding: 'utf8' })
     .map((name) => `src/${name.replaceAll('\\', '/')}`)
-    .filter((name) => name.endsWith('.ts') && !/\.test\.ts$|\.fixture\.ts$|\/fixtures\//.test(name));
+    .filter((name) => /\.tsx?$/.test(name) && !/\.test\.ts$|\.fixture\.ts$|\/fixtures\//.test(name));
   const complaints = files.flatMap((name) => checkFile(name, readFileSync(root + name, 'utf8')));
   for (const complaint of complaints) console.error(complaint);
   console.error(`layers: ${files.length} files, ${complaints.length} complaints`);

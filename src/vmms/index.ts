@@ -10,8 +10,8 @@ const IN_CHECKOUT = import.meta.url.endsWith('.ts');
 export interface RunServiceOptions {
   readonly version: string;
   readonly tcp?: TcpOptions | undefined;
-  /** Told where it listens. */
-  readonly listening?: ((socket: string, port: number | undefined) => void) | undefined;
+  /** Told where it listens, and whether there is a web console to serve. */
+  readonly listening?: ((socket: string, port: number | undefined, pages: boolean) => void) | undefined;
 }
 
 /** Resolves when the service has ended. VMs go on. @throws ViridianError */
@@ -26,7 +26,7 @@ export async function runService({ version, tcp, listening }: RunServiceOptions)
     tcp,
     pages: pages(),
   });
-  listening?.(serviceSocket(), port);
+  listening?.(serviceSocket(), port, pages() !== undefined);
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => void service.stop());
   await service.ended;
 }

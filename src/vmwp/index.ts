@@ -7,20 +7,16 @@ import { resolvePartitionOptions, sizeText } from '../contracts/partition-option
 import { buildAcpiTables } from '../firmware/acpi/tables.ts';
 import { planBoot } from '../firmware/detect.ts';
 import type { LoadPlan, PayloadCache } from '../firmware/load-plan.ts';
-import { openCapture } from '../host/node/capture-file.ts';
 import { nodeCodecs } from '../host/node/codecs.ts';
 import { nodeDiskFiles } from '../host/node/disk-files.ts';
 import { readInput } from '../host/node/files.ts';
-import { nodeNetwork, nodeNetworkTime } from '../host/node/network.ts';
 import { payloadCache } from '../host/node/payload-cache.ts';
 import { lowerCompilers } from '../host/node/priority.ts';
 import { nodeServices } from '../host/node/services.ts';
 import { compileImage, type InterpreterModule } from '../hypervisor/interpreter/module.ts';
-import { findBootFiles } from '../storage/index.ts';
 import { PartitionDisks } from './disks.ts';
 import { type MachineConfig, machineMemorySize } from './machine.ts';
-import { PartitionNetworks } from './networks.ts';
-import { PartitionNics } from './nics.ts';
+import { type Networks, PartitionNics } from './nics.ts';
 import { takeThreads } from './processor-threads.ts';
 import { decodeSavedState, type SavedPartition } from './saved-state.ts';
 import { VmWorker } from './worker.ts';
@@ -132,13 +128,20 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
   }
 }
 
-function networks(): PartitionNetworks {
-  return new PartitionNetworks({
-    host: nodeNetwork,
-    time: nodeNetworkTime,
-    openCapture,
-    calendar: () => performance.timeOrigin + performance.now(),
-  });
+/** Switches and NAT are loaded when an adapter asks for them. */
+function networks(): Networks {
+  let loaded: Promise<Networks> | undefined;
+  return {
+    connect: async (nic, mac) => {
+      loaded ??= import('./node/networks.ts').then(({ nodeNetworks }) => nodeNetworks());
+      return (await loaded).connect(nic, mac);
+    },
+    close: () => {
+      void loaded?.then((made) => {
+        made.close();
+      });
+    },
+  };
 }
 
 /** A package has it ready-made; a checkout generates it from the instruction table, which takes longer than all the rest. */
@@ -165,6 +168,7 @@ function blaming<T>(restore: FileSource | undefined, work: () => T): T {
 
 /** The options with what the first disk that has a kernel is to be booted with. @throws ViridianError `notFound` */
 async function withDiskKernel(o: BootOptions, disks: readonly BlockDevice[]): Promise<BootOptions> {
+  const { findBootFiles } = await import('../storage/index.ts');
   let refusal: unknown;
   for (const [lun, device] of disks.entries()) {
     const disk = 'file' in device && typeof device.file === 'string' ? device.file : `disk ${lun}`;

@@ -1,8 +1,11 @@
 /** The two machines that are compared: a partition of ours in this process, and QEMU with its translator (TCG). */
 import { spawn } from 'node:child_process';
+import type { CreatePartition } from '../../src/contracts/partition.ts';
 import { findCommand, runCommand } from '../../src/host/node/command.ts';
-import { createPartition } from '../../src/vmwp/index.ts';
 import { MarkerReader } from './markers.ts';
+import { shippedLibrary } from './shipped.ts';
+
+let library: Promise<CreatePartition> | undefined;
 
 export interface Guest {
   readonly kernel: string;
@@ -26,6 +29,8 @@ const MEMORY = 512;
 
 /** The start counts from where the library is called: reading the files, the interpreter and its thread are in it. */
 export const ours: Machine = async (guest, timeoutSeconds) => {
+  library ??= shippedLibrary();
+  const createPartition = await library;
   const reader = new MarkerReader();
   const decoder = new TextDecoder();
   const started = performance.now();

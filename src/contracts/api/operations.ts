@@ -15,7 +15,9 @@ import {
   MadeToken,
   NewSwitch,
   NewToken,
+  ROLES,
   type Role,
+  SignInLink,
   Switch,
   Token,
   Usage,
@@ -378,11 +380,19 @@ export const OPERATIONS = {
   },
   openSession: {
     tag: 'Access',
-    summary: 'Sign in with a token: sets a cookie for web pages',
+    summary: 'Sign in with a token, or the code of a link: sets a cookie for web pages',
     role: 'anyone',
     body: z.strictObject({ token: z.string().max(200) }),
   },
   closeSession: { tag: 'Access', summary: 'Sign out', role: 'anyone' },
+  createSignInLink: {
+    tag: 'Access',
+    summary: 'Make a link into the web console, good once and for a minute; opens a port on loopback if there is none',
+    role: 'administrator',
+    body: z.strictObject({ role: z.enum(ROLES).optional() }),
+    response: SignInLink,
+    status: 201,
+  },
 } as const satisfies Readonly<Record<OperationName, Operation>>;
 
 /** What stands for `{...}` in paths. */

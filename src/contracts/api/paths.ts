@@ -67,6 +67,7 @@ export const PATHS = {
   getSession: ['get', '/session'],
   openSession: ['post', '/session'],
   closeSession: ['delete', '/session'],
+  createSignInLink: ['post', '/session/link'],
 } as const satisfies Readonly<Record<string, readonly [Method, string]>>;
 
 export type OperationName = keyof typeof PATHS;

@@ -1,7 +1,7 @@
 /** What else the API speaks of: jobs, events, checkpoints, switches, the host, tokens. */
 import { z } from 'zod';
 import { ERROR_EXIT_CODES, type ErrorCode } from '../errors.ts';
-import { HostPath, Id, Name } from './vm.ts';
+import { HostPath, Id, Name, type VmMetrics } from './vm.ts';
 
 export const ApiError = z
   .strictObject({
@@ -46,6 +46,13 @@ export const Event = z
   })
   .meta({ id: 'Event' });
 export type Event = z.infer<typeof Event>;
+
+/** What followers of events are told of a running VM, when they ask for it. */
+export interface VmGauges {
+  readonly vm: string;
+  readonly heartbeat: 'OK' | 'No Contact' | 'Lost Communication';
+  readonly metrics: VmMetrics;
+}
 
 export const CHECKPOINT_KINDS = ['Standard', 'Production'] as const;
 export const Checkpoint = z
@@ -142,6 +149,14 @@ export const Token = z
   .meta({ id: 'Token' });
 export type Token = z.infer<typeof Token>;
 export const MadeToken = Token.extend({ secret: z.string().describe('shown this once') }).meta({ id: 'MadeToken' });
+
+export const SignInLink = z
+  .strictObject({
+    url: z.string().describe('of the web console, with a code that is good once'),
+    expiresAt: z.iso.datetime(),
+  })
+  .meta({ id: 'SignInLink' });
+export type SignInLink = z.infer<typeof SignInLink>;
 
 export const Usage = z
   .strictObject({

@@ -28,8 +28,12 @@ export class GuestMemory {
     if (gpa % PAGE !== 0 || size % PAGE !== 0 || host % PAGE !== 0 || gpa + size > ADDRESS_SPACE)
       throw new RangeError(`cannot map 0x${gpa.toString(16)}+0x${size.toString(16)}`);
     const flags = PageFlag.PRESENT | (writable ? PageFlag.WRITABLE : 0);
-    for (let at = 0; at < size; at += PAGE)
-      Atomics.store(this.#words, (PAGE_MAP >> 2) + (gpa + at) / PAGE, (host + at) | flags);
+    const words = this.#words;
+    const first = (PAGE_MAP >> 2) + gpa / PAGE;
+    const pages = size / PAGE;
+    // Plain stores, for they are many; the last one makes them seen.
+    for (let page = 0, entry = host | flags; page < pages - 1; page++, entry += PAGE) words[first + page] = entry;
+    if (pages > 0) Atomics.store(words, first + pages - 1, (host + size - PAGE) | flags);
   }
 
   /** Takes away what backs [gpa, gpa + size). Only while no processor runs: translations of it are not dropped. */

@@ -21,6 +21,7 @@ import {
   type Tokens,
 } from './access.ts';
 import { type ApiHandlers, type Call, demandOwnVm, LARGEST_UPLOAD } from './handlers.ts';
+import type { Links } from './links.ts';
 import { openMetrics } from './metrics.ts';
 
 const STATUS: Readonly<Record<ErrorCode, 400 | 403 | 404 | 409 | 422 | 500 | 504>> = {
@@ -38,6 +39,7 @@ const LARGEST_BODY = 2 ** 20;
 export interface AppOptions {
   readonly management: Management;
   readonly tokens: Tokens;
+  readonly links: Links;
   readonly handlers: ApiHandlers;
   /** Undefined: requests come from the Unix socket. */
   readonly gate: Gate | undefined;
@@ -45,13 +47,13 @@ export interface AppOptions {
 
 /** Who asks. @throws ViridianError; undefined: nobody who is known. */
 export function callerOf(
-  { gate, tokens }: Pick<AppOptions, 'gate' | 'tokens'>,
+  { gate, tokens, links }: Pick<AppOptions, 'gate' | 'tokens' | 'links'>,
   header: (name: string) => string | undefined,
 ): Caller | undefined {
   if (gate === undefined) return LOCAL;
   demandOwnOrigin(gate, header('host'), header('origin'));
   const secret = secretIn(header);
-  return secret === undefined ? undefined : tokens.find(secret);
+  return secret === undefined ? undefined : (tokens.find(secret) ?? links.find(secret));
 }
 
 class Unauthorized extends ViridianError {
@@ -61,7 +63,7 @@ class Unauthorized extends ViridianError {
 }
 
 export function apiApp(options: AppOptions): OpenAPIHono {
-  const { management, tokens, handlers, gate } = options;
+  const { management, tokens, links, handlers, gate } = options;
   const app = new OpenAPIHono();
   const caller = (c: Context): Caller | undefined => callerOf(options, (name) => c.req.header(name));
   const demandCaller = (c: Context): Caller => {
@@ -84,7 +86,7 @@ export function apiApp(options: AppOptions): OpenAPIHono {
       if (operation.role !== 'anyone') demandRole(who, operation.role);
       const params = pathParameters(c.req.param() as Record<string, string>);
       demandOwnVm(management, who, params);
-      if (name === 'openSession') return await openSession(c, tokens, gate !== undefined);
+      if (name === 'openSession') return await openSession(c, { tokens, links }, gate !== undefined);
       if (name === 'closeSession') {
         c.header('Set-Cookie', `${SESSION_COOKIE}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0`);
         return c.body(null, 204);
@@ -201,11 +203,17 @@ function revisionIn(header: string | undefined): number | undefined {
   return Number(match[1]);
 }
 
-async function openSession(c: Context, tokens: Tokens, secure: boolean): Promise<Response> {
+async function openSession(
+  c: Context,
+  { tokens, links }: Pick<AppOptions, 'tokens' | 'links'>,
+  secure: boolean,
+): Promise<Response> {
   const { token } = parsed('body', OPERATIONS.openSession.body, await jsonBody(c)) as { token: string };
-  if (tokens.find(token) === undefined) throw new ViridianError('denied', 'there is no such token');
+  const secret = tokens.find(token) === undefined ? links.exchange(token) : token;
+  if (secret === undefined)
+    throw new ViridianError('denied', 'this token is not known, or the link has been used or is older than a minute');
   const tls = secure && c.req.url.startsWith('https:') ? '; Secure' : '';
-  c.header('Set-Cookie', `${SESSION_COOKIE}=${token}; Path=/; HttpOnly; SameSite=Strict${tls}`);
+  c.header('Set-Cookie', `${SESSION_COOKIE}=${secret}; Path=/; HttpOnly; SameSite=Strict${tls}`);
   return c.body(null, 204);
 }
 

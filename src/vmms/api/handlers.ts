@@ -4,7 +4,7 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { OperationBody, OperationQuery, OperationResult } from '../../contracts/api/operations.ts';
 import type { OperationName } from '../../contracts/api/paths.ts';
-import type { Switch } from '../../contracts/api/resources.ts';
+import type { SignInLink, Switch } from '../../contracts/api/resources.ts';
 import { ViridianError } from '../../contracts/errors.ts';
 import type { KeyValuePool } from '../../contracts/partition.ts';
 import { type Management, scratchFolder } from '../management.ts';
@@ -28,6 +28,8 @@ export type ApiHandlers = {
 };
 
 export interface ServiceControl {
+  /** A link into the web console for a caller. */
+  link(caller: Caller): Promise<SignInLink>;
   /** The service ends, after this answer. */
   stop(stopVms: boolean): void;
 }
@@ -219,6 +221,10 @@ export function apiHandlers(management: Management, tokens: Tokens, service: Ser
       tokens.remove(params.token!);
       events.add({ kind: 'token.removed', text: 'a token was revoked' });
       return undefined;
+    },
+    createSignInLink: ({ caller, body }) => {
+      const role = body.role ?? 'administrator';
+      return service.link({ ...caller, role });
     },
     getSession: ({ caller }) => ({
       name: caller.name,

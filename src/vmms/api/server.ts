@@ -5,11 +5,14 @@ import { createServer as createHttpsServer } from 'node:https';
 import type { ListenOptions } from 'node:net';
 import { dirname } from 'node:path';
 import { getRequestListener } from '@hono/node-server';
+import type { SignInLink } from '../../contracts/api/resources.ts';
 import { ViridianError } from '../../contracts/errors.ts';
 import type { Management } from '../management.ts';
-import { type Gate, Tokens } from './access.ts';
+import { type Caller, type Gate, Tokens } from './access.ts';
 import { apiApp, callerOf } from './app.ts';
+import { Gauges } from './gauges.ts';
 import { apiHandlers, type ServiceControl } from './handlers.ts';
+import { Links } from './links.ts';
 import { serveManager } from './pages.ts';
 import { Streams } from './streams.ts';
 
@@ -24,7 +27,7 @@ export interface TcpOptions {
 
 export interface ApiServerOptions {
   readonly management: Management;
-  readonly service: ServiceControl;
+  readonly service: Omit<ServiceControl, 'link'>;
   readonly socket: string;
   readonly tcp?: TcpOptions | undefined;
   /** The built web console. */
@@ -34,6 +37,7 @@ export interface ApiServerOptions {
 const LONGEST_SOCKET_PATH = 107;
 /** Connections that wait to be taken. */
 const BACKLOG = 4096;
+const USUAL_PORT = 8006;
 const LOOPBACK = /^(127\.\d+\.\d+\.\d+|::1|localhost)$/;
 
 export class ApiServer {
@@ -41,10 +45,16 @@ export class ApiServer {
   readonly #servers: Server[] = [];
   readonly #streams: Streams[] = [];
   readonly tokens: Tokens;
+  readonly #links: Links;
+  readonly #gauges: Gauges;
+  /** Where browsers reach it. */
+  #url: Promise<string> | undefined;
 
   constructor(options: ApiServerOptions) {
     this.#options = options;
     this.tokens = new Tokens(options.management.context.db);
+    this.#links = new Links(options.management.context.settings);
+    this.#gauges = new Gauges(options.management);
   }
 
   /** @returns the TCP port, when there is one. */
@@ -61,8 +71,10 @@ export class ApiServer {
     const local = this.#serve(createHttpServer(), undefined);
     await listening(local, { path: socket, backlog: BACKLOG });
     chmodSync(socket, 0o600);
-    if (tcp === undefined) return undefined;
+    return tcp === undefined ? undefined : await this.#listenTcp(tcp);
+  }
 
+  async #listenTcp(tcp: TcpOptions): Promise<number> {
     const secure = tcp.certificate !== undefined && tcp.key !== undefined;
     if (!secure && !LOOPBACK.test(tcp.host))
       throw new ViridianError(
@@ -78,20 +90,23 @@ export class ApiServer {
     const address = server.address();
     const port = typeof address === 'object' && address !== null ? address.port : tcp.port;
     for (const name of namesOf(tcp, port, secure)) gate.hosts.add(name);
+    this.#url = Promise.resolve(`${secure ? 'https' : 'http'}://${urlHost(tcp, port)}`);
     return port;
   }
 
   #serve(server: Server, gate: Gate | undefined): Server {
     const { management, service, pages } = this.#options;
     const { tokens } = this;
-    const app = apiApp({ management, tokens, handlers: apiHandlers(management, tokens, service), gate });
+    const links = this.#links;
+    const control = { ...service, link: (caller: Caller) => this.#link(caller) };
+    const app = apiApp({ management, tokens, links, handlers: apiHandlers(management, tokens, control), gate });
     if (pages !== undefined) serveManager(app, pages, gate);
     const caller = (request: IncomingMessage) =>
-      callerOf({ gate, tokens }, (name) => {
+      callerOf({ gate, tokens, links }, (name) => {
         const value = request.headers[name];
         return Array.isArray(value) ? value[0] : value;
       });
-    const streams = new Streams({ management, caller });
+    const streams = new Streams({ management, caller, gauges: this.#gauges });
     this.#streams.push(streams);
     // A slow client holds a connection, and not for long.
     server.headersTimeout = 10_000;
@@ -108,6 +123,36 @@ export class ApiServer {
     return server;
   }
 
+  /** A service that was not told to listen on TCP listens on loopback from the first link on. */
+  async #link(caller: Caller): Promise<SignInLink> {
+    if (this.#options.pages === undefined)
+      throw new ViridianError(
+        'wrongState',
+        "the web console has not been built: 'npm run build', then start the service again",
+      );
+    this.#url ??= this.#openLoopback().catch((error: unknown) => {
+      this.#url = undefined;
+      throw error;
+    });
+    const url = await this.#url;
+    const { code, expiresAt } = this.#links.make(caller);
+    // After '#': it is in no request, so in no log.
+    return { url: `${url}/#code=${code}`, expiresAt };
+  }
+
+  async #openLoopback(): Promise<string> {
+    for (const port of [USUAL_PORT, 0]) {
+      try {
+        await this.#listenTcp({ host: '127.0.0.1', port });
+        break;
+      } catch (error) {
+        // Somebody else's: then any port.
+        if (port === 0) throw error;
+      }
+    }
+    return await this.#url!;
+  }
+
   async close(): Promise<void> {
     for (const streams of this.#streams) streams.close();
     await Promise.all(
@@ -121,6 +166,12 @@ export class ApiServer {
     );
     rmSync(this.#options.socket, { force: true });
   }
+}
+
+function urlHost({ host, allowHosts = [] }: TcpOptions, port: number): string {
+  const first = allowHosts[0];
+  if (first !== undefined) return /:\d+$/.test(first) ? first : `${first}:${port}`;
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
 async function listening(server: Server, where: ListenOptions): Promise<void> {

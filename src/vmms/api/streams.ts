@@ -12,6 +12,7 @@ import type { Management } from '../management.ts';
 import { WorkerLink } from '../worker-link.ts';
 import { type Caller, demandRole, demandVm } from './access.ts';
 import { errorAnswer } from './app.ts';
+import type { Gauges } from './gauges.ts';
 
 /** Bytes under way to a client that makes it a slow one. */
 const MOST_UNSENT = 8 * 2 ** 20;
@@ -21,6 +22,7 @@ const PING_PERIOD = 30_000;
 
 export interface StreamsOptions {
   readonly management: Management;
+  readonly gauges: Gauges;
   /** @throws ViridianError; undefined: nobody who is known. */
   readonly caller: (request: IncomingMessage) => Caller | undefined;
 }
@@ -68,7 +70,11 @@ export class Streams {
       const after = number(url.searchParams.get('after'));
       const vm = url.searchParams.get('vm');
       const id = vm === null ? undefined : management.context.inventory.find(vm).id;
-      return (client) => followEvents(management, caller, client, after, id);
+      const gauges = url.searchParams.get('gauges') === 'true' ? this.#options.gauges : undefined;
+      return (client) => {
+        followEvents(management, caller, client, after, id);
+        if (gauges !== undefined) followGauges(gauges, caller, client, id);
+      };
     }
     const match = /^\/vms\/([^/]+)\/(console|screen)$/.exec(url.pathname.slice(API_BASE.length));
     if (!match || !url.pathname.startsWith(API_BASE))
@@ -148,6 +154,14 @@ function followEvents(
   const stop = events.follow((message) => {
     const of = 'event' in message ? message.event.vm : message.job.vm;
     if (mine(of)) send(client, JSON.stringify(message));
+  });
+  client.on('close', stop);
+}
+
+function followGauges(gauges: Gauges, caller: Caller, client: WebSocket, vm: string | undefined): void {
+  const stop = gauges.follow((told) => {
+    const mine = (vm === undefined || told.vm === vm) && (caller.vms === null || caller.vms.includes(told.vm));
+    if (mine) send(client, JSON.stringify({ gauges: told }));
   });
   client.on('close', stop);
 }

@@ -68,10 +68,15 @@ export const runService: Action = async (_args, flags) => {
   await run({
     version: manifest.version,
     tcp,
-    listening: (socket, port) => {
+    listening: (socket, port, pages) => {
       say(`hv: the service listens on ${socket}`);
       if (port !== undefined)
         say(`hv: and on ${certificate ? 'https' : 'http'}://${tcp!.host}:${port}; 'hv token create' lets somebody in`);
+      say(
+        pages
+          ? "hv: 'hv manager' opens the web console"
+          : "hv: the web console is not built: run 'npm run build', then start the service again",
+      );
     },
   });
   return undefined;
@@ -83,6 +88,24 @@ function address(text: string): { readonly host: string; readonly port: number }
     throw new ViridianError('invalid', `--listen must be HOST:PORT, as 127.0.0.1:8006, not '${text}'`);
   return { host: match[1]!, port: Number(match[2]) };
 }
+
+/** Prints the link, and has the desktop open it where there is one. */
+export const openManager: Action = async (_args, flags) => {
+  const host = await service();
+  const role = flags.role as 'viewer' | undefined;
+  const link = await host.transport.call('createSignInLink', { body: role === undefined ? {} : { role } });
+  await showOne(link, flags, () => link.url, link.url);
+  if (flags.print || flags.json || flags.quiet || flags.output !== undefined || !process.stdout.isTTY) return undefined;
+  say('hv: it signs in once, within a minute');
+  const { findCommand } = await import('../../../host/node/command.ts');
+  const opener = findCommand('xdg-open');
+  if (opener === undefined || (process.env.DISPLAY ?? process.env.WAYLAND_DISPLAY) === undefined) return undefined;
+  const { spawn } = await import('node:child_process');
+  const child = spawn(opener, [link.url], { detached: true, stdio: 'ignore' });
+  child.on('error', () => say('hv: no browser could be started: open the link by hand'));
+  child.unref();
+  return undefined;
+};
 
 export const serviceStatus: Action = async (_args, flags) => {
   try {

@@ -44,6 +44,23 @@ export const HOST_COMMANDS: readonly CommandRow[] = [
     load: () => load('setHost'),
   },
   {
+    verb: 'manager',
+    text: 'the web console: a link that signs in once, within a minute, opened where there is a desktop',
+    options: [
+      {
+        flags: '--role <role>',
+        text: `${ROLES.join(', ')} (default: administrator)`,
+        parse: oneOf('--role', ROLES),
+        kind: ROLES,
+      },
+      { flags: '--print', text: 'only print it' },
+    ],
+    shows: true,
+    help: `A service that does not listen on TCP listens on 127.0.0.1:8006 from then on (or any free port), until it ends.
+From another machine: ssh -L 8006:127.0.0.1:8006 HOST, or run it with TLS: see hv service run.`,
+    load: () => load('openManager'),
+  },
+  {
     noun: 'service',
     verb: 'run',
     text: 'run the management service here; else it is started when it is needed',

@@ -1,0 +1,62 @@
+/** Figures of running VMs with their history, beside the page's state: they change often, and few parts show them. */
+import type { VmGauges } from '../../contracts/api/resources.ts';
+
+/** Samples kept of each VM: half an hour at one each two seconds. */
+export const KEPT_SAMPLES = 900;
+
+export interface Sample {
+  /** Seconds since 1970. */
+  readonly time: number;
+  readonly processor: number;
+  readonly memoryDemand: number;
+  readonly memoryAssigned: number;
+  /** Bytes in a second. */
+  readonly diskRead: number;
+  readonly diskWritten: number;
+  readonly received: number;
+  readonly sent: number;
+}
+
+export interface Gauge {
+  readonly latest: VmGauges;
+  readonly samples: readonly Sample[];
+}
+
+/** The next state of one VM's figures; counters become rates, a counter that went back (a new run) counts from zero. */
+export function withGauges(before: Gauge | undefined, latest: VmGauges): Gauge {
+  const { metrics } = latest;
+  const time = Date.parse(metrics.time) / 1000;
+  const last = before?.latest.metrics;
+  const seconds = last === undefined ? 0 : time - Date.parse(last.time) / 1000;
+  const rate = (now: number, then: number | undefined): number =>
+    seconds <= 0 || then === undefined ? 0 : Math.max(0, (now < then ? now : now - then) / seconds);
+  const sample: Sample = {
+    time,
+    processor: metrics.processorPercent,
+    memoryDemand: metrics.memoryDemand,
+    memoryAssigned: metrics.memoryAssigned,
+    diskRead: rate(metrics.disk.readBytes, last?.disk.readBytes),
+    diskWritten: rate(metrics.disk.writtenBytes, last?.disk.writtenBytes),
+    received: rate(metrics.network.receivedBytes, last?.network.receivedBytes),
+    sent: rate(metrics.network.sentBytes, last?.network.sentBytes),
+  };
+  return { latest, samples: [...(before?.samples ?? []).slice(-(KEPT_SAMPLES - 1)), sample] };
+}
+
+const gauges = new Map<string, Gauge>();
+const listeners = new Map<string, Set<() => void>>();
+
+export function tellGauges(latest: VmGauges): void {
+  gauges.set(latest.vm, withGauges(gauges.get(latest.vm), latest));
+  for (const listener of listeners.get(latest.vm) ?? []) listener();
+}
+
+export function gaugeOf(vm: string): Gauge | undefined {
+  return gauges.get(vm);
+}
+
+export function followGauge(vm: string, listener: () => void): () => void {
+  const all = listeners.get(vm) ?? new Set();
+  listeners.set(vm, all.add(listener));
+  return () => all.delete(listener);
+}

@@ -1,0 +1,138 @@
+/** The page's connection to the service: takes lists once, follows events, comes again when it is cut off. */
+import type { Event, Job, VmGauges } from '../../contracts/api/resources.ts';
+import { ApiFailure, call, openSocket, whenSignedOut } from './api.ts';
+import { tellGauges } from './gauges.ts';
+import { type Change, EMPTY, reduce, type State } from './state.ts';
+
+type Message = { readonly event: Event } | { readonly job: Job } | { readonly gauges: VmGauges };
+
+const FIRST_EVENTS = 300;
+const LONGEST_WAIT = 5000;
+/** Changed VMs are asked for together. */
+const GATHER = 60;
+const MANY = 10;
+
+let state: State = EMPTY;
+const listeners = new Set<() => void>();
+let socket: WebSocket | undefined;
+let attempts = 0;
+const dirty = new Set<string>();
+
+export function current(): State {
+  return state;
+}
+export function subscribe(listener: () => void): () => void {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+export function change(what: Change): void {
+  const next = reduce(state, what);
+  if (next === state) return;
+  state = next;
+  for (const listener of listeners) listener();
+}
+
+/** Who asks, and then everything else. A link's code in the address is exchanged first. */
+export async function begin(): Promise<void> {
+  whenSignedOut(() => signedOut());
+  const code = /^#code=([\w-]+)$/.exec(location.hash)?.[1];
+  if (code !== undefined) {
+    history.replaceState(null, '', location.pathname);
+    await call('openSession', { body: { token: code } }).catch(() => {});
+  }
+  await connect();
+}
+
+export async function signIn(token: string): Promise<void> {
+  await call('openSession', { body: { token: token.trim() } });
+  await connect();
+}
+
+export async function signOut(): Promise<void> {
+  await call('closeSession').catch(() => {});
+  signedOut();
+}
+
+function signedOut(): void {
+  socket?.close();
+  socket = undefined;
+  change({ kind: 'session', session: 'none' });
+}
+
+async function connect(): Promise<void> {
+  try {
+    change({ kind: 'session', session: await call('getSession') });
+    if (state.lastEvent === 0)
+      change({ kind: 'events', events: await call('listEvents', { query: { last: FIRST_EVENTS } }) });
+  } catch (error) {
+    if (error instanceof ApiFailure && error.status !== 0) return signedOut();
+    return again();
+  }
+  follow();
+}
+
+function follow(): void {
+  const mine = openSocket(`/events/stream?after=${state.lastEvent}&gauges=true`);
+  socket = mine;
+  mine.onopen = () => {
+    attempts = 0;
+    void Promise.all([takeVms(), takeJobs(), takeHost()])
+      .then(() => change({ kind: 'connection', connection: 'live' }))
+      .catch(() => mine.close());
+  };
+  mine.onmessage = ({ data }) => take(JSON.parse(String(data)) as Message);
+  mine.onclose = () => {
+    if (socket !== mine) return;
+    socket = undefined;
+    again();
+  };
+}
+
+function again(): void {
+  change({ kind: 'connection', connection: state.loaded ? 'lost' : 'connecting' });
+  attempts++;
+  setTimeout(() => void connect(), Math.min(LONGEST_WAIT, 250 * 2 ** Math.min(attempts, 10)));
+}
+
+function take(message: Message): void {
+  if ('gauges' in message) tellGauges(message.gauges);
+  else if ('job' in message) {
+    const before = state.jobs.find(({ id }) => id === message.job.id);
+    change({ kind: 'job', job: message.job });
+    if (message.job.vm !== null && before?.state !== message.job.state) refresh(message.job.vm);
+  } else {
+    const { event } = message;
+    change({ kind: 'event', event });
+    if (event.vm !== null && event.kind !== 'vm.removed') refresh(event.vm);
+    if (event.kind === 'host.changed' || event.kind === 'vm.state') void takeHost().catch(() => {});
+  }
+}
+
+/** Ask for a VM that has changed, with others that have. */
+function refresh(id: string): void {
+  if (dirty.size === 0) setTimeout(() => void takeDirty(), GATHER);
+  dirty.add(id);
+}
+
+async function takeDirty(): Promise<void> {
+  const ids = [...dirty];
+  dirty.clear();
+  if (ids.length > MANY) return await takeVms().catch(() => {});
+  for (const id of ids) {
+    try {
+      change({ kind: 'vm', vm: await call('getVm', { params: { vm: id } }) });
+    } catch (error) {
+      if (error instanceof ApiFailure && error.status === 404) change({ kind: 'vmGone', id });
+    }
+  }
+}
+
+async function takeVms(): Promise<void> {
+  change({ kind: 'vms', vms: await call('listVms') });
+}
+async function takeJobs(): Promise<void> {
+  change({ kind: 'jobs', jobs: await call('listJobs') });
+}
+async function takeHost(): Promise<void> {
+  change({ kind: 'host', host: await call('getHost') });
+}

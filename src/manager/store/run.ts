@@ -1,0 +1,31 @@
+/** Runs what a button asks for; a failure becomes a note at the page's edge. */
+
+import type { Job } from '../../contracts/api/resources.ts';
+import { call, messageOf } from './api.ts';
+import { change } from './live.ts';
+import { toast } from './toasts.ts';
+
+/** Resolves with whether it was done. */
+export async function attempt(what: string, work: () => Promise<unknown>): Promise<boolean> {
+  try {
+    await work();
+    return true;
+  } catch (error) {
+    toast('error', `${what}: ${messageOf(error)}`);
+    return false;
+  }
+}
+
+/** Starts a job; the tray shows how it goes on. Its failure is noted. */
+export async function runJob(what: string, start: () => Promise<Job>): Promise<Job | undefined> {
+  try {
+    let job = await start();
+    change({ kind: 'job', job });
+    while (job.state === 'running') job = await call('getJob', { params: { job: job.id }, query: { wait: 20 } });
+    if (job.state === 'failed') toast('error', `${what}: ${job.error?.message ?? 'it failed'}`);
+    return job;
+  } catch (error) {
+    toast('error', `${what}: ${messageOf(error)}`);
+    return undefined;
+  }
+}

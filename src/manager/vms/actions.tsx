@@ -1,0 +1,75 @@
+/** Buttons and a menu for what may be done with one VM or several, with the question before what cannot be taken back. */
+import { useState } from 'react';
+import type { Vm } from '../../contracts/api/vm.ts';
+import { Button } from '../parts/button.tsx';
+import { Dialog } from '../parts/dialog.tsx';
+import { Menu } from '../parts/menu.tsx';
+import { useStore } from '../store/hooks.ts';
+import { ROLES } from '../store/roles.ts';
+import { runJob } from '../store/run.ts';
+import { commandsFor, type VmCommand } from './commands.ts';
+
+const NONE: readonly string[] = [];
+
+export function VmActions({
+  vms,
+  buttons = NONE,
+  small = false,
+}: {
+  vms: readonly Vm[];
+  buttons?: readonly string[];
+  small?: boolean;
+}) {
+  const session = useStore((state) => state.session);
+  const [asked, setAsked] = useState<VmCommand>();
+  const rank = typeof session === 'object' ? ROLES.indexOf(session.role) : -1;
+  const may = commandsFor(vms).filter(({ role }) => ROLES.indexOf(role) <= rank);
+  if (may.length === 0) return null;
+  const names = vms.length === 1 ? vms[0]!.name : `${vms.length} virtual machines`;
+  const run = (command: VmCommand): void => {
+    for (const vm of vms.filter(({ state }) => command.allowed(state)))
+      void runJob(`${command.label} ${vm.name}`, () => command.run(vm));
+  };
+  const choose = (command: VmCommand): void => (command.question === undefined ? run(command) : setAsked(command));
+  const shown = may.filter(({ id }) => buttons.includes(id));
+  const rest = may.filter(({ id }) => !buttons.includes(id));
+  return (
+    <div className="buttons">
+      {shown.map((command, at) => (
+        <Button
+          key={command.id}
+          look={at === 0 && command.id === 'start' ? 'main' : []}
+          onClick={() => choose(command)}
+        >
+          {command.label}
+        </Button>
+      ))}
+      {rest.length === 0 ? null : (
+        <Menu
+          label={small ? '…' : 'More'}
+          name={`More for ${names}`}
+          small={small}
+          entries={rest.map((command) => ({
+            id: command.id,
+            label: command.label,
+            danger: command.danger,
+            onChoose: () => choose(command),
+          }))}
+        />
+      )}
+      {asked === undefined ? null : (
+        <Dialog
+          title={`${asked.label} ${names}?`}
+          text={asked.question}
+          action={asked.label}
+          danger
+          onClose={() => setAsked(undefined)}
+          onAction={() => {
+            run(asked);
+            return true;
+          }}
+        />
+      )}
+    </div>
+  );
+}

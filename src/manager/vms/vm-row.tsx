@@ -1,0 +1,102 @@
+import { memo } from 'react';
+import type { Vm } from '../../contracts/api/vm.ts';
+import { isAttended } from '../../contracts/vm-state.ts';
+import { Link } from '../parts/link.tsx';
+import { StateMark } from '../parts/state.tsx';
+import { bytes, duration, percent } from '../store/format.ts';
+import { useGauge, useMay, useNow, useStore } from '../store/hooks.ts';
+import { VmActions } from './actions.tsx';
+import { Thumbnail } from './thumbnail.tsx';
+
+export const VmRow = memo(function VmRow({
+  vm,
+  chosen,
+  onChoose,
+}: {
+  vm: Vm;
+  chosen: boolean;
+  onChoose: (id: string, chosen: boolean) => void;
+}) {
+  const operator = useMay('operator');
+  const { tags, processors } = vm.configuration;
+  return (
+    <tr data-chosen={chosen} data-vm={vm.name}>
+      <td className="pick">
+        <input
+          type="checkbox"
+          aria-label={`Choose ${vm.name}`}
+          checked={chosen}
+          onChange={({ target }) => onChoose(vm.id, target.checked)}
+        />
+      </td>
+      {operator ? (
+        <td className="look">
+          <Thumbnail vm={vm.id} on={isAttended(vm.state)} />
+        </td>
+      ) : null}
+      <td className="name-cell">
+        <div className="vm-name">
+          <Link href={`/vms/${vm.id}`}>{vm.name}</Link>
+          <Status vm={vm} />
+          {tags.length === 0 ? null : (
+            <span>
+              {tags.map((tag) => (
+                <span key={tag} className="tag">
+                  {tag}
+                </span>
+              ))}
+            </span>
+          )}
+        </div>
+      </td>
+      <td className="state-cell">
+        <StateMark state={vm.state} />
+      </td>
+      <td className="mid">
+        <Load vm={vm.id} on={isAttended(vm.state)} processors={processors} />
+      </td>
+      <td className="mid number">{vm.memoryAssigned === 0 ? '' : bytes(vm.memoryAssigned)}</td>
+      <td className="wide mid">
+        <Uptime startedAt={vm.startedAt} />
+      </td>
+      <td className="wide mid">
+        <Heartbeat vm={vm.id} on={vm.state === 'Running'} />
+      </td>
+      <td className="act">
+        <VmActions vms={[vm]} small />
+      </td>
+    </tr>
+  );
+});
+
+/** A job's text and progress are there before the VM's own status line. */
+function Status({ vm }: { vm: Vm }) {
+  const job = useStore(({ jobs }) => jobs.find((each) => each.vm === vm.id && each.state === 'running'));
+  const text =
+    job === undefined ? vm.status : `${job.text}${job.progress > 0 ? ` ${percent(job.progress * 100)}` : ''}`;
+  return text === '' ? null : <span className="quiet wrap">{text}</span>;
+}
+
+function Load({ vm, on, processors }: { vm: string; on: boolean; processors: number }) {
+  const gauge = useGauge(vm);
+  if (!on || gauge === undefined) return null;
+  const load = gauge.latest.metrics.processorPercent;
+  return (
+    <span className="load">
+      <span className="number">{percent(load)}</span>
+      <progress aria-label="Processor load" max={100 * processors} value={Math.min(load, 100 * processors)} />
+    </span>
+  );
+}
+
+export function Uptime({ startedAt }: { startedAt: string | null }) {
+  const now = useNow(1000);
+  return startedAt === null ? null : <span>{duration((now - Date.parse(startedAt)) / 1000)}</span>;
+}
+
+export function Heartbeat({ vm, on }: { vm: string; on: boolean }) {
+  const gauge = useGauge(vm);
+  if (!on || gauge === undefined) return null;
+  const { heartbeat } = gauge.latest;
+  return <span className={heartbeat === 'OK' ? '' : 'quiet'}>{heartbeat}</span>;
+}
