@@ -128,7 +128,12 @@ export class IntegrationComponent implements ChannelDevice {
   request(body: Uint8Array, timeout: number): Promise<IcAnswer> {
     return new Promise((resolve, reject) => {
       if (this.#phase !== 'ready') {
-        reject(new IcFailure('absent', `the guest's ${this.name} component is not there: ${this.#phase}`));
+        reject(
+          new IcFailure(
+            'absent',
+            `the guest's ${this.name} component is not there (${this.#phase}): its driver or its daemon does not run`,
+          ),
+        );
       } else if (this.#queue.length >= QUEUE) {
         reject(new IcFailure('busy', `too many requests wait for the guest's ${this.name} component`));
       } else {

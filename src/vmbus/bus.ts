@@ -3,6 +3,8 @@
  * they speak of. Every request has an answer where the protocol has one, for guests wait without a limit; what is
  * malformed has a status that says so and is counted.
  *
+ * Over 600 lines, because the table and what its rows call read as one.
+ *
  * Runs on the parent's thread. Virtual processors leave messages and signals in the mailbox.
  */
 import { GUID_SIZE, guidText } from '../support/guid.ts';

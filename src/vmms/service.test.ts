@@ -73,7 +73,7 @@ describe('a virtual machine', () => {
       code: 'wrongState',
       message: 'cannot pause refusals: it is Off, and that needs Running',
     });
-    await expect(vm.screenshot()).rejects.toThrow('refusals is Off: it has no worker process to ask');
+    await expect(vm.screenshot()).rejects.toThrow('refusals is Off, and that needs it to run: start it first');
     await vm.start();
     await expect(vm.start()).rejects.toThrow('cannot start refusals: it is Running');
     await expect(vm.remove()).rejects.toThrow('cannot remove refusals: it is Running: stop it first');

@@ -92,7 +92,7 @@ export class VirtualMachine {
 
   get #live(): WorkerHandle {
     if (this.#worker === undefined)
-      throw new ViridianError('wrongState', `${this.name} is ${this.state}: it has no worker process to ask`);
+      throw new ViridianError('wrongState', `${this.name} is ${this.state}, and that needs it to run: start it first`);
     return this.#worker;
   }
 

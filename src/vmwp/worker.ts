@@ -1,6 +1,7 @@
 /**
  * The worker process's part of one running VM (VMWP): owns the partition's memory and its parent-side machine, starts the
- * processors' threads, and carries out start, pause, save and power events.
+ * processors' threads, and carries out start, pause, save and power events. Over 600 lines, because it is one object with a method for
+ * each thing that can be asked of a partition; what each does stands in files of its own.
  */
 import { GENERATION_ID_SIZE } from '../chipset/generation-id/device.ts';
 import { ViridianError } from '../contracts/errors.ts';

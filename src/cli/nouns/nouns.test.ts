@@ -171,7 +171,7 @@ describe('hv', () => {
     ],
     ['vm fly', EXIT.usage, "hv: unknown command 'fly'"],
     ['ls -o xml', EXIT.usage, "hv: --output must be table, json, yaml, name, not 'xml'"],
-    ['console web', EXIT.wrongState, 'hv: web is Off: it has no worker process to ask'],
+    ['console web', EXIT.wrongState, 'hv: web is Off, and that needs it to run: start it first'],
     ['cp /etc/hostname web', EXIT.usage, "hv: 'web' must be VM:/PATH: files are copied into a guest"],
     [
       'host set --edition Home',

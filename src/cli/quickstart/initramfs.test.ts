@@ -5,7 +5,14 @@ describe('buildInitramfs', () => {
   it('has busybox, an init and its tables', () => {
     const busybox = new TextEncoder().encode('\x7fELF static');
     const text = new TextDecoder('latin1').decode(buildInitramfs({ busybox }));
-    for (const path of ['bin/busybox', 'init', 'etc/inittab', 'etc/console', 'dev/console'])
+    for (const path of [
+      'bin/busybox',
+      'init',
+      'etc/inittab',
+      'etc/console',
+      'etc/udhcpc/default.script',
+      'dev/console',
+    ])
       expect(text).toContain(`${path}\0`);
     expect(text).toContain('\x7fELF static');
     expect(text).toContain('poweroff -f');

@@ -4,7 +4,7 @@
  */
 import { type CpioEntry, writeCpio } from '../../support/cpio.ts';
 
-const DIRECTORIES = 'bin dev etc proc root run sbin sys tmp usr usr/bin usr/sbin'.split(' ');
+const DIRECTORIES = 'bin dev etc etc/udhcpc proc root run sbin sys tmp usr usr/bin usr/sbin'.split(' ');
 
 /** Process 1 until the file systems and the applets' links are there; then busybox's init, which reads /etc/inittab. */
 const INIT = `#!/bin/busybox sh
@@ -39,6 +39,7 @@ export HOME=/root USER=root PATH=/usr/sbin:/usr/bin:/sbin:/bin ENV=/etc/profile
 cd /root
 [ -z "$LINES" ] || [ -z "$COLUMNS" ] || stty rows "$LINES" cols "$COLUMNS"
 unset LINES COLUMNS
+[ ! -e /etc/network ] || sh /etc/network
 cat /etc/motd
 sh -i
 sync
@@ -49,10 +50,29 @@ const PROFILE = `PS1='root@\\h:\\w# '
 alias ll='ls -l'
 `;
 
+/** Where Debian's busybox looks for it: what udhcpc does with the address that it was given. */
+const DHCP = `#!/bin/sh
+[ "$1" = bound ] || [ "$1" = renew ] || exit 0
+ifconfig "$interface" "$ip" netmask "$subnet"
+[ -z "$router" ] || route add default gw "$router" dev "$interface" 2>/dev/null
+[ -z "$dns" ] || echo "nameserver $dns" > /etc/resolv.conf
+`;
+
+/** Its path is `etc/network`: addresses for all adapters before the shell begins. Drivers find them a moment after they are loaded. */
+export const NETWORK = `ifconfig lo up
+tries=0
+while [ ! -e /sys/class/net/eth0 ] && [ $tries -lt 30 ]; do usleep 100000; tries=$((tries + 1)); done
+for adapter in /sys/class/net/eth*; do
+  ifconfig "\${adapter##*/}" up && udhcpc -n -q -t 3 -T 1 -i "\${adapter##*/}" >/dev/null 2>&1 &
+done
+wait
+`;
+
 const FILES: Readonly<Record<string, { text: string; mode?: number }>> = {
   init: { text: INIT, mode: 0o755 },
   'etc/inittab': { text: INITTAB },
   'etc/console': { text: CONSOLE, mode: 0o755 },
+  'etc/udhcpc/default.script': { text: DHCP, mode: 0o755 },
   'etc/hostname': { text: 'viridian\n' },
   'etc/motd': { text: "\nA busybox shell on Debian's kernel. 'exit' or 'poweroff' ends it.\n" },
   'etc/profile': { text: PROFILE },

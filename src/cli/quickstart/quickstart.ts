@@ -21,7 +21,7 @@ import {
   rememberFiles,
   type Wanted,
 } from './debian.ts';
-import { buildInitramfs } from './initramfs.ts';
+import { buildInitramfs, NETWORK } from './initramfs.ts';
 
 const TITLES: Readonly<Record<Wanted, string>> = { kernel: "Debian's kernel", busybox: "Debian's busybox" };
 
@@ -35,7 +35,10 @@ export async function quickstart(flags: QuickstartFlags, create?: CreatePartitio
 
   const files = await findFiles(flags);
   const kernel = await readInput('kernel', files.kernel);
-  const base = buildInitramfs({ busybox: await readInput('busybox', files.busybox) });
+  const base = buildInitramfs({
+    busybox: await readInput('busybox', files.busybox),
+    files: flags.nic !== undefined || flags.publish !== undefined ? { 'etc/network': NETWORK } : {},
+  });
   // A disk or a network is of no use without them.
   const attached = flags.disk ?? flags.dvd ?? flags.nic ?? flags.publish;
   const wanted = flags.drivers ?? (attached !== undefined && flags.kernel === undefined);

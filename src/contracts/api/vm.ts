@@ -85,11 +85,14 @@ const fields = {
   tags: z.array(z.string().regex(/^[\p{L}\p{N}._:-]{1,50}$/u)).max(50),
   memory: z
     .int()
-    .min(LIMITS.minimumMemory)
-    .max(LIMITS.maximumMemory)
+    .min(LIMITS.minimumMemory, `must be ${LIMITS.minimumMemory / 2 ** 20} MiB at least`)
+    .max(LIMITS.maximumMemory, `must be ${LIMITS.maximumMemory / 2 ** 30} GiB at most`)
     .multipleOf(LIMITS.pageSize)
     .describe('bytes, whole pages of 4 KiB'),
-  processors: z.int().min(1).max(LIMITS.maximumProcessors),
+  processors: z
+    .int()
+    .min(1, 'must be 1 at least')
+    .max(LIMITS.maximumProcessors, `must be ${LIMITS.maximumProcessors} at most`),
   processorWeight: z.int().min(1).max(10_000).describe('share of the host under load, against 100 of the others'),
   engine: z.enum(['auto', 'interpreter', 'translator']),
   boot: Boot,

@@ -156,7 +156,10 @@ function parsed(what: string, schema: z.ZodType | undefined, value: unknown): un
   if (schema === undefined) return value;
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  throw new ViridianError('invalid', `${what}: ${complaint(result.error)}`);
+  const said = complaint(result.error);
+  // A property's own name says enough; people at the command have never heard of a body.
+  const named = what === 'body' && (result.error.issues[0]?.path.length ?? 0) > 0;
+  throw new ViridianError('invalid', named ? said : `${what}: ${said}`);
 }
 
 function pathParameters(given: Readonly<Record<string, string>>): Record<string, string> {

@@ -138,7 +138,7 @@ export const COMPONENT_COMMANDS: readonly CommandRow[] = [
     options: [
       {
         flags: '--kind <kind>',
-        text: `${SWITCHES.join(', ')} (default: NAT)`,
+        text: `${SWITCHES.join(', ')} (default: NAT). NAT works; VMs on others are not connected yet`,
         parse: oneOf('--kind', SWITCHES),
         kind: SWITCHES,
       },

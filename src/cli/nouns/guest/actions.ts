@@ -31,7 +31,7 @@ export const type: Action = async ([name, text], flags) => {
   if (untyped !== '')
     throw new ViridianError(
       'failure',
-      `not typed: '${printable(untyped)}': a US keyboard does not have it, or the guest took no more`,
+      `not typed: '${printable(untyped)}': a US keyboard does not have it, or no keyboard driver runs in the guest`,
     );
   return undefined;
 };
