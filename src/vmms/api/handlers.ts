@@ -194,6 +194,8 @@ export function apiHandlers(management: Management, tokens: Tokens, service: Ser
 
     listSwitches: switches,
     createSwitch: ({ body }) => {
+      if (body.kind !== 'NAT')
+        throw new ViridianError('invalid', `a switch of kind ${body.kind} connects no VMs yet: NAT is what there is`);
       if (switches().some(({ name }) => name === body.name))
         throw new ViridianError('wrongState', `there is a switch '${body.name}' already`);
       db.run('insert into switches (name, kind, notes) values (?, ?, ?)', body.name, body.kind, body.notes ?? '');

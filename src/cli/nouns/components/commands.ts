@@ -138,7 +138,7 @@ export const COMPONENT_COMMANDS: readonly CommandRow[] = [
     options: [
       {
         flags: '--kind <kind>',
-        text: `${SWITCHES.join(', ')} (default: NAT). NAT works; VMs on others are not connected yet`,
+        text: `${SWITCHES.join(', ')} (default: NAT); the others are refused until they connect VMs`,
         parse: oneOf('--kind', SWITCHES),
         kind: SWITCHES,
       },
