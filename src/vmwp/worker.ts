@@ -88,7 +88,7 @@ export class VmWorker implements Partition {
   /** Without what is needed once: it is large. */
   readonly #options: Omit<WorkerOptions, 'plan' | 'saved'>;
   #plan: LoadPlan;
-  #saving: ReturnType<typeof setTimeout> | undefined;
+  #tidying: ReturnType<typeof setTimeout> | undefined;
   readonly #machine: Machine;
   readonly #memory: WebAssembly.Memory;
   readonly #synthetic: SyntheticDevices | undefined;
@@ -313,7 +313,7 @@ export class VmWorker implements Partition {
     this.#keepAlive ??= setInterval(() => {
       this.#options.host.trim();
     }, TRIM_EVERY);
-    this.#saving ??= setTimeout(() => void this.#saveMemory(), SPILL_AFTER);
+    this.#tidying ??= setTimeout(() => void this.#putAway(), SPILL_AFTER);
     this.#heldForRoom = this.#disks.full;
     if (this.#heldForRoom) {
       this.#disks.retry();
@@ -441,10 +441,11 @@ export class VmWorker implements Partition {
   }
 
   /** A guest has started: what was needed for that is put away until it restarts or is saved. */
-  async #saveMemory(): Promise<void> {
+  async #putAway(): Promise<void> {
     const { host } = this.#options;
+    const plan = this.#plan;
     const segments = await Promise.all(
-      this.#plan.segments.map(async (segment) => {
+      plan.segments.map(async (segment) => {
         const read = segment.bytes.length < SPILL_FROM ? undefined : await host.spill(segment.bytes);
         // A view of a file's bytes would keep all of them.
         if (!read) return { gpa: segment.gpa, bytes: new Uint8Array(segment.bytes) };
@@ -456,9 +457,11 @@ export class VmWorker implements Partition {
         };
       }),
     );
-    this.#plan = { ...this.#plan, segments };
+    // A restart meanwhile may have brought another.
+    if (this.#finished || this.#plan !== plan) return;
+    this.#plan = { ...plan, segments };
     // Not here: what this function has at hand is no garbage yet.
-    this.#saving = setTimeout(() => {
+    this.#tidying = setTimeout(() => {
       host.trim(true);
     }, 200);
   }
@@ -502,7 +505,7 @@ export class VmWorker implements Partition {
     this.#finished = reason;
     this.#synthetic?.stop();
     clearInterval(this.#keepAlive);
-    clearTimeout(this.#saving);
+    clearTimeout(this.#tidying);
     clearTimeout(this.#inputTimer);
     for (const done of this.#inputDone.splice(0)) done();
     const { control } = this.#machine;

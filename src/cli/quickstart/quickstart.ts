@@ -51,7 +51,7 @@ export async function quickstart(flags: QuickstartFlags, create?: CreatePartitio
     initrd,
     append: `console=ttyS0 ${terminalParameters()} ${flags.append ?? ''}`.replace(/ +/g, ' ').trim(),
   };
-  return await runPartition(requestOf(flags, options), create ?? (await library()));
+  return await runPartition(requestOf(flags, options), create ?? (await library(flags.check ? 0 : flags.processors)));
 }
 
 /** The paths of both files: as given, from the cache, or fetched now. */
