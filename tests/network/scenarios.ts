@@ -54,14 +54,23 @@ const guest = await newNamespace();
 const tap = openTap('tap0');
 here(`ip link set tap0 netns ${guest}`);
 
+/** No scenario takes a tenth of this: one that hangs is told by its name, and the next begins. */
+const LONGEST = 60_000;
+
 /** Runs in the guest's namespace; output of both kinds, and the exit status at the end. */
 function inGuest(command: string): Promise<string> {
   return new Promise((resolve) => {
-    const child = spawn('nsenter', ['-t', String(guest), '-n', 'sh', '-c', command.replaceAll('BB', busybox)]);
+    const child = spawn('nsenter', ['-t', String(guest), '-n', 'sh', '-c', command.replaceAll('BB', busybox)], {
+      detached: true,
+    });
+    const hung = setTimeout(() => process.kill(-child.pid!, 'SIGKILL'), LONGEST);
     let text = '';
     child.stdout.on('data', (data: Buffer) => (text += data.toString()));
     child.stderr.on('data', (data: Buffer) => (text += data.toString()));
-    child.on('close', (status) => resolve(`${text.trim()} [${status}]`));
+    child.on('close', (status) => {
+      clearTimeout(hung);
+      resolve(`${text.trim()} [${status ?? 'never ended'}]`);
+    });
   });
 }
 

@@ -358,13 +358,16 @@ export class Flow implements StreamEvents, FlowEnds {
     const from = Math.max(offset, this.in.next);
     const room = Math.min(this.#receiveLimit, this.#finAt ?? Number.MAX_SAFE_INTEGER) - from;
     if (payload.length > room) payload = payload.subarray(0, Math.max(0, room));
-    if (payload.length > 0 && from === this.in.next && this.in.held === 0) {
+    if (payload.length > 0 && from === this.in.next) {
+      const repaired = this.in.held > 0;
+      // What fills the gap is never kept: the queue may be full, and only this empties it.
       this.in.next += payload.length;
       this.#deliver(payload);
-      this.#wantAck();
+      this.in.release((bytes) => this.#deliver(bytes));
+      if (repaired) this.#sendAck();
+      else this.#wantAck();
     } else if (payload.length > 0) {
       this.in.keep(from, payload, this.#ports.receiveLimit);
-      this.in.release((bytes) => this.#deliver(bytes));
       // At once, so that the guest counts duplicates.
       this.#sendAck();
     } else if (!fin) this.#sendAck();
