@@ -97,6 +97,19 @@ export class PartitionNics {
     bus.offer(device);
   }
 
+  /**
+   * After a restore: an adapter whose address is another than the guest knows (it was forked, or imported) is taken away and offered
+   * anew, as a new one.
+   */
+  renewStrangers(): void {
+    for (const nic of this.#plugged.values()) {
+      const device = this.#devices.get(nic.name);
+      if (!device?.isStranger) continue;
+      this.#online().bus.withdraw(device);
+      this.#offer(nic);
+    }
+  }
+
   #online(): { readonly bus: VmBus; readonly memory: VmbusMemory } {
     if (!this.#bus || !this.#memory)
       throw new ViridianError('wrongState', 'the partition has no VMBus, so no network adapters');
