@@ -332,7 +332,9 @@ export class Management {
       const given = Object.entries(change).filter(([, value]) => value !== undefined);
       const merged = Object.entries({ ...nic, ...Object.fromEntries(given) });
       // Null is a value of the switch alone.
-      const changed = Nic.parse(Object.fromEntries(merged.filter(([name, value]) => value !== null || name === 'switch')));
+      const changed = Nic.parse(
+        Object.fromEntries(merged.filter(([name, value]) => value !== null || name === 'switch')),
+      );
       return { ...configuration, nics: configuration.nics.map((each) => (each.id === id ? changed : each)) };
     });
   }

@@ -94,11 +94,7 @@ export class RequestLink<M extends Methods<M>, E extends { readonly event: strin
   }
 
   /** @param seconds How long an answer may take; 0: as long as it takes. */
-  async request<N extends keyof M & string>(
-    method: N,
-    params: M[N]['params'],
-    seconds = 30,
-  ): Promise<M[N]['result']> {
+  async request<N extends keyof M & string>(method: N, params: M[N]['params'], seconds = 30): Promise<M[N]['result']> {
     if (!this.#open) throw this.#ended();
     const id = this.#next++;
     const { promise, resolve, reject } = Promise.withResolvers<M[N]['result']>();

@@ -224,8 +224,7 @@ export class VirtualSwitch {
       mayUse:
         nat !== undefined && vlan === 0
           ? (address: number) => nat.mayUse(mac, address)
-          : (address: number) =>
-              own === undefined ? this.#holderOf(address, vlan) === undefined : address === own,
+          : (address: number) => (own === undefined ? this.#holderOf(address, vlan) === undefined : address === own),
       dhcpGuard: nat !== undefined,
     };
     return this.#plug(config, { owner, hostName, egress, rules, address: own });

@@ -79,18 +79,28 @@ const HostAccess = z
   .describe("of kind NAT: ports of the host's loopback address that guests reach at the gateway's");
 export const NewSwitch = z.strictObject({
   name: Name,
-  kind: z.enum(SWITCH_KINDS).describe('Private: VMs only. Internal: and the host. NAT: and what the host reaches. External: and a network outside'),
+  kind: z
+    .enum(SWITCH_KINDS)
+    .describe(
+      'Private: VMs only. Internal: and the host. NAT: and what the host reaches. External: and a network outside',
+    ),
   notes: Notes.optional(),
   device: z
     .string()
-    .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$/, "must be a network device's name: letters, digits, '.', '_', '-', 15 at most")
+    .regex(
+      /^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$/,
+      "must be a network device's name: letters, digits, '.', '_', '-', 15 at most",
+    )
     .optional()
     .describe("the host's TAP device, of kind External and Internal; default of an Internal one: hv- and its name"),
   subnet: z.string().max(18).optional().describe('of kind NAT: as 172.30.0.0/24'),
   hostAccess: HostAccess.optional(),
 });
 export type NewSwitch = z.infer<typeof NewSwitch>;
-export const SwitchChange = z.strictObject({ notes: Notes, hostAccess: HostAccess }).partial().meta({ id: 'SwitchChange' });
+export const SwitchChange = z
+  .strictObject({ notes: Notes, hostAccess: HostAccess })
+  .partial()
+  .meta({ id: 'SwitchChange' });
 export type SwitchChange = z.infer<typeof SwitchChange>;
 export const Switch = z
   .strictObject({
@@ -120,7 +130,9 @@ export const SwitchPort = z
     sentBytes: z.number(),
     receivedFrames: z.number(),
     receivedBytes: z.number(),
-    dropped: z.record(z.string(), z.number()).describe('frames by why: mac, address, dhcp, router (the guard), noRoom, ...'),
+    dropped: z
+      .record(z.string(), z.number())
+      .describe('frames by why: mac, address, dhcp, router (the guard), noRoom, ...'),
   })
   .meta({ id: 'SwitchPort' });
 export type SwitchPort = z.infer<typeof SwitchPort>;

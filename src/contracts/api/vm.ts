@@ -60,7 +60,11 @@ export type Dvd = z.infer<typeof Dvd>;
 export const Forward = z
   .strictObject({
     protocol: z.enum(['tcp', 'udp']),
-    hostAddress: z.union([z.ipv4(), z.ipv6()]).optional().describe('where the host listens; default: 127.0.0.1'),
+    hostAddress: z
+      .string()
+      .regex(/^[0-9A-Fa-f.:]{2,45}$/, 'must be an IP address')
+      .optional()
+      .describe('where the host listens; default: 127.0.0.1'),
     hostPort: z.int().min(1).max(65_535),
     guestPort: z.int().min(1).max(65_535),
   })
@@ -80,7 +84,11 @@ export const Nic = z
       .describe('given by the host where it is not set'),
     vlan: z.int().min(1).max(4094).optional().describe('access VLAN; NAT is in none'),
     macSpoofing: z.boolean().optional().describe('the guest may send from any MAC and IP address'),
-    address: z.ipv4().optional().describe('the IPv4 address that DHCP gives it; on other switches the only one it may have'),
+    address: z
+      .string()
+      .regex(/^\d{1,3}(\.\d{1,3}){3}$/, 'must be an IPv4 address')
+      .optional()
+      .describe('the IPv4 address that DHCP gives it; on other switches the only one it may have'),
     sendLimit: Bandwidth.optional().describe('bits per second'),
     receiveLimit: Bandwidth.optional().describe('bits per second'),
     egress: z

@@ -36,7 +36,9 @@ export class MacPool {
     const fixed = new Set(
       this.#inventory.list().flatMap(({ configuration }) => configuration.nics.map(({ macAddress }) => macAddress)),
     );
-    const mac = spelled(dynamicMac(`${vm}/${nic.id}`, (each) => fixed.has(spelled(each)) || this.#given(spelled(each))));
+    const mac = spelled(
+      dynamicMac(`${vm}/${nic.id}`, (each) => fixed.has(spelled(each)) || this.#given(spelled(each))),
+    );
     this.#db.run('insert into macs (mac, vm, nic) values (?, ?, ?)', mac, vm, nic.id);
     return mac;
   }
@@ -51,7 +53,8 @@ export class MacPool {
       if (macAddress === undefined) continue;
       if (parseMac(macAddress) === undefined)
         throw new ViridianError('invalid', `${macAddress} is no address of an adapter: it is a group's, or nobody's`);
-      const holder = this.#holder(macAddress, vm, id) ?? nics.find((nic) => nic.id !== id && nic.macAddress === macAddress)?.id;
+      const holder =
+        this.#holder(macAddress, vm, id) ?? nics.find((nic) => nic.id !== id && nic.macAddress === macAddress)?.id;
       if (holder !== undefined)
         throw new ViridianError('wrongState', `${macAddress} is the address of ${holder} already: give another one`);
     }

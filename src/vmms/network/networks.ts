@@ -189,7 +189,9 @@ export class Networks {
         }
       }
     await this.#keep();
-    for (const name of new Set(this.#runs().flatMap(({ record }) => record.configuration.nics.map((nic) => nic.switch)))) {
+    for (const name of new Set(
+      this.#runs().flatMap(({ record }) => record.configuration.nics.map((nic) => nic.switch)),
+    )) {
       if (name === null) continue;
       const status = await this.#process.request('status', { name }).catch(() => undefined);
       for (const { vm, nic, address } of status?.ports ?? []) this.#remember(vm, nic, address);

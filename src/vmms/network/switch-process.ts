@@ -165,7 +165,9 @@ export class SwitchProcess {
         if (gone || Date.now() > deadline) {
           if (!gone) child.kill('SIGKILL');
           const where = join(this.folder, SWITCH_FILES.log);
-          throw new ViridianError('failure', `the switch process does not start; its log is ${where}`, { cause: error });
+          throw new ViridianError('failure', `the switch process does not start; its log is ${where}`, {
+            cause: error,
+          });
         }
         await new Promise((resolve) => setTimeout(resolve, 15));
       }

@@ -9,8 +9,8 @@ import { openTap } from '../../host/node/tap.ts';
 import { inNetwork, parseIp } from '../../vswitch/ethernet.ts';
 import { DEFAULT_SUBNET, resolveNatOptions } from '../../vswitch/nat/config.ts';
 import { parseEgressRule } from '../../vswitch/nat/policy.ts';
-import type { Row } from '../database.ts';
 import type { ServiceContext } from '../context.ts';
+import type { Row } from '../database.ts';
 
 export interface SwitchRecord {
   readonly name: string;
@@ -64,7 +64,14 @@ export class Switches {
     if (kind === 'NAT') resolveNatOptions({ subnet });
     const device = deviceOf(given);
     if (device !== null) demandDevice(name, kind, device);
-    const record = { name, kind, notes, device, subnet: kind === 'NAT' ? (subnet ?? DEFAULT_SUBNET) : null, hostAccess };
+    const record = {
+      name,
+      kind,
+      notes,
+      device,
+      subnet: kind === 'NAT' ? (subnet ?? DEFAULT_SUBNET) : null,
+      hostAccess,
+    };
     const { db, events } = this.#context;
     db.run(
       'insert into switches (name, kind, notes, settings) values (?, ?, ?, ?)',
@@ -80,7 +87,10 @@ export class Switches {
   change(name: string, { notes, hostAccess }: SwitchChange): SwitchRecord {
     const before = this.find(name);
     if (hostAccess !== undefined && before.kind !== 'NAT')
-      throw new ViridianError('invalid', `access to the host is for switches of kind NAT, and ${name} is ${before.kind}`);
+      throw new ViridianError(
+        'invalid',
+        `access to the host is for switches of kind NAT, and ${name} is ${before.kind}`,
+      );
     const record = { ...before, notes: notes ?? before.notes, hostAccess: hostAccess ?? before.hostAccess };
     const { db, events } = this.#context;
     db.run(

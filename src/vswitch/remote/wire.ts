@@ -55,7 +55,8 @@ export class MessageReader {
   /** The chunk's bytes belong to the reader. False: this is no stream of messages, and never will be again. */
   push(chunk: Uint8Array): boolean {
     let at = 0;
-    while (at < chunk.length && !this.#broken) at = this.#body === undefined ? this.#begin(chunk, at) : this.#fill(chunk, at);
+    while (at < chunk.length && !this.#broken)
+      at = this.#body === undefined ? this.#begin(chunk, at) : this.#fill(chunk, at);
     return !this.#broken;
   }
 
