@@ -21,23 +21,19 @@ async function done(vm: Vm, job: Promise<Job>): Promise<undefined> {
 
 /** Options as settings; null: the default again. */
 function adapterOf(flags: Flags): NicChange {
-  const { vlan, address, macSpoofing, sendLimit, receiveLimit, egress, publish } = flags as {
-    vlan?: number | null;
-    address?: string | null;
+  const { macSpoofing, egress, publish } = flags as {
     macSpoofing?: 'on' | 'off';
-    sendLimit?: number | null;
-    receiveLimit?: number | null;
     egress?: string[];
-    publish?: (PortForward | null)[];
+    publish?: (PortForward | 'none')[];
   };
+  const plain = (['vlan', 'address', 'sendLimit', 'receiveLimit'] as const)
+    .filter((name) => flags[name] !== undefined)
+    .map((name) => [name, flags[name] === 'none' ? null : flags[name]] as const);
   return {
-    ...(vlan === undefined ? {} : { vlan }),
-    ...(address === undefined ? {} : { address }),
+    ...Object.fromEntries(plain),
     ...(macSpoofing === undefined ? {} : { macSpoofing: macSpoofing === 'on' }),
-    ...(sendLimit === undefined ? {} : { sendLimit }),
-    ...(receiveLimit === undefined ? {} : { receiveLimit }),
     ...(egress === undefined ? {} : { egress: egress.includes('none') ? null : egress }),
-    ...(publish === undefined ? {} : { forwards: publish.filter((each) => each !== null) }),
+    ...(publish === undefined ? {} : { forwards: publish.filter((each) => each !== 'none') }),
   } as NicChange;
 }
 
@@ -154,13 +150,13 @@ export const createSwitch: Action = async ([name], flags) => {
 };
 
 export const setSwitch: Action = async ([name], flags) => {
-  const { notes, allowHost } = flags as { notes?: string; allowHost?: (HostPort | null)[] };
+  const { notes, allowHost } = flags as { notes?: string; allowHost?: (HostPort | 'none')[] };
   if (notes === undefined && allowHost === undefined)
     throw new ViridianError('invalid', "nothing to set: see 'hv switch set --help'");
   if (onlyAsked(flags, `change the switch ${name}`)) return undefined;
   const body = {
     ...(notes === undefined ? {} : { notes }),
-    ...(allowHost === undefined ? {} : { hostAccess: allowHost.filter((each) => each !== null) }),
+    ...(allowHost === undefined ? {} : { hostAccess: allowHost.filter((each) => each !== 'none') }),
   };
   await (await service()).transport.call('changeSwitch', { params: { switch: name! }, body });
   return undefined;
