@@ -227,7 +227,11 @@ describe.skipIf(reason !== undefined)(`switches between VMs${reason ? `: skipped
     one = await Console.of(here.service, 'one', false);
     two = await Console.of(here.service, 'two', false);
     await one.run('killall -INT ping; sleep 1');
-    expect(await one.run('tail -n 2 /tmp/ping')).toMatch(/, 0% packet loss/);
+    const pinged = /(\d+) packets transmitted, (\d+) packets received/.exec(await one.run('tail -n 2 /tmp/ping'));
+    const [sent, received] = [Number(pinged?.[1]), Number(pinged?.[2])];
+    expect(sent).toBeGreaterThan(10);
+    // One may be on its way when it is interrupted.
+    expect(sent - received).toBeLessThanOrEqual(1);
 
     const link = await control();
     const { pid: switchPid } = await link.request('hello', undefined);

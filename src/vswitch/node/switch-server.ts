@@ -130,8 +130,8 @@ export class SwitchServer {
     keep: ({ switches, ports }) => this.#room.keep(switches, ports) as undefined,
     status: ({ name }) => this.#room.status(name),
     forgetLease: ({ name, owner }) => ({ there: this.#room.forgetLease(name, owner) }),
-    capture: ({ name, owner, snaplen }, peer) => {
-      peer.ends.push(this.#capture(peer, name, owner ?? undefined, snaplen ?? undefined));
+    capture: ({ name, mac, snaplen }, peer) => {
+      peer.ends.push(this.#capture(peer, name, mac ?? undefined, snaplen ?? undefined));
       return undefined;
     },
     end: () => {
@@ -140,7 +140,7 @@ export class SwitchServer {
     },
   };
 
-  #capture(peer: Peer, name: string, adapter: string | undefined, snaplen: number | undefined): () => void {
+  #capture(peer: Peer, name: string, mac: string | undefined, snaplen: number | undefined): () => void {
     let pieces: Uint8Array[] = [];
     let length = 0;
     let timer: NodeJS.Timeout | undefined;
@@ -151,7 +151,7 @@ export class SwitchServer {
       pieces = [];
       length = 0;
     };
-    const end = this.#room.capture(name, { adapter, snaplen }, (bytes) => {
+    const end = this.#room.capture(name, { mac, snaplen }, (bytes) => {
       if (peer.lines.unsent > MOST_UNSENT_CAPTURE) return;
       pieces.push(bytes);
       length += bytes.length;

@@ -306,7 +306,7 @@ export class SwitchRoom implements SessionOwner {
   /** Hands a pcap file to `write`. @returns what ends it. @throws ViridianError */
   capture(
     name: string,
-    options: { readonly adapter?: string | undefined; readonly snaplen?: number | undefined },
+    options: { readonly mac?: string | undefined; readonly snaplen?: number | undefined },
     write: (bytes: Uint8Array) => void,
   ): () => void {
     const { wire } = this.#demand(name);

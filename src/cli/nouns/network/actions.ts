@@ -262,14 +262,18 @@ export const captureSwitch: Action = async ([name, file], flags) => {
   });
   process.once('SIGINT', end);
   process.once('SIGTERM', end);
-  const timer = seconds === undefined ? undefined : setTimeout(end, seconds * 1000);
+  let timer: NodeJS.Timeout | undefined;
   if (file !== undefined && file !== '-') say(`hv: capturing to ${file}; interrupt it to end`);
   for await (const piece of stream) {
+    // The file's header: from here on nothing is missed.
+    if (seconds !== undefined) timer ??= setTimeout(end, seconds * 1000);
     count += piece.length;
     if (!output.write(piece)) await new Promise((resolve) => output.once('drain', resolve));
   }
   clearTimeout(timer);
   if (output !== process.stdout) await new Promise<void>((resolve) => output.end(() => resolve()));
+  const { code, reason } = stream.closed ?? { code: 1000, reason: '' };
+  if (reason !== '' && code !== 1000) throw new ViridianError('failure', reason);
   if (failure !== undefined)
     throw new ViridianError('failure', `${file} cannot be written: ${failure.message}`, { cause: failure });
   if (output !== process.stdout) say(`hv: ${bytes(count)} in ${file}`);
