@@ -1,7 +1,7 @@
 /** What else the API speaks of: jobs, events, checkpoints, switches, the host, tokens. */
 import { z } from 'zod';
 import { ERROR_EXIT_CODES, type ErrorCode } from '../errors.ts';
-import { SWITCH_KINDS } from '../switch-process.ts';
+import { SWITCH_KINDS } from '../switches.ts';
 import { Forward, HostPath, Id, Name, type VmMetrics } from './vm.ts';
 
 export const ApiError = z

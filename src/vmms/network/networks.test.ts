@@ -160,13 +160,19 @@ describe('switches between VMs', () => {
   it('reserve addresses, by name, and know them after a restart', async () => {
     await change(one, { address: '172.30.0.77' }, 'nic1');
     expect((await show('lan')).leases).toEqual([{ owner: 'one/nic1', address: '172.30.0.77', fixed: true }]);
-    await expect(change(two, { address: '172.30.0.77' }, 'nic1')).rejects.toThrow('172.30.0.77 is reserved for one/nic1');
-    await expect(change(two, { address: '10.0.0.1' }, 'nic1')).rejects.toThrow('no address for a machine in 172.30.0.0/24');
+    await expect(change(two, { address: '172.30.0.77' }, 'nic1')).rejects.toThrow(
+      '172.30.0.77 is reserved for one/nic1',
+    );
+    await expect(change(two, { address: '10.0.0.1' }, 'nic1')).rejects.toThrow(
+      'no address for a machine in 172.30.0.0/24',
+    );
     await one.refresh();
     await one.set({ name: 'first' });
     expect((await show('lan')).leases).toEqual([{ owner: 'first/nic1', address: '172.30.0.77', fixed: true }]);
     const file = join(test.folder, 'data/switches/lan.json');
-    await eventually(async () => await Promise.resolve(existsSync(file) && readFileSync(file, 'utf8').includes('first')));
+    await eventually(
+      async () => await Promise.resolve(existsSync(file) && readFileSync(file, 'utf8').includes('first')),
+    );
     await one.refresh();
     await one.set({ name: 'one' });
     await change(one, { address: null }, 'nic1');
@@ -198,9 +204,9 @@ describe('MAC addresses', () => {
     const b = await test.vm('b', { nics: [{ id: 'nic0', switch: null }] });
     const given = (await b.refresh()).adapters[0]!.macAddress!;
     await expect(test.vm('c', { nics: [{ id: 'nic0', switch: null, macAddress: given }] })).rejects.toThrow("b's nic0");
-    await expect(test.vm('c', { nics: [{ id: 'nic0', switch: null, macAddress: '01:00:5e:00:00:01' }] })).rejects.toThrow(
-      'is no address of an adapter',
-    );
+    await expect(
+      test.vm('c', { nics: [{ id: 'nic0', switch: null, macAddress: '01:00:5e:00:00:01' }] }),
+    ).rejects.toThrow('is no address of an adapter');
     const clone = await a.clone({ name: 'clone' });
     expect(clone.info.adapters[0]!.macAddress).toMatch(/^00:15:5d:(?!01:02:03)/);
     expect((await host.get('b')).info.adapters[0]!.macAddress).toBe(given);

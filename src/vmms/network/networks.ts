@@ -6,7 +6,7 @@ import { rmSync } from 'node:fs';
 import type { NewSwitch, Switch, SwitchChange, SwitchDetail } from '../../contracts/api/resources.ts';
 import type { Adapter, Nic } from '../../contracts/api/vm.ts';
 import { isViridianError, ViridianError } from '../../contracts/errors.ts';
-import type { PortSpec, SwitchEvent, SwitchStatus } from '../../contracts/switch-process.ts';
+import type { PortSpec, SwitchEvent, SwitchStatus } from '../../contracts/switches.ts';
 import type { WorkerMethods, WorkerNic } from '../../contracts/worker.ts';
 import type { Database } from '../database.ts';
 import type { EventLog } from '../events.ts';

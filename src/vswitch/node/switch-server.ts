@@ -1,5 +1,5 @@
 /**
- * The switch process's doors: a Unix socket for VMMS (contracts/switch-process.ts) and one for adapters of workers
+ * The switch process's doors: a Unix socket for VMMS (contracts/switches.ts) and one for adapters of workers
  * (remote/wire.ts), in a folder that only its user may enter.
  */
 import { chmodSync, rmSync } from 'node:fs';
@@ -12,7 +12,7 @@ import {
   type SwitchMethod,
   type SwitchMethods,
   type SwitchRequest,
-} from '../../contracts/switch-process.ts';
+} from '../../contracts/switches.ts';
 import { JsonLines } from '../../host/node/json-lines.ts';
 import { PortSession } from '../remote/port-session.ts';
 import type { SwitchRoom } from '../remote/switch-room.ts';

@@ -1,7 +1,7 @@
 /** For tests: a switch room over a host that is the test's, and wires that are held up and cut where the test wants it. */
-import type { PortSpec, SwitchEvent, SwitchSpec } from '../../contracts/switch-process.ts';
-import type { LeaseState } from '../nat/leases.ts';
+import type { PortSpec, SwitchEvent, SwitchSpec } from '../../contracts/switches.ts';
 import { ManualTime, TestHost } from '../nat/host.fixture.ts';
+import type { LeaseState } from '../nat/leases.ts';
 import { PortSession } from './port-session.ts';
 import { RemotePort } from './remote-port.ts';
 import { SwitchRoom } from './switch-room.ts';

@@ -82,7 +82,11 @@ describe('adapters of other processes', () => {
     const [a, b] = [test.adapter('a'), test.adapter('b')];
     const got = taken(b);
     await test.settle();
-    const large: Frame = { bytes: Uint8Array.from([...hex(B), ...hex(A), 8, 0, ...new Array<number>(60_000).fill(7)]), segmentSize: 1460, checksum: 'partial' };
+    const large: Frame = {
+      bytes: Uint8Array.from([...hex(B), ...hex(A), 8, 0, ...new Array<number>(60_000).fill(7)]),
+      segmentSize: 1460,
+      checksum: 'partial',
+    };
     a.send(frame(A, B));
     a.send({ ...large, bytes: large.bytes.with(12, 0x88) });
     await test.settle();
@@ -179,7 +183,11 @@ describe('adapters of other processes', () => {
     a.send(frame(A, B));
     test.down = false;
     test.switch();
-    for (const [id, mac] of [['a', A], ['b', B]] as const) await test.room.setPort(portSpec(id, mac));
+    for (const [id, mac] of [
+      ['a', A],
+      ['b', B],
+    ] as const)
+      await test.room.setPort(portSpec(id, mac));
     test.time.advance(1500);
     await test.settle();
     a.send(frame(A, B));
