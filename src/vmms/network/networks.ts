@@ -13,7 +13,7 @@ import type { EventLog } from '../events.ts';
 import type { Inventory, VmRecord } from '../inventory.ts';
 import { MacPool } from './macs.ts';
 import { SwitchProcess } from './switch-process.ts';
-import { type SwitchRecord, Switches } from './switches.ts';
+import { Switches, type SwitchRecord } from './switches.ts';
 
 export interface NetworksOptions {
   readonly db: Database;
