@@ -8,9 +8,9 @@
 import { parseArgs } from 'node:util';
 import { TLB, TLB_ENTRIES, TLB_WRITE, VP_STATE } from '../../src/hypervisor/memory/layout.ts';
 import { Machine } from '../../src/hypervisor/translator/machine.ts';
-import { TranslatorPort } from '../../src/hypervisor/translator/port.ts';
+import { ALL_PARTS, StencilCache, StencilUse } from '../../src/hypervisor/translator/stencil.ts';
 import { Mode, VpState } from '../../src/hypervisor/vp/state.ts';
-import type { FunctionBuilder, Label } from '../../src/hypervisor/wasm/function.ts';
+import type { FunctionBuilder } from '../../src/hypervisor/wasm/function.ts';
 import { ModuleBuilder } from '../../src/hypervisor/wasm/module.ts';
 import { Decoder, Instruction } from '../../src/hypervisor/x86/decoder.ts';
 import { Library } from '../../src/hypervisor/x86/library.ts';
@@ -118,17 +118,6 @@ function decode(code: string): Instruction[] {
   return found;
 }
 
-const out = (f: FunctionBuilder, label: Label): ConstructorParameters<typeof TranslatorPort>[3] => ({
-  redoIf: (condition) => {
-    f.brIf(label, condition, false);
-  },
-  mayLeave: () => undefined,
-  redoAt: () => ({ label, undone: { local: 0, value: 0 } }),
-  leave: () => f.unreachable(),
-  branch: () => undefined,
-  jump: () => undefined,
-});
-
 const at = (name: Parameters<typeof VpState.offset>[0]): number => VpState.offset(name);
 const PLAIN = { params: ['i32', 'i64', 'i32', 'i32'], results: ['i32'] } as const;
 
@@ -136,16 +125,21 @@ const PLAIN = { params: ['i32', 'i64', 'i32', 'i32'], results: ['i32'] } as cons
 function emit(f: FunctionBuilder, code: readonly Instruction[], library: Library): void {
   const rounds = f.variable('i32', f.param(0));
   const machine = new Machine(f, VP, MODE, library.helper);
+  const stencils = new StencilCache(VP, MODE, (name) => library.helper(name).type);
   machine.reload();
   f.block((left) => {
     f.loop((again) => {
-      const done = new Set<string>();
-      let known: TranslatorPort['known'];
+      let [known, done] = [0, 0];
       for (let copy = 0; copy < COPIES; copy++)
         for (const instruction of code) {
-          const port = new TranslatorPort(machine, instruction, 0, out(f, left), known, done);
-          instruction.form.semantics(port);
-          ({ known } = port);
+          const stencil = stencils.get(instruction, known, done, ALL_PARTS);
+          const use = new StencilUse(machine, stencil, instruction, 0, 0, (encoding, inner) => {
+            encoding.branch(left, inner);
+          });
+          f.effect((out, encoding) => {
+            use.write(out, encoding);
+          });
+          ({ known, done } = stencil);
         }
       rounds.set(rounds.get().sub(1));
       f.brIf(again, rounds.get());

@@ -5,14 +5,14 @@
  */
 import { CODE_TLB, CODE_TLB_CONTEXT, CODE_TLB_ENTRIES, JUMP_CACHE } from '../memory/layout.ts';
 import { Mode, RegionExit, VpState } from '../vp/state.ts';
-import type { Callee, FunctionBuilder, FunctionType, Label, Table, Variable } from '../wasm/function.ts';
+import type { Callee, Encoding, FunctionBuilder, FunctionType, Label, Table, Variable } from '../wasm/function.ts';
 import type { Value } from '../wasm/value.ts';
-import type { FlagState } from '../x86/lazy-flags.ts';
 import { countExit, jumpCacheEntry, REGION, UNWIND } from './abi.ts';
 import type { FormFacts } from './facts.ts';
 import { Machine } from './machine.ts';
-import { type KnownFlags, TranslatorPort } from './port.ts';
+import type { Ending } from './port.ts';
 import { type Block, LEAVES, type Region, type RegionInstruction } from './region.ts';
+import { ALL_PARTS, CONDITIONS_SHIFT, type Known, StencilUse, type Stencils } from './stencil.ts';
 import { analyse, type Structure } from './structure.ts';
 
 const at = (name: Parameters<typeof VpState.offset>[0]): number => VpState.offset(name);
@@ -21,6 +21,9 @@ const PAGE = 4096;
 const DEEPEST = 48;
 /** What an interpreter's function for an instruction takes: VpState and record; it returns 1 where RIP says how to go on. */
 const OUTLINE: FunctionType = { params: ['i32', 'i32'], results: ['i32'] };
+
+/** Of the flags: all words, and all conditions. */
+const EVERYTHING = ALL_PARTS | (0xff << CONDITIONS_SHIFT);
 
 /** How the code behind the exit goes on. */
 const Way = { REDO: 0, CHAIN: 1, RETURN: 2 } as const;
@@ -34,8 +37,7 @@ export interface EmitOptions {
   /** The processor's mode, which stays the same in a region. */
   readonly mode: number;
   helper(name: string): Callee;
-  /** What is known of an instruction's product. */
-  facts(instruction: RegionInstruction): FormFacts;
+  readonly stencils: Stencils;
   /** The interpreter's function and record for an instruction that is called; undefined: it is left to the interpreter. */
   outline(instruction: RegionInstruction): { place: number; record: number; blockAt: number } | undefined;
   /** Guest-physical address of the second page. */
@@ -58,15 +60,12 @@ class Emitter {
   readonly #budget: Variable;
   readonly #rip: Variable;
   readonly #way: Variable;
-  readonly #undone: Variable;
   readonly #loops = new Map<number, Label>();
   readonly #merges = new Map<number, Label>();
   readonly #flagsLive: ReadonlySet<number>;
   readonly #modeBits: bigint;
   /** Budget with which it goes on: every path between two looks at the budget is shorter than the region. */
   readonly #least: number;
-  /** Known flags that the locals have too, on the path on which they are known under this name. */
-  readonly #held = new WeakSet<FlagState>();
   /** RIP, budget and way are set. */
   #exit!: Label;
   /** Which instruction is undone is set. */
@@ -87,10 +86,9 @@ class Emitter {
     this.#budget = f.variable('i32');
     this.#rip = f.variable('i64');
     this.#way = f.variable('i32');
-    this.#undone = f.variable('i32');
     this.#modeBits = BigInt(options.mode) << 48n;
     this.#least = options.exact ? 1 : region.size;
-    this.#flagsLive = liveFlags(region, this.#structure, options.facts);
+    this.#flagsLive = liveFlags(region, this.#structure);
   }
 
   emit(): void {
@@ -124,9 +122,9 @@ class Emitter {
         this.#exit = exit;
         f.block((redo) => {
           this.#redo = redo;
-          this.#tree(this.#region.entry, undefined);
+          this.#tree(this.#region.entry, 0);
         });
-        const undone = this.#undone.get();
+        const undone = this.#machine.undone.get();
         this.#budget.set(this.#budget.get().sub(undone.and(2 ** OFFSET_SHIFT - 1)));
         this.#rip.set(m.page.get().add(undone.shrU(OFFSET_SHIFT).extU()));
         this.#way.set(Way.REDO);
@@ -164,7 +162,7 @@ class Emitter {
 
   // ---- structure ---------------------------------------------------------------------------------------------------------
 
-  #tree(node: number, known: KnownFlags): void {
+  #tree(node: number, known: Known): void {
     const merges = this.#structure
       .children(node)
       .filter((child) => this.#structure.isMerge(child))
@@ -173,10 +171,9 @@ class Emitter {
       this.#within(node, merges, known);
       return;
     }
-    this.#keep(node, known);
     this.#f.loop((again) => {
       this.#loops.set(node, again);
-      this.#within(node, merges, undefined);
+      this.#within(node, merges, 0);
     });
   }
 
@@ -185,7 +182,7 @@ class Emitter {
   }
 
   /** The block's code, inside a WebAssembly block for each node that several paths from here reach. */
-  #within(node: number, merges: readonly number[], known: KnownFlags): void {
+  #within(node: number, merges: readonly number[], known: Known): void {
     const [outermost, ...rest] = merges;
     if (outermost === undefined) {
       this.#block(this.#region.blocks.get(node) as Block, known);
@@ -195,22 +192,17 @@ class Emitter {
       this.#merges.set(outermost, label);
       this.#within(node, rest, known);
     });
-    this.#tree(outermost, undefined);
+    this.#tree(outermost, 0);
   }
 
-  /** Several paths meet at `node`: the flags that it may need go into the locals. */
-  #keep(node: number, known: KnownFlags): void {
-    if (known && this.#flagsLive.has(node) && !this.#held.has(known)) this.#machine.setFlags(known);
-  }
-
-  #edge(from: Block, to: number, known: KnownFlags): void {
+  #edge(from: Block, to: number, known: Known): void {
     const f = this.#f;
     const kind = from.successors.includes(to) ? this.#structure.edge(from.at, to) : 'irreducible';
     if (kind === 'irreducible') {
-      this.#leaveAt(to, Way.CHAIN, known);
+      this.#leaveAt(to, Way.CHAIN);
       return;
     }
-    if (!from.far && (this.#region.blocks.get(to) as Block).far) this.#checkNextPage(to, known);
+    if (!from.far && (this.#region.blocks.get(to) as Block).far) this.#checkNextPage(to);
     if (kind === 'back') {
       f.if(
         this.#budget
@@ -218,27 +210,24 @@ class Emitter {
           .ltS(this.#least)
           .or(f.load('i32.load', this.#machine.vp, at('attention'))),
         () => {
-          this.#leaveAt(to, Way.REDO, known);
+          this.#leaveAt(to, Way.REDO);
         },
         undefined,
         false,
       );
-      this.#keep(to, known);
       f.br(this.#loops.get(to) as Label);
       return;
     }
     const merge = this.#merges.get(to);
-    if (merge && this.#structure.isMerge(to)) {
-      this.#keep(to, known);
-      f.br(merge);
-    } else this.#tree(to, known);
+    if (merge && this.#structure.isMerge(to)) f.br(merge);
+    else this.#tree(to, known);
   }
 
   /**
    * Control goes on in the second page: leaves unless that is the page that the region was made from. It stays so: who changes
    * a translation of addresses has translated code unwind.
    */
-  #checkNextPage(to: number, known: KnownFlags): void {
+  #checkNextPage(to: number): void {
     const f = this.#f;
     const { vp, page, mode, helper } = this.#machine;
     const next = page.get().add(PAGE);
@@ -261,7 +250,7 @@ class Emitter {
     f.if(
       gpa.get().ne(this.#options.nextGpa | 0),
       () => {
-        this.#leaveAt(to, Way.CHAIN, known);
+        this.#leaveAt(to, Way.CHAIN);
       },
       undefined,
       false,
@@ -269,11 +258,10 @@ class Emitter {
   }
 
   /** Leaves for an offset of the page. */
-  #leaveAt(offset: number, way: number, known: KnownFlags): void {
-    this.#leave(this.#machine.page.get().add(offset), way, known);
+  #leaveAt(offset: number, way: number): void {
+    this.#leave(this.#machine.page.get().add(offset), way);
   }
-  #leave(rip: Value, way: number, known: KnownFlags): void {
-    if (known && !this.#held.has(known)) this.#machine.setFlags(known);
+  #leave(rip: Value, way: number): void {
     this.#rip.set(rip);
     this.#way.set(way);
     this.#f.br(this.#exit);
@@ -284,73 +272,46 @@ class Emitter {
 
   // ---- code ----------------------------------------------------------------------------------------------------------------
 
-  #block(block: Block, before: KnownFlags): void {
+  #block(block: Block, before: Known): void {
     const f = this.#f;
-    const count = block.instructions.length;
+    const m = this.#machine;
+    const { stencils, exact } = this.#options;
+    const { instructions } = block;
+    const count = instructions.length;
+    const needs = this.#needs(block);
+    const redo = (at: Encoding, inner: number): void => {
+      at.branch(this.#redo, inner);
+    };
     let known = before;
-    const { region } = f;
-    const checked = new Set<string>();
+    let done = 0;
     let retired = 0;
-    let condition: Value | undefined;
-    let target: Value | undefined;
-    for (const [n, instruction] of block.instructions.entries()) {
-      if (this.#options.exact) this.#stopAt(instruction, n - retired, known);
-      if (instruction.outline) {
-        this.#callOutline(instruction, n - retired, known);
+    let ending: Ending;
+    for (let n = 0; n < count; n++) {
+      const instruction = instructions[n] as RegionInstruction;
+      if (exact) this.#stopAt(instruction, n - retired);
+      if (!instruction.facts) {
+        this.#callOutline(instruction, n - retired);
         retired = n + 1;
-        known = undefined;
-        checked.clear();
+        known = 0;
+        done = 0;
         continue;
       }
-      if (known && this.#options.facts(instruction).conditional) {
-        this.#machine.setFlags(known);
-        known = undefined;
-      }
-      const done = n - retired;
-      const undone = (instruction.at << OFFSET_SHIFT) | done;
-      const flags = known;
-      let kept: KnownFlags;
-      const keep = (): void => {
-        if (!flags || kept || this.#held.has(flags)) return;
-        this.#machine.setFlags(flags);
-        if (f.region !== region) return;
-        kept = { ...flags };
-        this.#held.add(kept);
-      };
-      const port = new TranslatorPort(
-        this.#machine,
-        instruction.decoded,
-        instruction.at,
-        {
-          mayLeave: keep,
-          redoAt: () => ({ label: this.#redo, undone: { local: this.#undone.local, value: undone } }),
-          redoIf: (condition) => {
-            keep();
-            this.#undone.set(undone);
-            f.brIf(this.#redo, condition, false);
-          },
-          leave: (to) => {
-            target = to;
-          },
-          branch: (value) => {
-            condition = value;
-          },
-          jump: () => undefined,
-        },
-        known,
-        checked,
-      );
-      instruction.form.semantics(port);
-      known = port.known === flags ? (kept ?? flags) : port.known;
+      const { decoded, at } = instruction;
+      if (instruction.facts.conditional) known = 0;
+      const stencil = stencils.get(decoded, known, done, needs[n + 1] as number);
+      const use = new StencilUse(m, stencil, decoded, at, (at << OFFSET_SHIFT) | (n - retired), redo);
+      f.effect((out, encoding) => {
+        use.write(out, encoding);
+      });
+      ({ known, done, ending } = stencil);
     }
     this.#retire(count - retired);
-    const last = block.instructions[count - 1] as RegionInstruction;
-    if (block.ending === 'call') this.#call(block, target as Value, known);
-    else if (target) this.#leave(target, last.form.mnemonic === 'RET' ? Way.RETURN : Way.CHAIN, known);
+    const last = instructions[count - 1] as RegionInstruction;
+    if (block.ending === 'call') this.#call(block);
+    else if (ending === 'leave') this.#leave(m.target.get(), last.form.mnemonic === 'RET' ? Way.RETURN : Way.CHAIN);
     else if (block.ending === 'branch') {
-      const taken = condition as Value;
       f.if(
-        taken,
+        m.condition.get(),
         () => {
           this.#edgeOut(block, block.target, last, known);
         },
@@ -358,17 +319,30 @@ class Emitter {
           this.#edge(block, block.end, known);
         },
       );
-    } else if (block.ending === 'leave') this.#leaveAt(block.end, Way.CHAIN, known);
+    } else if (block.ending === 'leave') this.#leaveAt(block.end, Way.CHAIN);
     else this.#edge(block, block.target, known);
   }
 
+  /** What is read of the flags before each instruction, and behind the last one, before they are new. */
+  #needs({ at, instructions }: Block): readonly number[] {
+    const count = instructions.length;
+    const needs = new Array<number>(count + 1);
+    let need = this.#options.exact || this.#flagsLive.has(at) ? EVERYTHING : 0;
+    needs[count] = need;
+    for (let n = count - 1; n >= 0; n--) {
+      need = this.#options.exact ? EVERYTHING : needBefore(need, (instructions[n] as RegionInstruction).facts);
+      needs[n] = need;
+    }
+    return needs;
+  }
+
   /** Leaves in front of an instruction if the budget is used up with those of its block that are `done`. */
-  #stopAt(instruction: RegionInstruction, done: number, known: KnownFlags): void {
+  #stopAt(instruction: RegionInstruction, done: number): void {
     this.#f.if(
       this.#budget.get().leS(done),
       () => {
         this.#retire(done);
-        this.#leaveAt(instruction.at, Way.REDO, known);
+        this.#leaveAt(instruction.at, Way.REDO);
       },
       undefined,
       false,
@@ -376,14 +350,14 @@ class Emitter {
   }
 
   /** A taken branch. To another page: a target that is not canonical faults at the branch, which is the interpreter's. */
-  #edgeOut(block: Block, target: number, branch: RegionInstruction, known: KnownFlags): void {
+  #edgeOut(block: Block, target: number, branch: RegionInstruction, known: Known): void {
     if ((target < 0 || target >= PAGE) && !block.successors.includes(target)) {
       const rip = this.#machine.page.get().add(target);
       this.#f.if(
         rip.shl(16).shrS(16).ne(rip),
         () => {
           this.#budget.set(this.#budget.get().add(1));
-          this.#leaveAt(branch.at, Way.REDO, known);
+          this.#leaveAt(branch.at, Way.REDO);
         },
         undefined,
         false,
@@ -393,22 +367,22 @@ class Emitter {
   }
 
   /** A call: the region at its target is called, and if that comes back to the next instruction, this one goes on. */
-  #call(block: Block, target: Value, known: KnownFlags): void {
+  #call(block: Block): void {
     const f = this.#f;
     const m = this.#machine;
     if (block.successors.length === 0) {
-      this.#leave(target, Way.CHAIN, known);
+      this.#leave(m.target.get(), Way.CHAIN);
       return;
     }
     f.if(
       f.param(1).geU(DEEPEST),
       () => {
-        this.#leave(target, Way.CHAIN, known);
+        this.#leave(m.target.get(), Way.CHAIN);
       },
       undefined,
       false,
     );
-    if (known) m.setFlags(known);
+    const target = m.target.get();
     m.spill();
     f.store('i64.store', m.vp, target, at('rip'));
     const entry = jumpCacheEntry(m.vp, target);
@@ -453,7 +427,7 @@ class Emitter {
       false,
     );
     m.reload();
-    this.#edge(block, block.end, undefined);
+    this.#edge(block, block.end, 0);
   }
 
   /** What the jump cache has of a linear address in this mode. */
@@ -465,18 +439,17 @@ class Emitter {
    * The interpreter's function for an instruction. It may do anything: where it has not just gone on to the next instruction,
    * or somebody waits for this processor, or translated code was dropped, control leaves.
    */
-  #callOutline(instruction: RegionInstruction, done: number, known: KnownFlags): void {
+  #callOutline(instruction: RegionInstruction, done: number): void {
     const f = this.#f;
     const m = this.#machine;
     const { vp } = m;
     const callee = this.#options.outline(instruction);
     if (!callee) {
       this.#retire(done);
-      this.#leaveAt(instruction.at, Way.REDO, known);
+      this.#leaveAt(instruction.at, Way.REDO);
       return;
     }
     this.#retire(done + 1);
-    if (known) m.setFlags(known);
     m.spill();
     f.store('i32.store', vp, this.#budget.get(), at('budget'));
     f.store('i32.store', vp, callee.record, at('calledRecord'));
@@ -522,37 +495,45 @@ class Emitter {
   }
 }
 
-/** Blocks at whose beginning somebody may still read the flags: an instruction, or whoever goes on where control leaves. */
-function liveFlags(region: Region, structure: Structure, facts: EmitOptions['facts']): Set<number> {
-  const live = new Set<number>();
-  /** Undefined: as at the block's end. */
-  const local = new Map<number, boolean | undefined>();
-  for (const block of region.blocks.values()) {
-    let answer: boolean | undefined;
-    for (const instruction of block.instructions) {
-      const { needsFlags, setsAllFlags } = facts(instruction);
-      if (needsFlags || setsAllFlags) {
-        answer = needsFlags;
-        break;
-      }
-    }
-    local.set(block.at, answer);
-  }
+/** What is read of the flags before an instruction. @param need the same behind it */
+function needBefore(need: number, facts: FormFacts | undefined): number {
+  if (!facts) return EVERYTHING;
+  let before = facts.reads | (facts.needsAll ? ALL_PARTS : 0);
+  if (facts.condition >= 0) before |= 1 << (CONDITIONS_SHIFT + facts.condition);
+  if (!facts.sets) return before | need;
+  return need === 0 ? before : before | facts.passes;
+}
+
+/**
+ * Blocks at whose end somebody may still read the flags, as they are there: an instruction, or whoever goes on where control
+ * leaves.
+ */
+function liveFlags(region: Region, structure: Structure): Set<number> {
+  const begins = new Set<number>();
+  const ends = new Set<number>();
   for (let changed = true; changed; ) {
     changed = false;
     for (const block of region.blocks.values()) {
-      if (live.has(block.at)) continue;
+      if (begins.has(block.at) && ends.has(block.at)) continue;
       const exits = block.ending === 'branch' ? block.successors.length < 2 : block.successors.length < 1;
-      // A call spills, and a back edge leaves when the budget is used up.
+      // A call spills, a back edge leaves when the budget is used up, and the way to the second page where that is another one.
+      const far = (at: number): boolean => !block.far && (region.blocks.get(at) as Block).far;
       const atEnd =
         exits ||
         block.ending === 'call' ||
-        block.successors.some((s) => live.has(s) || structure.edge(block.at, s) !== 'forward');
-      if (local.get(block.at) ?? atEnd) {
-        live.add(block.at);
+        block.successors.some((s) => begins.has(s) || far(s) || structure.edge(block.at, s) !== 'forward');
+      if (atEnd && !ends.has(block.at)) {
+        ends.add(block.at);
         changed = true;
       }
+      if (begins.has(block.at)) continue;
+      let need = atEnd ? EVERYTHING : 0;
+      for (let n = block.instructions.length - 1; n >= 0; n--)
+        need = needBefore(need, (block.instructions[n] as RegionInstruction).facts);
+      if (need === 0) continue;
+      begins.add(block.at);
+      changed = true;
     }
   }
-  return live;
+  return ends;
 }

@@ -13,10 +13,11 @@ import { Decoder, type Instruction } from '../x86/decoder.ts';
 import { forms, helperDefinitions } from '../x86/table.ts';
 import { REGION } from './abi.ts';
 import { emitRegion } from './emit.ts';
-import { factsOf } from './facts.ts';
+import { type FormFacts, factsOf } from './facts.ts';
 import { Untranslatable } from './port.ts';
-import { findRegion, type Region, type RegionInstruction } from './region.ts';
+import { findRegion, type Region } from './region.ts';
 import { type TranslationItem, type TranslationRequest, type TranslationResult, unpackRequest } from './request.ts';
+import { StencilCache } from './stencil.ts';
 
 const PLAIN = { params: ['i32', 'i64', 'i32', 'i32'], results: ['i32'] } as const;
 const CODE_PAGE = { params: ['i32', 'i64'], results: ['i32'] } as const;
@@ -129,8 +130,9 @@ class Source {
   isEntry(at: number): boolean {
     return this.#entered.get(at) === -1;
   }
-  classify(instruction: Instruction, at: number): 'inline' | 'outline' | 'none' {
-    if (factsOf(instruction, this.#item.mode, helperType).translatable) return 'inline';
+  classify(instruction: Instruction, at: number): FormFacts | 'outline' | 'none' {
+    const facts = factsOf(instruction, this.#item.mode, helperType);
+    if (facts.translatable) return facts;
     return this.outline(instruction, at) ? 'outline' : 'none';
   }
 
@@ -151,6 +153,17 @@ class Source {
     }
     return undefined;
   }
+}
+
+const caches = new Map<number, StencilCache>();
+function stencilsOf(vp: number, mode: number): StencilCache {
+  const key = vp * 2 ** 16 + mode;
+  let cache = caches.get(key);
+  if (!cache) {
+    cache = new StencilCache(vp, mode, helperType);
+    caches.set(key, cache);
+  }
+  return cache;
 }
 
 function helperType(name: string): Callee['type'] {
@@ -192,10 +205,7 @@ function build(
           nextGpa: source.nextGpa,
           helper,
           exact,
-          facts: ({ decoded }: RegionInstruction) => {
-            const facts = factsOf(decoded, mode, helperType);
-            return exact ? { ...facts, needsFlags: true } : facts;
-          },
+          stencils: stencilsOf(vp, mode),
           outline: ({ decoded, at }) => source.outline(decoded, at),
           tables,
         });
