@@ -22,6 +22,8 @@ export interface FormFacts {
   readonly sets: boolean;
   /** Sets flags on one of several paths. */
   readonly conditional: boolean;
+  /** Depends on what holds already, or changes that: see Semantics.established(). */
+  readonly asks: boolean;
 }
 
 const UNKNOWN: FormFacts = {
@@ -32,6 +34,7 @@ const UNKNOWN: FormFacts = {
   condition: -1,
   sets: false,
   conditional: false,
+  asks: true,
 };
 const NOTHING = { params: [], results: [] } as const;
 const known = new Map<number, FormFacts>();
@@ -40,7 +43,7 @@ export function factsOf(i: Instruction, mode: number, helperType: (name: string)
   if (!i.long64 || i.addressSize !== 3 || i.form.options.repeat !== undefined) return UNKNOWN;
   const product = productOf(i);
   if (product < 0) return tryOut(i, mode, helperType);
-  const key = groupOf(i) * 2 ** 25 + product;
+  const key = groupOf(i) * 2 ** 20 + product;
   let facts = known.get(key);
   if (!facts) {
     facts = tryOut(i, mode, helperType);
@@ -61,6 +64,7 @@ interface Trial {
   readonly leaves: boolean;
   readonly conditional: boolean;
   readonly sets: boolean;
+  readonly asks: boolean;
   /** Words that have been used of the flags that were there before. */
   readonly used: number;
 }
@@ -79,19 +83,19 @@ function build(i: Instruction, mode: number, helperType: (name: string) => Calle
   const port = new TranslatorPort(m, i, before);
   i.form.semantics(port);
   if (keep) m.setFlags(port.known ?? m.flags());
-  m.spill();
   f.record();
   return {
     leaves: port.leaves,
     conditional: port.conditional,
     sets: port.known !== before,
+    asks: port.asks,
     used: FLAG_PARTS.reduce((bits, part, n) => bits | (before[part].uses > 0 ? 1 << n : 0), 0),
   };
 }
 
 function tryOut(i: Instruction, mode: number, helperType: (name: string) => Callee['type']): FormFacts {
   try {
-    const { leaves, conditional, sets, used } = build(i, mode, helperType, false);
+    const { leaves, conditional, sets, asks, used } = build(i, mode, helperType, false);
     const condition = used !== 0 && !sets ? conditionOf(i) : -1;
     return {
       translatable: true,
@@ -101,6 +105,7 @@ function tryOut(i: Instruction, mode: number, helperType: (name: string) => Call
       condition,
       sets,
       conditional,
+      asks,
     };
   } catch (error) {
     if (error instanceof Untranslatable) return UNKNOWN;

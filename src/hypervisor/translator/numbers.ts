@@ -5,9 +5,10 @@
 import { Segment } from '../vp/state.ts';
 import type { Instruction } from '../x86/decoder.ts';
 import type { Form } from '../x86/form.ts';
+import { Register } from '../x86/semantics.ts';
 
 /** Registers by their place in the instruction; below 16 it is a register by its number. */
-export const Role = { REG: 16, RM: 17, BASE: 18, INDEX: 19, REG_HIGH: 20, RM_HIGH: 21 } as const;
+export const Role = { REG: 16, RM: 17, REG_HIGH: 18, RM_HIGH: 19 } as const;
 
 /** The register's number. @param role one of Role, or a number itself */
 export function registerOf(role: number, i: Instruction): number {
@@ -16,10 +17,6 @@ export function registerOf(role: number, i: Instruction): number {
       return i.reg;
     case Role.RM:
       return i.rm;
-    case Role.BASE:
-      return i.base;
-    case Role.INDEX:
-      return i.index;
     case Role.REG_HIGH:
       return i.reg - 4;
     case Role.RM_HIGH:
@@ -37,16 +34,11 @@ export const Numbers = {
   AT: 1,
   NEXT: 2,
   TARGET: 3,
-  /** A memory operand relative to RIP. */
-  RELATIVE: 4,
-  DISPLACEMENT: 5,
-  /** A memory operand without ModRM. */
-  OFFSET: 6,
   /** Immediates of 1, 2, 4 and 8 bytes. */
-  IMMEDIATE1: 7,
-  IMMEDIATE2: 8,
-  IMMEDIATE4: 9,
-  IMMEDIATE8: 10,
+  IMMEDIATE1: 4,
+  IMMEDIATE2: 5,
+  IMMEDIATE4: 6,
+  IMMEDIATE8: 7,
 } as const;
 
 export function immediateHole(bytes: number): number {
@@ -71,12 +63,6 @@ export function numberOf(which: number, i: Instruction, at: number): number | bi
       return at + i.length;
     case Numbers.TARGET:
       return at + i.length + i.immediate;
-    case Numbers.RELATIVE:
-      return at + i.length + i.displacement;
-    case Numbers.DISPLACEMENT:
-      return i.displacement;
-    case Numbers.OFFSET:
-      return (BigInt(i.displacementHigh) << 32n) | BigInt(i.displacement >>> 0);
     default:
       return immediateOf(i, 2 ** (which - Numbers.IMMEDIATE1));
   }
@@ -86,6 +72,16 @@ export function numberOf(which: number, i: Instruction, at: number): number | bi
 const ANY_IMMEDIATE = new Set('ADD ADC SUB SBB CMP AND OR XOR TEST MOV IMUL PUSH RET BT BTS BTR BTC'.split(' '));
 /** Operands that are not general or XMM registers: their numbers are places in VpState. */
 const BY_NUMBER = new Set(['S', 'C', 'D', 'P', 'Q', 'N', 'ST']);
+
+/** An offset without ModRM: the operand itself. */
+export function offsetOf({ displacement, displacementHigh }: Instruction): number | bigint {
+  if (displacementHigh === displacement >> 31) return displacement;
+  return (BigInt(displacementHigh) << 32n) | BigInt(displacement >>> 0);
+}
+
+export function hasOffset(form: Form): boolean {
+  return traitsOf(form).hasOffset;
+}
 
 interface Traits {
   readonly hasImmediate: boolean;
@@ -124,7 +120,7 @@ export function isPartOfProduct(i: Instruction): boolean {
 
 /**
  * Names the product of an instruction: two with the same name, and the same flags before them, have the same stencil. In two parts,
- * a small one and one below 2^25, which is negative where the instruction has no name.
+ * a small one and one below 2^20, which is negative where the instruction has no name.
  */
 export function groupOf({ form, reg, rm }: Instruction): number {
   return form.id * 256 + (traitsOf(form).byNumber ? (reg & 15) * 16 + (rm & 15) : 0);
@@ -137,12 +133,12 @@ export function productOf(i: Instruction): number {
   let name = size | (i.lock ? 4 : 0);
   if (known.hasImmediate && isPartOfProduct(i)) name |= 8 | ((i.immediate & 0xff) << 4);
   if (known.hasOffset || i.isMemory) {
-    const kind = base < 0 ? 0 : base === 16 ? 1 : base === 4 ? 2 : base === 5 ? 3 : 4;
+    // Through which segment it goes; where the address comes from does not matter.
+    const stack = base === Register.RSP ? 1 : base === Register.RBP ? 2 : 0;
     const segment = i.segment === Segment.FS ? 1 : i.segment === Segment.GS ? 2 : 0;
-    name |= (1 << 12) | (kind << 13) | ((i.index < 0 ? 0 : i.scale + 1) << 16) | ((i.displacement ? 1 : 0) << 19);
-    name |= (segment << 20) | ((i.segmentOverride < 0 ? 0 : 1) << 22);
+    name |= (1 << 12) | (stack << 13) | (segment << 15) | ((i.segmentOverride < 0 ? 0 : 1) << 17);
   }
   // AH and its like.
-  if (known.hasByte && i.rex === 0) name |= ((i.reg & 4) << 21) | ((i.rm & 4) << 22);
+  if (known.hasByte && i.rex === 0) name |= ((i.reg & 4) << 16) | ((i.rm & 4) << 17);
   return name;
 }

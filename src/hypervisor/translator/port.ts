@@ -27,28 +27,7 @@ import {
 } from '../x86/lazy-flags.ts';
 import { type FlagName, type FlagValues, Register, type Semantics } from '../x86/semantics.ts';
 import { isSettled } from '../x86/softfloat/settled.ts';
-import {
-  ADD32,
-  AND32,
-  BR_IF,
-  CALL,
-  CONST32,
-  CONST64,
-  ELSE,
-  END,
-  EQZ32,
-  getLocal,
-  I32,
-  IF,
-  LOAD32,
-  LOAD64,
-  LT_U64,
-  SHR_U32,
-  SUB64,
-  setLocal,
-  teeLocal,
-  WRAP,
-} from './encode.ts';
+import { BR_IF, CALL, CONST32, CONST64, getLocal, IF, Load, Op, setLocal, teeLocal } from './code.ts';
 import type { Machine } from './machine.ts';
 import { immediateHole, immediateOf, isPartOfProduct, Numbers, Role } from './numbers.ts';
 
@@ -61,12 +40,12 @@ const IN_LOCALS = new Set(['gpr', 'xmm', 'rip', 'blockIp', 'flagResult', 'flagA'
 const entryMask = new ByteWriter();
 entryMask.signed32((TLB_ENTRIES - 1) << 4);
 /** linear >> 8 & mask, added to what is below it on the stack. */
-const ENTRY_OF = [WRAP, CONST32, 8, SHR_U32, CONST32, ...entryMask.view(), AND32, ADD32];
-const LOAD64_AT = [LOAD64, 0];
-const LOAD32_AT = [LOAD32, 0];
-const SUB_CONST = [SUB64, CONST64];
-const IF_I32 = [IF, I32];
-const ADD_ELSE_CONST = [ADD32, ELSE, CONST32];
+const ENTRY_OF = [Op.WRAP, CONST32, 8, Op.SHR_U32, CONST32, ...entryMask.view(), Op.AND32, Op.ADD32];
+const LOAD64_AT = [...Load.I64, 0];
+const LOAD32_AT = [...Load.I32, 0];
+const SUB_CONST = [Op.SUB64, CONST64];
+const IF_I32 = [IF, 0x7f];
+const ADD_ELSE_CONST = [Op.ADD32, Op.ELSE, CONST32];
 
 /** Operands whose register is in ModRM.rm. */
 const IN_RM: ReadonlySet<string> = new Set(['E', 'R', 'W', 'U', 'Q', 'N', 'ST']);
@@ -101,6 +80,8 @@ export class TranslatorPort implements Semantics, FlagStore {
   conditional = false;
   /** Control may leave in front of the instruction. */
   leaves = false;
+  /** The instruction depends on what holds already. */
+  asks = false;
   ending: Ending;
 
   /** @param done What holds already, see established(). */
@@ -205,24 +186,10 @@ export class TranslatorPort implements Semantics, FlagStore {
   get registerOffset(): boolean {
     return this.#i.form.operands[1]?.kind === 'G';
   }
-  address(n: number): Value {
-    const { f } = this;
-    const i = this.#i;
-    const extra = this.#displacement;
-    if (this.#operand(n).kind === 'O') {
-      return f.hole('i64', Numbers.OFFSET);
-    }
-    let sum: Value | undefined;
-    const plus = (v: Value): void => {
-      sum = sum ? sum.add(v) : v;
-    };
-    if (i.base === 16) plus(this.#m.page.get().add(f.hole('i64', Numbers.RELATIVE)));
-    else if (i.base >= 0) plus(this.reg(Role.BASE, 8));
-    if (i.index >= 0) plus(this.reg(Role.INDEX, 8).shl(i.scale));
-    if (i.base !== 16 && i.displacement !== 0) plus(f.hole('i64', Numbers.DISPLACEMENT));
-    if (!sum) plus(f.i64(0));
-    if (extra) plus(extra);
-    return sum as unknown as Value;
+  /** Who writes the stencil has computed it (stencil.ts), as it is before the instruction. */
+  address(_n: number): Value {
+    const address = this.#m.address.get();
+    return this.#displacement ? address.add(this.#displacement) : address;
   }
   linear(n: number): Value {
     const known = this.#knownLinear;
@@ -394,7 +361,10 @@ export class TranslatorPort implements Semantics, FlagStore {
     // Whoever waits for these looks at the next instruction. CLI, CLD and STD let nothing in.
     const quiet = /^(CLI|CLD|STD)$/.test(this.#i.form.mnemonic);
     if (name === 'attention' || name === 'interruptShadow' || (name === 'flags' && !quiet)) throw new Untranslatable();
-    if (name === 'mxcsr' && this.#i.form.mnemonic === 'LDMXCSR') this.#done.delete('settled');
+    if (name === 'mxcsr' && this.#i.form.mnemonic === 'LDMXCSR') {
+      this.asks = true;
+      this.#done.delete('settled');
+    }
     const field = this.#field(name, index);
     this.f.store(`${field.type}.store`, this.#m.vp, value, field.offset);
   }
@@ -426,11 +396,11 @@ export class TranslatorPort implements Semantics, FlagStore {
       out.unsigned(offset);
       out.raw(SUB_CONST);
       out.signed32(4097 - bytes);
-      out.byte(LT_U64);
+      out.byte(Op.LT_U64);
       at.hint(true);
       out.raw(IF_I32);
       getLocal(out, address);
-      out.byte(WRAP);
+      out.byte(Op.WRAP);
       getLocal(out, entry);
       out.raw(LOAD32_AT);
       out.unsigned(offset + 8);
@@ -447,12 +417,12 @@ export class TranslatorPort implements Semantics, FlagStore {
       out.byte(CALL);
       at.callee(slow);
       teeLocal(out, host);
-      out.byte(EQZ32);
+      out.byte(Op.EQZ32);
       at.hint(false);
       out.byte(BR_IF);
       at.branch(f.outside, 1);
       getLocal(out, host);
-      out.byte(END);
+      out.byte(Op.END);
     });
   }
   /** Where the condition holds, control leaves in front of the instruction, for the interpreter to execute it. */
@@ -580,6 +550,7 @@ export class TranslatorPort implements Semantics, FlagStore {
     throw new Untranslatable();
   }
   settled(): Value {
+    this.asks = true;
     const { settled } = this.#m;
     // Nothing unsettles it but loading it. What settles it on the way is found by the next block.
     if (!this.#done.has('settled')) settled.set(isSettled(this.state('mxcsr')));
@@ -590,6 +561,7 @@ export class TranslatorPort implements Semantics, FlagStore {
     if (this.known && this.f.region === this.#region) this.known = { ...this.known, floats: [x, y] };
   }
   established(what: string): boolean {
+    this.asks = true;
     if (this.#done.has(what)) return true;
     // The instruction that asks makes sure of it, on every path or on one of several.
     if (this.f.region === this.#region) this.#done.add(what);

@@ -15,6 +15,7 @@ const FACTS = {
   condition: -1,
   sets: false,
   conditional: false,
+  asks: false,
 };
 const MODE = Mode.LONG64 | Mode.LONG | Mode.PROTECTED;
 

@@ -11,7 +11,7 @@ import type { Callee } from '../wasm/function.ts';
 import { ModuleBuilder } from '../wasm/module.ts';
 import { Decoder, type Instruction } from '../x86/decoder.ts';
 import { forms, helperDefinitions } from '../x86/table.ts';
-import { REGION } from './abi.ts';
+import { OUTLINE, REGION } from './abi.ts';
 import { emitRegion } from './emit.ts';
 import { type FormFacts, factsOf } from './facts.ts';
 import { Untranslatable } from './port.ts';
@@ -179,8 +179,9 @@ function build(
   vp: number,
   exact: boolean,
 ): Uint8Array<ArrayBuffer> {
-  const module = new ModuleBuilder({ memory: { initial: 1, maximum: 65536 }, leaves: true });
-  const tables = { regions: module.importTable('regions'), outline: module.importTable('outline') };
+  const module = new ModuleBuilder({ memory: { initial: 1, maximum: 65536 } });
+  const tables = { regions: module.importTable('regions').index(), outline: module.importTable('outline').index() };
+  const types = { region: module.typeIndex(REGION), outline: module.typeIndex(OUTLINE) };
   const callees = new Map<string, Callee>();
   const helper = (name: string): Callee => {
     let callee = callees.get(name);
@@ -194,24 +195,19 @@ function build(
     if (!item) return;
     const { region, source } = item;
     const { mode } = source;
-    module.function(
-      `r${i}`,
-      REGION,
-      (f) => {
-        emitRegion(f, {
-          region,
-          vp,
-          mode,
-          nextGpa: source.nextGpa,
-          helper,
-          exact,
-          stencils: stencilsOf(vp, mode),
-          outline: ({ decoded, at }) => source.outline(decoded, at),
-          tables,
-        });
-      },
-      true,
-    );
+    const code = emitRegion({
+      region,
+      vp,
+      mode,
+      nextGpa: source.nextGpa,
+      helper,
+      exact,
+      stencils: stencilsOf(vp, mode),
+      outline: ({ decoded, at }) => source.outline(decoded, at),
+      tables,
+      types,
+    });
+    module.encoded(`r${i}`, REGION, code, true);
   });
   return module.finish();
 }

@@ -4,16 +4,20 @@
  * hundred times as long as copying its bytes and filling in locals and numbers.
  */
 import { Hole } from '../wasm/bytes.ts';
-import { type Callee, type Encoding, FunctionBuilder, type RecordedCode } from '../wasm/function.ts';
-import type { ByteWriter } from '../wasm/bytes.ts';
+import { type Callee, FunctionBuilder, type RecordedCode } from '../wasm/function.ts';
+import type { ValueType } from '../wasm/opcodes.ts';
 import type { Value } from '../wasm/value.ts';
 import type { Instruction } from '../x86/decoder.ts';
 import { type FlagState, readCondition } from '../x86/lazy-flags.ts';
+import { type Code, type Label, Op } from './code.ts';
+import { type Locals, OWN, Own, TEMPORARIES, TEMPORARY, TYPES, VECTOR } from './locals.ts';
 import { FLAG_PARTS, Machine } from './machine.ts';
-import { groupOf, Numbers, numberOf, productOf, registerOf, Role } from './numbers.ts';
+import { groupOf, hasOffset, numberOf, offsetOf, productOf, Role } from './numbers.ts';
 import { type Ending, type KnownFlags, TranslatorPort } from './port.ts';
 
 const NOTHING = { params: [], results: [] } as const;
+/** Number of a base that is RIP. */
+const RIP = 16;
 
 /**
  * What is known of the flags while a block is emitted, as a number: 0, nothing, or the kind plus one, which words are zero, whether
@@ -100,21 +104,15 @@ export interface Stencil {
   /** Slots of registers that are written. */
   readonly written: readonly number[];
   readonly writesFlags: boolean;
+  /** It wants the memory operand's address. */
+  readonly addresses: boolean;
   readonly ending: Ending;
   /** Behind it. */
   readonly known: Known;
   readonly done: number;
 }
 
-/** What a stencil's local is: a register, of either kind, by its role; one of the machine's own; a temporary. */
-const VECTOR = 32;
-const OWN = 64;
-const TEMPORARY = 128;
-const TYPES = ['i32', 'i64', 'f32', 'f64', 'v128'] as const;
-const TEMPORARIES = 64;
-const LAST_ROLE = Role.RM_HIGH;
-
-/** The machine's own locals, in an order that is the same for all machines. */
+/** The recording machine's own locals, by Own. */
 function ownLocals(m: Machine): number[] {
   const flags = m.flagVariables();
   return [
@@ -129,43 +127,6 @@ function ownLocals(m: Machine): number[] {
     m.scratch.host,
     ...FLAG_PARTS.map((part) => flags[part].local),
   ];
-}
-const FLAGS_FROM = 9;
-const FLOATS_FROM = 14;
-
-/** The local of a machine that a slot means, for an instruction. */
-function localOf(m: Machine, slot: number, i: Instruction): number {
-  if (slot < VECTOR) return m.register(registerOf(slot, i)).local;
-  if (slot < OWN) return m.vector(registerOf(slot - VECTOR, i)).local;
-  if (slot >= TEMPORARY) {
-    const n = slot - TEMPORARY;
-    return m.temporary(TYPES[Math.floor(n / TEMPORARIES)] as (typeof TYPES)[number], n % TEMPORARIES).local;
-  }
-  switch (slot - OWN) {
-    case 0:
-      return m.page.local;
-    case 1:
-      return m.tlb.local;
-    case 2:
-      return m.undone.local;
-    case 3:
-      return m.target.local;
-    case 4:
-      return m.condition.local;
-    case 5:
-      return m.settled.local;
-    case 6:
-      return m.scratch.linear;
-    case 7:
-      return m.scratch.entry;
-    case 8:
-      return m.scratch.host;
-    default: {
-      const n = slot - OWN;
-      if (n < FLOATS_FROM) return m.flagVariables()[FLAG_PARTS[n - FLAGS_FROM] as 'a'].local;
-      return m.float(n - FLOATS_FROM < 2 ? 'f32' : 'f64', ((n - FLOATS_FROM) & 1) as 0 | 1).local;
-    }
-  }
 }
 
 export interface Stencils {
@@ -243,6 +204,7 @@ export class StencilCache implements Stencils {
       slots,
       written,
       writesFlags: m.hasWrittenFlags,
+      addresses: slots.includes(OWN + Own.ADDRESS),
       ending: port.ending,
       known: after,
       done: DONE.reduce((bits, what, n) => bits | (holds.has(what) ? 1 << n : 0), 0),
@@ -271,7 +233,8 @@ export class StencilCache implements Stencils {
 function numbered(code: RecordedCode, m: Machine, own: readonly number[]): { code: RecordedCode; slots: number[] } {
   const meaning = new Map<number, number>();
   own.forEach((local, n) => meaning.set(local, OWN + n));
-  for (let role = 0; role <= LAST_ROLE; role++) {
+  meaning.set(m.address.local, OWN + Own.ADDRESS);
+  for (let role = 0; role <= Role.RM_HIGH; role++) {
     const [register, vector] = [m.known('register', role), m.known('vector', role)];
     if (register) meaning.set(register.local, role);
     if (vector) meaning.set(vector.local, VECTOR + role);
@@ -279,7 +242,7 @@ function numbered(code: RecordedCode, m: Machine, own: readonly number[]): { cod
   (['f32', 'f64'] as const).forEach((type, t) => {
     for (const which of [0, 1] as const) {
       const float = m.knownFloat(type, which);
-      if (float) meaning.set(float.local, OWN + FLOATS_FROM + t * 2 + which);
+      if (float) meaning.set(float.local, OWN + Own.FLOATS + t * 2 + which);
     }
   });
   const temporaries = TYPES.map(() => 0);
@@ -292,7 +255,7 @@ function numbered(code: RecordedCode, m: Machine, own: readonly number[]): { cod
     if (value === undefined) {
       value = slots.length;
       numbers.set(local, value);
-      const t = TYPES.indexOf(code.locals[local] as (typeof TYPES)[number]);
+      const t = TYPES.indexOf(code.locals[local] as ValueType);
       slots.push(meaning.get(local) ?? TEMPORARY + t * TEMPORARIES + (temporaries[t] as number));
       if (!meaning.has(local)) temporaries[t] = (temporaries[t] as number) + 1;
     }
@@ -301,65 +264,90 @@ function numbered(code: RecordedCode, m: Machine, own: readonly number[]): { cod
   return { code: { ...code, holes }, slots };
 }
 
-/** A stencil's use: what fills its holes. */
+/** A stencil's place in a region, and what fills its holes. */
 export class StencilUse {
   readonly #stencil: Stencil;
-  readonly #locals: readonly number[];
-  readonly #callees: readonly Callee[];
+  readonly #numbers: readonly number[];
   readonly #i: Instruction;
   readonly #at: number;
   readonly #undone: number;
-  /** Branches that leave the stencil go here, from as many labels inside it. */
-  readonly #out: (at: Encoding, inner: number) => void;
+  /** Locals that the memory operand's address is made of; -1: none. */
+  #base = -1;
+  #index = -1;
+  #address = -1;
 
-  constructor(
-    m: Machine,
-    stencil: Stencil,
-    i: Instruction,
-    at: number,
-    undone: number,
-    out: (at: Encoding, inner: number) => void,
-  ) {
+  /** @param undone what the interpreter is to know where control leaves in front of the instruction */
+  constructor(locals: Locals, stencil: Stencil, i: Instruction, at: number, undone: number) {
     this.#stencil = stencil;
     this.#i = i;
     this.#at = at;
     this.#undone = undone;
-    this.#out = out;
-    const locals: number[] = [];
-    for (const slot of stencil.slots) locals.push(localOf(m, slot, i));
-    this.#locals = locals;
-    for (const slot of stencil.written)
-      m.written(slot < VECTOR ? m.register(registerOf(slot, i)) : m.vector(registerOf(slot - VECTOR, i)));
-    if (stencil.writesFlags) m.flagsWritten();
-    const { callees } = stencil.code;
-    this.#callees = callees.length === 0 ? callees : callees.map(({ name }) => m.helper(name));
+    const numbers: number[] = [];
+    for (const slot of stencil.slots) numbers.push(locals.number(slot, i));
+    this.#numbers = numbers;
+    for (const slot of stencil.written) locals.written(slot, i);
+    if (stencil.writesFlags) locals.flagsWritten();
+    if (!stencil.addresses) return;
+    this.#address = locals.own(Own.ADDRESS);
+    if (i.base >= 0) this.#base = i.base === RIP ? locals.own(Own.PAGE) : locals.number(i.base);
+    if (i.index >= 0) this.#index = locals.number(i.index);
   }
 
-  write(out: ByteWriter, at: Encoding): void {
-    const { bytes, holes } = this.#stencil.code;
+  #writeAddress(code: Code): void {
+    const i = this.#i;
+    const offset =
+      i.base === RIP ? this.#at + i.length + i.displacement : hasOffset(i.form) ? offsetOf(i) : i.displacement;
+    let terms = 0;
+    const term = (): void => {
+      if (terms++ > 0) code.op(Op.ADD64);
+    };
+    if (this.#base >= 0) {
+      code.get(this.#base);
+      term();
+    }
+    if (this.#index >= 0) {
+      code.get(this.#index);
+      if (i.scale > 0) {
+        code.i64(i.scale);
+        code.op(Op.SHL64);
+      }
+      term();
+    }
+    if (offset !== 0 || terms === 0) {
+      code.i64(offset);
+      term();
+    }
+    code.set(this.#address);
+  }
+
+  /** @param redo where control goes that leaves in front of the instruction */
+  write(code: Code, redo: Label, helper: (name: string) => Callee): void {
+    if (this.#address >= 0) this.#writeAddress(code);
+    const { bytes, holes, callees } = this.#stencil.code;
+    const { out } = code;
     let from = 0;
-    for (const hole of holes) {
-      const { value } = hole;
-      out.copy(bytes, from, hole.at);
-      from = hole.at;
-      switch (hole.kind) {
+    for (const { kind, at, value } of holes) {
+      out.copy(bytes, from, at);
+      from = at;
+      switch (kind) {
         case Hole.LOCAL:
-          out.unsigned(this.#locals[value] as number);
+          out.unsigned(this.#numbers[value] as number);
           break;
         case Hole.LONG:
           out.signed(numberOf(value, this.#i, this.#at));
           break;
         case Hole.WORD:
-          out.signed32(value === Numbers.UNDONE ? this.#undone : Number(numberOf(value, this.#i, this.#at)));
+          // The only number of that type.
+          out.signed32(this.#undone);
           break;
         case Hole.CALLEE:
-          out.unsigned((this.#callees[value] as Callee).index());
+          out.unsigned(helper((callees[value] as Callee).name).index());
           break;
         case Hole.BRANCH:
-          this.#out(at, value);
+          out.unsigned(code.depth(redo) + value);
           break;
         default:
-          at.hint(value !== 0);
+          code.hint(value !== 0);
       }
     }
     out.copy(bytes, from, bytes.length);
