@@ -11,7 +11,7 @@ import { Code, type Label, Op } from './code.ts';
 import { Locals, Own } from './locals.ts';
 import { type BlockPlan, OFFSET_SHIFT, planRegion } from './plan.ts';
 import { type Block, LEAVES, type Region, type RegionInstruction } from './region.ts';
-import type { StencilUse, Stencils } from './stencil.ts';
+import type { Stencils, StencilUse } from './stencil.ts';
 import { analyse, type Structure } from './structure.ts';
 
 const at = (name: Parameters<typeof VpState.offset>[0]): number => VpState.offset(name);

@@ -105,8 +105,7 @@ export class Locals {
   }
 
   get #hasFlags(): boolean {
-    for (let own: number = Own.RESULT; own <= Own.KIND; own++)
-      if (this.#numbers[OWN + own] !== undefined) return true;
+    for (let own: number = Own.RESULT; own <= Own.KIND; own++) if (this.#numbers[OWN + own] !== undefined) return true;
     return false;
   }
 

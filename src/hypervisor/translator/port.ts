@@ -1,6 +1,6 @@
 /**
- * The translator's implementation of the semantics port: operands are known, and registers are the machine's locals; of the flags,
- * what is known while code is built is kept as values until somebody reads them. Translated code never raises: where an
+ * The translator's implementation of the semantics port, for recording stencils: registers are the machine's locals, by their place in
+ * the instruction, and numbers are holes; of the flags, what is known is kept as values until somebody reads them. Translated code never raises: where an
  * instruction faults, touches anything but plain RAM, or stores to code, control leaves in front of it and the interpreter
  * executes it. Over 600 lines, because the port is one object with a method for each operation.
  */

@@ -196,8 +196,7 @@ export class StencilCache implements Stencils {
     }
     const { code, slots } = numbered(f.record(), m, own);
     const written = slots.filter(
-      (slot) =>
-        slot < OWN && m.isWritten(slot < VECTOR ? m.register(slot) : m.vector(slot - VECTOR)),
+      (slot) => slot < OWN && m.isWritten(slot < VECTOR ? m.register(slot) : m.vector(slot - VECTOR)),
     );
     return {
       code,
@@ -232,7 +231,7 @@ export class StencilCache implements Stencils {
 /** Numbers the locals of a recorded piece anew, only those that it names, and says what each is. */
 function numbered(code: RecordedCode, m: Machine, own: readonly number[]): { code: RecordedCode; slots: number[] } {
   const meaning = new Map<number, number>();
-  own.forEach((local, n) => meaning.set(local, OWN + n));
+  for (const [n, local] of own.entries()) meaning.set(local, OWN + n);
   meaning.set(m.address.local, OWN + Own.ADDRESS);
   for (let role = 0; role <= Role.RM_HIGH; role++) {
     const [register, vector] = [m.known('register', role), m.known('vector', role)];

@@ -683,8 +683,7 @@ export class FunctionBuilder {
       else if (value.kind === 'hole') {
         out.byte(CONST_CODE[value.type as 'i32' | 'i64']);
         out.index(value.type === 'i32' ? Hole.WORD : Hole.LONG, Number(value.imm));
-      }
-      else if (value.kind === 'param' || value.kind === 'get') get(Number(value.imm));
+      } else if (value.kind === 'param' || value.kind === 'get') get(Number(value.imm));
       else {
         for (const arg of value.args) emit(arg);
         if (value.kind === 'select') {
