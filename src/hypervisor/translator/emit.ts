@@ -9,9 +9,9 @@ import type { Callee, FunctionCode } from '../wasm/function.ts';
 import { REGION, UNWIND } from './abi.ts';
 import { Code, type Label, Op } from './code.ts';
 import { Locals, Own } from './locals.ts';
-import { type BlockPlan, OFFSET_SHIFT, planRegion } from './plan.ts';
+import { type BlockPlan, CLEAN, type Dirty, dirtied, OFFSET_SHIFT, planRegion } from './plan.ts';
 import { type Block, LEAVES, type Region, type RegionInstruction } from './region.ts';
-import type { Stencils, StencilUse } from './stencil.ts';
+import type { Stencils } from './stencil.ts';
 import { analyse, type Structure } from './structure.ts';
 
 const at = (name: Parameters<typeof VpState.offset>[0]): number => VpState.offset(name);
@@ -105,7 +105,7 @@ class Emitter {
     code.i64(this.#region.entry);
     code.op(Op.SUB64);
     code.set(this.#page);
-    this.#locals.reload(code);
+    this.#locals.reload(code, this.#flagsAreRead(this.#region.entry));
     this.#onwards = code.block();
     this.#exit = code.block();
     this.#redo = code.block();
@@ -363,22 +363,26 @@ class Emitter {
 
   #block(block: Block): void {
     const { instructions } = block;
-    const { uses, ending } = this.#plans.get(block.at) as BlockPlan;
+    const { uses, ending, needs, dirty: before } = this.#plans.get(block.at) as BlockPlan;
     const count = instructions.length;
     let retired = 0;
+    let dirty = before;
     for (let n = 0; n < count; n++) {
       const instruction = instructions[n] as RegionInstruction;
       if (this.#options.exact) this.#stopAt(instruction, n - retired);
-      if (instruction.facts) {
-        (uses[n] as StencilUse).write(code, this.#redo, this.#options.helper);
+      const use = uses[n];
+      if (use) {
+        use.write(code, this.#redo, this.#options.helper);
+        dirty = dirtied(dirty, use);
         continue;
       }
-      this.#callOutline(instruction, n - retired);
+      this.#callOutline(instruction, n - retired, dirty, needs[n + 1] !== 0);
       retired = n + 1;
+      dirty = CLEAN;
     }
     this.#retire(count - retired);
     const last = instructions[count - 1] as RegionInstruction;
-    if (block.ending === 'call') this.#call(block);
+    if (block.ending === 'call') this.#call(block, dirty);
     else if (ending === 'leave') {
       code.get(this.#locals.own(Own.TARGET));
       this.#leave(last.form.mnemonic === 'RET' ? Way.RETURN : Way.CHAIN);
@@ -424,7 +428,7 @@ class Emitter {
   }
 
   /** A call: the region at its target is called, and if that comes back to the next instruction, this one goes on. */
-  #call(block: Block): void {
+  #call(block: Block, dirty: Dirty): void {
     const { mode, types, tables } = this.#options;
     const [target, entry] = [this.#locals.own(Own.TARGET), this.#locals.own(Own.ENTRY)];
     if (block.successors.length === 0) {
@@ -439,7 +443,7 @@ class Emitter {
     code.get(target);
     this.#leave(Way.CHAIN);
     code.end();
-    this.#locals.spill(code);
+    this.#locals.spill(code, dirty);
     this.#address();
     code.get(target);
     code.store('I64', at('rip'));
@@ -478,15 +482,23 @@ class Emitter {
     code.if(false);
     this.#returnComplement();
     code.end();
-    this.#locals.reload(code);
+    const next = this.#region.blocks.get(block.end) as Block;
+    // On the other ways it may leave at once.
+    const straight = this.#structure.edge(block.at, block.end) === 'forward' && block.far === next.far;
+    this.#locals.reload(code, !straight || this.#flagsAreRead(block.end));
     this.#edge(block, block.end);
+  }
+
+  /** Whether somebody may read the flags as they are where a block begins; in front of anything that leaves that is so. */
+  #flagsAreRead(at: number): boolean {
+    return (this.#plans.get(at) as BlockPlan).needs[0] !== 0;
   }
 
   /**
    * The interpreter's function for an instruction. It may do anything: where it has not just gone on to the next instruction,
    * or somebody waits for this processor, or translated code was dropped, control leaves.
    */
-  #callOutline(instruction: RegionInstruction, done: number): void {
+  #callOutline(instruction: RegionInstruction, done: number, dirty: Dirty, flagsAreRead: boolean): void {
     const { mode, types, tables } = this.#options;
     const callee = this.#options.outline(instruction);
     if (!callee) {
@@ -495,7 +507,7 @@ class Emitter {
       return;
     }
     this.#retire(done + 1);
-    this.#locals.spill(code);
+    this.#locals.spill(code, dirty);
     this.#address();
     code.get(BUDGET);
     code.store('I32', at('budget'));
@@ -546,6 +558,6 @@ class Emitter {
     code.if(false);
     code.br(this.#onwards);
     code.end();
-    this.#locals.reload(code);
+    this.#locals.reload(code, flagsAreRead);
   }
 }

@@ -69,7 +69,8 @@ export class Locals {
   readonly #first: number;
   /** By slot. */
   readonly #numbers: (number | undefined)[] = [];
-  readonly #written: boolean[] = [];
+  /** Bits of registers. */
+  #written = 0;
   #flagsWritten = false;
 
   /** @param vp address of VpState; @param parameters how many locals are the function's parameters */
@@ -92,9 +93,12 @@ export class Locals {
   own(which: number): number {
     return this.number(OWN + which);
   }
-  /** A register is changed somewhere in the region. */
-  written(slot: number, i: Instruction): void {
-    this.#written[this.#fixed(slot, i)] = true;
+  /** A register is changed somewhere in the region; returns its bit, see Dirty. */
+  written(slot: number, i: Instruction): number {
+    const fixed = this.#fixed(slot, i);
+    const bit = 1 << (fixed < VECTOR ? fixed : fixed - VECTOR + REGISTERS);
+    this.#written |= bit;
+    return bit;
   }
   flagsWritten(): void {
     this.#flagsWritten = true;
@@ -109,8 +113,8 @@ export class Locals {
     return false;
   }
 
-  /** Loads what is in locals. */
-  reload(code: Code): void {
+  /** Loads what is in locals. @param flags whether somebody reads them */
+  reload(code: Code, flags = true): void {
     const load = (name: 'I32' | 'I64' | 'V128', offset: number): void => {
       code.i32(this.#vp);
       code.load(name, offset);
@@ -125,7 +129,7 @@ export class Locals {
       load('V128', at('xmm') + n * 16);
       code.set(vector);
     }
-    if (this.#hasFlags) {
+    if (flags && this.#hasFlags) {
       load('I64', at('flagResult'));
       code.set(this.own(Own.RESULT));
       load('I64', at('flagA'));
@@ -150,18 +154,18 @@ export class Locals {
     code.set(this.own(Own.TLB));
   }
 
-  /** Stores what is changed anywhere in the region. */
-  spill(code: Code): void {
+  /** Stores what is changed: anywhere in the region, or what is said. */
+  spill(code: Code, { registers, flags } = { registers: this.#written, flags: this.#flagsWritten }): void {
     const store = (name: 'I32' | 'I64' | 'V128', offset: number, local: number): void => {
       code.i32(this.#vp);
       code.get(local);
       code.store(name, offset);
     };
     for (let n = 0; n < REGISTERS; n++) {
-      if (this.#written[n]) store('I64', at('gpr') + n * 8, this.number(n));
-      if (this.#written[VECTOR + n]) store('V128', at('xmm') + n * 16, this.number(VECTOR + n));
+      if (registers & (1 << n)) store('I64', at('gpr') + n * 8, this.number(n));
+      if (registers & (1 << (REGISTERS + n))) store('V128', at('xmm') + n * 16, this.number(VECTOR + n));
     }
-    if (!this.#flagsWritten) return;
+    if (!flags) return;
     store('I64', at('flagResult'), this.own(Own.RESULT));
     store('I64', at('flagA'), this.own(Own.A));
     store('I64', at('flagB'), this.own(Own.B));

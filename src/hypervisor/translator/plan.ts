@@ -18,6 +18,21 @@ export interface BlockPlan {
   /** Undefined: the interpreter's function for it is called. */
   readonly uses: readonly (StencilUse | undefined)[];
   readonly ending: Ending;
+  /** What is read of the flags before each instruction, and behind the last one, before they are new; 0: nothing. */
+  readonly needs: readonly number[];
+  /** What is newer in locals than in VpState where the block begins. */
+  dirty: Dirty;
+}
+
+/** Bits of general registers, and from VECTORS of XMM registers; and the flags. */
+export interface Dirty {
+  readonly registers: number;
+  readonly flags: boolean;
+}
+export const CLEAN: Dirty = { registers: 0, flags: false };
+export function dirtied({ registers, flags }: Dirty, use: StencilUse): Dirty {
+  if ((registers | use.registers) === registers && (flags || !use.flags)) return { registers, flags };
+  return { registers: registers | use.registers, flags: flags || use.flags };
 }
 
 export interface PlanOptions {
@@ -30,7 +45,7 @@ export interface PlanOptions {
 }
 
 /** By offset of the block. */
-export function planRegion(options: PlanOptions): Map<number, BlockPlan> {
+export function planRegion(options: PlanOptions): ReadonlyMap<number, BlockPlan> {
   const { region, structure } = options;
   const live = liveFlags(region, structure);
   const plans = new Map<number, BlockPlan>();
@@ -45,7 +60,29 @@ export function planRegion(options: PlanOptions): Map<number, BlockPlan> {
     for (const child of structure.children(at))
       work.push({ at: child, known: block.successors.includes(child) ? after : 0 });
   }
+  spreadDirt(region, plans);
   return plans;
+}
+
+/** Calls leave nothing in locals alone: what is behind them is loaded anew. */
+function spreadDirt(region: Region, plans: ReadonlyMap<number, BlockPlan>): void {
+  for (let changed = true; changed; ) {
+    changed = false;
+    for (const [at, plan] of plans) {
+      const block = region.blocks.get(at) as Block;
+      if (block.ending === 'call') continue;
+      let { dirty } = plan;
+      for (const use of plan.uses) dirty = use ? dirtied(dirty, use) : CLEAN;
+      for (const successor of block.successors) {
+        const next = plans.get(successor) as BlockPlan;
+        const registers = next.dirty.registers | dirty.registers;
+        const flags = next.dirty.flags || dirty.flags;
+        if (registers === next.dirty.registers && flags === next.dirty.flags) continue;
+        next.dirty = { registers, flags };
+        changed = true;
+      }
+    }
+  }
 }
 
 function planBlock(
@@ -90,7 +127,7 @@ function planBlock(
     if (facts.asks) ({ done } = stencil);
     ({ ending } = stencil);
   }
-  return { plan: { uses, ending }, after: block.ending === 'call' ? 0 : known };
+  return { plan: { uses, ending, needs, dirty: CLEAN }, after: block.ending === 'call' ? 0 : known };
 }
 
 /** Whether the flags before it make a difference. */

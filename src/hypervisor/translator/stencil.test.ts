@@ -28,7 +28,7 @@ describe('stencils', () => {
     ['mov rax, [rcx]', '48 8b 01', 'mov r15, [rip+0x1000]', '4c 8b 3d 00 10 00 00'],
     ['mov rax, [rcx]', '48 8b 01', 'mov rdx, [rsi+rdi*8-16]', '48 8b 54 fe f0'],
     ['jz +2', '74 02', 'jz -0x70', '74 90'],
-  ] as const)('are shared: %s (%s), %s (%s)', (_one, a, _other, b, shared = true) => {
+  ] as const)('are shared: %s (%s), %s (%s)', (_one, a, _other, b, shared: boolean = true) => {
     expect(stencil(a) === stencil(b)).toBe(shared);
   });
 

@@ -270,6 +270,8 @@ export class StencilUse {
   readonly #i: Instruction;
   readonly #at: number;
   readonly #undone: number;
+  /** Registers that it writes, a bit each: general ones, and behind them XMM registers. */
+  readonly registers: number;
   /** Locals that the memory operand's address is made of; -1: none. */
   #base = -1;
   #index = -1;
@@ -284,12 +286,18 @@ export class StencilUse {
     const numbers: number[] = [];
     for (const slot of stencil.slots) numbers.push(locals.number(slot, i));
     this.#numbers = numbers;
-    for (const slot of stencil.written) locals.written(slot, i);
+    let registers = 0;
+    for (const slot of stencil.written) registers |= locals.written(slot, i);
+    this.registers = registers;
     if (stencil.writesFlags) locals.flagsWritten();
     if (!stencil.addresses) return;
     this.#address = locals.own(Own.ADDRESS);
     if (i.base >= 0) this.#base = i.base === RIP ? locals.own(Own.PAGE) : locals.number(i.base);
     if (i.index >= 0) this.#index = locals.number(i.index);
+  }
+
+  get flags(): boolean {
+    return this.#stencil.writesFlags;
   }
 
   #writeAddress(code: Code): void {
