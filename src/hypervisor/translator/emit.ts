@@ -22,9 +22,6 @@ const DEEPEST = 48;
 const BUDGET = 0;
 const NESTED = 1;
 
-/** How the code behind the exit goes on. */
-const Way = { REDO: 0, CHAIN: 1, RETURN: 2 } as const;
-
 export interface EmitOptions {
   readonly region: Region;
   /** Address of VpState: a constant of the function. */
@@ -61,15 +58,16 @@ class Emitter {
   readonly #merges = new Map<number, Label>();
   readonly #page: number;
   readonly #rip: number;
-  readonly #way: number;
   /** Budget with which it goes on: every path between two looks at the budget is shorter than the region. */
   readonly #least: number;
-  /** RIP, budget and way are set. */
-  #exit: Label = 0;
   /** Which instruction is undone is set. */
   #redo: Label = 0;
-  /** Everything is in VpState: to the region at RIP. */
+  /** RIP and budget are set: the interpreter goes on there. */
+  #exit: Label = 0;
+  /** Everything is in VpState, and RIP in its local too: to the region there. */
   #onwards: Label = 0;
+  /** The same where the mode may be another one. */
+  #elsewhere: Label = 0;
 
   constructor(options: EmitOptions) {
     this.#options = options;
@@ -82,7 +80,6 @@ class Emitter {
     this.#locals = new Locals(vp, REGION.params.length);
     this.#page = this.#locals.own(Own.PAGE);
     this.#rip = this.#locals.own(Own.RIP);
-    this.#way = this.#locals.own(Own.WAY);
     this.#least = exact ? 1 : region.size;
     this.#plans = planRegion({ region, structure: this.#structure, stencils, locals: this.#locals, exact });
   }
@@ -106,6 +103,7 @@ class Emitter {
     code.op(Op.SUB64);
     code.set(this.#page);
     this.#locals.reload(code, this.#flagsAreRead(this.#region.entry));
+    this.#elsewhere = code.block();
     this.#onwards = code.block();
     this.#exit = code.block();
     this.#redo = code.block();
@@ -113,9 +111,13 @@ class Emitter {
     code.end();
     this.#undo();
     code.end();
-    this.#leaveFunction();
+    this.#locals.spill(code);
+    this.#storeRip();
+    this.#returnComplement();
     code.end();
-    this.#chain();
+    this.#chain(false);
+    code.end();
+    this.#chain(true);
     return code.finish(REGION, this.#locals.types);
   }
 
@@ -132,32 +134,7 @@ class Emitter {
     code.i32(OFFSET_SHIFT);
     code.op(Op.SHR_U32, Op.EXTEND_U, Op.ADD64);
     code.set(this.#rip);
-    code.i32(Way.REDO);
-    code.set(this.#way);
     this.#count(RegionExit.ACCESS);
-  }
-
-  /** Behind it control goes on to another region. */
-  #leaveFunction(): void {
-    this.#locals.spill(code);
-    this.#address();
-    code.get(this.#rip);
-    code.store('I64', at('rip'));
-    code.get(this.#way);
-    code.op(Op.EQZ32);
-    code.if();
-    this.#returnComplement();
-    code.end();
-    code.get(this.#way);
-    code.i32(Way.RETURN);
-    code.op(Op.EQ32);
-    code.get(NESTED);
-    code.i32(0);
-    code.op(Op.NE32, Op.AND32);
-    code.if();
-    code.get(BUDGET);
-    code.op(Op.RETURN);
-    code.end();
   }
 
   // ---- pieces ------------------------------------------------------------------------------------------------------------
@@ -203,17 +180,35 @@ class Emitter {
     code.i64(offset);
     code.op(Op.ADD64);
   }
-  /** Leaves for an offset of the page. */
-  #leaveAt(offset: number, way: number): void {
-    this.#linear(offset);
-    this.#leave(way);
+  #storeRip(): void {
+    this.#address();
+    code.get(this.#rip);
+    code.store('I64', at('rip'));
   }
-  /** Leaves for the address on the stack. */
-  #leave(way: number): void {
+  /** Leaves for an offset of the page, where the interpreter executes an instruction. */
+  #redoAt(offset: number): void {
+    this.#linear(offset);
     code.set(this.#rip);
-    code.i32(way);
-    code.set(this.#way);
     code.br(this.#exit);
+  }
+  /** Leaves for an offset of the page. */
+  #leaveAt(offset: number, dirty: Dirty): void {
+    this.#linear(offset);
+    this.#leave(dirty);
+  }
+  /** Leaves for the address on the stack; a return may be that of a call in another region. */
+  #leave(dirty: Dirty, isReturn = false): void {
+    code.set(this.#rip);
+    this.#locals.spill(code, dirty);
+    this.#storeRip();
+    if (isReturn) {
+      code.get(NESTED);
+      code.if();
+      code.get(BUDGET);
+      code.op(Op.RETURN);
+      code.end();
+    }
+    code.br(this.#onwards);
   }
   /** The jump cache's entry for a linear address in a local, less the constant JUMP_CACHE, into the local `entry`. */
   #jumpCacheEntry(linear: number, entry: number): void {
@@ -244,18 +239,19 @@ class Emitter {
   }
 
   /** Goes to the region at RIP if the jump cache knows one, in place of returning. State is in VpState. */
-  #chain(): void {
+  #chain(otherMode: boolean): void {
     const entry = this.#locals.own(Own.ENTRY);
-    this.#load('I64', 'rip');
-    code.set(this.#rip);
     this.#jumpCacheEntry(this.#rip, entry);
     code.get(entry);
     code.load('I64', JUMP_CACHE);
     code.get(this.#rip);
-    this.#load('I32', 'mode');
-    code.op(Op.EXTEND_U);
-    code.i64(48);
-    code.op(Op.SHL64, Op.XOR64, Op.EQ64);
+    if (otherMode) {
+      this.#load('I32', 'mode');
+      code.op(Op.EXTEND_U);
+      code.i64(48);
+      code.op(Op.SHL64);
+    } else code.i64(BigInt(this.#options.mode) << 48n);
+    code.op(Op.XOR64, Op.EQ64);
     code.if(true);
     this.#arguments(entry, false);
     code.callIndirect(this.#options.types.region, this.#options.tables.regions, true);
@@ -298,13 +294,14 @@ class Emitter {
     this.#tree(outermost);
   }
 
-  #edge(from: Block, to: number): void {
+  /** @param dirty where the edge begins */
+  #edge(from: Block, to: number, dirty: Dirty): void {
     const kind = from.successors.includes(to) ? this.#structure.edge(from.at, to) : 'irreducible';
     if (kind === 'irreducible') {
-      this.#leaveAt(to, Way.CHAIN);
+      this.#leaveAt(to, dirty);
       return;
     }
-    if (!from.far && (this.#region.blocks.get(to) as Block).far) this.#checkNextPage(to);
+    if (!from.far && (this.#region.blocks.get(to) as Block).far) this.#checkNextPage(to, dirty);
     if (kind === 'back') {
       code.get(BUDGET);
       code.i32(this.#least);
@@ -312,7 +309,7 @@ class Emitter {
       this.#load('I32', 'attention');
       code.op(Op.OR32);
       code.if(false);
-      this.#leaveAt(to, Way.REDO);
+      this.#redoAt(to);
       code.end();
       code.br(this.#loops.get(to) as Label);
       return;
@@ -326,7 +323,7 @@ class Emitter {
    * Control goes on in the second page: leaves unless that is the page that the region was made from. It stays so: who changes
    * a translation of addresses has translated code unwind.
    */
-  #checkNextPage(to: number): void {
+  #checkNextPage(to: number, dirty: Dirty): void {
     const { mode, nextGpa, helper } = this.#options;
     const [entry, gpa] = [this.#locals.own(Own.ENTRY), this.#locals.own(Own.HOST)];
     const tlb = CODE_TLB + (mode & Mode.USER ? CODE_TLB_CONTEXT : 0);
@@ -355,7 +352,7 @@ class Emitter {
     code.i32(nextGpa);
     code.op(Op.NE32);
     code.if(false);
-    this.#leaveAt(to, Way.CHAIN);
+    this.#leaveAt(to, dirty);
     code.end();
   }
 
@@ -385,16 +382,16 @@ class Emitter {
     if (block.ending === 'call') this.#call(block, dirty);
     else if (ending === 'leave') {
       code.get(this.#locals.own(Own.TARGET));
-      this.#leave(last.form.mnemonic === 'RET' ? Way.RETURN : Way.CHAIN);
+      this.#leave(dirty, last.form.mnemonic === 'RET');
     } else if (block.ending === 'branch') {
       code.get(this.#locals.own(Own.CONDITION));
       code.if();
-      this.#edgeOut(block, block.target, last);
+      this.#edgeOut(block, block.target, last, dirty);
       code.else();
-      this.#edge(block, block.end);
+      this.#edge(block, block.end, dirty);
       code.end();
-    } else if (block.ending === 'leave') this.#leaveAt(block.end, Way.CHAIN);
-    else this.#edge(block, block.target);
+    } else if (block.ending === 'leave') this.#leaveAt(block.end, dirty);
+    else this.#edge(block, block.target, dirty);
   }
 
   /** Leaves in front of an instruction if the budget is used up with those of its block that are `done`. */
@@ -404,12 +401,12 @@ class Emitter {
     code.op(Op.LE_S32);
     code.if(false);
     this.#retire(done);
-    this.#leaveAt(instruction.at, Way.REDO);
+    this.#redoAt(instruction.at);
     code.end();
   }
 
   /** A taken branch. To another page: a target that is not canonical faults at the branch, which is the interpreter's. */
-  #edgeOut(block: Block, target: number, branch: RegionInstruction): void {
+  #edgeOut(block: Block, target: number, branch: RegionInstruction, dirty: Dirty): void {
     if ((target < 0 || target >= PAGE) && !block.successors.includes(target)) {
       this.#linear(target);
       code.tee(this.#rip);
@@ -421,10 +418,10 @@ class Emitter {
       code.op(Op.NE64);
       code.if(false);
       this.#retire(-1);
-      this.#leaveAt(branch.at, Way.REDO);
+      this.#redoAt(branch.at);
       code.end();
     }
-    this.#edge(block, target);
+    this.#edge(block, target, dirty);
   }
 
   /** A call: the region at its target is called, and if that comes back to the next instruction, this one goes on. */
@@ -433,20 +430,19 @@ class Emitter {
     const [target, entry] = [this.#locals.own(Own.TARGET), this.#locals.own(Own.ENTRY)];
     if (block.successors.length === 0) {
       code.get(target);
-      this.#leave(Way.CHAIN);
+      this.#leave(dirty);
       return;
     }
+    code.get(target);
+    code.set(this.#rip);
+    this.#locals.spill(code, dirty);
+    this.#storeRip();
     code.get(NESTED);
     code.i32(DEEPEST);
     code.op(Op.GE_U32);
     code.if(false);
-    code.get(target);
-    this.#leave(Way.CHAIN);
+    code.br(this.#onwards);
     code.end();
-    this.#locals.spill(code, dirty);
-    this.#address();
-    code.get(target);
-    code.store('I64', at('rip'));
     this.#jumpCacheEntry(target, entry);
     code.get(entry);
     code.load('I64', JUMP_CACHE);
@@ -467,13 +463,14 @@ class Emitter {
     code.op(Op.RETURN);
     code.end();
     this.#load('I64', 'rip');
+    code.tee(this.#rip);
     this.#linear(block.end);
     code.op(Op.NE64);
     this.#load('I32', 'mode');
     code.i32(mode);
     code.op(Op.NE32, Op.OR32);
     code.if(false);
-    code.br(this.#onwards);
+    code.br(this.#elsewhere);
     code.end();
     // What was called has used the budget too.
     code.get(BUDGET);
@@ -486,7 +483,7 @@ class Emitter {
     // On the other ways it may leave at once.
     const straight = this.#structure.edge(block.at, block.end) === 'forward' && block.far === next.far;
     this.#locals.reload(code, !straight || this.#flagsAreRead(block.end));
-    this.#edge(block, block.end);
+    this.#edge(block, block.end, CLEAN);
   }
 
   /** Whether somebody may read the flags as they are where a block begins; in front of anything that leaves that is so. */
@@ -503,7 +500,7 @@ class Emitter {
     const callee = this.#options.outline(instruction);
     if (!callee) {
       this.#retire(done);
-      this.#leaveAt(instruction.at, Way.REDO);
+      this.#redoAt(instruction.at);
       return;
     }
     this.#retire(done + 1);
@@ -545,18 +542,20 @@ class Emitter {
     this.#address();
     code.i32(0);
     code.store('I32', at('interruptShadow'));
+    this.#load('I64', 'rip');
+    code.set(this.#rip);
     if (LEAVES.has(instruction.form.mnemonic)) {
-      this.#chain();
+      code.br(this.#elsewhere);
       return;
     }
-    this.#load('I64', 'rip');
+    code.get(this.#rip);
     this.#linear(instruction.at + instruction.length);
     code.op(Op.NE64);
     this.#load('I32', 'mode');
     code.i32(mode);
     code.op(Op.NE32, Op.OR32);
     code.if(false);
-    code.br(this.#onwards);
+    code.br(this.#elsewhere);
     code.end();
     this.#locals.reload(code, flagsAreRead);
   }

@@ -44,14 +44,13 @@ export const Own = {
   KIND: 13,
   /** Floats whose comparison set the flags: two f32, two f64. */
   FLOATS: 14,
-  /** Where control goes on, and how. */
+  /** Where control goes on. */
   RIP: 18,
-  WAY: 19,
   /** Of a memory operand: its offset in the segment. */
-  ADDRESS: 20,
+  ADDRESS: 19,
 } as const;
 const OWN_TYPES: readonly ValueType[] = (
-  'i64 i32 i32 i64 i32 i32 i64 i32 i32 i64 i64 i64 i32 i32 f32 f32 f64 f64 i64 i32 i64' as string
+  'i64 i32 i32 i64 i32 i32 i64 i32 i32 i64 i64 i64 i32 i32 f32 f32 f64 f64 i64 i64' as string
 ).split(' ') as ValueType[];
 /** Registers of a kind. */
 const REGISTERS = 16;
