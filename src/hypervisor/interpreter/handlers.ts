@@ -3,17 +3,18 @@ import type { Instruction } from '../x86/decoder.ts';
 import type { Form, SemanticFunction } from '../x86/form.ts';
 import type { Variant } from './port.ts';
 import { Handler } from './record.ts';
+import { FLAT, LOCKED, MEMORY, VARIATION_BITS, WHILE_EQUAL, WHILE_UNEQUAL } from './record-table.ts';
 
 const LOG2: Readonly<Record<number, number>> = { 1: 0, 2: 1, 4: 2, 8: 3 };
 
-/** Key of a product within its form; see `variantKey`. */
+/** A product's number within its form. */
 function packed(size: number, memory: boolean, flat: boolean, lock: boolean, repeat: 'none' | 'rep' | 'repne'): number {
   return (
     (LOG2[size] as number) |
-    (memory ? 4 : 0) |
-    (flat ? 8 : 0) |
-    (lock ? 16 : 0) |
-    (repeat === 'rep' ? 32 : repeat === 'repne' ? 64 : 0)
+    (memory ? MEMORY : 0) |
+    (flat ? FLAT : 0) |
+    (lock ? LOCKED : 0) |
+    (repeat === 'rep' ? WHILE_EQUAL : repeat === 'repne' ? WHILE_UNEQUAL : 0)
   );
 }
 
@@ -66,9 +67,13 @@ export class HandlerTable {
   /** Handlers that are functions, in order after the inline ones. */
   readonly outline: readonly Variant[];
   readonly firstOutline: number;
-  readonly #numbers = new Map<number, number>();
+  /** Handlers by a form's id << VARIATION_BITS | variation; 0 where the form has no such product. */
+  readonly numbers: Uint16Array;
+
+  readonly forms: readonly Form[];
 
   constructor(forms: readonly Form[]) {
+    this.forms = forms;
     const identities = new Map<SemanticFunction, number>();
     const identity = (f: SemanticFunction): number => {
       let n = identities.get(f);
@@ -82,7 +87,9 @@ export class HandlerTable {
     for (const form of forms) {
       for (const variant of variantsOf(form)) {
         const text = signature(variant, identity);
-        const key = (form.id << 7) | packed(variant.size, variant.memory, variant.flat, variant.lock, variant.repeat);
+        const key =
+          (form.id << VARIATION_BITS) |
+          packed(variant.size, variant.memory, variant.flat, variant.lock, variant.repeat);
         const group = groups.get(text);
         if (group) {
           group.keys.push(key);
@@ -96,8 +103,9 @@ export class HandlerTable {
     this.inline = hot.map((g) => g.variant);
     this.outline = cold.map((g) => g.variant);
     this.firstOutline = Handler.FIRST + hot.length;
+    this.numbers = new Uint16Array(forms.length << VARIATION_BITS);
     [...hot, ...cold].forEach((g, i) => {
-      for (const key of g.keys) this.#numbers.set(key, Handler.FIRST + i);
+      for (const key of g.keys) this.numbers[key] = Handler.FIRST + i;
     });
   }
 
@@ -124,10 +132,9 @@ export class HandlerTable {
     lock: boolean,
     repeat: 'none' | 'rep' | 'repne',
   ): number {
-    const number = this.#numbers.get(
-      (form.id << 7) | packed(size, memory, isFlavored(form, memory) && flat, lock, repeat),
-    );
-    if (number === undefined) throw new Error(`no handler for ${form.mnemonic} (${form.encoding}) size ${size}`);
+    const variation = packed(size, memory, isFlavored(form, memory) && flat, lock, repeat);
+    const number = this.numbers[(form.id << VARIATION_BITS) | variation];
+    if (!number) throw new Error(`no handler for ${form.mnemonic} (${form.encoding}) size ${size}`);
     return number;
   }
 }
