@@ -41,13 +41,18 @@ function variantsOf(form: Form): Variant[] {
   return result;
 }
 
-/** Products of different forms that are the same code share a handler. */
-function signature(v: Variant, identity: (f: SemanticFunction) => number): string {
-  const operands = v.form.operands.map(
-    (o) => `${o.kind}${o.kind === 'I' || o.kind === 'J' ? '' : o.width}${o.access}${o.register}`,
-  );
-  const keyed = packed(v.size, v.memory, v.flat, v.lock, v.repeat);
-  return `${identity(v.form.semantics)}:${operands.join()}:${keyed}:${v.form.flavored ? 1 : 0}`;
+/** What the code of a form depends on in its operands. */
+function operandText({ operands }: Form): string {
+  return operands
+    .map((o) => `${o.kind}${o.kind === 'I' || o.kind === 'J' ? '' : o.width}${o.access}${o.register}`)
+    .join();
+}
+
+/** Numbers things in the order in which they are met. */
+function numberOf<T>(numbers: Map<T, number>, thing: T): number {
+  let number = numbers.get(thing);
+  if (number === undefined) numbers.set(thing, (number = numbers.size));
+  return number;
 }
 
 function isHot(v: Variant): boolean {
@@ -69,32 +74,24 @@ export class HandlerTable {
   readonly firstOutline: number;
   /** Handlers by a form's id << VARIATION_BITS | variation; 0 where the form has no such product. */
   readonly numbers: Uint16Array;
-
   readonly forms: readonly Form[];
 
   constructor(forms: readonly Form[]) {
     this.forms = forms;
-    const identities = new Map<SemanticFunction, number>();
-    const identity = (f: SemanticFunction): number => {
-      let n = identities.get(f);
-      if (n === undefined) {
-        n = identities.size;
-        identities.set(f, n);
-      }
-      return n;
-    };
-    const groups = new Map<string, { variant: Variant; hot: boolean; keys: number[] }>();
+    // Products of different forms that are the same code share a handler: the code of a form has a number.
+    const semantics = new Map<SemanticFunction, number>();
+    const codes = new Map<string, number>();
+    const groups = new Map<number, { variant: Variant; hot: boolean; keys: number[] }>();
     for (const form of forms) {
+      const code = numberOf(codes, `${numberOf(semantics, form.semantics)}:${operandText(form)}:${form.flavored}`);
       for (const variant of variantsOf(form)) {
-        const text = signature(variant, identity);
-        const key =
-          (form.id << VARIATION_BITS) |
-          packed(variant.size, variant.memory, variant.flat, variant.lock, variant.repeat);
-        const group = groups.get(text);
+        const variation = packed(variant.size, variant.memory, variant.flat, variant.lock, variant.repeat);
+        const key = (form.id << VARIATION_BITS) | variation;
+        const group = groups.get((code << VARIATION_BITS) | variation);
         if (group) {
           group.keys.push(key);
           group.hot ||= isHot(variant);
-        } else groups.set(text, { variant, hot: isHot(variant), keys: [key] });
+        } else groups.set((code << VARIATION_BITS) | variation, { variant, hot: isHot(variant), keys: [key] });
       }
     }
     const all = [...groups.values()];

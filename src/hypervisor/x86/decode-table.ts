@@ -108,7 +108,7 @@ export function decodeTable(forms: readonly Form[]): Int32Array {
   const candidates = new Map<Form, number[]>();
   byOpcode.forEach((list, opcode) => {
     words[FIRST + opcode] = words.length;
-    list.sort((a, b) => weight(b) - weight(a));
+    if (list.length > 1) list.sort((a, b) => weight(b) - weight(a));
     for (const form of list) {
       const candidate = candidates.get(form) ?? candidateOf(form);
       candidates.set(form, candidate);
@@ -177,28 +177,25 @@ function candidateOf(form: Form): number[] {
 
 /** log2 of a form's operand size under each of the conditions that it depends on. */
 function sizesOf(form: Form): number {
+  // The same two bits sixteen times.
+  if (form.sizes.length === 1) return Math.imul(31 - Math.clz32(form.sizes[0] as number), 0x5555_5555);
   let sizes = 0;
-  for (let n = 0; n < 16; n++) {
-    const conditions = n << SIZE_SHIFT;
-    const has = (bit: number): boolean => (conditions & bit) !== 0;
-    const size = sizeOf(form, has(LONG64), has(CODE32), has(OPERAND_SIZE), has(REX_W));
-    sizes |= (31 - Math.clz32(size)) << (n * 2);
-  }
+  for (let n = 0; n < 16; n++) sizes |= (31 - Math.clz32(sizeOf(form, n << SIZE_SHIFT))) << (n * 2);
   return sizes;
 }
 
-function sizeOf(form: Form, long64: boolean, code32: boolean, operandPrefix: boolean, wide: boolean): number {
-  const { long } = form.options;
+function sizeOf({ options, prefix, sizes }: Form, conditions: number): number {
+  const long64 = (conditions & LONG64) !== 0;
+  const other = (conditions & OPERAND_SIZE) !== 0;
   let size: number;
-  if (long64 && long === 'force') size = 8;
-  else if (wide) size = 8;
-  else if (long64 && long === 'default') size = operandPrefix && form.prefix !== '66' ? 2 : 8;
-  else size = operandPrefix !== !(long64 || code32) ? 2 : 4;
-  if (long64 && form.prefix === '66' && size === 2) size = 4;
-  if (form.prefix === '66' && !long64) size = 4;
-  if (form.sizes.length === 1) return form.sizes[0] as number;
-  if (form.sizes.includes(size)) return size;
-  return form.sizes.includes(4) ? 4 : (form.sizes[0] as number);
+  if (long64 && options.long === 'force') size = 8;
+  else if ((conditions & REX_W) !== 0) size = 8;
+  else if (long64 && options.long === 'default') size = other && prefix !== '66' ? 2 : 8;
+  else size = other !== !(long64 || (conditions & CODE32) !== 0) ? 2 : 4;
+  // A mandatory prefix says nothing of the size.
+  if (prefix === '66' && (size === 2 || !long64)) size = 4;
+  if (sizes.includes(size)) return size;
+  return sizes.includes(4) ? 4 : (sizes[0] as number);
 }
 
 function immediateBytes(width: string, size: number, forced: boolean): number {
