@@ -520,16 +520,21 @@ export class BlockCache {
    */
   blocksOf(page: number, mode: number, taken: ReadonlySet<number>, base = 0): Int32Array {
     const blocks = this.#pages.get(page >>> 12)?.blocks ?? [];
-    const found: number[] = [];
+    const words = new Int32Array(blocks.length);
+    let count = 0;
     for (let at = 0; at < blocks.length; at += ENTRY) {
       if (blocks[at + MODE] !== mode || (blocks[at + OTHER] as number) >= 0) continue;
       const extent = blocks[at] as number;
       const record = blocks[at + RECORD_AT] as number;
       const left = this.#words[(record >> 2) + 4] as number;
       const gone = this.#halves[record >> 1] === Handler.REGION || taken.has(record);
-      found.push((extent & (PAGE - 1)) + base, record, extent >> 20, gone ? -1 : this.hotAfter - left);
+      words[count] = (extent & (PAGE - 1)) + base;
+      words[count + 1] = record;
+      words[count + 2] = extent >> 20;
+      words[count + 3] = gone ? -1 : this.hotAfter - left;
+      count += 4;
     }
-    return new Int32Array(found);
+    return count === words.length ? words : words.slice(0, count);
   }
 
   /** Blocks at these offsets of a page have become part of a region: what is entered from elsewhere has to get hot anew. */
