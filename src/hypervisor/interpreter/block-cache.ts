@@ -20,12 +20,9 @@ import type { Decoder } from '../x86/decoder.ts';
 import { ENDS, LENGTH, RecordWriter } from './encode-record.ts';
 import type { HandlerTable } from './handlers.ts';
 import { Handler, MAX_BLOCK, RECORD } from './record.ts';
+import { RecordRoom, type Stretch } from './record-room.ts';
 
-/** Guest-physical addresses [from, to). */
-export interface Stretch {
-  readonly from: number;
-  readonly to: number;
-}
+export type { Stretch } from './record-room.ts';
 
 export interface BlockCode {
   /** The page's bytes, their address in the partition's memory, and where in the page the block begins. */
@@ -72,8 +69,6 @@ const GRANULE_BITS = Math.log2(CODE_MAP_GRANULE);
 /** Words of a block table entry. */
 const WAY = 4;
 const LONGEST_INSTRUCTION = 15;
-/** Room for the records of any block. */
-const LARGEST = (MAX_BLOCK + 3) * RECORD;
 /** Blocks of one page; few pages of code have a tenth of it. */
 const MOST_BLOCKS = 2048;
 
@@ -114,13 +109,7 @@ export class BlockCache {
   hotAfter = 0;
   /** A region's place in the table is free again. */
   released: (place: number) => void = () => undefined;
-  /** Room for records: from here to there, then what is in `#room`. */
-  #next: number;
-  #limit: number;
-  #room: Stretch[] = [];
-  /** Records of blocks that were dropped; the jump cache and translations under way may still know them. */
-  #retired: Stretch[] = [];
-  #retiredBytes = 0;
+  readonly #room: RecordRoom;
   /** Counts how often records were used again: what was said of records before that is void. */
   epoch = 0;
   #crowded = false;
@@ -137,51 +126,14 @@ export class BlockCache {
     this.#writer = new RecordWriter(this.#words, handlers);
     this.#mode = (area + VP_STATE + VpState.offset('mode')) >> 2;
     this.#area = area;
-    this.#next = area + RECORDS;
-    this.#limit = area + RECORDS + RECORDS_SIZE;
+    this.#room = new RecordRoom(area + RECORDS, area + RECORDS + RECORDS_SIZE, () => {
+      this.epoch++;
+      host.flushed();
+    });
   }
 
-  #pageEntry(gpa: number): number {
-    return this.#words[(PAGE_MAP >> 2) + (gpa >>> 12)] as number;
-  }
-  #hostOf(gpa: number): number {
-    return (this.#pageEntry(gpa) & -PAGE) >>> 0;
-  }
-
-  /** Whether there is room for the records of another block, after making some where much has been dropped. */
-  #makeRoom(): boolean {
-    if (this.#next + LARGEST <= this.#limit) return true;
-    this.#retire(this.#next, this.#limit);
-    if (this.#room.length === 0 && this.#retiredBytes > RECORDS_SIZE / 8) this.#recycle();
-    const stretch = this.#room.pop();
-    this.#next = stretch?.from ?? this.#limit;
-    this.#limit = stretch?.to ?? this.#limit;
-    return stretch !== undefined;
-  }
-
-  #retire(from: number, to: number): void {
-    if (from === to) return;
-    this.#retired.push({ from, to });
-    this.#retiredBytes += to - from;
-  }
-
-  /** Makes room of retired records, as far as they stand together. */
-  #recycle(): void {
-    this.epoch++;
-    this.#host.flushed();
-    const sorted = this.#retired.sort((a, b) => a.from - b.from);
-    this.#retired = [];
-    this.#retiredBytes = 0;
-    let first: Stretch | undefined = sorted[0];
-    for (const next of [...sorted.slice(1), undefined]) {
-      if (first && next?.from === first.to) {
-        first = { from: first.from, to: next.to };
-        continue;
-      }
-      if (first && first.to - first.from >= LARGEST) this.#room.push(first);
-      else if (first) this.#retire(first.from, first.to);
-      first = next;
-    }
+  #pageEntry(number: number): number {
+    return this.#words[(PAGE_MAP >> 2) + number] as number;
   }
 
   /** Drops every block. */
@@ -194,27 +146,32 @@ export class BlockCache {
     this.#host.vp.unwind = 1;
     this.#host.releaseAll();
     this.#pages.clear();
-    this.#next = this.#area + RECORDS;
-    this.#limit = this.#area + RECORDS + RECORDS_SIZE;
-    this.#room = [];
-    this.#retired = [];
-    this.#retiredBytes = 0;
+    this.#room.clear();
     this.epoch++;
     this.#words.fill(0, (this.#area + BLOCK_TABLE) >> 2, (this.#area + BLOCK_TABLE + BLOCK_TABLE_ENTRIES * 16) >> 2);
     this.#host.flushed();
   }
 
-  /** The page, which is protected from here on. */
-  #protected(number: number, host: number): CodePage {
-    let page = this.#pages.get(number);
-    if (page === undefined) {
-      this.#host.protectPage(number * PAGE);
-      page = { bytes: this.#bytes.subarray(host, host + PAGE), host, blocks: [] };
-      this.#pages.set(number, page);
-    } else if (page.host !== host) {
+  /** A page that holds blocks, and is protected therefore. */
+  #held(number: number): CodePage | undefined {
+    const page = this.#pages.get(number);
+    if (page === undefined) return undefined;
+    const host = (this.#pageEntry(number) & -PAGE) >>> 0;
+    if (page.host !== host) {
       page.bytes = this.#bytes.subarray(host, host + PAGE);
       page.host = host;
     }
+    return page;
+  }
+
+  /** A page that is protected from here on. */
+  #protected(number: number): CodePage {
+    const held = this.#held(number);
+    if (held !== undefined) return held;
+    const host = (this.#pageEntry(number) & -PAGE) >>> 0;
+    this.#host.protectPage(number * PAGE);
+    const page = { bytes: this.#bytes.subarray(host, host + PAGE), host, blocks: [] };
+    this.#pages.set(number, page);
     return page;
   }
 
@@ -223,12 +180,12 @@ export class BlockCache {
    * record, with bit 0 set when it must not be cached.
    */
   decode(linear: bigint, gpa: number): number {
-    if (this.#crowded || !this.#makeRoom()) this.flush();
+    if (this.#crowded || !this.#room.make()) this.flush();
     const words = this.#words;
     const mode = words[this.#mode] as number;
     const number = gpa >>> 12;
     const offset = gpa & (PAGE - 1);
-    const page = this.#protected(number, this.#hostOf(gpa));
+    const page = this.#protected(number);
     const { bytes, blocks } = page;
     let known = -1;
     for (let at = 0; at < blocks.length; at += ENTRY)
@@ -238,7 +195,7 @@ export class BlockCache {
         if ((blocks[at + OTHER] as number) < 0) return this.#enter(gpa, mode, known, -1);
         break;
       }
-    const first = this.#next;
+    const first = this.#room.next;
     const counted = this.hotAfter > 0 && (mode & Mode.LONG64) !== 0;
     let record = first;
     if (counted) {
@@ -269,15 +226,13 @@ export class BlockCache {
         }
         const have = PAGE - at;
         const next = this.#host.translateCode((linear & ~0xfffn) + 0x1000n);
-        const entry = next === undefined ? 0 : this.#pageEntry(next);
-        if (next !== undefined && entry & PageFlag.PRESENT) {
+        if (next !== undefined && this.#pageEntry(next >>> 12) & PageFlag.PRESENT) {
           second = next >>> 12;
           const behind = this.#pages.get(second);
           if (known >= 0 && behind && this.#entry(page, known, second) >= 0 && this.#entry(behind, known, number) >= 0)
             return this.#enter(gpa, mode, known, second);
           // Both pages are protected from here on, and what was stored before is seen.
-          const from = this.#protected(second, (entry & -PAGE) >>> 0).bytes;
-          this.#straddle.set(from.subarray(0, 16 - have), have);
+          this.#straddle.set(this.#protected(second).bytes.subarray(0, 16 - have), have);
         } else {
           this.#straddle.fill(0xff, have);
           cached = false;
@@ -293,7 +248,6 @@ export class BlockCache {
         done = Math.min(at + LONGEST_INSTRUCTION, PAGE) - offset;
         break;
       }
-      this.decodedInstructions++;
       record += RECORD;
       at += length;
       done += length;
@@ -304,9 +258,10 @@ export class BlockCache {
       }
     }
     this.decodedBlocks++;
+    this.decodedInstructions += (record - first) / RECORD - (counted ? 1 : 0);
     // The records of a block that is not to be found again are the next block's.
     if (!cached) return first | 1;
-    this.#next = record + RECORD;
+    this.#room.next = record + RECORD;
     this.#gpaOf[this.#numberOf(first)] = gpa;
     // The same instruction with another second page.
     if (known >= 0) this.#replace(number, known);
@@ -358,7 +313,7 @@ export class BlockCache {
 
   /** Protecting a page can let another processor's flush in, so the list may have gone since. */
   #remember(number: number, extent: number, record: number, mode: number, other: number): void {
-    const { blocks } = this.#pages.get(number) ?? this.#protected(number, this.#hostOf(number * PAGE));
+    const { blocks } = this.#protected(number);
     blocks.push(extent, record, mode, other);
     // A store looks at every block of its page. Code that keeps making new ones there starts afresh.
     if (blocks.length > MOST_BLOCKS * ENTRY) this.#crowded = true;
@@ -507,7 +462,7 @@ export class BlockCache {
     if (this.#halves[record >> 1] !== Handler.ENTER) return undefined;
     const at = (this.#gpaOf[this.#numberOf(record)] as number) >>> 0;
     const offset = at & (PAGE - 1);
-    const page = this.#pages.get(at >>> 12);
+    const page = this.#held(at >>> 12);
     const entry = page ? this.#entry(page, record, -1) : -1;
     if (!page || entry < 0) return undefined;
     const mode = page.blocks[entry + MODE] as number;
@@ -554,7 +509,7 @@ export class BlockCache {
 
   /** The bytes of a page that holds blocks, and whose changes are noticed therefore, and their address in memory. */
   pageOf(gpa: number): { readonly page: Uint8Array; readonly host: number } | undefined {
-    const page = this.#pages.get(gpa >>> 12);
+    const page = this.#held(gpa >>> 12);
     return page && page.blocks.length > 0 ? { page: page.bytes, host: page.host } : undefined;
   }
 
@@ -596,7 +551,7 @@ export class BlockCache {
     // What raises or goes on elsewhere stays harmless when it is looked up again.
     for (let at = record; at < end; at += RECORD) halves[at >> 1] = Handler.REFETCH;
     this.#leave(gpa, record);
-    this.#retire(record, end);
+    this.#room.retire(record, end);
   }
 
   /** Blocks held; one in two pages counts twice. */
