@@ -184,8 +184,8 @@ async function main(args: readonly string[]): Promise<number> {
     let words = expandVhdCmdlet(args);
     if (!ALONE.includes(words[0] ?? '')) {
       const { expandCmdlet, managementCommands } = await import('./nouns/register.ts');
-      managementCommands(hv);
       words = expandCmdlet(words);
+      managementCommands(hv, words[0]);
     }
     await hv.parseAsync(words, { from: 'user' });
     return typeof process.exitCode === 'number' ? process.exitCode : EXIT.ok;
@@ -205,4 +205,5 @@ async function main(args: readonly string[]): Promise<number> {
 process.stdout.on('error', () => {});
 process.stderr.on('error', () => {});
 
-process.exit(await main(process.argv.slice(2)));
+// Without `await`: in the single executable this is a script, which V8's code cache works for.
+void main(process.argv.slice(2)).then((code) => process.exit(code));

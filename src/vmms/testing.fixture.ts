@@ -43,7 +43,7 @@ export async function testHost(more: Partial<ServiceOptions> = {}): Promise<Test
     dataFolder: join(folder, 'data'),
     runtimeFolder: join(folder, 'run'),
     socket: join(folder, 'run/vmms.sock'),
-    workerEntry: fileURLToPath(new URL('fake-worker.fixture.ts', import.meta.url)),
+    workerEntry: ['--no-warnings', fileURLToPath(new URL('fake-worker.fixture.ts', import.meta.url))],
     version: '0.0.0-test',
     facts: { ...hostFacts(), architecture: 'x64', memory: 64 * GIB, flags: new Set(['nx']) },
     ...more,

@@ -19,7 +19,7 @@ import type {
 import { checkNic } from '../contracts/partition-options.ts';
 import type { ConnectOptions, ExecOptions, ExecResult, GuestListener, GuestStream } from '../contracts/sockets.ts';
 import type { LoadPlan } from '../firmware/load-plan.ts';
-import type { ChannelEnd, HostServices, Thread } from '../host/services.ts';
+import type { ChannelEnd, HostServices, Thread, ThreadEntry } from '../host/services.ts';
 import type { InterpreterModule } from '../hypervisor/interpreter/module.ts';
 import { PAGE } from '../hypervisor/memory/layout.ts';
 import { PowerEvent, Run } from '../hypervisor/vp/control.ts';
@@ -70,7 +70,7 @@ export interface WorkerOptions {
   readonly onDisk?: ((event: DiskEvent) => void) | undefined;
   /** A thread for each processor, started and told nothing yet; the worker ends them. */
   readonly threads: readonly VpThread[];
-  readonly translatorEntry: URL;
+  readonly translatorEntry: ThreadEntry;
   readonly engine: 'interpreter' | 'translator';
   readonly host: HostServices;
   readonly interpreter: InterpreterModule;

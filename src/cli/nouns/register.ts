@@ -11,14 +11,23 @@ Exit codes:
 ${describeExitCodes('  ')}
 `;
 
-export function managementCommands(hv: Command): void {
+/** @param first the command line's first word: where it names a command, that is all that is defined. */
+export function managementCommands(hv: Command, first: string | undefined): void {
+  const noun = first !== undefined && Object.hasOwn(NOUNS, first) ? first : undefined;
+  const alone = COMMANDS.find((row) => row.shortcut === first || (row.noun === undefined && row.verb === first));
+  if (alone !== undefined) {
+    define(hv, first!, alone, alone.noun !== undefined);
+    return;
+  }
   const nouns = new Map<string, Command>();
   for (const [name, text] of Object.entries(NOUNS)) {
-    const noun = hv.command(name).description(text);
-    noun.addHelpText('after', cmdletHelp(name));
-    nouns.set(name, noun);
+    if (noun !== undefined && name !== noun) continue;
+    const command = hv.command(name).description(text);
+    command.addHelpText('after', cmdletHelp(name));
+    nouns.set(name, command);
   }
   for (const row of COMMANDS) {
+    if (noun !== undefined && row.noun !== noun) continue;
     const parent = row.noun === undefined ? hv : nouns.get(row.noun)!;
     define(parent, row.verb, row);
     if (row.shortcut !== undefined) define(hv, row.shortcut, row, row.noun !== undefined);

@@ -7,7 +7,7 @@ import { Interrupted, ProgressBar } from '../vhd/progress.ts';
 import type { Flags } from './command-row.ts';
 
 export async function service(): Promise<Host> {
-  return await connect();
+  return await connect({ probe: false });
 }
 
 export async function vmOf(name: string | undefined): Promise<Vm> {

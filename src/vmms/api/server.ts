@@ -7,6 +7,7 @@ import { dirname } from 'node:path';
 import { getRequestListener } from '@hono/node-server';
 import type { SignInLink } from '../../contracts/api/resources.ts';
 import { ViridianError } from '../../contracts/errors.ts';
+import type { ProgramFiles } from '../../host/node/program.ts';
 import type { Management } from '../management.ts';
 import { type Caller, type Gate, Tokens } from './access.ts';
 import { apiApp, callerOf } from './app.ts';
@@ -31,7 +32,7 @@ export interface ApiServerOptions {
   readonly socket: string;
   readonly tcp?: TcpOptions | undefined;
   /** The built web console. */
-  readonly pages?: string | undefined;
+  readonly pages?: ProgramFiles | undefined;
 }
 
 const LONGEST_SOCKET_PATH = 107;
