@@ -126,7 +126,9 @@ describe.skipIf(reason !== undefined)(`a full disk of the host${reason ? `: skip
     await using console = await booted(home, 'vm');
     await console.run('echo kept > /m/file; sync');
     fill();
-    const written = console.run('dd if=/dev/urandom of=/m/noise bs=64k count=1000 2>/dev/null && sync && md5sum < /m/noise');
+    const written = console.run(
+      'dd if=/dev/urandom of=/m/noise bs=64k count=1000 2>/dev/null && sync && md5sum < /m/noise',
+    );
     await until('paused', async () => (await state()) === 'PausedCritical');
     expect(JSON.parse(await home.hv('ls', '--json'))).toMatchObject([
       { state: 'PausedCritical', critical: expect.stringContaining('vm.vhdx') as string },

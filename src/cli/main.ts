@@ -54,7 +54,7 @@ function program(): Command {
   hv.description(manifest.description)
     .version(manifest.version)
     .exitOverride()
-    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'hv: ')) });
+    .configureOutput({ outputError: (text, write) => write(complaint(text)) });
 
   const run = hv
     .command('run')
@@ -108,6 +108,18 @@ function program(): Command {
     });
 
   return hv;
+}
+
+/** The parser's words as one line of ours, which says what to do. */
+function complaint(text: string): string {
+  const line = text
+    .trim()
+    .replace(/^error: /, 'hv: ')
+    .replace(/\n\(Did you mean (.+)\?\)$/s, (_, words: string) => `: did you mean ${words.replace('one of ', '')}?`);
+  const [, unknown] = /unknown command '([^']*)'$/.exec(line) ?? [];
+  if (unknown === undefined) return `${line}\n`;
+  const [noun] = process.argv.slice(2);
+  return `${line}: '${noun === unknown ? 'hv' : `hv ${noun}`} --help' shows all\n`;
 }
 
 function machineOptions(command: Command): Command {

@@ -66,7 +66,11 @@ const REQUESTS: Readonly<Record<string, (...args: never[]) => unknown>> = {
   files: async () => {
     writeFileSync(join(folder!, 'kernel'), 'not really');
     mkdirSync(join(folder!, 'disks'));
-    await createDisk(storageHost, join(folder!, 'disks/vm.vhdx'), { format: 'vhdx', size: 16 * BLOCK, blockSize: BLOCK });
+    await createDisk(storageHost, join(folder!, 'disks/vm.vhdx'), {
+      format: 'vhdx',
+      size: 16 * BLOCK,
+      blockSize: BLOCK,
+    });
   },
   list: () => readdirSync(folder!, { recursive: true, encoding: 'utf8' }).sort(),
   /** As a guest would: a letter at the start of each block from one on. */
@@ -90,7 +94,9 @@ const REQUESTS: Readonly<Record<string, (...args: never[]) => unknown>> = {
   check: async () => {
     const names = readdirSync(folder!, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.vhdx'));
     const allowParent = names.map((name) => join(folder!, name));
-    const reports = allowParent.map(async (file) => (await checkDisk(storageHost, file, 'vhdx', { allowParent })).findings);
+    const reports = allowParent.map(
+      async (file) => (await checkDisk(storageHost, file, 'vhdx', { allowParent })).findings,
+    );
     // Room that a write has left unused is no fault.
     return (await Promise.all(reports)).flat().filter(({ kind }) => kind !== 'note');
   },

@@ -212,4 +212,3 @@ describe.skipIf(!unshare)(
     });
   },
 );
-

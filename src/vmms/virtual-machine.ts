@@ -575,7 +575,8 @@ function didNotStart(name: string, error: unknown): unknown {
   if (isViridianError(error))
     return new ViridianError(error.code, `${name} did not start: ${error.message}`, { cause: error });
   if (!(error instanceof Error) || !('code' in error)) return error;
-  const text = error.code === 'ENOSPC' ? 'no space left on the device, for what its worker process needs' : error.message;
+  const text =
+    error.code === 'ENOSPC' ? 'no space left on the device, for what its worker process needs' : error.message;
   return new ViridianError('failure', `${name} did not start: ${text}`, { cause: error });
 }
 

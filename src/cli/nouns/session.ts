@@ -14,10 +14,26 @@ export async function vmOf(name: string | undefined): Promise<Vm> {
   return await (await service()).get(name!);
 }
 
-/** With --what-if: says what would be done, and that it is not. */
+/** What the command has set out to do. */
+let doing: string | undefined;
+
+/** With --what-if: says what would be done, and that it is not. Without: what is said when it has been. */
 export function onlyAsked(flags: Flags, text: string): boolean {
   if (flags.whatIf) say(`what if: ${text}`);
+  else doing = text;
   return flags.whatIf === true;
+}
+
+/** Of a command that shows nothing, so that nobody wonders. On stderr: there is nothing in it for programs. */
+export function sayDone(): void {
+  if (doing !== undefined) say(`hv: done: ${doing}`);
+  doing = undefined;
+}
+
+/** Instead, where there is more to say. */
+export function told(text: string): void {
+  say(`hv: ${text}`);
+  doing = undefined;
 }
 
 /** @throws ViridianError when the answer is no, or nobody can answer. */

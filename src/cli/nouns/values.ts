@@ -61,6 +61,17 @@ export function disk(text: string): DiskValue {
   return value;
 }
 
+/** With the separators of any system. */
+export function mac(text: string): string {
+  const address = text.toLowerCase().replaceAll('-', ':');
+  if (!/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/.test(address))
+    throw new ViridianError(
+      'invalid',
+      `a MAC address is six pairs of hexadecimal digits, as 00:15:5d:00:00:01, not '${text}'`,
+    );
+  return address;
+}
+
 export interface NicValue {
   readonly switch: string | null;
   readonly macAddress?: string;
@@ -73,7 +84,7 @@ export function nic(text: string): NicValue {
   for (const part of parts) {
     const match = /^mac=(.*)$/.exec(part);
     if (!match) throw new ViridianError('invalid', `--nic: '${part}' is not mac=ADDRESS`);
-    value = { ...value, macAddress: match[1]!.toLowerCase().replaceAll('-', ':') };
+    value = { ...value, macAddress: mac(match[1]!) };
   }
   return value;
 }

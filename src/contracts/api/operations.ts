@@ -421,11 +421,13 @@ export type OperationResult<N extends OperationName> = Rows[N] extends { respons
     ? Uint8Array
     : undefined;
 
-/** One line of the first thing that is wrong: "processors: must be at most 64". */
+/** One line of the first thing that is wrong: "disks[0].slot: must be at most 63". */
 export function complaint(error: z.ZodError): string {
   const issue = error.issues[0];
   if (issue === undefined) return 'it makes no sense';
-  const where = issue.path.map(String).join('.');
+  const where = issue.path
+    .map((key, i) => (typeof key === 'number' ? `[${key}]` : `${i > 0 ? '.' : ''}${String(key)}`))
+    .join('');
   return where === '' ? lower(issue.message) : `${where}: ${lower(issue.message)}`;
 }
 

@@ -9,7 +9,10 @@ import type { ImageFile } from '../debian.ts';
 const MODULE = '[Unit]\nWants=modprobe@hv_sock.service\nAfter=modprobe@hv_sock.service\n';
 
 /** Files by path, and the socket units among them, to be enabled. Empty where there are none. */
-export function agentFiles(given: ProgramFiles = programFiles('agent', 'guest/agent')): { readonly files: Map<string, ImageFile>; readonly sockets: string[] } {
+export function agentFiles(given: ProgramFiles = programFiles('agent', 'guest/agent')): {
+  readonly files: Map<string, ImageFile>;
+  readonly sockets: string[];
+} {
   const files = new Map<string, ImageFile>();
   const sockets: string[] = [];
   for (const name of given.names) {

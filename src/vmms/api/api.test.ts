@@ -60,7 +60,7 @@ describe('requests', () => {
     ['POST', '/vms', '{"name":"a","frobnicate":1}', 400, 'unrecognized key: "frobnicate"'],
     ['POST', '/vms', '{"name":"a","boot":{"kernel":"../etc/passwd"}}', 400, 'boot.kernel: must be an absolute path'],
     ['POST', '/vms', '{"name":"a","boot":{"kernel":"/nowhere"}}', 404, '/nowhere: no such file'],
-    ['POST', '/vms', '{"name":"a","disks":[{"slot":99,"file":"/x"}]}', 400, 'disks.0.slot: too big'],
+    ['POST', '/vms', '{"name":"a","disks":[{"slot":99,"file":"/x"}]}', 400, 'disks[0].slot: too big'],
     ['POST', '/vms', '{"name":"a","nics":[{"id":"n","switch":"lan"}]}', 404, "there is no switch 'lan'"],
     ['GET', '/vms/nobody', undefined, 404, "there is no virtual machine 'nobody'"],
     ['GET', '/vms/..%2f..%2fetc%2fpasswd', undefined, 404, "there is no virtual machine '../../etc/passwd'"],

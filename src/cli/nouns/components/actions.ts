@@ -95,7 +95,7 @@ export const addNic: Action = async ([name, to], flags) => {
   const body = {
     switch: to ?? null,
     ...(id === undefined ? {} : { id }),
-    ...(mac === undefined ? {} : { macAddress: mac.toLowerCase().replaceAll('-', ':') }),
+    ...(mac === undefined ? {} : { macAddress: mac }),
   };
   return await done(vm, vm.host.transport.call('addNic', { params: { vm: vm.id }, body }));
 };

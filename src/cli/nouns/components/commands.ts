@@ -1,6 +1,6 @@
 /** `hv disk ...`, `hv dvd ...`, `hv nic ...`, `hv switch ...`: what they understand. */
 import type { CommandRow } from '../command-row.ts';
-import { oneOf, path, whole } from '../values.ts';
+import { mac, oneOf, path, whole } from '../values.ts';
 
 const load = async (name: keyof typeof import('./actions.ts')) => (await import('./actions.ts'))[name];
 const FORMATS = ['vhdx', 'vhd', 'raw', 'iso', 'qcow2'];
@@ -101,7 +101,7 @@ export const COMPONENT_COMMANDS: readonly CommandRow[] = [
     text: 'add a network adapter',
     options: [
       { flags: '--id <id>', text: 'call it so; default: nic0, nic1, ...' },
-      { flags: '--mac <address>', text: 'as 00:15:5d:00:00:01; default: given by the host' },
+      { flags: '--mac <address>', text: 'as 00:15:5d:00:00:01; default: given by the host', parse: mac },
     ],
     changes: true,
     cmdlets: ['Add-VMNetworkAdapter'],
