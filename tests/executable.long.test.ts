@@ -44,7 +44,7 @@ describe('the executable', () => {
     expect(statSync(executable).mode & 0o111).toBe(0o111);
     expect((await alone('--version')).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
     expect((await alone('doctor')).code).toBe(0);
-    expect((await alone('vm', '--help')).stdout).toContain('new [options] [name]');
+    expect((await alone('vm', '--help')).stdout).toContain('new|create [options] [name]');
     expect(await alone('run', '--kernel', 'nowhere')).toMatchObject({
       code: 3,
       stderr: 'hv: kernel nowhere: no such file\n',

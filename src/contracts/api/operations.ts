@@ -401,7 +401,7 @@ export const PATH_PARAMETERS: Readonly<Record<string, z.ZodType>> = {
   checkpoint: z.string().min(1).max(100).describe('id or name'),
   job: Id,
   token: Id,
-  slot: z.coerce.number().int().min(0).max(63),
+  slot: z.string().regex(/^(?:\d|[1-5]\d|6[0-3])$/, 'must be a whole number from 0 to 63'),
   nic: z.string().min(1).max(31),
   switch: z.string().min(1).max(100),
   pool: Pool,
