@@ -36,6 +36,10 @@ export interface WorkerSpec {
   readonly dvds: readonly Dvd[];
   /** `private`: connected to nothing outside of the VM. */
   readonly nics: readonly { readonly id: string; readonly network: 'nat' | 'private'; readonly mac: string | null }[];
+  /** Percent; bytes a second of all disks; bits a second of each adapter. Null: no limit. */
+  readonly processorMaximum: number;
+  readonly storageMaximum: number | null;
+  readonly networkMaximum: number | null;
   /** A saved state to go on from. The worker stands still until it is told to resume. */
   readonly restore: string | null;
   readonly niceness: number;

@@ -79,6 +79,7 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
   const common = {
     config,
     onReboot: resolved.onReboot,
+    processorMaximum: resolved.processorMaximum,
     instructionLimit: resolved.instructionLimit,
     trace: resolved.trace,
     translatorEntry: threadEntry('translator-thread'),

@@ -62,6 +62,8 @@ export interface WorkerOptions {
   /** What a restart loads, where that is not the same again. */
   readonly replan?: (() => Promise<LoadPlan>) | undefined;
   readonly onReboot: 'restart' | 'stop';
+  /** Percent. */
+  readonly processorMaximum?: number | undefined;
   readonly instructionLimit: bigint | undefined;
   readonly trace: ((event: TraceEvent) => void) | undefined;
   /** The worker closes them. */
@@ -321,6 +323,8 @@ export class VmWorker implements Partition {
     }
     const { control } = this.#machine;
     this.#synthetic?.start();
+    const { processorMaximum = 100 } = this.#options;
+    control.processorMaximum[0] = processorMaximum === 100 ? 0 : processorMaximum;
     Atomics.store(control.wanted, 0, Run.RUNNING);
     Atomics.notify(control.wanted, 0);
     this.#pump();

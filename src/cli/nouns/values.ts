@@ -20,6 +20,17 @@ export function whole(option: string, least = 0): (text: string) => number {
   };
 }
 
+/** A number a second, as 20M; 'none' is null. @param unit 1024 for bytes, 1000 for bits: what K stands for. */
+export function rate(option: string, unit: 1000 | 1024): (text: string) => number | null {
+  return (text) => {
+    if (text.toLowerCase() === 'none') return null;
+    const match = /^(\d+(?:\.\d+)?)([KMG]?)$/i.exec(text);
+    if (!match)
+      throw new ViridianError('invalid', `${option} must be a number a second, as 20M, or none, not '${text}'`);
+    return Math.round(Number(match[1]) * unit ** ['', 'K', 'M', 'G'].indexOf(match[2]!.toUpperCase()));
+  };
+}
+
 export function oneOf(option: string, words: readonly string[]): (text: string) => string {
   return (text) => {
     // Hyper-V's words have capitals; typing them is a chore.

@@ -72,7 +72,14 @@ export class WorkerMachine {
         onReboot: spec.onReboot,
         disks: spec.disks.map(diskFile),
         dvds: spec.dvds.map(({ slot, file }) => ({ lun: slot, file: file ?? undefined })),
-        nics: spec.nics.map(({ id, network, mac }) => ({ name: id, network, mac: mac ?? undefined })),
+        nics: spec.nics.map(({ id, network, mac }) => ({
+          name: id,
+          network,
+          mac: mac ?? undefined,
+          maximum: spec.networkMaximum ?? undefined,
+        })),
+        processorMaximum: spec.processorMaximum,
+        storageMaximum: spec.storageMaximum ?? undefined,
         onDisk: ({ kind, file, message }) => {
           if (kind === 'full' || kind === 'room') this.#full = kind === 'full' ? file : null;
           this.#listener.disk(kind, file, message);
