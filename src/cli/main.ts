@@ -217,5 +217,18 @@ async function main(args: readonly string[]): Promise<number> {
 process.stdout.on('error', () => {});
 process.stderr.on('error', () => {});
 
+/** What was written is on its way: a socket, as programs give us for stdout, takes it when its reader does. */
+async function written(stream: NodeJS.WriteStream): Promise<void> {
+  if (stream.writableLength === 0 || stream.destroyed) return;
+  await new Promise<void>((resolve) => {
+    stream.once('close', resolve).once('error', resolve);
+    stream.write('', () => resolve());
+  });
+}
+
 // Without `await`: in the single executable this is a script, which V8's code cache works for.
-void main(process.argv.slice(2)).then((code) => process.exit(code));
+void main(process.argv.slice(2)).then(async (code) => {
+  await written(process.stdout);
+  await written(process.stderr);
+  process.exit(code);
+});

@@ -12,7 +12,7 @@ import { hostFacts } from './host-facts.ts';
 import { Service, type ServiceOptions } from './service.ts';
 import { storageHost } from './transfer.ts';
 
-const [, , folder, size, given] = process.argv as string[];
+const [, , folder, size, given] = process.argv;
 const options = JSON.parse(given!) as ServiceOptions;
 let step: string | undefined;
 execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size!}`, 'tmpfs', folder!]);
@@ -76,7 +76,7 @@ const REQUESTS: Readonly<Record<string, (...args: never[]) => unknown>> = {
   /** As a guest would: a letter at the start of each block from one on. */
   write: async (disk: DiskOf, from: number, text: string) => {
     const opened = await openDisk(storageHost, disk.file, { ...disk, format: 'vhdx', write: true });
-    for (const [i, letter] of [...text].entries())
+    for (const [i, letter] of text.split('').entries())
       await opened.write((from + i) * BLOCK, new Uint8Array(65536).fill(letter.charCodeAt(0)));
     await opened.close();
   },

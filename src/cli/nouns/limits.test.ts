@@ -12,22 +12,23 @@ function hv({ options }: TestHost, ...args: readonly string[]): Promise<CommandR
   return runCommand('/usr/bin/env', [`VIRIDIAN_HOST=${options.socket}`, HV, ...args]);
 }
 
-it('the memory of an edition: over all VMs that run, when one is started or its memory is set', async () => {
+it('the memory of an edition: over all VMs that run', async () => {
   const test = await testHost();
   expect(await hv(test, 'host', 'set', '--edition', '2008 standard')).toMatchObject({ code: 0 });
   expect((await hv(test, 'host', 'show')).stdout).toMatch(/edition +2008 Standard\nlimit for VMs +31 GiB\n/);
-  const names = Array.from({ length: 11 }, (_, i) => `vm${i}`);
-  for (const name of names) await test.vm(name, { memory: 3 * GIB });
-  const { code, stderr } = await hv(test, 'start', ...names);
-  expect(code).toBe(EXIT.wrongState);
-  // Ten are running, and the one that came last is not.
-  expect(stderr.match(/^hv: vm\d+ is running$/gm)).toHaveLength(10);
-  expect(stderr).toMatch(
-    /^hv: cannot start vm\d+ with 3 GiB of memory: the edition 2008 Standard allows 31 GiB for virtual machines, and 30 GiB are in use: stop or save others, or give it less$/m,
-  );
-  expect(await hv(test, 'ls', '--state', 'off', '-q')).toMatchObject({
-    stdout: expect.stringMatching(/^vm\d+\n$/) as string,
+  const { inventory } = test.service.management.context;
+  // Ten that run, as far as the limit is concerned: workers are tested elsewhere (vmms/service.test.ts).
+  for (let i = 0; i < 10; i++)
+    inventory.change((await test.vm(`vm${i}`, { memory: 3 * GIB })).id, { state: 'Running' });
+  await test.vm('last', { memory: 3 * GIB });
+  expect(await hv(test, 'start', 'last')).toEqual({
+    code: EXIT.wrongState,
+    stdout: '',
+    stderr:
+      'hv: cannot start last with 3 GiB of memory: the edition 2008 Standard allows 31 GiB for virtual machines, and 30 GiB are in use: stop or save others, or give it less\n',
   });
+  expect(await hv(test, 'ls', '--state', 'off', '-q')).toMatchObject({ code: 0, stdout: 'last\n' });
+  for (const { id } of inventory.list()) inventory.change(id, { state: 'Off' });
 });
 
 it('the requirements of the host: no VM starts, and which it does not meet is shown', async () => {
