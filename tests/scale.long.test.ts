@@ -1,10 +1,11 @@
 /** Many VMs at once, and a long list of them, with figures: what a host of two processors and 24 GB is asked for. */
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { runCommand } from '../src/host/node/command.ts';
 import { Home, storyGuest } from './management.fixture.ts';
 
 const root = fileURLToPath(new URL('../', import.meta.url));
@@ -49,8 +50,19 @@ describe('200 VMs registered', () => {
     }
     took.sort((a, b) => a - b);
     console.log(`hv ls with 200 VMs: fastest ${Math.round(took[0]!)} ms, median ${Math.round(took[15]!)} ms`);
-    // The fastest is what it takes; the others tell what else the machine does.
-    expect(took[0]).toBeLessThan(100);
+    const loop = 'i=0; while [ $i -lt 20 ]; do "$0" ls > /dev/null; i=$((i + 1)); done; times';
+    const { stdout } = await runCommand('/usr/bin/env', [`VIRIDIAN_HOME=${home.folder}`, 'sh', '-c', loop, hv]);
+    const [user, system] = [
+      ...stdout
+        .trim()
+        .split('\n')[1]!
+        .matchAll(/(\d+)m([\d.]+)s/g),
+    ].map(([, minutes, seconds]) => Number(minutes) * 60 + Number(seconds));
+    const processor = ((user! + system!) / 20) * 1000;
+    console.log(`of which ${Math.round(processor)} ms of processor time`);
+    expect(processor).toBeLessThan(100);
+    // What else the machine does is no fault of the command's.
+    if (loadavg()[0]! < 1) expect(took[0]).toBeLessThan(100);
   });
 });
 
