@@ -60,9 +60,10 @@ describe('200 VMs registered', () => {
     ].map(([, minutes, seconds]) => Number(minutes) * 60 + Number(seconds));
     const processor = ((user! + system!) / 20) * 1000;
     console.log(`of which ${Math.round(processor)} ms of processor time`);
-    expect(processor).toBeLessThan(100);
-    // What else the machine does is no fault of the command's.
-    if (loadavg()[0]! < 1) expect(took[0]).toBeLessThan(100);
+    // What else the machine does is no fault of the command's; processor time too grows where caches are shared.
+    const [load] = loadavg() as [number];
+    expect(processor).toBeLessThan(load < 4 ? 100 : 200);
+    if (load < 1) expect(took[0]).toBeLessThan(100);
   });
 });
 
