@@ -1,17 +1,17 @@
-/** Builds the web console, src/manager, into dist/manager. Run alone: `node tools/build-manager.ts`. */
+/** Builds the web console, src/manager, into dist/manager, or another folder. Run alone: `node tools/build-manager.ts`. */
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'vite';
 
 const root = fileURLToPath(new URL('../', import.meta.url));
 
-export async function buildManager(): Promise<void> {
+export async function buildManager(folder = join(root, 'dist/manager')): Promise<void> {
   await build({
     configFile: false,
     root: join(root, 'src/manager'),
     logLevel: 'warn',
     build: {
-      outDir: join(root, 'dist/manager'),
+      outDir: folder,
       emptyOutDir: true,
       target: 'es2022',
       // Nothing inline: the content security policy allows files of the service only.

@@ -54,7 +54,7 @@ function program(): Command {
   hv.description(manifest.description)
     .version(manifest.version)
     .exitOverride()
-    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'hv: ')) });
+    .configureOutput({ outputError: (text, write) => write(complaint(text)) });
 
   const run = hv
     .command('run')
@@ -108,6 +108,18 @@ function program(): Command {
     });
 
   return hv;
+}
+
+/** The parser's words as one line of ours, which says what to do. */
+function complaint(text: string): string {
+  const line = text
+    .trim()
+    .replace(/^error: /, 'hv: ')
+    .replace(/\n\(Did you mean (.+)\?\)$/s, (_, words: string) => `: did you mean ${words.replace('one of ', '')}?`);
+  const [, unknown] = /unknown command '([^']*)'$/.exec(line) ?? [];
+  if (unknown === undefined) return `${line}\n`;
+  const [noun] = process.argv.slice(2);
+  return `${line}: '${noun === unknown ? 'hv' : `hv ${noun}`} --help' shows all\n`;
 }
 
 function machineOptions(command: Command): Command {
@@ -184,8 +196,8 @@ async function main(args: readonly string[]): Promise<number> {
     let words = expandVhdCmdlet(args);
     if (!ALONE.includes(words[0] ?? '')) {
       const { expandCmdlet, managementCommands } = await import('./nouns/register.ts');
-      managementCommands(hv);
       words = expandCmdlet(words);
+      managementCommands(hv, words[0]);
     }
     await hv.parseAsync(words, { from: 'user' });
     return typeof process.exitCode === 'number' ? process.exitCode : EXIT.ok;
@@ -205,4 +217,18 @@ async function main(args: readonly string[]): Promise<number> {
 process.stdout.on('error', () => {});
 process.stderr.on('error', () => {});
 
-process.exit(await main(process.argv.slice(2)));
+/** What was written is on its way: a socket, as programs give us for stdout, takes it when its reader does. */
+async function written(stream: NodeJS.WriteStream): Promise<void> {
+  if (stream.writableLength === 0 || stream.destroyed) return;
+  await new Promise<void>((resolve) => {
+    stream.once('close', resolve).once('error', resolve);
+    stream.write('', () => resolve());
+  });
+}
+
+// Without `await`: in the single executable this is a script, which V8's code cache works for.
+void main(process.argv.slice(2)).then(async (code) => {
+  await written(process.stdout);
+  await written(process.stderr);
+  process.exit(code);
+});

@@ -8,9 +8,8 @@ import type { Disk, NewVm, VmChange, Vm as VmInfo, VmMetrics } from '../contract
 import { ViridianError } from '../contracts/errors.ts';
 import type { KeyValuePool } from '../contracts/partition.ts';
 import { serviceSocket } from '../host/node/folders.ts';
-import { startService } from './start-service.ts';
 import { Stream } from './stream.ts';
-import { type Address, NoService, Transport } from './transport.ts';
+import { type Address, Transport } from './transport.ts';
 
 export type { Checkpoint, Event, Job } from '../contracts/api/resources.ts';
 export type { Disk, NewVm, VmChange, VmConfiguration, VmMetrics } from '../contracts/api/vm.ts';
@@ -23,6 +22,8 @@ export interface ConnectOptions {
   readonly address?: Address | undefined;
   /** Whether a service that is not there is started. Default: true, for this user's own. */
   readonly start?: boolean | undefined;
+  /** false: whether there is a service is found out by the first call. Default: true. */
+  readonly probe?: boolean | undefined;
 }
 
 function defaultAddress(): { readonly address: Address; readonly own: boolean } {
@@ -34,18 +35,17 @@ function defaultAddress(): { readonly address: Address; readonly own: boolean } 
   return { address: { url: host, token }, own: false };
 }
 
+async function startService(transport: Transport): Promise<void> {
+  const starting = await import('./start-service.ts');
+  await starting.startService(transport);
+}
+
 /** @throws ViridianError when there is no service, and none can be started. */
 export async function connect(options: ConnectOptions = {}): Promise<Host> {
   const found = options.address === undefined ? defaultAddress() : { address: options.address, own: false };
-  const transport = new Transport(found.address);
-  const host = new Host(transport);
-  try {
-    await transport.call('getVersion');
-  } catch (error) {
-    if (!(error instanceof NoService) || !(options.start ?? found.own)) throw error;
-    await startService(transport);
-  }
-  return host;
+  const transport = new Transport(found.address, (options.start ?? found.own) ? startService : undefined);
+  if (options.probe ?? true) await transport.call('getVersion');
+  return new Host(transport);
 }
 
 export interface JobOptions {

@@ -2,18 +2,12 @@
 import { spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { ViridianError } from '../contracts/errors.ts';
 import { runtimeFolder } from '../host/node/folders.ts';
+import { processArguments } from '../host/node/program.ts';
 import { NoService, type Transport } from './transport.ts';
 
-const IN_CHECKOUT = import.meta.url.endsWith('.ts');
 const PATIENCE = 30_000;
-
-function entry(): string {
-  const name = IN_CHECKOUT ? '../vmms/service-process.ts' : './service-process.js';
-  return fileURLToPath(new URL(name, import.meta.url));
-}
 
 /** Resolves when it answers. @throws ViridianError with its last words. */
 export async function startService(transport: Transport): Promise<void> {
@@ -22,7 +16,7 @@ export async function startService(transport: Transport): Promise<void> {
   const path = join(folder, 'service.log');
   const log = openSync(path, 'a', 0o600);
   const from = readFileSync(path).length;
-  const child = spawn(process.execPath, ['--no-warnings', entry()], {
+  const child = spawn(process.execPath, processArguments('service-process'), {
     detached: true,
     stdio: ['ignore', log, log],
     cwd: '/',

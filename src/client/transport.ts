@@ -2,8 +2,7 @@
  * How a client reaches the management service: HTTP over its Unix socket, or over TCP with a token. Answers that say what
  * is wrong become ViridianErrors.
  */
-import { type ClientRequest, request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
-import { request as httpsRequest } from 'node:https';
+import type { ClientRequest, IncomingMessage, RequestOptions } from 'node:http';
 import type { OperationBody, OperationQuery, OperationResult } from '../contracts/api/operations.ts';
 import { API_BASE, type OperationName, PATHS } from '../contracts/api/paths.ts';
 import type { ApiError } from '../contracts/api/resources.ts';
@@ -33,9 +32,12 @@ export class NoService extends ViridianError {
 
 export class Transport {
   readonly #address: Address;
+  #start: ((transport: Transport) => Promise<void>) | undefined;
 
-  constructor(address: Address) {
+  /** @param start has a service answer, when nobody does; once. */
+  constructor(address: Address, start?: (transport: Transport) => Promise<void>) {
     this.#address = address;
+    this.#start = start;
   }
 
   get place(): string {
@@ -54,10 +56,19 @@ export class Transport {
     const text = query.size > 0 ? `?${query.toString()}` : '';
     const json = method === 'get' || method === 'delete' ? undefined : JSON.stringify(options.body ?? {});
     const body = options.bytes ?? json;
-    const answer = await this.#request(method.toUpperCase(), `${API_BASE}${path}${text}`, {
+    const request = {
       body,
       type: options.bytes ? 'application/octet-stream' : 'application/json',
       headers: options.revision === undefined ? {} : { 'if-match': `"${options.revision}"` },
+    };
+    const ask = (): Promise<IncomingMessage> =>
+      this.#request(method.toUpperCase(), `${API_BASE}${path}${text}`, request);
+    const start = this.#start;
+    this.#start = undefined;
+    const answer = await ask().catch(async (error: unknown) => {
+      if (!(error instanceof NoService) || start === undefined) throw error;
+      await start(this);
+      return await ask();
     });
     const bytes = await collected(answer);
     const status = answer.statusCode ?? 0;
@@ -92,11 +103,14 @@ export class Transport {
 
   #open(path: string, options: RequestOptions): ClientRequest {
     const address = this.#address;
+    // Not imported: an import reads all that node:http exports, its WebSocket too, and with that loads undici, for 50 ms.
+    const http = process.getBuiltinModule('node:http');
     // Without an agent: a connection that was kept may be to a service that has ended.
-    if ('socket' in address) return httpRequest({ ...options, socketPath: address.socket, path, agent: false });
+    if ('socket' in address) return http.request({ ...options, socketPath: address.socket, path, agent: false });
     const url = new URL(path, address.url);
-    if (url.protocol !== 'https:') return httpRequest(url, options);
-    return httpsRequest(url, { ...options, ...(address.certificate ? { ca: Buffer.from(address.certificate) } : {}) });
+    if (url.protocol !== 'https:') return http.request(url, options);
+    const https = process.getBuiltinModule('node:https');
+    return https.request(url, { ...options, ...(address.certificate ? { ca: Buffer.from(address.certificate) } : {}) });
   }
 
   #failure(error: Error): ViridianError {

@@ -41,9 +41,26 @@ export const EXIT_MEANINGS: Readonly<Record<keyof typeof EXIT, string>> = {
   terminated: 'ended by SIGTERM',
 };
 
-/** The table as text, one code a line. */
-export function describeExitCodes(indent = ''): string {
-  return (Object.keys(EXIT) as (keyof typeof EXIT)[])
-    .map((name) => `${indent}${String(EXIT[name]).padStart(3)}  ${EXIT_MEANINGS[name]}`)
-    .join('\n');
+/** Of commands that run no guest themselves. */
+const COMMANDS: readonly (keyof typeof EXIT)[] = [
+  'ok',
+  'failure',
+  'usage',
+  'notFound',
+  'wrongState',
+  'denied',
+  'timeout',
+  'badFile',
+  'interrupted',
+];
+
+/** The table as text, one code a line. @param run of a command that runs a guest on this terminal. */
+export function describeExitCodes(indent = '', run = true): string {
+  const names = run ? (Object.keys(EXIT) as (keyof typeof EXIT)[]) : COMMANDS;
+  const meaning = (name: keyof typeof EXIT): string => {
+    const text = EXIT_MEANINGS[name];
+    // What stands after ';' or ':' is about running one.
+    return run || (name !== 'ok' && name !== 'interrupted') ? text : text.split(/[;:]/, 1)[0]!;
+  };
+  return names.map((name) => `${indent}${String(EXIT[name]).padStart(3)}  ${meaning(name)}`).join('\n');
 }

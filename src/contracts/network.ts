@@ -62,6 +62,8 @@ export interface NicOptions {
   readonly mac?: string | undefined;
   /** The port's VLAN, 1 to 4094: the guest's frames have no tag of their own. Not with a port. */
   readonly vlan?: number | undefined;
+  /** Bits a second, each way, short bursts aside. Not with a port. Default: as fast as it goes. */
+  readonly maximum?: number | undefined;
   /** Bytes of payload in a frame, 576 to 9000. Default: 1500. */
   readonly mtu?: number | undefined;
   /**

@@ -21,6 +21,8 @@ describe('resolvePartitionOptions', () => {
       disks: [],
       dvds: [],
       nics: [],
+      processorMaximum: 100,
+      storageMaximum: undefined,
       onDisk: undefined,
       onReboot: 'restart',
       instructionLimit: undefined,

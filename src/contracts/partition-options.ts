@@ -21,6 +21,10 @@ export const GIB = 2 ** 30;
 
 const DEFAULT_MEMORY = 512 * MIB;
 export const LIMITS = {
+  /** Bytes a second: one request of any size in a second or two. */
+  leastStorage: 2 ** 20,
+  /** Bits a second. */
+  leastNetwork: 10_000,
   /** The smallest multiboot kernel needs the first mebibyte's tables and itself above it. */
   minimumMemory: 2 * MIB,
   /** Guest memory lies in a 32-bit WebAssembly memory, beside the engine's own state. */
@@ -53,6 +57,8 @@ export interface ResolvedPartitionOptions {
   readonly disks: readonly (BlockDevice | DiskFile)[];
   readonly dvds: readonly DvdDrive[];
   readonly nics: readonly NicOptions[];
+  readonly processorMaximum: number;
+  readonly storageMaximum: number | undefined;
   readonly onDisk: ((event: DiskEvent) => void) | undefined;
   readonly onBoot: ((boot: DiskBoot) => void) | undefined;
   readonly onReboot: 'restart' | 'stop';
@@ -126,6 +132,11 @@ export function resolvePartitionOptions(given: PartitionOptions): ResolvedPartit
     vmbus: vmbus(options),
     ...storage(options),
     nics: nics(options),
+    processorMaximum: processorMaximum(options),
+    storageMaximum:
+      options.storageMaximum === undefined
+        ? undefined
+        : integer('storageMaximum', options.storageMaximum, LIMITS.leastStorage, Number.MAX_SAFE_INTEGER),
     onDisk: options.onDisk,
     onBoot: options.onBoot,
     onReboot: oneOf('onReboot', options.onReboot ?? 'restart', ['restart', 'stop']),
@@ -134,6 +145,12 @@ export function resolvePartitionOptions(given: PartitionOptions): ResolvedPartit
     trace: options.trace,
     restore: fileSource('restore', options.restore),
   };
+}
+
+function processorMaximum({ processorMaximum: percent = 100, clock }: PartitionOptions): number {
+  if (percent !== 100 && clock === 'instructions')
+    throw invalid('processorMaximum is about real time, and clock is instructions');
+  return integer('processorMaximum', percent, 1, 100);
 }
 
 function invalid(message: string): ViridianError {
@@ -226,7 +243,7 @@ function nics({ nics = [], vmbus, clock, restore }: PartitionOptions): readonly 
 const MAC = /^(?!0{2}([-:]?)(?:0{2}\1){4}0{2}$)[0-9a-f][02468ace]([-:]?)(?:[0-9a-f]{2}\2){4}[0-9a-f]{2}$/i;
 
 /** @throws ViridianError `invalid` */
-export function checkNic({ network, name, mac, vlan, mtu, forwards, hostAccess, capture }: NicOptions): void {
+export function checkNic({ network, name, mac, vlan, mtu, maximum, forwards, hostAccess, capture }: NicOptions): void {
   const own = typeof network !== 'string';
   if (!own && network !== 'nat' && network !== 'private')
     throw invalid(`a network adapter's network must be nat or private, not ${String(network)}`);
@@ -236,8 +253,10 @@ export function checkNic({ network, name, mac, vlan, mtu, forwards, hostAccess, 
     throw invalid(`a network adapter's address must be like 00-15-5D-01-02-03 (no group address), not '${mac}'`);
   if (vlan !== undefined) integer("a network adapter's vlan", vlan, 1, 4094);
   if (mtu !== undefined) integer("a network adapter's mtu", mtu, 576, 9000);
-  if (own && (vlan !== undefined || capture !== undefined))
-    throw invalid("a network adapter's vlan and capture are the switch's: set them at the port that is given");
+  if (maximum !== undefined)
+    integer("a network adapter's maximum", maximum, LIMITS.leastNetwork, Number.MAX_SAFE_INTEGER);
+  if (own && (vlan !== undefined || capture !== undefined || maximum !== undefined))
+    throw invalid("a network adapter's vlan, maximum and capture are the switch's: set them at the port that is given");
   if (forwards !== undefined && network !== 'nat') throw invalid('port forwards need a network adapter on nat');
   if (hostAccess !== undefined && network !== 'nat') throw invalid('access to the host needs a network adapter on nat');
   for (const forward of forwards ?? []) checkForward(forward);

@@ -83,6 +83,13 @@ export interface PartitionOptions {
    * and addresses. Needs `vmbus`.
    */
   readonly nics?: readonly NicOptions[] | undefined;
+  /**
+   * What a virtual processor may take of a host's, in percent. What it has not used is not kept for it. Not with `clock:
+   * 'instructions'`. Default: 100.
+   */
+  readonly processorMaximum?: number | undefined;
+  /** Bytes a second that all disks read and write together, short bursts aside. Default: as fast as it goes. */
+  readonly storageMaximum?: number | undefined;
   /** Told of what a disk's file does to the partition. */
   readonly onDisk?: ((event: DiskEvent) => void) | undefined;
   /** Told what was found in a disk to boot, before it runs, and again at each restart. */

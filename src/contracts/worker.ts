@@ -36,6 +36,9 @@ export interface WorkerSpec {
   readonly disks: readonly Disk[];
   readonly dvds: readonly Dvd[];
   readonly nics: readonly WorkerNic[];
+  /** Percent; bytes a second of all disks. Null: no limit. */
+  readonly processorMaximum: number;
+  readonly storageMaximum: number | null;
   /** A saved state to go on from. The worker stands still until it is told to resume. */
   readonly restore: string | null;
   readonly niceness: number;

@@ -32,8 +32,15 @@ export interface Compression {
   decompress(bytes: Uint8Array, limit: number): Uint8Array;
 }
 
+/** A thread's module: where it is, or the text of a script. */
+export type ThreadEntry = URL | { readonly source: string };
+
 export interface HostServices {
-  startThread<ToThread, FromThread>(entry: URL, data: unknown, options?: ThreadOptions): Thread<ToThread, FromThread>;
+  startThread<ToThread, FromThread>(
+    entry: ThreadEntry,
+    data: unknown,
+    options?: ThreadOptions,
+  ): Thread<ToThread, FromThread>;
   openChannel(): Channel;
   /** Monotonic nanoseconds. */
   monotonicNow(): bigint;

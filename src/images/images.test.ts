@@ -1,8 +1,8 @@
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
+import { filesIn } from '../host/node/program.ts';
 import { customizeScript, essentialScript, mirrorsOf, PUBLIC_MIRROR, publicKeys } from './debian.ts';
 import { agentFiles } from './node/agent.ts';
 import { createDebianImage } from './node/debian.ts';
@@ -71,7 +71,7 @@ describe('the agent', () => {
     mkdirSync(agent);
     for (const name of ['README.md', 'viridian-exec', 'viridian-exec.socket', 'viridian-exec@.service'])
       writeFileSync(join(agent, name), `${name}\n`);
-    const { files, sockets } = agentFiles(pathToFileURL(`${agent}/`));
+    const { files, sockets } = agentFiles(filesIn(agent));
     rmSync(agent, { recursive: true });
     expect(sockets).toEqual(['viridian-exec.socket']);
     expect([...files.keys()]).toEqual([
@@ -81,7 +81,7 @@ describe('the agent', () => {
       'etc/systemd/system/viridian-exec@.service',
     ]);
     expect(files.get('usr/lib/viridian/viridian-exec')).toEqual({ text: 'viridian-exec\n', mode: '755' });
-    expect(agentFiles(pathToFileURL(join(folder, 'none/'))).files.size).toBe(0);
+    expect(agentFiles(filesIn(join(folder, 'none'))).files.size).toBe(0);
   });
 });
 

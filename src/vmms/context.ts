@@ -18,7 +18,7 @@ export interface ServiceContext {
   readonly dataFolder: string;
   readonly runtimeFolder: string;
   /** The worker's program. */
-  readonly workerEntry: string;
+  readonly workerEntry: readonly string[];
   readonly facts: HostFacts;
   readonly settings: Settings;
   /** Called between the steps of what must not stay half done; tests kill the service there. */

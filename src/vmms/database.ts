@@ -1,8 +1,9 @@
 /**
  * The inventory: one SQLite file (write-ahead log, every commit synced). What VMMS knows and does not find in it after a
- * crash, it asks workers and files for; nothing else is kept anywhere.
+ * crash, it asks workers and files for; nothing else is kept anywhere. A host whose disk is full is when the truth is needed most:
+ * the file and its log have room of their own, taken when they are opened, and a file beside them gives way when that is too little.
  */
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import { ViridianError } from '../contracts/errors.ts';
@@ -99,19 +100,39 @@ create table macs (
   unique (vm, nic)
 ) strict;`,
 };
+/** Bytes that the file and its log have to spare, each. */
+const SPARE = 2 * 2 ** 20;
+/** Bytes of the file that gives way. */
+const RESERVE = 4 * 2 ** 20;
+/** https://www.sqlite.org/rescode.html */
+const SQLITE_FULL = 13;
+
+function isFull(error: unknown): boolean {
+  return error instanceof Error && 'errcode' in error && (Number(error.errcode) & 0xff) === SQLITE_FULL;
+}
 
 export type Row = Readonly<Record<string, string | number | null>>;
 
 export class Database {
   readonly #db: DatabaseSync;
+  readonly #path: string;
   readonly #statements = new Map<string, StatementSync>();
   #depth = 0;
 
   /** @param path ':memory:' for tests. */
   constructor(path: string) {
+    this.#path = path;
     if (path !== ':memory:') mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     this.#db = new DatabaseSync(path, { timeout: 5000 });
+    this.#withRoom(() => this.#open());
+    if (path !== ':memory:') this.#takeRoom();
+  }
+
+  #open(): void {
+    const path = this.#path;
     this.#db.exec('pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on;');
+    // Pages, half of what the log has to spare: it is written over from its start before it has to grow.
+    this.#db.exec(`pragma wal_autocheckpoint = ${SPARE / 4096 / 2}`);
     const { user_version: version } = this.#db.prepare('pragma user_version').get() as { user_version: number };
     if (version > SCHEMA_VERSION)
       throw new ViridianError(
@@ -131,6 +152,42 @@ export class Database {
     }
   }
 
+  get #reserve(): string {
+    return `${this.#path}.reserve`;
+  }
+
+  /** What was freed in the file stays its own, and the log is written over from its start. */
+  #takeRoom(): void {
+    try {
+      this.#withRoom(() => {
+        this.#db.exec(`create table spare (bytes blob) strict; insert into spare values (zeroblob(${SPARE}))`);
+      });
+      this.#withRoom(() => this.#db.exec('drop table spare; pragma wal_checkpoint(passive)'));
+      if (!existsSync(this.#reserve)) writeFileSync(this.#reserve, new Uint8Array(RESERVE), { mode: 0o600 });
+    } catch (error) {
+      // The next start tries again; what there is has to do.
+      rmSync(this.#reserve, { force: true });
+      this.#db.exec('drop table if exists spare');
+      console.error(error);
+    }
+  }
+
+  /** Again with the reserve given up, when there was no room. @throws ViridianError when there still is none. */
+  #withRoom<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      if (!isFull(error)) throw error;
+      rmSync(this.#reserve, { force: true });
+    }
+    try {
+      return work();
+    } catch (cause) {
+      if (!isFull(cause)) throw cause;
+      throw new ViridianError('failure', `${this.#path}: the host has no room for it: make some`, { cause });
+    }
+  }
+
   #statement(sql: string): StatementSync {
     let statement = this.#statements.get(sql);
     if (statement === undefined) this.#statements.set(sql, (statement = this.#db.prepare(sql)));
@@ -138,7 +195,10 @@ export class Database {
   }
 
   run(sql: string, ...values: SQLInputValue[]): number {
-    return Number(this.#statement(sql).run(...values).lastInsertRowid);
+    const statement = this.#statement(sql);
+    // In a transaction what was done before is lost with what there is no room for: that is the transaction's to see.
+    if (this.#depth > 0) return Number(statement.run(...values).lastInsertRowid);
+    return Number(this.#withRoom(() => statement.run(...values)).lastInsertRowid);
   }
   all(sql: string, ...values: SQLInputValue[]): readonly Row[] {
     return this.#statement(sql).all(...values) as unknown as readonly Row[];
@@ -154,10 +214,10 @@ export class Database {
     this.#db.exec('begin immediate');
     try {
       const result = work();
-      this.#db.exec('commit');
+      this.#withRoom(() => this.#db.exec('commit'));
       return result;
     } catch (error) {
-      this.#db.exec('rollback');
+      if (this.#db.isTransaction) this.#db.exec('rollback');
       throw error;
     } finally {
       this.#depth--;

@@ -1,11 +1,8 @@
 /** The management service as a process: `hv service run`, or started by the command when it is not there. */
-import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { dataFolder, runtimeFolder, serviceSocket } from '../host/node/folders.ts';
+import { processArguments, programFiles } from '../host/node/program.ts';
 import type { TcpOptions } from './api/server.ts';
 import { Service } from './service.ts';
-
-const IN_CHECKOUT = import.meta.url.endsWith('.ts');
 
 export interface RunServiceOptions {
   readonly version: string;
@@ -17,28 +14,19 @@ export interface RunServiceOptions {
 /** Resolves when the service has ended. VMs go on. @throws ViridianError */
 export async function runService({ version, tcp, listening }: RunServiceOptions): Promise<void> {
   process.umask(0o077);
+  const pages = programFiles('manager', 'dist/manager');
+  const built = pages.names.length > 0;
   const { service, port } = await Service.start({
     dataFolder: dataFolder(),
     runtimeFolder: runtimeFolder(),
     socket: serviceSocket(),
-    workerEntry: entry('../vmwp/node/worker-process.ts', './worker-process.js'),
-    switchEntry: entry('../vswitch/node/switch-process.ts', './switch-process.js'),
+    workerEntry: processArguments('worker-process'),
+    switchEntry: processArguments('switch-process'),
     version,
     tcp,
-    pages: pages(),
+    pages: built ? pages : undefined,
   });
-  listening?.(serviceSocket(), port, pages() !== undefined);
+  listening?.(serviceSocket(), port, built);
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => void service.stop());
   await service.ended;
-}
-
-/** A source file in a checkout, a bundle in a package. */
-function entry(source: string, bundle: string): string {
-  return fileURLToPath(new URL(IN_CHECKOUT ? source : bundle, import.meta.url));
-}
-
-/** Undefined where the web console has not been built. */
-function pages(): string | undefined {
-  const folder = fileURLToPath(new URL(IN_CHECKOUT ? '../../dist/manager' : './manager', import.meta.url));
-  return existsSync(folder) ? folder : undefined;
 }

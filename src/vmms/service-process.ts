@@ -3,10 +3,10 @@ import manifest from '../../package.json' with { type: 'json' };
 import { isViridianError } from '../contracts/errors.ts';
 import { runService } from './index.ts';
 
-try {
-  await runService({ version: manifest.version });
-  process.exit(0);
-} catch (error) {
-  console.error(isViridianError(error) ? error.message : error);
-  process.exit(1);
-}
+runService({ version: manifest.version }).then(
+  () => process.exit(0),
+  (error: unknown) => {
+    console.error(isViridianError(error) ? error.message : error);
+    process.exit(1);
+  },
+);

@@ -8,6 +8,7 @@ import { ViridianError } from '../contracts/errors.ts';
 import { isLive } from '../contracts/vm-state.ts';
 import { WORKER_FILES } from '../contracts/worker.ts';
 import { LOCK_EXCLUSIVE, LOCK_NONBLOCKING, libc } from '../host/node/libc.ts';
+import type { ProgramFiles } from '../host/node/program.ts';
 import { ApiServer, type TcpOptions } from './api/server.ts';
 import { named, type ServiceContext, Settings } from './context.ts';
 import { Database } from './database.ts';
@@ -25,13 +26,14 @@ export interface ServiceOptions {
   readonly dataFolder: string;
   readonly runtimeFolder: string;
   readonly socket: string;
-  /** The worker's program. */
-  readonly workerEntry: string;
-  /** The switch process's program. */
-  readonly switchEntry: string;
+  /** Arguments of `process.execPath` that make it a worker; its folder follows. */
+  readonly workerEntry: readonly string[];
+  /** The same, for the switch process. */
+  readonly switchEntry: readonly string[];
   readonly version: string;
   readonly tcp?: TcpOptions | undefined;
-  readonly pages?: string | undefined;
+  /** The web console; undefined where it has not been built. */
+  readonly pages?: ProgramFiles | undefined;
   /** For tests. */
   readonly facts?: HostFacts | undefined;
   /** For tests: called between steps. */

@@ -315,6 +315,8 @@ export class VirtualMachine {
           disks: configuration.disks.toSorted((a, b) => a.slot - b.slot),
           dvds: configuration.dvds.toSorted((a, b) => a.slot - b.slot),
           nics,
+          processorMaximum: configuration.processorMaximum,
+          storageMaximum: configuration.storageMaximum,
           restore: saved?.file ?? null,
           niceness: niceness(configuration.processorWeight),
         },
@@ -323,8 +325,7 @@ export class VirtualMachine {
       this.#instance = undefined;
       await this.#context.networks.unplug(instance);
       this.#enter(this.record.saved === null ? 'Off' : 'Saved', { worker: null });
-      if (!isViridianError(error)) throw error;
-      throw new ViridianError(error.code, `${this.name} did not start: ${error.message}`, { cause: error });
+      throw didNotStart(this.name, error);
     }
     this.#worker = worker;
     control.progress(0.4, 'loading');
@@ -526,7 +527,6 @@ export class VirtualMachine {
       await worker.request('reopenDisks', { disks: this.record.configuration.disks }, 120);
       this.#context.step('reopened');
       if (running) await worker.request('resume', undefined);
-      this.#context.db.run('delete from held where vm = ?', this.id);
     } catch (error) {
       if (this.#worker !== worker) return;
       const text = error instanceof Error ? error.message : String(error);
@@ -540,6 +540,7 @@ export class VirtualMachine {
       await this.#end(worker);
       throw error;
     }
+    this.#context.db.run('delete from held where vm = ?', this.id);
   }
 
   /** A service was cut short while this VM stood still for it. */
@@ -571,6 +572,16 @@ export interface Still {
   readonly work: () => Promise<void>;
   /** It cannot go on, and is about to be ended. */
   readonly lost?: (() => void) | undefined;
+}
+
+/** With the reason; of the host's own reasons, a full disk is the one that users meet. */
+function didNotStart(name: string, error: unknown): unknown {
+  if (isViridianError(error))
+    return new ViridianError(error.code, `${name} did not start: ${error.message}`, { cause: error });
+  if (!(error instanceof Error) || !('code' in error)) return error;
+  const text =
+    error.code === 'ENOSPC' ? 'no space left on the device, for what its worker process needs' : error.message;
+  return new ViridianError('failure', `${name} did not start: ${text}`, { cause: error });
 }
 
 function fullText(file: string | null): string | null {

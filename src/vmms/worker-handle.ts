@@ -31,8 +31,8 @@ export interface WorkerListener {
 }
 
 export interface WorkerStart {
-  /** The program: run by the same Node as this one. */
-  readonly entry: string;
+  /** Arguments of `process.execPath` that make it a worker; its folder follows. */
+  readonly entry: readonly string[];
   readonly runtimeFolder: string;
   readonly spec: Omit<WorkerSpec, 'protocol'>;
   readonly listener: WorkerListener;
@@ -89,7 +89,7 @@ export class WorkerHandle {
     const log = openSync(join(folder, WORKER_FILES.log), 'a', 0o600);
     let child: ChildProcess;
     try {
-      child = spawn(process.execPath, ['--no-warnings', entry, folder], {
+      child = spawn(process.execPath, [...entry, folder], {
         detached: true,
         stdio: ['ignore', log, log],
         cwd: '/',

@@ -16,6 +16,7 @@ import { ViridianError } from '../contracts/errors.ts';
 import type { DiskEvent, InspectNode } from '../contracts/partition.ts';
 import { checkPlace, isDiskFile, LIMITS } from '../contracts/partition-options.ts';
 import { formatToAttach, openDisk, type StorageHost, seemingFormat } from '../storage/index.ts';
+import { DiskRate } from './disk-rate.ts';
 import { DiskRoom } from './disk-room.ts';
 import { FileDisk } from './file-disk.ts';
 
@@ -64,12 +65,15 @@ export interface DisksListener {
 export interface GivenStorage {
   readonly disks: readonly (BlockDevice | DiskFile)[];
   readonly dvds?: readonly DvdDrive[] | undefined;
+  /** Bytes a second, for all of them. */
+  readonly storageMaximum?: number | undefined;
 }
 
 export class PartitionDisks {
   /** Set by the partition before anything runs. */
   listener: DisksListener | undefined;
   readonly #host: StorageHost | undefined;
+  readonly #rate: DiskRate | undefined;
   #units: Unit[] = [];
   readonly #room = new DiskRoom({
     full: (file, message) => {
@@ -84,8 +88,9 @@ export class PartitionDisks {
   #closed: Promise<void> | undefined;
 
   /** @param host without one, there are no files. */
-  constructor(host?: StorageHost) {
+  constructor(host?: StorageHost, maximum?: number) {
     this.#host = host;
+    this.#rate = maximum === undefined ? undefined : new DiskRate(maximum);
   }
 
   /**
@@ -94,10 +99,10 @@ export class PartitionDisks {
    */
   static async open(
     host: StorageHost,
-    { disks, dvds = [] }: GivenStorage,
+    { disks, dvds = [], storageMaximum }: GivenStorage,
     saved?: readonly DiskRecord[],
   ): Promise<PartitionDisks> {
-    const opened = new PartitionDisks(host);
+    const opened = new PartitionDisks(host, storageMaximum);
     const records = {
       disk: saved?.filter(({ kind }) => kind === 'disk'),
       dvd: saved?.filter(({ kind }) => kind === 'dvd'),
@@ -211,7 +216,7 @@ export class PartitionDisks {
       allowParent: disk.allowParent,
       ...(discard ? { discard: 'file' } : {}),
     });
-    return new FileDisk(path, opened, discard, this.#room);
+    return new FileDisk(path, opened, discard, this.#room, this.#rate);
   }
 
   /** Opens an image for a drive: any file but one that is a disk. @throws ViridianError */
@@ -221,7 +226,7 @@ export class PartitionDisks {
     const seems = await seemingFormat(host.files, path);
     if (seems !== 'iso' && seems !== 'raw')
       throw new ViridianError('badFile', `${path}: it is a ${seems} disk, not a DVD image: attach it as a disk`);
-    return new FileDisk(path, await openDisk(host, path, { format: 'iso' }), false, this.#room);
+    return new FileDisk(path, await openDisk(host, path, { format: 'iso' }), false, this.#room, this.#rate);
   }
 
   /** Takes a disk or drive out of the list; what it has open is for `release`. */

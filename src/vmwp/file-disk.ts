@@ -2,6 +2,7 @@
 import type { BlockDevice, DiskFormat } from '../contracts/block-device.ts';
 import type { InspectNode } from '../contracts/partition.ts';
 import { type Disk, DiskError } from '../storage/index.ts';
+import type { DiskRate } from './disk-rate.ts';
 import type { DiskRoom } from './disk-room.ts';
 
 export class FileDisk implements BlockDevice {
@@ -14,11 +15,12 @@ export class FileDisk implements BlockDevice {
   readonly identifier: Uint8Array | undefined;
   #disk: Disk;
   readonly #room: DiskRoom;
+  readonly #rate: DiskRate | undefined;
   #inFlight = 0;
   #idle: (() => void)[] = [];
   #closed = false;
 
-  constructor(file: string, disk: Disk, discarded: boolean, room: DiskRoom) {
+  constructor(file: string, disk: Disk, discarded: boolean, room: DiskRoom, rate?: DiskRate) {
     this.#file = file;
     this.#format = disk.format;
     this.discarded = discarded;
@@ -28,6 +30,7 @@ export class FileDisk implements BlockDevice {
     this.identifier = disk.identifier;
     this.#disk = disk;
     this.#room = room;
+    this.#rate = rate;
   }
 
   get file(): string {
@@ -41,16 +44,17 @@ export class FileDisk implements BlockDevice {
   }
 
   read(offset: number, into: Uint8Array): Promise<void> {
-    return this.#request(() => this.#disk.read(offset, into));
+    return this.#request(() => this.#disk.read(offset, into), into.length);
   }
   readNow(offset: number, into: readonly Uint8Array[]): boolean {
-    return !this.#closed && (this.#disk.readNow?.(offset, into) ?? false);
+    // Under a limit everything goes through `read` and `write`, where it can wait.
+    return !this.#closed && this.#rate === undefined && (this.#disk.readNow?.(offset, into) ?? false);
   }
   write(offset: number, from: Uint8Array): Promise<void> {
-    return this.#request(() => this.#disk.write(offset, from));
+    return this.#request(() => this.#disk.write(offset, from), from.length);
   }
   writeNow(offset: number, from: readonly Uint8Array[]): boolean {
-    return !this.#closed && (this.#disk.writeNow?.(offset, from) ?? false);
+    return !this.#closed && this.#rate === undefined && (this.#disk.writeNow?.(offset, from) ?? false);
   }
   writeZeroes(offset: number, length: number): Promise<void> {
     return this.#request(() => this.#disk.writeZeroes(offset, length));
@@ -67,10 +71,11 @@ export class FileDisk implements BlockDevice {
     return this.#request(() => this.#disk.resize(size));
   }
 
-  async #request(request: () => Promise<void>): Promise<void> {
+  async #request(request: () => Promise<void>, bytes = 0): Promise<void> {
     if (this.#closed) throw new DiskError('closed', `${this.file}: the disk is closed`);
     this.#inFlight++;
     try {
+      if (bytes > 0) await this.#rate?.wait(bytes);
       await this.#room.make(this.file, request);
     } finally {
       this.#inFlight--;

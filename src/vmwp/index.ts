@@ -12,6 +12,7 @@ import { nodeDiskFiles } from '../host/node/disk-files.ts';
 import { readInput } from '../host/node/files.ts';
 import { payloadCache } from '../host/node/payload-cache.ts';
 import { lowerCompilers } from '../host/node/priority.ts';
+import { builtInterpreter, threadEntry } from '../host/node/program.ts';
 import { nodeServices } from '../host/node/services.ts';
 import { compileImage, type InterpreterModule } from '../hypervisor/interpreter/module.ts';
 import { PartitionDisks } from './disks.ts';
@@ -27,13 +28,6 @@ export type * from '../contracts/network.ts';
 export type * from '../contracts/partition.ts';
 export type * from '../contracts/sockets.ts';
 
-const IN_CHECKOUT = import.meta.url.endsWith('.ts');
-/** A thread's entry: a source file in a checkout, a bundle in a package. */
-function entry(name: string): URL {
-  return new URL(`./${name}.${IN_CHECKOUT ? 'ts' : 'js'}`, import.meta.url);
-}
-/** Made by the build beside the bundles. */
-const INTERPRETER = IN_CHECKOUT ? undefined : new URL('./interpreter.wasm', import.meta.url);
 const MIB = 2 ** 20;
 /** How much V8's threads go after a guest's processors: see docs/decisions/0013-threads-and-priorities.md. */
 const COMPILERS_NICE = 10;
@@ -85,9 +79,10 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
   const common = {
     config,
     onReboot: resolved.onReboot,
+    processorMaximum: resolved.processorMaximum,
     instructionLimit: resolved.instructionLimit,
     trace: resolved.trace,
-    translatorEntry: entry('translator-thread'),
+    translatorEntry: threadEntry('translator-thread'),
     engine: resolved.engine === 'interpreter' ? ('interpreter' as const) : ('translator' as const),
     host: nodeServices,
     onDisk: resolved.onDisk,
@@ -146,7 +141,8 @@ function networks(): Networks {
 
 /** A package has it ready-made; a checkout generates it from the instruction table, which takes longer than all the rest. */
 async function interpreter(): Promise<InterpreterModule> {
-  if (INTERPRETER) return compileImage(await readInput('interpreter', INTERPRETER));
+  const image = builtInterpreter();
+  if (image !== undefined) return compileImage(image);
   const { compileInterpreter } = await import('../hypervisor/interpreter/interpreter.ts');
   return compileInterpreter();
 }

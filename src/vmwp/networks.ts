@@ -35,11 +35,11 @@ export class PartitionNetworks implements Networks {
   }
 
   async connect(nic: NicOptions, mac: string): Promise<NetworkPort> {
-    const { network, vlan, capture, forwards = [], hostAccess = [] } = nic;
+    const { network, vlan, maximum, capture, forwards = [], hostAccess = [] } = nic;
     this.#hostAccess.push(...hostAccess);
     const wire = this.#switch(network === 'nat' ? 'nat' : 'private');
     const index = this.#adapters++;
-    const port = wire.connect({ vm: GUEST, index, mac, vlan });
+    const port = wire.connect({ vm: GUEST, index, mac, vlan, bandwidth: { send: maximum, receive: maximum } });
     const owner = index === 0 ? GUEST : `${GUEST}/${index}`;
     try {
       if (capture !== undefined) {

@@ -2,11 +2,11 @@
  * The threads of virtual processors, in Node. Loading their code takes longer than making a machine, so that they are started
  * first, by the command even before the library is loaded.
  */
+import { threadEntry } from '../host/node/program.ts';
 import { startThread } from '../host/node/threads.ts';
 import type { FromVpThread, VpThread, VpThreadData } from './protocol.ts';
 
-const EXTENSION = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-const ENTRY = new URL(`./vp-thread.${EXTENSION}`, import.meta.url);
+const ENTRY = threadEntry('vp-thread');
 /** Started, and not yet anybody's. */
 const ahead: VpThread[] = [];
 

@@ -19,7 +19,7 @@ import type {
 import { checkNic } from '../contracts/partition-options.ts';
 import type { ConnectOptions, ExecOptions, ExecResult, GuestListener, GuestStream } from '../contracts/sockets.ts';
 import type { LoadPlan } from '../firmware/load-plan.ts';
-import type { ChannelEnd, HostServices, Thread } from '../host/services.ts';
+import type { ChannelEnd, HostServices, Thread, ThreadEntry } from '../host/services.ts';
 import type { InterpreterModule } from '../hypervisor/interpreter/module.ts';
 import { PAGE } from '../hypervisor/memory/layout.ts';
 import { PowerEvent, Run } from '../hypervisor/vp/control.ts';
@@ -62,6 +62,8 @@ export interface WorkerOptions {
   /** What a restart loads, where that is not the same again. */
   readonly replan?: (() => Promise<LoadPlan>) | undefined;
   readonly onReboot: 'restart' | 'stop';
+  /** Percent. */
+  readonly processorMaximum?: number | undefined;
   readonly instructionLimit: bigint | undefined;
   readonly trace: ((event: TraceEvent) => void) | undefined;
   /** The worker closes them. */
@@ -70,7 +72,7 @@ export interface WorkerOptions {
   readonly onDisk?: ((event: DiskEvent) => void) | undefined;
   /** A thread for each processor, started and told nothing yet; the worker ends them. */
   readonly threads: readonly VpThread[];
-  readonly translatorEntry: URL;
+  readonly translatorEntry: ThreadEntry;
   readonly engine: 'interpreter' | 'translator';
   readonly host: HostServices;
   readonly interpreter: InterpreterModule;
@@ -321,6 +323,8 @@ export class VmWorker implements Partition {
     }
     const { control } = this.#machine;
     this.#synthetic?.start();
+    const { processorMaximum = 100 } = this.#options;
+    control.processorMaximum[0] = processorMaximum === 100 ? 0 : processorMaximum;
     Atomics.store(control.wanted, 0, Run.RUNNING);
     Atomics.notify(control.wanted, 0);
     this.#pump();

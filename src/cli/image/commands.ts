@@ -11,7 +11,7 @@ It needs Debian's apt, e2fsprogs and, unless run by root, fakeroot and uidmap; w
 is said. A cloud image of somebody else's takes its user from a seed: hv image seed.
 
 Exit codes:
-${describeExitCodes('  ')}
+${describeExitCodes('  ', false)}
 `;
 
 export interface ImageFlags {

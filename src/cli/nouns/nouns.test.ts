@@ -170,8 +170,19 @@ describe('hv', () => {
     expect((await hv('ls', '-o', 'yaml')).stdout).toContain('name: web\n');
     expect((await hv('ls')).stdout).toMatch(/^NAME {2}STATE.*\nweb {3}Off/);
     expect((await hv('Get-VM', '-o', 'name')).stdout).toBe('web\n');
+    expect(JSON.parse((await hv('ls', '--json', '-q')).stdout)).toEqual(['web']);
+    // What shows nothing says what it has done, where programs do not look.
+    expect(await hv('vm', 'set', 'web', '--notes', 'x')).toMatchObject({
+      stdout: '',
+      stderr: 'hv: done: set {"notes":"x"} of web\n',
+    });
+    expect(await hv('nic', 'add', 'web')).toMatchObject({
+      stdout: '',
+      stderr: 'hv: done: add a network adapter to web\n',
+    });
+    expect((await hv('token', '--help')).stdout).not.toContain('triple fault');
     expect((await hv('complete', '--', 'start', 'w')).stdout).toBe('web\n');
-    expect((await hv('events', '--json', '--last', '1')).stdout).toContain('"kind":"vm.created"');
+    expect((await hv('events', '--json', '--last', '10')).stdout).toContain('"kind":"vm.created"');
   });
 
   it.each<[string, number, string]>([
@@ -185,7 +196,15 @@ describe('hv', () => {
       EXIT.usage,
       'hv: Remove web, with checkpoints and saved states? Nobody is here to answer: give --yes',
     ],
-    ['vm fly', EXIT.usage, "hv: unknown command 'fly'"],
+    ['vm fly', EXIT.usage, "hv: unknown command 'fly': 'hv vm --help' shows all"],
+    ['vm strat web', EXIT.usage, "hv: unknown command 'strat': did you mean start?"],
+    ['strat web', EXIT.usage, "hv: unknown command 'strat': did you mean start?"],
+    ['frobnicate', EXIT.usage, "hv: unknown command 'frobnicate': 'hv --help' shows all"],
+    [
+      'nic add web --mac zz',
+      EXIT.usage,
+      "hv: a MAC address is six pairs of hexadecimal digits, as 00:15:5d:00:00:01, not 'zz'",
+    ],
     ['ls -o xml', EXIT.usage, "hv: --output must be table, json, yaml, name, not 'xml'"],
     ['console web', EXIT.wrongState, 'hv: web is Off, and that needs it to run: start it first'],
     ['cp /etc/hostname web', EXIT.usage, "hv: 'web' must be VM:/PATH: files are copied into a guest"],

@@ -1,4 +1,7 @@
-/** How results are shown: a table for people, JSON and YAML for programs, names for shells. All of it on stdout. */
+/**
+ * How results are shown: a table for people, JSON and YAML for programs, names for shells. All of it on stdout. Names alone in
+ * JSON are what -q asks for with it.
+ */
 import { printable } from '../../support/text.ts';
 import type { Flags, Output } from './command-row.ts';
 
@@ -26,7 +29,7 @@ export async function showRows<T>(rows: readonly T[], flags: Flags, shown: Shown
   switch (outputOf(flags)) {
     case 'json':
     case 'yaml':
-      await showData(rows, flags);
+      await showData(flags.quiet ? rows.map(shown.name) : rows, flags);
       break;
     case 'name':
       for (const row of rows) write(printable(shown.name(row)));
@@ -44,7 +47,7 @@ export async function showOne(value: unknown, flags: Flags, text: () => string, 
   const output = outputOf(flags);
   if (output === 'table') write(text());
   else if (output === 'name') write(printable(name));
-  else await showData(value, flags);
+  else await showData(flags.quiet ? name : value, flags);
 }
 
 async function showData(value: unknown, flags: Flags): Promise<void> {

@@ -8,17 +8,26 @@ import { oneOf } from './values.ts';
 
 const EXIT_HELP = `
 Exit codes:
-${describeExitCodes('  ')}
+${describeExitCodes('  ', false)}
 `;
 
-export function managementCommands(hv: Command): void {
+/** @param first the command line's first word: where it names a command, that is all that is defined. */
+export function managementCommands(hv: Command, first: string | undefined): void {
+  const noun = first !== undefined && Object.hasOwn(NOUNS, first) ? first : undefined;
+  const alone = COMMANDS.find((row) => (row.noun === undefined ? row.verb : row.shortcut) === first);
+  if (first !== undefined && alone !== undefined) {
+    define(hv, first, alone, alone.noun !== undefined);
+    return;
+  }
   const nouns = new Map<string, Command>();
   for (const [name, text] of Object.entries(NOUNS)) {
-    const noun = hv.command(name).description(text);
-    noun.addHelpText('after', cmdletHelp(name));
-    nouns.set(name, noun);
+    if (noun !== undefined && name !== noun) continue;
+    const command = hv.command(name).description(text);
+    command.addHelpText('after', cmdletHelp(name));
+    nouns.set(name, command);
   }
   for (const row of COMMANDS) {
+    if (noun !== undefined && row.noun !== noun) continue;
     const parent = row.noun === undefined ? hv : nouns.get(row.noun)!;
     define(parent, row.verb, row);
     if (row.shortcut !== undefined) define(hv, row.shortcut, row, row.noun !== undefined);
@@ -39,15 +48,13 @@ function define(parent: Command, name: string, row: CommandRow, shortcut = false
   if (row.changes) command.option('--what-if', 'say what would be done, and do nothing');
   if (row.asks) command.option('-y, --yes', 'do not ask');
   command.addHelpText('after', `${row.help === undefined ? '' : `\n${row.help.trim()}\n`}${EXIT_HELP}`);
-  command.action(async (...given: unknown[]) => {
-    const args = given.slice(0, -2).flatMap((each) => (Array.isArray(each) ? (each as string[]) : [each as string]));
+  command.action(async (...all: unknown[]) => {
+    const args = all.slice(0, -2).flatMap((each) => (Array.isArray(each) ? (each as string[]) : [each as string]));
     const action = await row.load();
     try {
-      process.exitCode =
-        (await action(
-          args.filter((each) => each !== undefined),
-          command.opts<Flags>(),
-        )) ?? EXIT.ok;
+      const given = args.filter((each) => each !== undefined);
+      process.exitCode = (await action(given, command.opts<Flags>())) ?? EXIT.ok;
+      if (row.changes && !row.shows && process.exitCode === EXIT.ok) (await import('./session.ts')).sayDone();
     } catch (error) {
       const { Interrupted } = await import('../vhd/progress.ts');
       if (!(error instanceof Interrupted)) throw error;

@@ -7,17 +7,33 @@ import { Interrupted, ProgressBar } from '../vhd/progress.ts';
 import type { Flags } from './command-row.ts';
 
 export async function service(): Promise<Host> {
-  return await connect();
+  return await connect({ probe: false });
 }
 
 export async function vmOf(name: string | undefined): Promise<Vm> {
   return await (await service()).get(name!);
 }
 
-/** With --what-if: says what would be done, and that it is not. */
+/** What the command has set out to do. */
+let doing: string | undefined;
+
+/** With --what-if: says what would be done, and that it is not. Without: what is said when it has been. */
 export function onlyAsked(flags: Flags, text: string): boolean {
   if (flags.whatIf) say(`what if: ${text}`);
+  else doing = text;
   return flags.whatIf === true;
+}
+
+/** Of a command that shows nothing, so that nobody wonders. On stderr: there is nothing in it for programs. */
+export function sayDone(): void {
+  if (doing !== undefined) say(`hv: done: ${doing}`);
+  doing = undefined;
+}
+
+/** Instead, where there is more to say. */
+export function told(text: string): void {
+  say(`hv: ${text}`);
+  doing = undefined;
 }
 
 /** @throws ViridianError when the answer is no, or nobody can answer. */
@@ -47,7 +63,7 @@ export async function withProgress<T>(title: string, work: (options: JobOptions)
       signal: abort.signal,
       progress: (job) => {
         last = job;
-        if (!abort.signal.aborted) bar.update(job.progress, 1);
+        if (!abort.signal.aborted && !several) bar.update(job.progress, 1);
       },
     });
   } catch (error) {
@@ -61,6 +77,11 @@ export async function withProgress<T>(title: string, work: (options: JobOptions)
   }
 }
 
+/** VMs that something is done to at a time. */
+const AT_A_TIME = 4;
+/** Several bars on one line would be none. */
+let several = false;
+
 /** The same for each of several VMs, all of them tried; the first failure's code. */
 export async function forEach(
   names: readonly string[],
@@ -68,15 +89,20 @@ export async function forEach(
 ): Promise<ExitCode | undefined> {
   const host = await service();
   let failed: unknown;
-  for (const name of names) {
-    try {
-      await work(await host.get(name));
-    } catch (error) {
-      if (names.length === 1) throw error;
-      failed ??= error;
-      say(`hv: ${error instanceof Error ? error.message : String(error)}`);
+  several = names.length > 1;
+  const left = [...names];
+  const next = async (): Promise<void> => {
+    for (let name = left.shift(); name !== undefined; name = left.shift()) {
+      try {
+        await work(await host.get(name));
+      } catch (error) {
+        if (names.length === 1 || error instanceof Interrupted) throw error;
+        failed ??= error;
+        say(`hv: ${error instanceof Error ? error.message : String(error)}`);
+      }
     }
-  }
+  };
+  await Promise.all(Array.from({ length: AT_A_TIME }, next));
   if (failed === undefined) return undefined;
   const { ERROR_EXIT_CODES, isViridianError } = await import('../../contracts/errors.ts');
   return isViridianError(failed) ? ERROR_EXIT_CODES[failed.code] : EXIT.failure;

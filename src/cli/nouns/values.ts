@@ -21,6 +21,17 @@ export function whole(option: string, least = 0): (text: string) => number {
   };
 }
 
+/** A number a second, as 20M; 'none' is null. @param unit 1024 for bytes, 1000 for bits: what K stands for. */
+export function perSecond(option: string, unit: 1000 | 1024): (text: string) => number | null {
+  return (text) => {
+    if (text.toLowerCase() === 'none') return null;
+    const match = /^(\d+(?:\.\d+)?)([KMG]?)$/i.exec(text);
+    if (!match)
+      throw new ViridianError('invalid', `${option} must be a number a second, as 20M, or none, not '${text}'`);
+    return Math.round(Number(match[1]) * unit ** ['', 'K', 'M', 'G'].indexOf(match[2]!.toUpperCase()));
+  };
+}
+
 export function oneOf(option: string, words: readonly string[]): (text: string) => string {
   return (text) => {
     // Hyper-V's words have capitals; typing them is a chore.
@@ -62,6 +73,17 @@ export function disk(text: string): DiskValue {
   return value;
 }
 
+/** With the separators of any system; as configurations spell it. */
+export function macAddress(text: string): string {
+  const address = text.toLowerCase().replaceAll('-', ':');
+  if (!/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/.test(address))
+    throw new ViridianError(
+      'invalid',
+      `a MAC address is six pairs of hexadecimal digits, as 00:15:5d:00:00:01, not '${text}'`,
+    );
+  return address;
+}
+
 export interface NicValue {
   readonly switch: string | null;
   readonly macAddress?: string;
@@ -83,11 +105,6 @@ export function nic(text: string): NicValue {
     else throw new ViridianError('invalid', `--nic: '${part}' is none of mac=ADDRESS, address=IP, vlan=N, spoofing`);
   }
   return value;
-}
-
-/** As configurations spell it. */
-export function macAddress(text: string): string {
-  return text.toLowerCase().replaceAll('-', ':');
 }
 
 /** A value, or 'none': commander makes a text of null. */

@@ -15,7 +15,7 @@ Sizes:
   512M, 1.5G, 2T; a plain number is bytes.
 
 Exit codes:
-${describeExitCodes('  ')}
+${describeExitCodes('  ', false)}
 `;
 
 /** The cmdlets of Hyper-V's PowerShell module, for those who come from there. */

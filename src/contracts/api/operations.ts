@@ -427,7 +427,7 @@ export const PATH_PARAMETERS: Readonly<Record<string, z.ZodType>> = {
   checkpoint: z.string().min(1).max(100).describe('id or name'),
   job: Id,
   token: Id,
-  slot: z.coerce.number().int().min(0).max(63),
+  slot: z.string().regex(/^(?:\d|[1-5]\d|6[0-3])$/, 'must be a whole number from 0 to 63'),
   nic: z.string().min(1).max(31),
   switch: z.string().min(1).max(100),
   owner: z.string().min(1).max(140),
@@ -448,11 +448,13 @@ export type OperationResult<N extends OperationName> = Rows[N] extends { respons
     ? Uint8Array
     : undefined;
 
-/** One line of the first thing that is wrong: "processors: must be at most 64". */
+/** One line of the first thing that is wrong: "disks[0].slot: must be at most 63". */
 export function complaint(error: z.ZodError): string {
   const issue = error.issues[0];
   if (issue === undefined) return 'it makes no sense';
-  const where = issue.path.map(String).join('.');
+  const where = issue.path
+    .map((key, i) => (typeof key === 'number' ? `[${key}]` : `${i > 0 ? '.' : ''}${String(key)}`))
+    .join('');
   return where === '' ? lower(issue.message) : `${where}: ${lower(issue.message)}`;
 }
 

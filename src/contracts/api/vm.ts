@@ -152,6 +152,21 @@ const fields = {
     .min(1, 'must be 1 at least')
     .max(LIMITS.maximumProcessors, `must be ${LIMITS.maximumProcessors} at most`),
   processorWeight: z.int().min(1).max(10_000).describe('share of the host under load, against 100 of the others'),
+  processorMaximum: z
+    .int()
+    .min(1, 'must be 1 at least')
+    .max(100, 'must be 100 at most')
+    .describe('percent of a host processor that each virtual one may take'),
+  storageMaximum: z
+    .int()
+    .min(LIMITS.leastStorage, `must be ${LIMITS.leastStorage} at least`)
+    .nullable()
+    .describe('bytes a second of all its disks together; null: no limit'),
+  networkMaximum: z
+    .int()
+    .min(LIMITS.leastNetwork, `must be ${LIMITS.leastNetwork} at least`)
+    .nullable()
+    .describe('bits a second of each adapter, each way; null: no limit'),
   engine: z.enum(['auto', 'interpreter', 'translator']),
   boot: Boot,
   disks: z.array(Disk).max(LIMITS.luns),
@@ -195,6 +210,9 @@ export const VM_DEFAULTS: Omit<VmConfiguration, 'name'> = {
   memory: 512 * MIB,
   processors: 1,
   processorWeight: 100,
+  processorMaximum: 100,
+  storageMaximum: null,
+  networkMaximum: null,
   engine: 'auto',
   boot: { kernel: null, initrd: null, append: '' },
   disks: [],

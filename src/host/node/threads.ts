@@ -12,14 +12,16 @@ import {
   workerData,
 } from 'node:worker_threads';
 import type { HostTime } from '../clock.ts';
-import type { Channel, ChannelEnd, Thread, ThreadOptions } from '../services.ts';
+import type { Channel, ChannelEnd, Thread, ThreadEntry, ThreadOptions } from '../services.ts';
 
 export function startThread<ToThread, FromThread>(
-  entry: URL,
+  entry: ThreadEntry,
   data: unknown,
   { ends = [], youngGeneration }: ThreadOptions = {},
 ): Thread<ToThread, FromThread> {
-  const worker = new Worker(entry, {
+  const script = entry instanceof URL ? undefined : entry.source;
+  const worker = new Worker(script ?? (entry as URL), {
+    eval: script !== undefined,
     workerData: data,
     execArgv: process.execArgv,
     transferList: ends as unknown as MessagePort[],

@@ -27,19 +27,26 @@ export const VpControl = struct('vp-control', 1, {
 });
 export type VpControlView = View<typeof VpControl.fields>;
 
-export const PartitionControl = struct('partition-control', 1, {
-  platformLock: array('i32', 1),
-  splitLock: array('i32', 1),
-  /** What all processors should do: see `Run`. */
-  wanted: array('i32', 1),
-  /** Raised at each reset, so that processors drop what they cache. */
-  generation: array('i32', 1),
-  /** Nanoseconds to add to the raw clock, so that time goes on across saving and idling. */
-  clockOffset: array('f64', 1),
-  /** Nonzero: a power event was asked for. */
-  powerEvent: array('i32', 1),
-  exitCode: array('i32', 1),
-});
+export const PartitionControl = struct(
+  'partition-control',
+  1,
+  {
+    platformLock: array('i32', 1),
+    splitLock: array('i32', 1),
+    /** What all processors should do: see `Run`. */
+    wanted: array('i32', 1),
+    /** Raised at each reset, so that processors drop what they cache. */
+    generation: array('i32', 1),
+    /** Nanoseconds to add to the raw clock, so that time goes on across saving and idling. */
+    clockOffset: array('f64', 1),
+    /** Nonzero: a power event was asked for. */
+    powerEvent: array('i32', 1),
+    exitCode: array('i32', 1),
+    /** Percent of a host's processor that each may take; 0: all of it. The host's to say, each time anew. */
+    processorMaximum: array('u32', 1),
+  },
+  ['processorMaximum'],
+);
 export type PartitionControlView = View<typeof PartitionControl.fields>;
 
 export const Run = { PAUSED: 0, RUNNING: 1, STOPPED: 2 } as const;

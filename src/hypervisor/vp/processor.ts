@@ -19,6 +19,10 @@ const SLICE = 0.2;
 const LARGEST_QUANTUM = 400_000;
 /** An idle processor looks at the clock at least this often, in milliseconds. */
 const LONGEST_SLEEP = 1000;
+/** Under a maximum, in milliseconds: what is not worth a sleep, what would be felt as one, and what is never forgotten. */
+const SHORTEST_REST = 2;
+const LONGEST_REST = 20;
+const MOST_OWED = 200;
 
 export interface ProcessorPorts {
   readonly index: number;
@@ -51,6 +55,8 @@ export class Processor {
   readonly #vp: VpView;
   #generation = 0;
   #quantum = QUANTUM;
+  /** Milliseconds; below zero where a sleep was longer than asked for. */
+  #owed = 0;
 
   constructor(ports: ProcessorPorts) {
     this.#p = ports;
@@ -157,6 +163,18 @@ export class Processor {
     Atomics.store(p.control.inGuest, 0, 0);
     Atomics.notify(p.control.inGuest, 0);
     if (result === RunResult.SHUTDOWN) this.#shutdown();
+    const maximum = p.partition.processorMaximum[0] as number;
+    if (maximum !== 0) this.#rest((milliseconds * (100 - maximum)) / maximum);
+  }
+
+  /** Held to a part of a host's processor: what it owes is slept off in pieces that are worth the sleep. */
+  #rest(milliseconds: number): void {
+    this.#owed += milliseconds;
+    if (this.#owed < SHORTEST_REST) return;
+    const started = performance.now();
+    // Rung for, it looks around, and sleeps off the rest after the next run.
+    if (!this.#p.apic.anyPending) this.#p.doorbell.wait(this.#p.index, Math.min(this.#owed, LONGEST_REST));
+    this.#owed = Math.min(this.#owed - (performance.now() - started), MOST_OWED);
   }
 
   /** A quantum has taken so long. */

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
@@ -13,6 +13,7 @@ import { Service } from '../service.ts';
 import { type TestHost, testHost, until } from '../testing.fixture.ts';
 
 const openssl = findCommand('openssl');
+const validator = findCommand('openapi-spec-validator');
 let test: TestHost;
 beforeAll(async () => {
   test = await testHost({ tcp: { host: '127.0.0.1', port: 0, allowHosts: ['vm.example:443'] } });
@@ -60,7 +61,7 @@ describe('requests', () => {
     ['POST', '/vms', '{"name":"a","frobnicate":1}', 400, 'unrecognized key: "frobnicate"'],
     ['POST', '/vms', '{"name":"a","boot":{"kernel":"../etc/passwd"}}', 400, 'boot.kernel: must be an absolute path'],
     ['POST', '/vms', '{"name":"a","boot":{"kernel":"/nowhere"}}', 404, '/nowhere: no such file'],
-    ['POST', '/vms', '{"name":"a","disks":[{"slot":99,"file":"/x"}]}', 400, 'disks.0.slot: too big'],
+    ['POST', '/vms', '{"name":"a","disks":[{"slot":99,"file":"/x"}]}', 400, 'disks[0].slot: too big'],
     ['POST', '/vms', '{"name":"a","nics":[{"id":"n","switch":"lan"}]}', 404, "there is no switch 'lan'"],
     ['GET', '/vms/nobody', undefined, 404, "there is no virtual machine 'nobody'"],
     ['GET', '/vms/..%2f..%2fetc%2fpasswd', undefined, 404, "there is no virtual machine '../../etc/passwd'"],
@@ -75,6 +76,39 @@ describe('requests', () => {
     const answer = await ask(method, API_BASE + path, body === undefined ? {} : { body });
     expect(answer.json).toMatchObject({ error: { message: expect.stringContaining(message) as string } });
     expect(answer.status).toBe(status);
+  });
+
+  it('of every operation are refused when they make no sense, and none is a defect', async () => {
+    const BODIES = [
+      '[]',
+      'null',
+      '7',
+      '"x"',
+      '{"__proto__":{"x":1}}',
+      '{"frobnicate":{}}',
+      '['.repeat(50_000),
+      '\0',
+      '{',
+    ];
+    const VALUES = ['..%2f..%2fetc%2fpasswd', '%00', '%ff', 'x'.repeat(300), '-1', '*', '%7B%7D'];
+    for (const [name, [method, path]] of Object.entries(PATHS)) {
+      for (const [i, value] of VALUES.entries()) {
+        const filled = path.replaceAll(/\{\w+\}/g, value);
+        const body = method === 'get' || method === 'delete' ? undefined : BODIES[i % BODIES.length];
+        // Those that end a session or a service need nothing to be asked for.
+        if (filled === path && (body === undefined || name === 'closeSession')) continue;
+        const { status, json } = await ask(method.toUpperCase(), API_BASE + filled, body === undefined ? {} : { body });
+        expect([400, 404], `${method} ${filled} ${body?.slice(0, 40)}`).toContain(status);
+        expect(json).toMatchObject({ error: { message: expect.any(String) as string } });
+      }
+      const { body } = OPERATIONS[name as keyof typeof OPERATIONS] as { body?: unknown };
+      if (body === undefined) continue;
+      for (const each of BODIES) {
+        const { status } = await ask(method.toUpperCase(), API_BASE + path.replaceAll(/\{\w+\}/g, '1'), { body: each });
+        expect([400, 404], `${name} ${each.slice(0, 40)}`).toContain(status);
+      }
+    }
+    expect((await ask('GET', `${API_BASE}/version`)).status).toBe(200);
   });
 
   it('must say that they are JSON, and not be too long', async () => {
@@ -126,6 +160,22 @@ describe('the OpenAPI document', () => {
       expect.arrayContaining(['Vm', 'VmConfiguration', 'Job', 'Event', 'Checkpoint', 'Error']),
     );
   });
+
+  it.skipIf(validator === undefined)(
+    `is valid to somebody else's validator${validator ? '' : ': skipped, openapi-spec-validator (PyPI) not found'}`,
+    async () => {
+      const file = join(test.folder, 'openapi.json');
+      const check = async (document: object) => {
+        writeFileSync(file, JSON.stringify(document));
+        return (await runCommand(validator!, ['--schema', '3.1', file])).code;
+      };
+      const { json } = await ask('GET', `${API_BASE}/openapi.json`);
+      expect(await check(json as object)).toBe(0);
+      // It does look.
+      const { paths } = json as { paths: object };
+      expect(await check({ ...(json as object), paths: { ...paths, '/x': { get: { responses: 1 } } } })).not.toBe(0);
+    },
+  );
 });
 
 describe('over TCP', () => {
@@ -263,6 +313,56 @@ describe('streams', () => {
     slow.resume();
     expect(await closed).not.toBe(1000);
     await vm.stop({ turnOff: true });
+  });
+
+  it('what is no request, or one for files, is refused, and the others are served', {
+    timeout: 60_000,
+  }, async () => {
+    const line = 'GET /api/v1/vms HTTP/1.1\r\nHost: localhost\r\n';
+    const post = 'POST /api/v1/vms HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n';
+    const pieces: readonly string[] = [
+      'GARBAGE\r\n\r\n',
+      '\0\0\0\0\r\n\r\n',
+      `${line}X: ${'x'.repeat(100_000)}\r\n\r\n`,
+      `${post}Content-Length: -1\r\n\r\n`,
+      `${post}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n`,
+      `${post}Transfer-Encoding: chunked\r\n\r\nzz\r\n`,
+      'GET /../../../../etc/passwd HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n',
+      'GET //etc/passwd HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n',
+      'GET http://[::1 HTTP/1.1\r\nHost: [\r\nConnection: close\r\n\r\n',
+    ];
+    const answers = pieces.map(
+      (text) =>
+        new Promise<string>((resolve) => {
+          const socket = connect(test.options.socket, () => socket.write(text));
+          let got = '';
+          socket.on('data', (bytes: Buffer) => (got += bytes.toString('latin1')));
+          socket.on('error', () => {});
+          socket.on('close', () => resolve(got));
+        }),
+    );
+    for (const got of await Promise.all(answers)) {
+      expect(got).toMatch(/^HTTP\/1\.1 4\d\d /);
+      expect(got).not.toContain('root:');
+    }
+    expect((await ask('GET', `${API_BASE}/vms`)).status).toBe(200);
+  });
+
+  it('a thousand requests that never end leave the service serving', async () => {
+    const sockets = await Promise.all(
+      Array.from({ length: 1000 }, (_, i) => {
+        const { promise, resolve } = Promise.withResolvers<Socket>();
+        const half =
+          i % 2 === 0 ? 'GET /api/v1/vms HT' : 'POST /api/v1/vms HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{';
+        const socket = connect(test.options.socket, () => socket.write(half, () => resolve(socket)));
+        socket.on('error', () => resolve(socket));
+        return promise;
+      }),
+    );
+    const started = performance.now();
+    for (let i = 0; i < 20; i++) expect((await ask('GET', `${API_BASE}/vms`)).status).toBe(200);
+    expect(performance.now() - started).toBeLessThan(10_000);
+    for (const socket of sockets) socket.destroy();
   });
 
   it('a thousand connections that say nothing leave the service serving', async () => {

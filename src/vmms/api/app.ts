@@ -184,10 +184,16 @@ async function bytesBody(c: Context, most: number): Promise<Uint8Array> {
   const pieces: Uint8Array[] = [];
   let length = 0;
   if (Number(c.req.header('content-length') ?? 0) > most) throw tooLarge(most);
-  for await (const piece of c.req.raw.body ?? []) {
-    length += piece.length;
-    if (length > most) throw tooLarge(most);
-    pieces.push(piece);
+  try {
+    for await (const piece of c.req.raw.body ?? []) {
+      length += piece.length;
+      if (length > most) throw tooLarge(most);
+      pieces.push(piece);
+    }
+  } catch (cause) {
+    if (isViridianError(cause)) throw cause;
+    // Nobody is there to be told, and it is no defect of ours.
+    throw new ViridianError('invalid', 'the body has not come to its end', { cause });
   }
   return Buffer.concat(pieces);
 }
@@ -258,10 +264,19 @@ function routeOf(name: OperationName, operation: Operation) {
 
 let made: unknown;
 
+/** Letters of all scripts (\p{L}) are no pattern to many readers of these documents: what is meant is said in words instead. */
+function readablePattern(_key: string, value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || !('pattern' in value)) return value;
+  const { pattern, ...rest } = value;
+  if (typeof pattern !== 'string' || !pattern.includes('\\p{')) return value;
+  const [, others = ''] = /\\p\{N\}([^\]]+)\]\S*$/.exec(pattern) ?? [];
+  return { description: `letters and digits of any script, and "${others}"`, ...rest };
+}
+
 export function document(app: OpenAPIHono, version: string): unknown {
   if (made !== undefined) return made;
   app.openAPIRegistry.registerComponent('securitySchemes', 'token', { type: 'http', scheme: 'bearer' });
-  made = app.getOpenAPI31Document({
+  const whole = app.getOpenAPI31Document({
     openapi: '3.1.0',
     info: {
       title: 'Viridian',
@@ -271,5 +286,6 @@ export function document(app: OpenAPIHono, version: string): unknown {
     },
     servers: [{ url: '/' }],
   });
+  made = JSON.parse(JSON.stringify(whole, readablePattern));
   return made;
 }

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import type { VmGauges } from '../../contracts/api/resources.ts';
+import { filesIn } from '../../host/node/program.ts';
 import { type TestHost, testHost } from '../testing.fixture.ts';
 import { LINK_LIFE, Links } from './links.ts';
 
@@ -14,7 +15,7 @@ beforeAll(async () => {
   mkdirSync(join(pages, 'assets'));
   writeFileSync(join(pages, 'index.html'), '<!doctype html><title>page</title>');
   writeFileSync(join(pages, 'assets/main.js'), '0');
-  test = await testHost({ tcp: { host: '127.0.0.1', port: 0 }, pages });
+  test = await testHost({ tcp: { host: '127.0.0.1', port: 0 }, pages: filesIn(pages) });
 });
 afterAll(() => rmSync(pages, { recursive: true, force: true }));
 

@@ -1,7 +1,7 @@
 /** The web console's files, as its build has made them. */
-import { readFile } from 'node:fs/promises';
-import { extname, join } from 'node:path';
+import { extname } from 'node:path';
 import type { OpenAPIHono } from '@hono/zod-openapi';
+import type { ProgramFiles } from '../../host/node/program.ts';
 import { demandOwnOrigin, type Gate } from './access.ts';
 
 const TYPES: Readonly<Record<string, string>> = {
@@ -28,16 +28,16 @@ const HEADERS = {
 /** Names of files are letters and digits, "-", "_" and ".", in folders: nothing that leads elsewhere. */
 const SAFE = /^(?:\/[\w-]+(?:\.[\w-]+)*)+$/;
 
-export function serveManager(app: OpenAPIHono, folder: string, gate: Gate | undefined): void {
-  app.get('/*', async (c) => {
+export function serveManager(app: OpenAPIHono, files: ProgramFiles, gate: Gate | undefined): void {
+  app.get('/*', (c) => {
     if (gate !== undefined) demandOwnOrigin(gate, c.req.header('host'), c.req.header('origin'));
     const { path } = c.req;
     const known = SAFE.test(path) && extname(path) in TYPES && !path.startsWith('/api/');
     // Pages of the console are its own business: all of them are one file.
     const name = known ? path : '/index.html';
     if (!known && path.startsWith('/api/')) return c.notFound();
-    const bytes = await readFile(join(folder, name)).catch(() => undefined);
+    const bytes = files.read(name.slice(1));
     if (bytes === undefined) return c.notFound();
-    return c.body(bytes, 200, { ...HEADERS, 'Content-Type': TYPES[extname(name)]! });
+    return c.body(new Uint8Array(bytes), 200, { ...HEADERS, 'Content-Type': TYPES[extname(name)]! });
   });
 }

@@ -7,6 +7,7 @@ import { dirname } from 'node:path';
 import { getRequestListener } from '@hono/node-server';
 import type { SignInLink } from '../../contracts/api/resources.ts';
 import { ViridianError } from '../../contracts/errors.ts';
+import type { ProgramFiles } from '../../host/node/program.ts';
 import type { Management } from '../management.ts';
 import { type Caller, type Gate, Tokens } from './access.ts';
 import { apiApp, callerOf } from './app.ts';
@@ -31,12 +32,14 @@ export interface ApiServerOptions {
   readonly socket: string;
   readonly tcp?: TcpOptions | undefined;
   /** The built web console. */
-  readonly pages?: string | undefined;
+  readonly pages?: ProgramFiles | undefined;
 }
 
 const LONGEST_SOCKET_PATH = 107;
 /** Connections that wait to be taken. */
 const BACKLOG = 4096;
+/** How often connections are looked at that take too long: Node's own 30 s would add to the limits below. */
+const CHECKING = { connectionsCheckingInterval: 2000 } as const;
 const USUAL_PORT = 8006;
 const LOOPBACK = /^(127\.\d+\.\d+\.\d+|::1|localhost)$/;
 
@@ -68,7 +71,7 @@ export class ApiServer {
     mkdirSync(dirname(socket), { recursive: true, mode: 0o700 });
     chmodSync(dirname(socket), 0o700);
     rmSync(socket, { force: true });
-    const local = this.#serve(createHttpServer(), undefined);
+    const local = this.#serve(createHttpServer(CHECKING), undefined);
     await listening(local, { path: socket, backlog: BACKLOG });
     chmodSync(socket, 0o600);
     return tcp === undefined ? undefined : await this.#listenTcp(tcp);
@@ -82,8 +85,13 @@ export class ApiServer {
         `${tcp.host} can be reached from other machines: give --tls-cert and --tls-key, or listen on 127.0.0.1`,
       );
     const server = secure
-      ? createHttpsServer({ cert: readPem(tcp.certificate), key: readPem(tcp.key), minVersion: 'TLSv1.2' })
-      : createHttpServer();
+      ? createHttpsServer({
+          ...CHECKING,
+          cert: readPem(tcp.certificate),
+          key: readPem(tcp.key),
+          minVersion: 'TLSv1.2',
+        })
+      : createHttpServer(CHECKING);
     const gate = { hosts: new Set<string>() };
     this.#serve(server, gate);
     await listening(server, { host: tcp.host, port: tcp.port, backlog: BACKLOG });
@@ -117,7 +125,9 @@ export class ApiServer {
     server.on('request', (request, response) => void answer(request, response));
     server.on('upgrade', (request, socket, head) => streams.upgrade(request, socket, head));
     server.on('clientError', (_error, socket) => {
-      if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n');
+      // Not left to the client to close: one that takes nothing would keep it for ever.
+      if (socket.writable) socket.write('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n');
+      socket.destroy();
     });
     this.#servers.push(server);
     return server;

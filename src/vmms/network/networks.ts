@@ -21,8 +21,8 @@ export interface NetworksOptions {
   readonly events: EventLog;
   readonly dataFolder: string;
   readonly runtimeFolder: string;
-  /** The switch process's program. */
-  readonly switchEntry: string;
+  /** Arguments of `process.execPath` that make it the switch process; its folder follows. */
+  readonly switchEntry: readonly string[];
 }
 
 /** Milliseconds until a switch process that was lost is started again; it may be lost at once. */
@@ -115,8 +115,8 @@ export class Networks {
       mac: this.macs.take(record.id, nic),
       vlan: nic.vlan ?? 0,
       macSpoofing: nic.macSpoofing ?? false,
-      sendLimit: nic.sendLimit ?? null,
-      receiveLimit: nic.receiveLimit ?? null,
+      sendLimit: nic.sendLimit ?? record.configuration.networkMaximum,
+      receiveLimit: nic.receiveLimit ?? record.configuration.networkMaximum,
       address: nic.address ?? null,
       egress: nic.egress ?? null,
       forwards: nic.forwards ?? [],

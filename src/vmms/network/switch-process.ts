@@ -25,7 +25,7 @@ const THREADS = '32';
 type Link = RequestLink<SwitchMethods, SwitchEvent>;
 
 export interface SwitchProcessOptions {
-  readonly entry: string;
+  readonly entry: readonly string[];
   readonly runtimeFolder: string;
   readonly event: (event: SwitchEvent) => void;
   /** There is a new connection to it: what it has to know is to be told again. */
@@ -142,7 +142,7 @@ export class SwitchProcess {
     const log = openSync(join(this.folder, SWITCH_FILES.log), 'a', 0o600);
     let child: ChildProcess;
     try {
-      child = spawn(process.execPath, ['--no-warnings', this.#options.entry, this.folder], {
+      child = spawn(process.execPath, [...this.#options.entry, this.folder], {
         detached: true,
         stdio: ['ignore', log, log],
         cwd: '/',

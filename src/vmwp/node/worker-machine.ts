@@ -76,6 +76,8 @@ export class WorkerMachine {
         disks: spec.disks.map(diskFile),
         dvds: spec.dvds.map(({ slot, file }) => ({ lun: slot, file: file ?? undefined })),
         nics: this.#nics.options(),
+        processorMaximum: spec.processorMaximum,
+        storageMaximum: spec.storageMaximum ?? undefined,
         onDisk: ({ kind, file, message }) => {
           if (kind === 'full' || kind === 'room') this.#full = kind === 'full' ? file : null;
           this.#listener.disk(kind, file, message);

@@ -4,4 +4,4 @@ import { runWorker } from './worker.ts';
 
 const folder = process.argv[2];
 if (folder === undefined) throw new Error('a worker process is started by the management service, with its folder');
-process.exit(await runWorker(folder, createPartition));
+void runWorker(folder, createPartition).then((code) => process.exit(code));

@@ -86,4 +86,4 @@ setInterval(() => {
   if (idleSince !== undefined && performance.now() - idleSince > IDLE) void end();
 }, LOOK);
 
-await server.listen(join(folder, SWITCH_FILES.control), join(folder, SWITCH_FILES.ports));
+void server.listen(join(folder, SWITCH_FILES.control), join(folder, SWITCH_FILES.ports));

@@ -4,10 +4,9 @@ import { ViridianError } from '../../../contracts/errors.ts';
 import type { KeyValuePool } from '../../../contracts/partition.ts';
 import { readInput, writeOutput } from '../../../host/node/files.ts';
 import { printable } from '../../../support/text.ts';
-import { say } from '../../say.ts';
 import type { Action } from '../command-row.ts';
 import { list, showOne, showRows, write } from '../output.ts';
-import { onlyAsked, vmOf } from '../session.ts';
+import { onlyAsked, told, vmOf } from '../session.ts';
 import { oneOf } from '../values.ts';
 
 export const screenshot: Action = async ([name, file]) => {
@@ -79,8 +78,7 @@ function setFrozen(frozen: boolean): Action {
     const vm = await vmOf(name);
     if (onlyAsked(flags, `${frozen ? 'freeze' : 'thaw'} the file systems of ${vm.name}`)) return undefined;
     await vm.host.transport.call('setFrozen', { params: { vm: vm.id }, body: { frozen } });
-    if (frozen)
-      say(`hv: frozen; 'hv ic thaw ${vm.name}' before long: the guest thaws by itself when it has enough of it`);
+    if (frozen) told(`frozen; 'hv ic thaw ${vm.name}' before long: the guest thaws by itself when it has enough of it`);
     return undefined;
   };
 }

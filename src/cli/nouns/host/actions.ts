@@ -6,7 +6,7 @@ import { isViridianError, ViridianError } from '../../../contracts/errors.ts';
 import { EXIT } from '../../../contracts/exit-codes.ts';
 import { say } from '../../say.ts';
 import type { Action } from '../command-row.ts';
-import { bytes, duration, list, showOne, showRows, write } from '../output.ts';
+import { bytes, duration, list, showOne, showRows } from '../output.ts';
 import { onlyAsked, service } from '../session.ts';
 
 export const showHost: Action = async (_args, flags) => {
@@ -187,6 +187,5 @@ export const listJobs: Action = async (_args, flags) => {
 export const cancelJob: Action = async ([id], flags) => {
   if (onlyAsked(flags, `cancel the job ${id}`)) return undefined;
   await (await service()).transport.call('cancelJob', { params: { job: id! } });
-  write('cancelled');
   return undefined;
 };

@@ -2,10 +2,10 @@
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { ViridianError } from '../../../contracts/errors.ts';
 import { EXIT } from '../../../contracts/exit-codes.ts';
 import { findCommand, runCommand } from '../../../host/node/command.ts';
+import { ownCommand } from '../../../host/node/program.ts';
 import { say } from '../../say.ts';
 import type { Action, Flags } from '../command-row.ts';
 import { write } from '../output.ts';
@@ -17,11 +17,6 @@ function unitFolder(system: boolean): string {
   if (system) return '/etc/systemd/system';
   const { XDG_CONFIG_HOME: base } = process.env;
   return join(base !== undefined && isAbsolute(base) ? base : join(homedir(), '.config'), 'systemd/user');
-}
-
-/** How this command was started, so that systemd can do it too. */
-function ownCommand(): readonly string[] {
-  return [process.execPath, '--no-warnings', process.argv[1] ?? fileURLToPath(import.meta.url)];
 }
 
 function systemctl(system: boolean, ...args: string[]): readonly string[] {

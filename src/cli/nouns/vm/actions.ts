@@ -8,7 +8,7 @@ import { parseMemory } from '../../arguments.ts';
 import { inspectText } from '../../inspect-text.ts';
 import type { Action, Flags } from '../command-row.ts';
 import { bytes, duration, list, showOne, showRows, write } from '../output.ts';
-import { confirm, forEach, onlyAsked, service, vmOf, withProgress } from '../session.ts';
+import { confirm, forEach, onlyAsked, service, told, vmOf, withProgress } from '../session.ts';
 import type { DiskValue, NicValue } from '../values.ts';
 
 /** Options as settings; what was not given is not there. */
@@ -26,6 +26,9 @@ function settings(flags: Flags): VmChange {
       tag: 'tags',
       engine: 'engine',
       processorWeight: 'processorWeight',
+      processorMaximum: 'processorMaximum',
+      storageMaximum: 'storageMaximum',
+      networkMaximum: 'networkMaximum',
       automaticStartAction: 'automaticStartAction',
       automaticStartDelay: 'automaticStartDelay',
       automaticStartOrder: 'automaticStartOrder',
@@ -143,7 +146,12 @@ function describe(vm: VmInfo): string {
     ['status', vm.status || '-'],
     ['uptime', vm.uptime > 0 ? duration(vm.uptime) : '-'],
     ['process', vm.worker === null ? '-' : String(vm.worker.pid)],
-    ['processors', `${c.processors}${c.processorWeight === 100 ? '' : `, weight ${c.processorWeight}`}`],
+    [
+      'processors',
+      `${c.processors}${c.processorWeight === 100 ? '' : `, weight ${c.processorWeight}`}${c.processorMaximum === 100 ? '' : `, ${c.processorMaximum} % each at most`}`,
+    ],
+    ['storage', c.storageMaximum === null ? '-' : `${bytes(c.storageMaximum)}/s at most`],
+    ['network', c.networkMaximum === null ? '-' : `${c.networkMaximum / 1e6} Mbit/s at most`],
     ['memory', bytes(c.memory)],
     ['engine', c.engine],
     ['kernel', c.boot.kernel ?? '-'],
@@ -180,26 +188,25 @@ export const set: Action = async ([name], flags) => {
   return undefined;
 };
 
-/** An action on each of several VMs. */
-function onEach(doing: string, work: (vm: Vm, flags: Flags, bar: typeof withProgress) => Promise<unknown>): Action {
+/** An action on each of several VMs. @param done what one is then, after its name. */
+function onEach(doing: string, done: string, work: (vm: Vm, flags: Flags) => Promise<unknown>): Action {
   return (names, flags) =>
     forEach(names, async (vm) => {
       if (onlyAsked(flags, `${doing} ${vm.name}`)) return;
-      await work(vm, flags, withProgress);
+      await work(vm, flags);
+      told(`${vm.name} ${done}`);
     });
 }
 
 export const start: Action = async (names, flags) => {
-  const code = await onEach('start', (vm) => withProgress(`starting ${vm.name}`, (options) => vm.start(options)))(
-    names,
-    flags,
-  );
+  const work = (vm: Vm) => withProgress(`starting ${vm.name}`, (options) => vm.start(options));
+  const code = await onEach('start', 'is running', work)(names, flags);
   if (code !== undefined || !flags.console || flags.whatIf) return code;
   const { console } = await import('../guest/console.ts');
   return await console([names[0]!], {});
 };
 
-export const stop = onEach('stop', (vm, flags) =>
+export const stop = onEach('stop', 'is off', (vm, flags) =>
   withProgress(`stopping ${vm.name}`, (options) => {
     const { turnOff, force, timeout } = flags as { turnOff?: boolean; force?: boolean; timeout?: number };
     return vm.stop(
@@ -208,22 +215,24 @@ export const stop = onEach('stop', (vm, flags) =>
     );
   }),
 );
-export const pause = onEach('pause', (vm) => vm.pause());
-export const resume = onEach('resume', (vm) => vm.resume());
-export const save = onEach('save', (vm) => withProgress(`saving ${vm.name}`, (options) => vm.save(options)));
-export const restart = onEach('restart', (vm, flags) =>
+export const pause = onEach('pause', 'is paused', (vm) => vm.pause());
+export const resume = onEach('resume', 'is running', (vm) => vm.resume());
+export const save = onEach('save', 'is saved', (vm) =>
+  withProgress(`saving ${vm.name}`, (options) => vm.save(options)),
+);
+export const restart = onEach('restart', 'is restarting', (vm, flags) =>
   vm.restart({ ...(flags.reset ? { reset: true } : {}), ...(flags.force ? { force: true } : {}) }),
 );
-export const nmi = onEach('send an NMI to', (vm) => vm.injectNmi());
+export const nmi = onEach('send an NMI to', 'has got an NMI', (vm) => vm.injectNmi());
 
 export const discardState: Action = async (names, flags) => {
   if (!flags.whatIf) await confirm(flags, `Forget the saved state of ${names.join(', ')}?`);
-  return await onEach('forget the saved state of', (vm) => vm.discardSavedState())(names, flags);
+  return await onEach('forget the saved state of', 'is off', (vm) => vm.discardSavedState())(names, flags);
 };
 
 export const rm: Action = async (names, flags) => {
   if (!flags.whatIf) await confirm(flags, `Remove ${names.join(', ')}, with checkpoints and saved states?`);
-  return await onEach('remove', (vm) => vm.remove())(names, flags);
+  return await onEach('remove', 'is removed', (vm) => vm.remove())(names, flags);
 };
 
 export const rename: Action = async ([name, to], flags) => {

@@ -1,6 +1,6 @@
 /** `hv vm ...`: what it understands. */
 import type { CommandRow, OptionRow } from '../command-row.ts';
-import { disk, forward, memory, nic, oneOf, path, processors, whole } from '../values.ts';
+import { disk, forward, memory, nic, oneOf, path, perSecond, processors, whole } from '../values.ts';
 
 const ENGINES = ['auto', 'interpreter', 'translator'];
 
@@ -17,6 +17,21 @@ const SETTINGS: readonly OptionRow[] = [
     flags: '--processor-weight <n>',
     text: 'share of the host under load, against 100 of the others',
     parse: whole('--processor-weight', 1),
+  },
+  {
+    flags: '--processor-maximum <percent>',
+    text: 'of a host processor that each virtual one may take (default: 100)',
+    parse: whole('--processor-maximum', 1),
+  },
+  {
+    flags: '--storage-maximum <rate>',
+    text: 'bytes a second of all disks: 20M, or none',
+    parse: perSecond('--storage-maximum', 1024),
+  },
+  {
+    flags: '--network-maximum <rate>',
+    text: 'bits a second of each adapter: 100M, or none',
+    parse: perSecond('--network-maximum', 1000),
   },
   {
     flags: '--automatic-start-action <action>',
