@@ -4,7 +4,7 @@
  */
 
 import type { BlockDevice, DiskFile, DiskFormat, DvdDrive, StoragePlace, WantedPlace } from './block-device.ts';
-import type { NicOptions } from './network.ts';
+import type { NicOptions, NicStatus } from './network.ts';
 import type { ConnectOptions, ExecOptions, ExecResult, GuestListener, GuestStream } from './sockets.ts';
 
 /** A file by its path, or its bytes. */
@@ -326,6 +326,19 @@ export interface PartitionStorage {
   reopenFiles(disks: readonly (DiskFile & StoragePlace)[]): Promise<void>;
 }
 
+/** A rectangle of the screen, in pixels from the left and the top. */
+export interface ScreenChanges {
+  /** What to ask with next time. */
+  readonly change: number;
+  readonly x: number;
+  readonly y: number;
+  /** Of the whole screen. */
+  readonly screenWidth: number;
+  readonly screenHeight: number;
+  /** A PNG file's bytes. */
+  readonly png: Uint8Array;
+}
+
 /** Created stopped: call `start`. `await using` turns it off and frees its threads and memory. */
 export interface Partition extends AsyncDisposable {
   readonly console: PartitionConsole;
@@ -349,6 +362,8 @@ export interface Partition extends AsyncDisposable {
   attachNic(nic: NicOptions): Promise<string>;
   /** @throws ViridianError `notFound` */
   detachNic(name: string): void;
+  /** The adapters that are plugged in. */
+  nics(): readonly NicStatus[];
   /** Pulls an adapter's cable, or puts it back. @throws ViridianError `notFound` */
   setLink(name: string, up: boolean): void;
   /**
@@ -362,6 +377,11 @@ export interface Partition extends AsyncDisposable {
   exec(argv: readonly string[], options?: ExecOptions): Promise<ExecResult>;
   /** What is on the synthetic screen, as a PNG file's bytes; undefined when the guest shows nothing there. */
   screenshot(): Promise<Uint8Array | undefined>;
+  /**
+   * What has changed on the screen after a change that the caller has seen; 0: it has seen nothing. Undefined when the guest
+   * shows nothing, null when nothing has changed. For those who look again and again.
+   */
+  screenChanges(after: number): Promise<ScreenChanges | null | undefined>;
   /** Resolves when every processor stands still between two instructions. */
   pause(): Promise<void>;
   resume(): void;

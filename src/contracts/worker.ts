@@ -3,7 +3,7 @@
  * and gets one answer with it; the worker sends events unasked. Bytes are base64. Several may be connected at a time: VMMS,
  * and a connection for each console that is open.
  */
-import type { Disk, Dvd, VmMetrics } from './api/vm.ts';
+import type { Disk, Dvd, Forward, VmMetrics } from './api/vm.ts';
 import type { ErrorCode } from './errors.ts';
 import type { EngineChoice, KeyValuePool } from './partition.ts';
 
@@ -35,10 +35,26 @@ export interface WorkerSpec {
   readonly disks: readonly Disk[];
   readonly dvds: readonly Dvd[];
   /** `private`: connected to nothing outside of the VM. */
-  readonly nics: readonly { readonly id: string; readonly network: 'nat' | 'private'; readonly mac: string | null }[];
+  readonly nics: readonly {
+    readonly id: string;
+    readonly network: 'nat' | 'private';
+    readonly mac: string | null;
+    readonly forwards: readonly Forward[];
+  }[];
   /** A saved state to go on from. The worker stands still until it is told to resume. */
   readonly restore: string | null;
   readonly niceness: number;
+}
+
+/** A network adapter of a VM that runs, as its worker knows it. */
+export interface AdapterStatus {
+  readonly id: string;
+  /** As `00:15:5d:00:00:01`. */
+  readonly mac: string;
+  /** From its switch; null where that does not know it. */
+  readonly address: string | null;
+  readonly receivedBytes: number;
+  readonly sentBytes: number;
 }
 
 export type WorkerState = 'Starting' | 'Running' | 'Paused' | 'PausedCritical' | 'Stopped';
@@ -82,6 +98,21 @@ export interface WorkerMethods {
   attach: { params: { history: boolean }; result: undefined };
   write: { params: { data: string }; result: undefined };
   screenshot: { params: undefined; result: { png: string | null } };
+  /** What has changed on the screen after a change; 0: all of it. */
+  screenChanges: {
+    params: { after: number };
+    result:
+      | { kind: 'blank' | 'same' }
+      | {
+          kind: 'changed';
+          change: number;
+          x: number;
+          y: number;
+          screenWidth: number;
+          screenHeight: number;
+          png: string;
+        };
+  };
   type: { params: { text: string }; result: { untyped: string } };
   key: { params: { code: string; down: boolean }; result: { taken: boolean } };
   mouse: { params: { x: number; y: number; buttons?: number; wheel?: number }; result: { taken: boolean } };
@@ -92,8 +123,11 @@ export interface WorkerMethods {
       keyboard: boolean;
       mouse: boolean;
       dynamicMemory: boolean;
+      /** IP addresses: of its adapters, and those that the guest's daemon for data exchange says. */
+      addresses: readonly string[];
     };
   };
+  adapters: { params: undefined; result: readonly AdapterStatus[] };
   setTime: { params: undefined; result: undefined };
   freeze: { params: { frozen: boolean }; result: undefined };
   kvpList: { params: { pool: KeyValuePool }; result: Record<string, string> };

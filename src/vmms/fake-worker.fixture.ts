@@ -72,11 +72,23 @@ async function createFakePartition(options: PartitionOptions): Promise<Partition
       else if (!typed.includes('!deaf')) setTimeout(() => stopped.resolve({ kind: 'powerOff' }), 20);
       return Promise.resolve();
     },
-    integration: { heartbeat: () => 'OK' as const } as Partition['integration'],
+    integration: {
+      heartbeat: () => 'OK' as const,
+      addresses: () => Promise.resolve(['10.0.0.10', 'fe80::1', 'fd00::5']),
+    } as unknown as Partition['integration'],
     storage,
     attachNic: () => Promise.resolve('nic0'),
     detachNic: () => undefined,
     setLink: () => undefined,
+    nics: () =>
+      (options.nics ?? []).map(({ name = 'nic0', forwards = [] }) => ({
+        name,
+        mac: '00-15-5D-00-00-01',
+        address: '10.0.0.10',
+        forwards,
+        receivedBytes: 7,
+        sentBytes: 8,
+      })),
     connect: () => Promise.reject(new Error('no guest')),
     listen: () => ({ close: () => undefined }),
     exec: () => Promise.reject(new Error('no guest')),
@@ -84,6 +96,12 @@ async function createFakePartition(options: PartitionOptions): Promise<Partition
     mouse: undefined,
     memory: undefined,
     screenshot: () => Promise.resolve(Uint8Array.of(0x89, 0x50)),
+    screenChanges: (after) =>
+      Promise.resolve(
+        after >= 1
+          ? null
+          : { change: 1, x: 32, y: 64, screenWidth: 640, screenHeight: 480, png: Uint8Array.of(0x89, 0x50) },
+      ),
     pause: () => Promise.resolve(),
     resume: () => say('resumed\n'),
     reset: () => Promise.resolve(say('reset\n')),

@@ -299,6 +299,7 @@ export class VirtualMachine {
             id: nic.id,
             network: this.#network(nic.switch),
             mac: nic.macAddress ?? null,
+            forwards: this.#network(nic.switch) === 'nat' ? (nic.forwards ?? []) : [],
           })),
           restore: saved?.file ?? null,
           niceness: niceness(configuration.processorWeight),

@@ -5,13 +5,14 @@
  */
 import { GENERATION_ID_SIZE } from '../chipset/generation-id/device.ts';
 import { ViridianError } from '../contracts/errors.ts';
-import type { NicOptions } from '../contracts/network.ts';
+import type { NicOptions, NicStatus } from '../contracts/network.ts';
 import type {
   DiskEvent,
   InspectNode,
   Partition,
   PartitionDigest,
   PartitionStats,
+  ScreenChanges,
   ShutdownOptions,
   StopReason,
   TraceEvent,
@@ -475,6 +476,10 @@ export class VmWorker implements Partition {
     this.#nics.detach(name);
   }
 
+  nics(): readonly NicStatus[] {
+    return this.#nics.list();
+  }
+
   setLink(name: string, up: boolean): void {
     this.#nics.setLink(name, up);
   }
@@ -653,6 +658,13 @@ export class VmWorker implements Partition {
   async screenshot(): Promise<Uint8Array | undefined> {
     const image = this.#synthetic?.video.image();
     return image && (await encodePng(image.width, image.height, image.rgb));
+  }
+
+  async screenChanges(after: number): Promise<ScreenChanges | null | undefined> {
+    const part = this.#synthetic?.video.changed(after);
+    if (!part) return part;
+    const { change, x, y, screenWidth, screenHeight, image } = part;
+    return { change, x, y, screenWidth, screenHeight, png: await encodePng(image.width, image.height, image.rgb) };
   }
 
   async inspect(): Promise<InspectNode> {

@@ -8,17 +8,21 @@ import type { OperationName } from './paths.ts';
 import {
   CHECKPOINT_KINDS,
   Checkpoint,
+  DiskConversion,
+  DiskImage,
   Event,
   Host,
   HostChange,
   Job,
   MadeToken,
+  NewDiskImage,
   NewSwitch,
   NewToken,
   ROLES,
   type Role,
   SignInLink,
   Switch,
+  SwitchPort,
   Token,
   Usage,
 } from './resources.ts';
@@ -51,6 +55,7 @@ const vmPost = { tag: 'Virtual machines' };
 const part = { tag: 'Components' };
 const checkpoints = { tag: 'Checkpoints' };
 const guest = { tag: 'Guest' };
+const disks = { tag: 'Disks' };
 
 export const OPERATIONS = {
   getVersion: {
@@ -276,6 +281,7 @@ export const OPERATIONS = {
         keyboard: z.boolean(),
         mouse: z.boolean(),
         dynamicMemory: z.boolean(),
+        addresses: z.array(z.string()).describe('IP addresses, as far as switches and the guest say'),
       })
       .meta({ id: 'Integration' }),
   },
@@ -336,6 +342,27 @@ export const OPERATIONS = {
     response: z.array(Event),
   },
 
+  listDisks: {
+    ...disks,
+    summary: "Disk files that VMs have, or that lie in the service's folder",
+    role: 'administrator',
+    response: z.array(DiskImage),
+  },
+  createDisk: { ...disks, ...change, summary: 'Make an empty disk file', body: NewDiskImage },
+  convertDisk: { ...disks, ...change, summary: 'Copy a disk into a file of another format', body: DiskConversion },
+  compactDisk: {
+    ...disks,
+    ...change,
+    summary: 'Make the file of a disk as small as what the disk holds',
+    body: z.strictObject({ file: HostPath }),
+  },
+  deleteDisk: {
+    ...disks,
+    summary: "Delete a disk file of the service's folder that no VM has",
+    role: 'administrator',
+    query: z.strictObject({ file: HostPath }),
+  },
+
   listSwitches: { tag: 'Switches', summary: 'Virtual switches', role: 'viewer', response: z.array(Switch) },
   createSwitch: {
     tag: 'Switches',
@@ -349,6 +376,12 @@ export const OPERATIONS = {
     tag: 'Switches',
     summary: 'Remove a switch that no adapter is connected to',
     role: 'administrator',
+  },
+  listSwitchPorts: {
+    tag: 'Switches',
+    summary: 'Adapters that are connected to a switch, with their addresses, traffic and port forwards',
+    role: 'viewer',
+    response: z.array(SwitchPort),
   },
 
   listTokens: {

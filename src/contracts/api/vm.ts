@@ -57,6 +57,20 @@ export const Dvd = z
   .meta({ id: 'Dvd' });
 export type Dvd = z.infer<typeof Dvd>;
 
+/** As `PortForward` of an adapter: the host listens on its loopback address where no other is given. */
+export const Forward = z
+  .strictObject({
+    protocol: z.enum(['tcp', 'udp']),
+    hostAddress: z
+      .string()
+      .regex(/^[0-9a-fA-F.:]{2,45}$/, 'must be an IP address')
+      .optional(),
+    hostPort: z.int().min(1).max(65_535),
+    guestPort: z.int().min(1).max(65_535),
+  })
+  .meta({ id: 'Forward' });
+export type Forward = z.infer<typeof Forward>;
+
 export const Nic = z
   .strictObject({
     id: z.string().regex(/^[a-z0-9][a-z0-9-]{0,30}$/, 'must be lower-case letters, digits and "-"'),
@@ -66,6 +80,7 @@ export const Nic = z
       .regex(/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/, 'must be six pairs of hexadecimal digits, as 00:15:5d:00:00:01')
       .optional()
       .describe('given by the host where it is not set'),
+    forwards: z.array(Forward).max(64).optional().describe('at a switch of kind NAT'),
   })
   .meta({ id: 'Nic' });
 export type Nic = z.infer<typeof Nic>;

@@ -28,11 +28,10 @@ export function Screen({ vm, name }: { vm: string; name: string }) {
     const context = canvas.current!.getContext('2d')!;
     const mine = openScreen(vm, {
       note: setNote,
-      frame: (picture) => {
-        const { width, height } = picture;
+      part: ({ x, y, width, height, picture }) => {
         if (context.canvas.width !== width || context.canvas.height !== height)
           Object.assign(context.canvas, { width, height });
-        context.drawImage(picture, 0, 0);
+        context.drawImage(picture, x, y);
         picture.close();
       },
     });

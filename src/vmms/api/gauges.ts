@@ -48,7 +48,8 @@ export class Gauges {
           machine.ask('integration', undefined, PATIENCE),
         ]);
         machine.meter.take(metrics);
-        for (const tell of this.#followers) tell({ vm: machine.id, heartbeat: integration.heartbeat, metrics });
+        const told = { heartbeat: integration.heartbeat, addresses: integration.addresses };
+        for (const tell of this.#followers) tell({ vm: machine.id, ...told, metrics });
       }),
     );
   }

@@ -8,6 +8,7 @@ import type { SignInLink, Switch } from '../../contracts/api/resources.ts';
 import { ViridianError } from '../../contracts/errors.ts';
 import type { KeyValuePool } from '../../contracts/partition.ts';
 import { type Management, scratchFolder } from '../management.ts';
+import { switchPorts } from '../switch-ports.ts';
 import { type Caller, demandVm, type Tokens } from './access.ts';
 
 export interface Call<N extends OperationName> {
@@ -128,7 +129,10 @@ export function apiHandlers(management: Management, tokens: Tokens, service: Ser
       for (const code of keys.toReversed()) await pressed(code, false);
       return text === undefined ? { untyped: '' } : await machine.ask('type', { text });
     },
-    getIntegration: ({ params }) => management.machine(params.vm!).ask('integration', undefined),
+    getIntegration: async ({ params }) => {
+      const told = await management.machine(params.vm!).ask('integration', undefined);
+      return { ...told, addresses: [...told.addresses] };
+    },
     setTime: async ({ params }) => {
       await management.machine(params.vm!).ask('setTime', undefined);
       return undefined;
@@ -192,7 +196,21 @@ export function apiHandlers(management: Management, tokens: Tokens, service: Ser
       return events.list(wanted).filter((event) => seen(caller, event.vm));
     },
 
+    listDisks: () => management.diskImages.list(),
+    createDisk: ({ body }) => management.diskImages.create(body),
+    convertDisk: ({ body }) => management.diskImages.convert(body),
+    compactDisk: ({ body }) => management.diskImages.compact(body.file),
+    deleteDisk: async ({ query }) => (await management.diskImages.remove(query.file)) as undefined,
+
     listSwitches: switches,
+    listSwitchPorts: ({ caller, params }) => {
+      if (!switches().some(({ name }) => name === params.switch))
+        throw new ViridianError('notFound', `there is no switch '${params.switch}'`);
+      return switchPorts(
+        management.machines.filter(({ id }) => seen(caller, id)),
+        params.switch!,
+      );
+    },
     createSwitch: ({ body }) => {
       if (body.kind !== 'NAT')
         throw new ViridianError('invalid', `a switch of kind ${body.kind} connects no VMs yet: NAT is what there is`);

@@ -214,7 +214,14 @@ export class CheckedPartition implements Partition {
     return Promise.reject(new ViridianError('wrongState', NO_BUS));
   }
 
+  nics(): readonly [] {
+    return [];
+  }
+
   screenshot(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
+  screenChanges(): Promise<undefined> {
     return Promise.resolve(undefined);
   }
   save(): Promise<Uint8Array> {

@@ -25,6 +25,12 @@ type Handlers = {
   ) => Promise<WorkerMethods[M]['result']> | WorkerMethods[M]['result'];
 };
 
+/** Milliseconds between questions to the guest's daemon for data exchange. */
+const ADDRESSES_AGAIN = 10_000;
+const MOST_ADDRESSES = 16;
+/** Loopback, and what means something on one link only. */
+const LOCAL_ADDRESS = /^(127\.|::1$|fe80:)/i;
+
 export class WorkerMachine {
   readonly history = new ConsoleHistory();
   readonly #spec: WorkerSpec;
@@ -35,6 +41,8 @@ export class WorkerMachine {
   #startedAt: string | null = null;
   #full: string | null = null;
   #exit: WorkerExit | null = null;
+  #saidAddresses: readonly string[] = [];
+  #askAddressesAt = 0;
 
   constructor(spec: WorkerSpec, listener: WorkerListener) {
     this.#spec = spec;
@@ -72,7 +80,12 @@ export class WorkerMachine {
         onReboot: spec.onReboot,
         disks: spec.disks.map(diskFile),
         dvds: spec.dvds.map(({ slot, file }) => ({ lun: slot, file: file ?? undefined })),
-        nics: spec.nics.map(({ id, network, mac }) => ({ name: id, network, mac: mac ?? undefined })),
+        nics: spec.nics.map(({ id, network, mac, forwards }) => ({
+          name: id,
+          network,
+          mac: mac ?? undefined,
+          forwards: forwards.length > 0 ? forwards : undefined,
+        })),
         onDisk: ({ kind, file, message }) => {
           if (kind === 'full' || kind === 'room') this.#full = kind === 'full' ? file : null;
           this.#listener.disk(kind, file, message);
@@ -169,18 +182,32 @@ export class WorkerMachine {
       const png = await this.#live.screenshot();
       return { png: png === undefined ? null : Buffer.from(png).toString('base64') };
     },
+    screenChanges: async ({ after }) => {
+      const changes = await this.#live.screenChanges(after);
+      if (!changes) return { kind: changes === null ? 'same' : 'blank' };
+      return { ...changes, kind: 'changed', png: Buffer.from(changes.png).toString('base64') };
+    },
     type: ({ text }) => ({ untyped: demand(this.#live.keyboard, 'keyboard').type(text) }),
     key: ({ code, down }) => ({ taken: demand(this.#live.keyboard, 'keyboard').key(code, down) }),
     mouse: (state) => ({ taken: demand(this.#live.mouse, 'mouse').move(state) }),
-    integration: () => {
+    integration: async () => {
       const { integration, keyboard, mouse, memory } = this.#live;
       return {
         heartbeat: integration.heartbeat(),
         keyboard: keyboard?.ready ?? false,
         mouse: mouse?.ready ?? false,
         dynamicMemory: memory?.ready ?? false,
+        addresses: await this.#addresses(),
       };
     },
+    adapters: () =>
+      this.#live.nics().map(({ name, mac, address, receivedBytes, sentBytes }) => ({
+        id: name,
+        mac: mac.replaceAll('-', ':').toLowerCase(),
+        address: address ?? null,
+        receivedBytes,
+        sentBytes,
+      })),
     setTime: () => this.#live.integration.synchronizeTime() as undefined,
     freeze: async ({ frozen }) => {
       const { integration } = this.#live;
@@ -214,6 +241,22 @@ export class WorkerMachine {
       return (file === null ? storage.ejectDvd(at(slot)) : storage.insertDvd(at(slot), file)) as Promise<undefined>;
     },
   };
+
+  /** Those that its switches know come first; the guest's daemon knows of others. */
+  async #addresses(): Promise<readonly string[]> {
+    const partition = this.#live;
+    if (Date.now() >= this.#askAddressesAt) {
+      this.#askAddressesAt = Date.now() + ADDRESSES_AGAIN;
+      // A guest without the daemon says so at once; one that is busy is asked again later.
+      void partition.integration.addresses().then(
+        (said) => (this.#saidAddresses = said),
+        () => (this.#saidAddresses = []),
+      );
+    }
+    const known = partition.nics().flatMap(({ address }) => (address === undefined ? [] : [address]));
+    const more = this.#saidAddresses.filter((text) => !LOCAL_ADDRESS.test(text));
+    return [...new Set([...known, ...more])].slice(0, MOST_ADDRESSES);
+  }
 
   async #metrics(): Promise<VmMetrics> {
     const partition = this.#live;
