@@ -22,7 +22,7 @@ import {
   type Role,
   SignInLink,
   Switch,
-  SwitchPort,
+  SwitchDetail,
   Token,
   Usage,
 } from './resources.ts';
@@ -372,16 +372,16 @@ export const OPERATIONS = {
     response: Switch,
     status: 201,
   },
+  getSwitch: {
+    tag: 'Switches',
+    summary: 'A switch with its ports, the addresses that it has given out, and its port forwards',
+    role: 'viewer',
+    response: SwitchDetail,
+  },
   removeSwitch: {
     tag: 'Switches',
     summary: 'Remove a switch that no adapter is connected to',
     role: 'administrator',
-  },
-  listSwitchPorts: {
-    tag: 'Switches',
-    summary: 'Adapters that are connected to a switch, with their addresses, traffic and port forwards',
-    role: 'viewer',
-    response: z.array(SwitchPort),
   },
 
   listTokens: {

@@ -89,21 +89,29 @@ export const Switch = z
   .meta({ id: 'Switch' });
 export type Switch = z.infer<typeof Switch>;
 
-/** A port of a switch: an adapter of a VM that is connected to it. */
+/** A port of a running VM's adapter. */
 export const SwitchPort = z
   .strictObject({
-    vm: Id,
-    vmName: z.string(),
-    adapter: z.string(),
-    connected: z.boolean().describe('the VM runs'),
-    macAddress: z.string().nullable(),
-    addresses: z.array(z.string()).describe('what the switch has leased to it, or has seen it use'),
-    receivedBytes: z.number(),
+    vm: z.string().describe('its name'),
+    nic: z.string(),
+    owner: z.string().describe('what its address is reserved under'),
+    mac: z.string(),
+    link: z.boolean().describe('the adapter is connected'),
+    address: z.string().nullable().describe('its IPv4 address, where that is known'),
     sentBytes: z.number(),
-    forwards: z.array(Forward).describe('ports of the host that lead to it'),
+    receivedBytes: z.number(),
   })
   .meta({ id: 'SwitchPort' });
 export type SwitchPort = z.infer<typeof SwitchPort>;
+
+export const SwitchDetail = Switch.extend({
+  ports: z.array(SwitchPort),
+  leases: z.array(
+    z.strictObject({ owner: z.string(), address: z.string(), fixed: z.boolean().describe('by the configuration') }),
+  ),
+  forwards: z.array(Forward.required().extend({ vm: z.string(), nic: z.string() })),
+}).meta({ id: 'SwitchDetail' });
+export type SwitchDetail = z.infer<typeof SwitchDetail>;
 
 const DISK_TYPES = ['fixed', 'dynamic', 'differencing'] as const;
 export const DiskImage = z

@@ -58,6 +58,7 @@ describe('figures', () => {
   const gauges = (seconds: number, readBytes: number): VmGauges => ({
     vm: 'a',
     heartbeat: 'OK',
+    addresses: [],
     metrics: {
       time: new Date(seconds * 1000).toISOString(),
       processorPercent: 1,

@@ -3,6 +3,7 @@ import { type ComponentType, lazy, Suspense } from 'react';
 import type { Vm } from '../../contracts/api/vm.ts';
 import { Empty } from '../parts/empty.tsx';
 import { Link } from '../parts/link.tsx';
+import { PageHead } from '../parts/page-head.tsx';
 import { StateMark } from '../parts/state.tsx';
 import { useStore } from '../store/hooks.ts';
 import { ROLES, type Role } from '../store/roles.ts';
@@ -56,13 +57,9 @@ export function VmPage({ id, tab }: { id: string; tab: string }) {
   const shown = tabs.find((each) => each.id === tab) ?? tabs[0]!;
   return (
     <>
-      <div className="page-head">
-        <h1>{vm.name}</h1>
-        <StateMark state={vm.state} />
-        <div className="push">
-          <VmActions vms={[vm]} buttons={['start', 'shutdown', 'resume', 'save']} />
-        </div>
-      </div>
+      <PageHead title={vm.name} mark={<StateMark state={vm.state} />}>
+        <VmActions vms={[vm]} buttons={['start', 'shutdown', 'resume', 'save']} />
+      </PageHead>
       {vm.critical === null ? null : <p className="note bad">{vm.critical}</p>}
       <nav className="tabs" aria-label="About this virtual machine">
         {tabs.map((each) => (

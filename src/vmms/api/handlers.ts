@@ -8,7 +8,7 @@ import type { SignInLink, Switch } from '../../contracts/api/resources.ts';
 import { ViridianError } from '../../contracts/errors.ts';
 import type { KeyValuePool } from '../../contracts/partition.ts';
 import { type Management, scratchFolder } from '../management.ts';
-import { switchPorts } from '../switch-ports.ts';
+import { switchDetail } from '../switch-detail.ts';
 import { type Caller, demandVm, type Tokens } from './access.ts';
 
 export interface Call<N extends OperationName> {
@@ -203,12 +203,12 @@ export function apiHandlers(management: Management, tokens: Tokens, service: Ser
     deleteDisk: async ({ query }) => (await management.diskImages.remove(query.file)) as undefined,
 
     listSwitches: switches,
-    listSwitchPorts: ({ caller, params }) => {
-      if (!switches().some(({ name }) => name === params.switch))
-        throw new ViridianError('notFound', `there is no switch '${params.switch}'`);
-      return switchPorts(
+    getSwitch: async ({ caller, params }) => {
+      const found = switches().find(({ name }) => name === params.switch);
+      if (found === undefined) throw new ViridianError('notFound', `there is no switch '${params.switch}'`);
+      return await switchDetail(
+        found,
         management.machines.filter(({ id }) => seen(caller, id)),
-        params.switch!,
       );
     },
     createSwitch: ({ body }) => {

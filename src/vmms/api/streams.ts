@@ -230,7 +230,7 @@ function rectangle(
   png: string,
 ): Buffer {
   const header = Buffer.alloc(RECTANGLE_HEADER);
-  [x, y, screenWidth, screenHeight].forEach((value, i) => header.writeUInt16LE(value & 0xffff, i * 2));
+  for (const [i, value] of [x, y, screenWidth, screenHeight].entries()) header.writeUInt16LE(value & 0xffff, i * 2);
   return Buffer.concat([header, Buffer.from(png, 'base64')]);
 }
 
