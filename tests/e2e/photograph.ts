@@ -63,8 +63,8 @@ await page.keyboard.type(
   'ip link set eth0 up; udhcpc -i eth0 -n -q -s /bin/true; uname -a; cat /proc/cpuinfo | head -5\n',
 );
 await page.keyboard.type('setsid sh -c "exec sh </dev/tty1 >/dev/tty1 2>&1" &\n');
-await web.checkpoint({ name: 'clean' });
-await web.checkpoint({ name: 'with updates' });
+await web.checkpoint('clean');
+await web.checkpoint('with updates');
 await host.hv('vhd', 'create', join(diskFolder, 'scratch.vhdx'), '--size', '40G').catch(() => {});
 await host.hv('token', 'create', 'monitoring', '--role', 'viewer');
 

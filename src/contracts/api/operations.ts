@@ -190,6 +190,12 @@ export const OPERATIONS = {
     role: 'viewer',
     response: VmMetrics,
   },
+  listVmMetrics: {
+    tag: 'Virtual machines',
+    summary: 'The figures of the last hour, about ten seconds apart, oldest first',
+    role: 'viewer',
+    response: z.array(VmMetrics),
+  },
   inspectVm: {
     tag: 'Virtual machines',
     summary: 'Registers, interrupt controllers, devices of a VM that has a worker, as a tree',

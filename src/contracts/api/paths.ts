@@ -30,6 +30,7 @@ export const PATHS = {
   exportVm: ['post', '/vms/{vm}/export'],
   cloneVm: ['post', '/vms/{vm}/clone'],
   getVmMetrics: ['get', '/vms/{vm}/metrics'],
+  listVmMetrics: ['get', '/vms/{vm}/metrics/history'],
   inspectVm: ['get', '/vms/{vm}/inspect'],
   addDisk: ['post', '/vms/{vm}/disks'],
   removeDisk: ['delete', '/vms/{vm}/disks/{slot}'],

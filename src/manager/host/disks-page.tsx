@@ -95,6 +95,15 @@ export function DisksPage() {
   );
 }
 
+export function FileName({ of }: { of: string }) {
+  return (
+    <div className="vm-name">
+      <strong className="wrap">{nameOf(of)}</strong>
+      <span className="quiet wrap">{of.slice(0, of.lastIndexOf('/')) || '/'}</span>
+    </div>
+  );
+}
+
 export function nameOf(file: string): string {
   return file.slice(file.lastIndexOf('/') + 1);
 }
@@ -104,8 +113,7 @@ const COLUMNS: readonly Column<DiskImage>[] = [
     title: 'Disk',
     cell: ({ file, parent, problem }) => (
       <div className="vm-name">
-        <strong className="wrap">{nameOf(file)}</strong>
-        <span className="quiet wrap">{file.slice(0, file.lastIndexOf('/')) || '/'}</span>
+        <FileName of={file} />
         {parent === null ? null : <span className="quiet wrap">stands on {nameOf(parent)}</span>}
         {problem === null ? null : <span className="severity-error wrap">{problem}</span>}
       </div>

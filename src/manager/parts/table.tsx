@@ -17,6 +17,11 @@ const ROLES = {
   cell: { role: 'cell' },
 } as const;
 
+/** A card puts what is in a cell beside its name: it must be one thing. Nothing at all is no line of the card. */
+function inOne(content: ReactNode): ReactNode {
+  return content === '' || content === null ? null : <div>{content}</div>;
+}
+
 export function Table<T>({
   label,
   columns,
@@ -45,7 +50,7 @@ export function Table<T>({
             <tr key={keyOf(row)} {...ROLES.row}>
               {columns.map(({ title, cell, look = '' }) => (
                 <td key={title} className={look} data-label={look === 'actions' ? '' : title} {...ROLES.cell}>
-                  {cell(row)}
+                  {inOne(cell(row))}
                 </td>
               ))}
             </tr>

@@ -71,6 +71,18 @@ describe('figures', () => {
       network: { receivedBytes: 0, sentBytes: 0 },
     },
   });
+  it('what the service saw before comes first, once', () => {
+    const now = withGauges(undefined, gauges(100, 9000));
+    const history = [gauges(80, 1000), gauges(90, 2000), gauges(100, 9000)].map(({ metrics }) => metrics);
+    const all = withHistory(now, 'a', history)!;
+    expect(all.samples.map(({ time, diskRead }) => [time, diskRead])).toEqual([
+      [80, 0],
+      [90, 100],
+      [100, 0],
+    ]);
+    expect(all.latest).toBe(now.latest);
+    expect(withHistory(undefined, 'a', [])).toBeUndefined();
+  });
   it('counters become rates, and a new run counts from zero', () => {
     let gauge = withGauges(undefined, gauges(100, 5000));
     gauge = withGauges(gauge, gauges(102, 9000));

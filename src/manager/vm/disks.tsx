@@ -3,7 +3,7 @@ import { useState } from 'react';
 import type { Vm } from '../../contracts/api/vm.ts';
 import { isAttended } from '../../contracts/vm-state.ts';
 import { NewDisk } from '../host/disk-dialogs.tsx';
-import { useDiskImages } from '../host/disks-page.tsx';
+import { FileName, useDiskImages } from '../host/disks-page.tsx';
 import { Button } from '../parts/button.tsx';
 import { Collection } from '../parts/collection.tsx';
 import { Dialog } from '../parts/dialog.tsx';
@@ -73,7 +73,10 @@ export function Disks({ vm }: { vm: Vm }) {
         columns={[
           { title: 'Slot', look: 'narrow', cell: ({ slot }) => slot },
           { title: 'Kind', cell: ({ kind }) => kind },
-          { title: 'File', cell: ({ file }) => file ?? <span className="quiet">empty</span> },
+          {
+            title: 'File',
+            cell: ({ file }) => (file === null ? <span className="quiet">empty</span> : <FileName of={file} />),
+          },
           ...(operator ? [{ title: 'Actions', look: 'actions', cell: actions } as const] : []),
         ]}
         empty={{

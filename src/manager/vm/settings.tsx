@@ -2,7 +2,7 @@
  * Settings as a tree by hardware and management, with what each is now. What needs the machine to be off says so; a change is
  * refused when another was first.
  */
-import { type FormEvent, type ReactNode, useState } from 'react';
+import { type FormEvent, type ReactNode, useRef, useState } from 'react';
 import type { Vm, VmChange } from '../../contracts/api/vm.ts';
 import { Button } from '../parts/button.tsx';
 import { Area, Choice, Field, type Option } from '../parts/field.tsx';
@@ -249,6 +249,12 @@ function elsewhere({ disks, dvds, nics }: Configuration): readonly (readonly [st
 
 export function Settings({ vm }: { vm: Vm }) {
   const [chosen, setChosen] = useState('boot');
+  const form = useRef<HTMLDivElement>(null);
+  const choose = (id: string): void => {
+    setChosen(id);
+    // On a narrow page it is below.
+    requestAnimationFrame(() => form.current?.scrollIntoView({ block: 'nearest' }));
+  };
   const { configuration } = vm;
   const section = SECTIONS.find(({ id }) => id === chosen)!;
   const items = (group: Section['group']) =>
@@ -258,7 +264,7 @@ export function Settings({ vm }: { vm: Vm }) {
           type="button"
           className="settings-item"
           aria-current={id === chosen ? 'true' : undefined}
-          onClick={() => setChosen(id)}
+          onClick={() => choose(id)}
         >
           <span>{label}</span>
           <span className="quiet wrap">{now(configuration)}</span>
@@ -292,8 +298,10 @@ export function Settings({ vm }: { vm: Vm }) {
         <h2>Management</h2>
         <ul>{items('Management')}</ul>
       </nav>
-      {/* Another revision: the fields are made anew. */}
-      <Part key={`${section.id} ${vm.revision}`} vm={vm} section={section} />
+      <div ref={form}>
+        {/* Another revision: the fields are made anew. */}
+        <Part key={`${section.id} ${vm.revision}`} vm={vm} section={section} />
+      </div>
     </div>
   );
 }

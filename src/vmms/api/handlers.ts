@@ -89,6 +89,7 @@ export function apiHandlers(management: Management, tokens: Tokens, service: Ser
       machine.meter.take(metrics);
       return metrics;
     },
+    listVmMetrics: ({ params }) => [...management.machine(params.vm!).meter.history],
     inspectVm: async ({ params }) =>
       (await management.machine(params.vm!).ask('inspect', undefined)) as Record<string, unknown>,
 
