@@ -26,7 +26,7 @@ export async function runService({ version, tcp, listening }: RunServiceOptions)
     tcp,
     pages: pages(),
   });
-  listening?.(serviceSocket(), port, pages() !== undefined);
+  listening?.(serviceSocket(), port, existsSync(pages()));
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => void service.stop());
   await service.ended;
 }
@@ -37,8 +37,7 @@ function workerEntry(): string {
   return fileURLToPath(new URL(name, import.meta.url));
 }
 
-/** Undefined where the web console has not been built. */
-function pages(): string | undefined {
-  const folder = fileURLToPath(new URL(IN_CHECKOUT ? '../../dist/manager' : './manager', import.meta.url));
-  return existsSync(folder) ? folder : undefined;
+/** Where the web console is, once it has been built. */
+function pages(): string {
+  return fileURLToPath(new URL(IN_CHECKOUT ? '../../dist/manager' : './manager', import.meta.url));
 }

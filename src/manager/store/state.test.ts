@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Event, Job, VmGauges } from '../../contracts/api/resources.ts';
 import type { Vm } from '../../contracts/api/vm.ts';
-import { KEPT_SAMPLES, withGauges } from './gauges.ts';
+import { KEPT_SAMPLES, withGauges, withHistory } from './gauges.ts';
 import { EMPTY, KEPT_EVENTS, reduce, type State } from './state.ts';
 
 const vm = { id: 'a', name: 'web', state: 'Off' } as Vm;
