@@ -85,7 +85,9 @@ describe.skipIf(reason !== undefined)(`consoles in the browser${reason ? `: skip
     await manager.serial('clear; echo copy"-"me');
     const word = page.locator('.xterm-rows > div', { hasText: /^copy-me/ }).first();
     await word.waitFor();
-    await word.dblclick({ position: { x: 20, y: 8 } });
+    // The terminal takes the mouse above its rows.
+    const { x, y, height } = (await word.boundingBox())!;
+    await page.mouse.dblclick(x + 20, y + height / 2);
     await page.keyboard.press('Control+Shift+C');
     const clipboard = (): Promise<string> => page.evaluate<string>('navigator.clipboard.readText()');
     await expect.poll(clipboard).toBe('copy-me');
@@ -121,14 +123,18 @@ describe.skipIf(reason !== undefined)(`consoles in the browser${reason ? `: skip
     await showScreen();
     await expect.poll(shown, { timeout: 60_000, interval: 500 }).toMatch(/^root@viridian:/m);
     await canvas().click();
-    await page.keyboard.type('echo "Hello, $((6*7))!"\n');
-    await expect.poll(shown, { timeout: 60_000, interval: 500 }).toMatch(/^Hello, 42!$/m);
+    // Only what needs no Shift: the browser driver does not press it, a person does.
+    await page.keyboard.type('echo hello, screen\n');
+    await expect.poll(shown, { timeout: 60_000, interval: 500 }).toMatch(/^hello, screen$/m);
+    await page.keyboard.press('Shift+KeyH');
+    await expect.poll(shown, { timeout: 60_000, interval: 500 }).toMatch(/# H$/m);
+    await page.keyboard.press('Control+C');
   });
 
   it('of the screen, only what has changed is sent', async () => {
     // The first picture is all of it, the terminal's first one at the least.
     await canvas().click();
-    await page.keyboard.type('clear; dmesg | tail -40\n');
+    await page.keyboard.type('clear; ls -l /proc\n');
     await page.waitForTimeout(3000);
     await showSerial();
     await showScreen();
@@ -137,7 +143,7 @@ describe.skipIf(reason !== undefined)(`consoles in the browser${reason ? `: skip
     const [whole] = frames;
     frames.length = 0;
     await canvas().click();
-    await page.keyboard.type('#');
+    await page.keyboard.type('x');
     await expect.poll(() => frames.length, { timeout: 60_000 }).toBeGreaterThan(0);
     await page.waitForTimeout(1000);
     console.log(`screen: all of it ${whole} bytes; a key's echo ${frames.join(', ')}`);
@@ -221,8 +227,8 @@ describe.skipIf(reason !== undefined)(`consoles in the browser${reason ? `: skip
     await manager.button('Full screen').click();
     await page.waitForFunction("document.fullscreenElement?.className === 'screen-box'");
     // Keys go to the guest at once.
-    await page.keyboard.type('clear; echo full-$((3*3))\n');
-    await expect.poll(shown, { timeout: 60_000, interval: 500 }).toMatch(/^full-9$/m);
+    await page.keyboard.type('clear; echo full\n');
+    await expect.poll(shown, { timeout: 60_000, interval: 500 }).toMatch(/^full$/m);
     await page.keyboard.press('Control+Alt+Enter');
     await page.waitForFunction('document.fullscreenElement === null');
     expect(await page.evaluate('document.activeElement?.tagName')).toBe('BUTTON');
