@@ -32,8 +32,6 @@ export interface NetworkPort {
   onLink(changed: (up: boolean) => void): void;
   /** Unplugs the adapter. */
   close(): void;
-  /** The adapter's IP address, where the switch knows it: one with NAT gives it. */
-  readonly address?: string | undefined;
 }
 
 /** A port of the host that leads to one of the guest. */
@@ -49,18 +47,6 @@ export interface PortForward {
 export interface HostService {
   readonly protocol: 'tcp' | 'udp';
   readonly port: number;
-}
-
-/** An adapter that is plugged in. */
-export interface NicStatus {
-  readonly name: string;
-  /** `00-15-5D-xx-xx-xx`. */
-  readonly mac: string;
-  readonly address: string | undefined;
-  readonly forwards: readonly PortForward[];
-  /** Of the guest's payload and headers, since it was plugged in or the partition was restored. */
-  readonly receivedBytes: number;
-  readonly sentBytes: number;
 }
 
 /** A synthetic network adapter. The guest needs hv_netvsc. */

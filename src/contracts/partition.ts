@@ -4,7 +4,7 @@
  */
 
 import type { BlockDevice, DiskFile, DiskFormat, DvdDrive, StoragePlace, WantedPlace } from './block-device.ts';
-import type { NicOptions, NicStatus } from './network.ts';
+import type { NicOptions } from './network.ts';
 import type { ConnectOptions, ExecOptions, ExecResult, GuestListener, GuestStream } from './sockets.ts';
 
 /** A file by its path, or its bytes. */
@@ -362,8 +362,6 @@ export interface Partition extends AsyncDisposable {
   attachNic(nic: NicOptions): Promise<string>;
   /** @throws ViridianError `notFound` */
   detachNic(name: string): void;
-  /** The adapters that are plugged in. */
-  nics(): readonly NicStatus[];
   /** Pulls an adapter's cable, or puts it back. @throws ViridianError `notFound` */
   setLink(name: string, up: boolean): void;
   /**

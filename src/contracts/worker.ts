@@ -3,9 +3,10 @@
  * and gets one answer with it; the worker sends events unasked. Bytes are base64. Several may be connected at a time: VMMS,
  * and a connection for each console that is open.
  */
-import type { Disk, Dvd, Forward, VmMetrics } from './api/vm.ts';
+import type { Disk, Dvd, VmMetrics } from './api/vm.ts';
 import type { ErrorCode } from './errors.ts';
 import type { EngineChoice, KeyValuePool } from './partition.ts';
+import type { PortAddress } from './switch-process.ts';
 
 export const WORKER_PROTOCOL = 1;
 
@@ -34,27 +35,17 @@ export interface WorkerSpec {
   readonly onReboot: 'restart' | 'stop';
   readonly disks: readonly Disk[];
   readonly dvds: readonly Dvd[];
-  /** `private`: connected to nothing outside of the VM. */
-  readonly nics: readonly {
-    readonly id: string;
-    readonly network: 'nat' | 'private';
-    readonly mac: string | null;
-    readonly forwards: readonly Forward[];
-  }[];
+  readonly nics: readonly WorkerNic[];
   /** A saved state to go on from. The worker stands still until it is told to resume. */
   readonly restore: string | null;
   readonly niceness: number;
 }
 
-/** A network adapter of a VM that runs, as its worker knows it. */
-export interface AdapterStatus {
+/** An adapter, and the port of a switch that it is connected to; null: to none. */
+export interface WorkerNic {
   readonly id: string;
-  /** As `00:15:5d:00:00:01`. */
   readonly mac: string;
-  /** From its switch; null where that does not know it. */
-  readonly address: string | null;
-  readonly receivedBytes: number;
-  readonly sentBytes: number;
+  readonly port: PortAddress | null;
 }
 
 export type WorkerState = 'Starting' | 'Running' | 'Paused' | 'PausedCritical' | 'Stopped';
@@ -123,11 +114,10 @@ export interface WorkerMethods {
       keyboard: boolean;
       mouse: boolean;
       dynamicMemory: boolean;
-      /** IP addresses: of its adapters, and those that the guest's daemon for data exchange says. */
+      /** IP addresses: as the guest's daemon for data exchange says. */
       addresses: readonly string[];
     };
   };
-  adapters: { params: undefined; result: readonly AdapterStatus[] };
   setTime: { params: undefined; result: undefined };
   freeze: { params: { frozen: boolean }; result: undefined };
   kvpList: { params: { pool: KeyValuePool }; result: Record<string, string> };
@@ -152,6 +142,11 @@ export interface WorkerMethods {
   attachDvd: { params: { dvd: Dvd }; result: undefined };
   detachDvd: { params: { slot: number }; result: undefined };
   insertDvd: { params: { dvd: Dvd }; result: undefined };
+  listNics: { params: undefined; result: readonly WorkerNic[] };
+  attachNic: { params: { nic: WorkerNic }; result: undefined };
+  detachNic: { params: { id: string }; result: undefined };
+  /** Plugs the cable in elsewhere, or nowhere. */
+  connectNic: { params: { id: string; port: PortAddress | null }; result: undefined };
 }
 export type WorkerMethod = keyof WorkerMethods;
 

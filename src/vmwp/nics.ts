@@ -1,6 +1,6 @@
 /** The network adapters of a partition: made from what its creator asked for, plugged in and out while it runs. */
 import { ViridianError } from '../contracts/errors.ts';
-import type { NetworkPort, NicOptions, NicStatus, PortForward } from '../contracts/network.ts';
+import type { NetworkPort, NicOptions } from '../contracts/network.ts';
 import { LIMITS } from '../contracts/partition-options.ts';
 import { hexOf } from '../support/plain.ts';
 import type { VmBus } from '../vmbus/bus.ts';
@@ -26,7 +26,6 @@ export interface PluggedNic {
   readonly mtu: number | undefined;
   readonly largeFrames: boolean | undefined;
   readonly port: NetworkPort;
-  readonly forwards: readonly PortForward[];
 }
 
 export class PartitionNics {
@@ -63,7 +62,7 @@ export class PartitionNics {
     if (this.#hasMac(mac))
       throw new ViridianError('invalid', `there are two network adapters with address ${macText(mac)}`);
     const port = typeof nic.network === 'string' ? await this.#connect(nic, macText(mac)) : nic.network;
-    const plugged = { name, mac, mtu: nic.mtu, largeFrames: nic.largeFrames, port, forwards: nic.forwards ?? [] };
+    const plugged = { name, mac, mtu: nic.mtu, largeFrames: nic.largeFrames, port };
     this.#plugged.set(name, plugged);
     return plugged;
   }
@@ -98,6 +97,19 @@ export class PartitionNics {
     bus.offer(device);
   }
 
+  /**
+   * After a restore: an adapter whose address is another than the guest knows (it was forked, or imported) is taken away and offered
+   * anew, as a new one.
+   */
+  renewStrangers(): void {
+    for (const nic of this.#plugged.values()) {
+      const device = this.#devices.get(nic.name);
+      if (!device?.isStranger) continue;
+      this.#online().bus.withdraw(device);
+      this.#offer(nic);
+    }
+  }
+
   #online(): { readonly bus: VmBus; readonly memory: VmbusMemory } {
     if (!this.#bus || !this.#memory)
       throw new ViridianError('wrongState', 'the partition has no VMBus, so no network adapters');
@@ -123,20 +135,6 @@ export class PartitionNics {
 
   setLink(name: string, up: boolean): void {
     this.#device(name).setLink(up);
-  }
-
-  list(): NicStatus[] {
-    return [...this.#plugged.values()].map(({ name, mac, port, forwards }) => {
-      const counters = this.#devices.get(name)?.inspect() ?? {};
-      return {
-        name,
-        mac: macText(mac),
-        address: port.address,
-        forwards,
-        receivedBytes: Number(counters.receivedBytes ?? 0),
-        sentBytes: Number(counters.sentBytes ?? 0),
-      };
-    });
   }
 
   #device(name: string): Netvsp {

@@ -5,7 +5,7 @@
  */
 import { GENERATION_ID_SIZE } from '../chipset/generation-id/device.ts';
 import { ViridianError } from '../contracts/errors.ts';
-import type { NicOptions, NicStatus } from '../contracts/network.ts';
+import type { NicOptions } from '../contracts/network.ts';
 import type {
   DiskEvent,
   InspectNode,
@@ -191,6 +191,7 @@ export class VmWorker implements Partition {
       this.#machine.restoreMemory();
       for (const page of saved.pages) memory.write(page.gpa, page.bytes);
       this.#synthetic?.restore(saved.vmbus);
+      this.#nics.renewStrangers();
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       throw new ViridianError('badFile', `the saved state does not fit this build: ${reason}`, { cause: error });
@@ -474,10 +475,6 @@ export class VmWorker implements Partition {
 
   detachNic(name: string): void {
     this.#nics.detach(name);
-  }
-
-  nics(): readonly NicStatus[] {
-    return this.#nics.list();
   }
 
   setLink(name: string, up: boolean): void {

@@ -22,11 +22,12 @@ import {
   type Role,
   SignInLink,
   Switch,
+  SwitchChange,
   SwitchDetail,
   Token,
   Usage,
 } from './resources.ts';
-import { Disk, Dvd, HostPath, Id, Name, NewVm, Nic, Vm, VmChange, VmMetrics } from './vm.ts';
+import { Disk, Dvd, HostPath, Id, Name, NewVm, Nic, NicChange, Vm, VmChange, VmMetrics } from './vm.ts';
 
 export interface Operation {
   readonly tag: string;
@@ -214,6 +215,12 @@ export const OPERATIONS = {
   },
   removeDvd: { ...part, ...change, summary: 'Remove a DVD drive' },
   addNic: { ...part, ...change, summary: 'Add a network adapter', body: Nic.partial({ id: true }) },
+  changeNic: {
+    ...part,
+    ...change,
+    summary: 'Change a network adapter, or connect it to another switch; what is left out stays',
+    body: NicChange,
+  },
   removeNic: { ...part, ...change, summary: 'Remove a network adapter' },
 
   listCheckpoints: {
@@ -287,7 +294,7 @@ export const OPERATIONS = {
         keyboard: z.boolean(),
         mouse: z.boolean(),
         dynamicMemory: z.boolean(),
-        addresses: z.array(z.string()).describe('IP addresses, as far as switches and the guest say'),
+        addresses: z.array(z.string()).describe("the guest's IP addresses, as its daemon for data exchange says"),
       })
       .meta({ id: 'Integration' }),
   },
@@ -384,6 +391,18 @@ export const OPERATIONS = {
     role: 'viewer',
     response: SwitchDetail,
   },
+  changeSwitch: {
+    tag: 'Switches',
+    summary: 'Change notes and access to the host; also while VMs are at it',
+    role: 'administrator',
+    body: SwitchChange,
+    response: Switch,
+  },
+  removeLease: {
+    tag: 'Switches',
+    summary: "Give up the reservation of an address, by its owner: a VM's name, or name/adapter",
+    role: 'administrator',
+  },
   removeSwitch: {
     tag: 'Switches',
     summary: 'Remove a switch that no adapter is connected to',
@@ -443,6 +462,7 @@ export const PATH_PARAMETERS: Readonly<Record<string, z.ZodType>> = {
   slot: z.coerce.number().int().min(0).max(63),
   nic: z.string().min(1).max(31),
   switch: z.string().min(1).max(100),
+  owner: z.string().min(1).max(140),
   pool: Pool,
   key: z.string().min(1).max(255),
 };

@@ -214,10 +214,6 @@ export class CheckedPartition implements Partition {
     return Promise.reject(new ViridianError('wrongState', NO_BUS));
   }
 
-  nics(): readonly [] {
-    return [];
-  }
-
   screenshot(): Promise<undefined> {
     return Promise.resolve(undefined);
   }

@@ -11,6 +11,7 @@ import type { WorkerExit, WorkerMethod, WorkerMethods, WorkerSpec, WorkerState }
 import { writeOutput } from '../../host/node/files.ts';
 import { ConsoleHistory } from './console-history.ts';
 import { ProcessMeter } from './process-meter.ts';
+import { RemoteNics } from './remote-nics.ts';
 
 export interface WorkerListener {
   state(state: WorkerState): void;
@@ -36,6 +37,7 @@ export class WorkerMachine {
   readonly #spec: WorkerSpec;
   readonly #listener: WorkerListener;
   readonly #meter = new ProcessMeter();
+  readonly #nics: RemoteNics;
   #partition: Partition | undefined;
   #state: WorkerState = 'Starting';
   #startedAt: string | null = null;
@@ -47,6 +49,7 @@ export class WorkerMachine {
   constructor(spec: WorkerSpec, listener: WorkerListener) {
     this.#spec = spec;
     this.#listener = listener;
+    this.#nics = new RemoteNics(spec.nics);
   }
 
   get state(): WorkerState {
@@ -80,12 +83,7 @@ export class WorkerMachine {
         onReboot: spec.onReboot,
         disks: spec.disks.map(diskFile),
         dvds: spec.dvds.map(({ slot, file }) => ({ lun: slot, file: file ?? undefined })),
-        nics: spec.nics.map(({ id, network, mac, forwards }) => ({
-          name: id,
-          network,
-          mac: mac ?? undefined,
-          forwards: forwards.length > 0 ? forwards : undefined,
-        })),
+        nics: this.#nics.options(),
         onDisk: ({ kind, file, message }) => {
           if (kind === 'full' || kind === 'room') this.#full = kind === 'full' ? file : null;
           this.#listener.disk(kind, file, message);
@@ -190,24 +188,16 @@ export class WorkerMachine {
     type: ({ text }) => ({ untyped: demand(this.#live.keyboard, 'keyboard').type(text) }),
     key: ({ code, down }) => ({ taken: demand(this.#live.keyboard, 'keyboard').key(code, down) }),
     mouse: (state) => ({ taken: demand(this.#live.mouse, 'mouse').move(state) }),
-    integration: async () => {
+    integration: () => {
       const { integration, keyboard, mouse, memory } = this.#live;
       return {
         heartbeat: integration.heartbeat(),
         keyboard: keyboard?.ready ?? false,
         mouse: mouse?.ready ?? false,
         dynamicMemory: memory?.ready ?? false,
-        addresses: await this.#addresses(),
+        addresses: this.#addresses(),
       };
     },
-    adapters: () =>
-      this.#live.nics().map(({ name, mac, address, receivedBytes, sentBytes }) => ({
-        id: name,
-        mac: mac.replaceAll('-', ':').toLowerCase(),
-        address: address ?? null,
-        receivedBytes,
-        sentBytes,
-      })),
     setTime: () => this.#live.integration.synchronizeTime() as undefined,
     freeze: async ({ frozen }) => {
       const { integration } = this.#live;
@@ -240,22 +230,23 @@ export class WorkerMachine {
       const { storage } = this.#live;
       return (file === null ? storage.ejectDvd(at(slot)) : storage.insertDvd(at(slot), file)) as Promise<undefined>;
     },
+    listNics: () => this.#nics.list(),
+    attachNic: ({ nic }) => this.#nics.attach(this.#live, nic) as Promise<undefined>,
+    detachNic: ({ id }) => this.#nics.detach(this.#live, id) as undefined,
+    connectNic: ({ id, port }) => this.#nics.connect(id, port) as undefined,
   };
 
-  /** Those that its switches know come first; the guest's daemon knows of others. */
-  async #addresses(): Promise<readonly string[]> {
-    const partition = this.#live;
+  /** What the guest's daemon has said lately. */
+  #addresses(): readonly string[] {
     if (Date.now() >= this.#askAddressesAt) {
       this.#askAddressesAt = Date.now() + ADDRESSES_AGAIN;
       // A guest without the daemon says so at once; one that is busy is asked again later.
-      void partition.integration.addresses().then(
+      void this.#live.integration.addresses().then(
         (said) => (this.#saidAddresses = said),
         () => (this.#saidAddresses = []),
       );
     }
-    const known = partition.nics().flatMap(({ address }) => (address === undefined ? [] : [address]));
-    const more = this.#saidAddresses.filter((text) => !LOCAL_ADDRESS.test(text));
-    return [...new Set([...known, ...more])].slice(0, MOST_ADDRESSES);
+    return this.#saidAddresses.filter((text) => !LOCAL_ADDRESS.test(text)).slice(0, MOST_ADDRESSES);
   }
 
   async #metrics(): Promise<VmMetrics> {

@@ -447,6 +447,7 @@ export class Netvsp implements ChannelDevice {
     return {
       version: 1,
       nvsp: this.#version,
+      mac: hexOf(this.#control.facts.permanentMac),
       settings: { ...this.#control.settings },
       receive: receive
         ? {
@@ -462,8 +463,16 @@ export class Netvsp implements ChannelDevice {
     };
   }
 
+  /** It was restored from another adapter's state: the guest knows it by an address that is not its own. */
+  get isStranger(): boolean {
+    return this.#isStranger;
+  }
+
+  #isStranger = false;
+
   restore(saved: unknown, channels: readonly Channel[]): void {
     const state = parseSavedNetvsp(saved, this.name);
+    this.#isStranger = state.mac !== hexOf(this.#control.facts.permanentMac);
     this.#channels.clear();
     for (const channel of channels) this.#channels.set(channel.subIndex, channel);
     this.#listChannels();

@@ -9,6 +9,8 @@ export interface SavedNetvsp {
   readonly version: 1;
   /** The version agreed; 0: none. */
   readonly nvsp: number;
+  /** The adapter's own address, in hexadecimal. */
+  readonly mac: string;
   readonly settings: Settings;
   readonly receive: { readonly gpadl: number; readonly id: number; readonly outstanding: Outstanding } | null;
   readonly send: { readonly gpadl: number; readonly id: number } | null;
@@ -30,10 +32,14 @@ export function parseSavedNetvsp(
   const record = asRecord(saved, what);
   if (record.version !== 1) throw new RangeError(`${what} has another version`);
   const { receive, send } = record;
+  const settings = parseSettings(record.settings, what);
+  // States from before it was in them: the address in use, which guests seldom change.
+  const mac = record.mac === undefined ? settings.mac : asText(record.mac, what);
   return {
     version: 1,
     nvsp: asWhole(record.nvsp, what, U32),
-    settings: parseSettings(record.settings, what),
+    mac,
+    settings,
     receive: receive === null ? null : parseReceive(receive, what),
     send: send === null ? null : parseBuffer(send, what),
     transaction: asWhole(record.transaction, what),
