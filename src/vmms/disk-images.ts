@@ -88,7 +88,7 @@ export class DiskImages {
     });
   }
 
-  convert({ from, to, format, type }: DiskConversion): Job {
+  convert({ from, fromFormat, to, format, type }: DiskConversion): Job {
     const wanted = writable(to, format);
     return this.#job('disk.convert', `converting ${from}`, async (control, progress) => {
       const source = this.#attached().get(from)?.disk;
@@ -96,7 +96,11 @@ export class DiskImages {
       await convertDisk(
         storageHost,
         {
-          from: { path: from, format: await this.#formatOf(from, source), allowParent: source?.allowParent ?? [] },
+          from: {
+            path: from,
+            format: (fromFormat as DiskFormat | undefined) ?? (await this.#formatOf(from, source)),
+            allowParent: source?.allowParent ?? [],
+          },
           to: { path: to, format: wanted, type },
         },
         progress,

@@ -2,7 +2,7 @@
  * Machines and what they are made of, in the browser: from an image, forked, exported, imported, cloned; settings, disks with
  * progress, switches with ports and forwards, tokens, several machines at once, the keyboard alone.
  */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -19,6 +19,7 @@ const MEBIBYTE = 2 ** 20;
 describe.skipIf(reason !== undefined)(`machines in the browser${reason ? `: skipped, ${reason}` : ''}`, () => {
   if (typeof debian === 'string' || reason !== undefined) return;
   const bench = new Bench();
+  const image = join(bench.folder, 'debian.img');
   let host: ManagerHost;
   let page: Page;
   let manager: ManagerPage;
@@ -29,6 +30,8 @@ describe.skipIf(reason !== undefined)(`machines in the browser${reason ? `: skip
     bench.file('boot/initrd.img-6.1', readFileSync(debian.initrd));
     bench.file('etc/os-release', 'ID=debian\n');
     bench.make('128M', '-t', 'ext4');
+    // What a file is, its name must say, or the user.
+    renameSync(bench.image, image);
     host = await ManagerHost.start();
     page = await host.page('administrator', { viewport: { width: 1280, height: 900 } });
     manager = new ManagerPage(page);
@@ -101,7 +104,7 @@ describe.skipIf(reason !== undefined)(`machines in the browser${reason ? `: skip
     await page
       .getByLabel('Disk', { exact: true })
       .selectOption({ label: 'A copy of a file, as VHDX: the file stays as it is' });
-    await page.getByLabel('Disk file on the host').fill(bench.image);
+    await page.getByLabel('Disk file on the host').fill(image);
     await page.getByLabel('Memory', { exact: true }).fill('256 MiB');
     await manager.button('Create').click();
     await manager.state('Running').waitFor();
@@ -227,6 +230,19 @@ describe.skipIf(reason !== undefined)(`machines in the browser${reason ? `: skip
     await panel.getByText(`127.0.0.1:${port} → 80`).waitFor();
     expect(await (await fetch(`http://127.0.0.1:${port}/`)).text()).toBe('served\n');
     expect(await panel.getByRole('button', { name: 'Remove outside' }).count()).toBe(0);
+    // While it runs, too.
+    await manager.open('web');
+    await manager.tab('Network');
+    await manager.button('Add network adapter').click();
+    await manager.confirm('Add');
+    await row('nic1').filter({ hasText: 'not connected' }).waitFor();
+    await page.getByRole('button', { name: 'Change nic1' }).click();
+    await manager.dialog.getByLabel('Switch').selectOption('outside');
+    await manager.confirm('Save');
+    await row('nic1').filter({ hasText: 'outside' }).waitFor();
+    await page.getByRole('button', { name: 'Remove nic1' }).click();
+    await row('nic1').waitFor({ state: 'detached' });
+    await manager.go('Switches');
     await manager.demandAccessible('switches');
     await manager.go('Virtual machines');
     await row('web')

@@ -186,7 +186,16 @@ export const NewDiskImage = z
   .meta({ id: 'NewDiskImage' });
 export type NewDiskImage = z.infer<typeof NewDiskImage>;
 export const DiskConversion = z
-  .strictObject({ ...newFile, type: z.enum(['fixed', 'dynamic']).optional(), from: HostPath, to: HostPath })
+  .strictObject({
+    ...newFile,
+    type: z.enum(['fixed', 'dynamic']).optional(),
+    from: HostPath,
+    fromFormat: z
+      .enum(DISK_FORMATS as [string, ...string[]])
+      .optional()
+      .describe('found where it is not given, and name and content agree'),
+    to: HostPath,
+  })
   .meta({ id: 'DiskConversion' });
 export type DiskConversion = z.infer<typeof DiskConversion>;
 

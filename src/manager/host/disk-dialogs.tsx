@@ -89,6 +89,7 @@ export function ConvertDisk({ known, from, onClose }: { known: Known; from?: str
           from: textIn(data, 'from').trim(),
           to: textIn(data, 'to').trim(),
           type: data.get('type') as 'fixed' | 'dynamic',
+          ...formatIn(data),
         };
         void runJob('Convert', () => call('convertDisk', { body }));
         return true;
@@ -103,6 +104,7 @@ export function ConvertDisk({ known, from, onClose }: { known: Known; from?: str
         required
         autoFocus={from === undefined}
       />
+      <FormatField />
       <FileField
         label="New file"
         name="to"
@@ -114,6 +116,28 @@ export function ConvertDisk({ known, from, onClose }: { known: Known; from?: str
       <Choice label="Kind" name="type" options={KINDS.slice(0, 2)} />
     </Dialog>
   );
+}
+
+/** What a file is, where neither its name nor what it holds says so. */
+export function FormatField() {
+  return (
+    <Choice
+      label="Format"
+      name="format"
+      options={[
+        ['', 'As its name and content say'],
+        ['vhdx', 'VHDX'],
+        ['vhd', 'VHD'],
+        ['raw', 'Raw'],
+        ['qcow2', 'qcow2'],
+      ]}
+    />
+  );
+}
+
+function formatIn(data: FormData): { fromFormat?: string } {
+  const format = textIn(data, 'format');
+  return format === '' ? {} : { fromFormat: format };
 }
 
 /** @throws Error */

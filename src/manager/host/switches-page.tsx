@@ -1,5 +1,5 @@
 /** Virtual switches, with who is connected to each: addresses, traffic, ports of the host that lead there. */
-import { useEffect, useRef, useState } from 'react';
+import { useState } from 'react';
 import type { Switch, SwitchDetail, SwitchPort } from '../../contracts/api/resources.ts';
 import type { Forward, Vm } from '../../contracts/api/vm.ts';
 import { Button } from '../parts/button.tsx';
@@ -12,7 +12,7 @@ import { type Column, Table } from '../parts/table.tsx';
 import { call } from '../store/api.ts';
 import { textIn } from '../store/form.ts';
 import { bytes } from '../store/format.ts';
-import { useGauge, useLastOf, useLoaded, useMay, useStore } from '../store/hooks.ts';
+import { useLastOf, useLoaded, useMay, useStore } from '../store/hooks.ts';
 import { attempt } from '../store/run.ts';
 import { SWITCH_KINDS } from './switch-kinds.ts';
 
@@ -45,35 +45,56 @@ export function SwitchesPage() {
           ))}
         </div>
       )}
-      {making ? (
-        <Dialog
-          title="New switch"
-          action="Make it"
-          onClose={() => setMaking(false)}
-          onAction={async (data) => {
-            const body = {
-              name: textIn(data, 'name').trim(),
-              kind: data.get('kind') as Switch['kind'],
-              notes: textIn(data, 'notes'),
-            };
-            const done = await attempt('New switch', () => call('createSwitch', { body }));
-            if (done) again();
-            return done;
-          }}
-        >
-          <Field label="Name" name="name" required autoFocus />
-          <Choice label="Kind" name="kind" options={SWITCH_KINDS} />
-          <Field label="Notes" name="notes" maxLength={1000} />
-        </Dialog>
-      ) : null}
+      {making ? <NewSwitch onClose={() => setMaking(false)} onMade={again} /> : null}
     </>
+  );
+}
+
+function NewSwitch({ onClose, onMade }: { onClose: () => void; onMade: () => void }) {
+  const [kind, setKind] = useState<Switch['kind']>('NAT');
+  const make = async (data: FormData): Promise<boolean> => {
+    const [device, subnet] = [textIn(data, 'device').trim(), textIn(data, 'subnet').trim()];
+    const body = {
+      name: textIn(data, 'name').trim(),
+      kind,
+      notes: textIn(data, 'notes'),
+      ...(device === '' ? {} : { device }),
+      ...(subnet === '' ? {} : { subnet }),
+    };
+    const done = await attempt('New switch', () => call('createSwitch', { body }));
+    if (done) onMade();
+    return done;
+  };
+  return (
+    <Dialog title="New switch" action="Make it" onClose={onClose} onAction={make}>
+      <Field label="Name" name="name" required autoFocus />
+      <Choice
+        label="Kind"
+        value={kind}
+        options={SWITCH_KINDS}
+        onChange={({ target }) => setKind(target.value as Switch['kind'])}
+      />
+      {kind === 'NAT' ? (
+        <Field label="Subnet" name="subnet" placeholder="172.30.0.0/24" hint="Without one, the service chooses." />
+      ) : null}
+      {kind === 'Internal' || kind === 'External' ? (
+        <Field
+          label="Device of the host"
+          name="device"
+          placeholder="tap0"
+          required={kind === 'External'}
+          hint="A TAP device: one that is there, or one that the service may make"
+        />
+      ) : null}
+      <Field label="Notes" name="notes" maxLength={1000} />
+    </Dialog>
   );
 }
 
 function OneSwitch({ of: { name, kind, notes, vms }, onRemoved }: { of: Switch; onRemoved: () => void }) {
   const administrator = useMay('administrator');
-  const last = useLastOf('vm.state', 'vm.changed', 'vm.removed');
-  const { value, error, again } = useLoaded(`${name} ${last}`, () => call('getSwitch', { params: { switch: name } }));
+  const last = useLastOf('vm.state', 'vm.changed', 'vm.removed', 'vm.address', 'switch.');
+  const { value, error } = useLoaded(`${name} ${last}`, () => call('getSwitch', { params: { switch: name } }));
   const machines = useStore((state) => state.vms);
   const remove = (): void =>
     void attempt('Remove switch', () => call('removeSwitch', { params: { switch: name } })).then(onRemoved);
@@ -82,7 +103,7 @@ function OneSwitch({ of: { name, kind, notes, vms }, onRemoved }: { of: Switch; 
       <div className="panel-head">
         <h2>{name}</h2>
         <span className="tag">{kind}</span>
-        <span className="quiet wrap">{notes}</span>
+        <span className="quiet wrap">{[value?.subnet, notes].filter(Boolean).join(', ')}</span>
         {administrator && vms.length === 0 ? (
           <div className="push">
             <Button look={['small', 'danger']} aria-label={`Remove ${name}`} onClick={remove}>
@@ -97,11 +118,6 @@ function OneSwitch({ of: { name, kind, notes, vms }, onRemoved }: { of: Switch; 
         <p className="quiet">No adapter is connected. One is added on a machine's page, under Network.</p>
       ) : (
         <>
-          {[...machines.values()]
-            .filter((vm) => vms.includes(vm.name))
-            .map(({ id }) => (
-              <Watch key={id} vm={id} onChange={again} />
-            ))}
           <Table
             label={`Ports of ${name}`}
             columns={PORTS}
@@ -122,20 +138,10 @@ function OneSwitch({ of: { name, kind, notes, vms }, onRemoved }: { of: Switch; 
   );
 }
 
-/** Figures of running machines come by themselves: the ports are asked for again when an address among them is another. */
-function Watch({ vm, onChange }: { vm: string; onChange: () => void }) {
-  const addresses = useGauge(vm)?.latest.addresses.join(' ') ?? '';
-  const known = useRef(addresses);
-  useEffect(() => {
-    if (known.current !== addresses) onChange();
-    known.current = addresses;
-  }, [addresses, onChange]);
-  return null;
-}
-
 interface PortRow {
   readonly machine: Vm;
   readonly nic: string;
+  readonly mac: string | null;
   /** Undefined: the machine does not run. */
   readonly port: SwitchPort | undefined;
   readonly forwards: readonly Forward[];
@@ -149,6 +155,7 @@ function portsOf({ name, ports }: SwitchDetail, machines: readonly Vm[]): PortRo
       .map((nic) => ({
         machine,
         nic: nic.id,
+        mac: machine.adapters.find(({ id }) => id === nic.id)?.macAddress ?? null,
         port: ports.find((port) => port.vm === machine.name && port.nic === nic.id),
         forwards: nic.forwards ?? [],
       })),
@@ -164,17 +171,25 @@ const PORTS: readonly Column<PortRow>[] = [
       </>
     ),
   },
-  { title: 'MAC address', cell: ({ port }) => <Code text={port?.mac ?? null} otherwise="not running" /> },
+  { title: 'MAC address', cell: ({ mac }) => <Code text={mac} otherwise="given at the start" /> },
   {
     title: 'Address',
-    cell: ({ port }) => <Code text={port?.address ?? null} otherwise={port === undefined ? '' : 'none known'} />,
+    cell: ({ port }) => (
+      <Code text={port?.address ?? null} otherwise={port === undefined ? 'not running' : 'none known'} />
+    ),
   },
   {
     title: 'Received, sent',
-    cell: ({ port }) => (port === undefined ? '' : `${bytes(port.receivedBytes)}, ${bytes(port.sentBytes)}`),
+    cell: ({ port }) =>
+      port === undefined ? '' : `${bytes(port.receivedBytes)}, ${bytes(port.sentBytes)}${droppedText(port)}`,
   },
   { title: 'Forwards from the host', cell: ({ forwards }) => <Forwards of={forwards} /> },
 ];
+
+function droppedText({ dropped }: SwitchPort): string {
+  const count = Object.values(dropped).reduce((sum, each) => sum + each, 0);
+  return count === 0 ? '' : `, ${count} dropped`;
+}
 
 export function Code({ text, otherwise }: { text: string | null; otherwise: string }) {
   return text === null ? <span className="quiet">{otherwise}</span> : <code className="wrap">{text}</code>;

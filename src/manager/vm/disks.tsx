@@ -2,7 +2,7 @@
 import { useState } from 'react';
 import type { Vm } from '../../contracts/api/vm.ts';
 import { isAttended } from '../../contracts/vm-state.ts';
-import { NewDisk } from '../host/disk-dialogs.tsx';
+import { FormatField, NewDisk } from '../host/disk-dialogs.tsx';
 import { FileName, useDiskImages } from '../host/disks-page.tsx';
 import { Button } from '../parts/button.tsx';
 import { Collection } from '../parts/collection.tsx';
@@ -20,6 +20,13 @@ interface Unit {
   readonly dvd: boolean;
   readonly kind: string;
   readonly file: string | null;
+}
+
+interface NewUnit {
+  readonly file: string;
+  readonly format?: string;
+  readonly readOnly?: boolean;
+  readonly discard?: boolean;
 }
 
 /** Disks can come and go in these; elsewhere the buttons would fail. */
@@ -113,8 +120,7 @@ export function Disks({ vm }: { vm: Vm }) {
 
 function makingFor({ id }: Vm) {
   const params = { vm: id };
-  const attach = (body: { file: string; readOnly?: boolean; discard?: boolean }): Promise<unknown> =>
-    runJob('Attach disk', () => call('addDisk', { params, body }));
+  const attach = (body: NewUnit): Promise<unknown> => runJob('Attach disk', () => call('addDisk', { params, body }));
   return [
     { label: 'Attach disk', form: (close: () => void) => <Attach onClose={close} onFile={attach} /> },
     { label: 'New disk', form: (close: () => void) => <NewFor onClose={close} attach={(file) => attach({ file })} /> },
@@ -138,13 +144,7 @@ function NewFor({ onClose, attach }: { onClose: () => void; attach: (file: strin
   return <NewDisk known={value} onClose={onClose} then={attach} />;
 }
 
-function Attach({
-  onClose,
-  onFile,
-}: {
-  onClose: () => void;
-  onFile: (disk: { file: string; readOnly?: boolean; discard?: boolean }) => unknown;
-}) {
+function Attach({ onClose, onFile }: { onClose: () => void; onFile: (disk: NewUnit) => unknown }) {
   const { value = [] } = useDiskImages();
   return (
     <Dialog
@@ -154,6 +154,7 @@ function Attach({
       onAction={(data) => {
         onFile({
           file: textIn(data, 'file').trim(),
+          ...(textIn(data, 'format') === '' ? {} : { format: textIn(data, 'format') }),
           ...(data.get('readOnly') ? { readOnly: true } : {}),
           ...(data.get('discard') ? { discard: true } : {}),
         });
@@ -168,6 +169,7 @@ function Attach({
         required
         autoFocus
       />
+      <FormatField />
       <Check name="readOnly" label="Read-only" />
       <Check name="discard" label="Discard what the guest writes when it is off" />
     </Dialog>

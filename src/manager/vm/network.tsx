@@ -1,12 +1,13 @@
 /** Network adapters of one machine, with their addresses. */
 import { useState } from 'react';
-import type { Nic, Vm } from '../../contracts/api/vm.ts';
+import type { Adapter, Nic, Vm } from '../../contracts/api/vm.ts';
 import { isAttended } from '../../contracts/vm-state.ts';
 import { Code, Forwards } from '../host/switches-page.tsx';
 import { Button } from '../parts/button.tsx';
 import { Collection } from '../parts/collection.tsx';
 import { Dialog } from '../parts/dialog.tsx';
 import { Choice, Field } from '../parts/field.tsx';
+import type { Column } from '../parts/table.tsx';
 import { call } from '../store/api.ts';
 import { textIn } from '../store/form.ts';
 import { forwardText, parseForwards } from '../store/forwards.ts';
@@ -14,17 +15,25 @@ import { useGauge, useLoaded, useMay } from '../store/hooks.ts';
 import { attempt, runJob } from '../store/run.ts';
 import { Graph, NETWORK } from './graph.tsx';
 
+/** Adapters can come, go and change in these; elsewhere the buttons would fail. */
+const CHANGEABLE = ['Off', 'OffCritical', 'Running', 'Paused'];
+
+interface Row extends Nic {
+  /** What the service knows of it. */
+  readonly adapter: Adapter | undefined;
+}
+
 export function Network({ vm }: { vm: Vm }) {
-  const changeable = vm.state === 'Off' || vm.state === 'OffCritical';
-  const administrator = useMay('administrator');
+  const administrator = useMay('administrator') && CHANGEABLE.includes(vm.state);
   const on = isAttended(vm.state);
-  const addresses = useGauge(vm.id)?.latest.addresses ?? [];
-  const [forwarding, setForwarding] = useState<Nic>();
-  const { nics } = vm.configuration;
+  const said = useGauge(vm.id)?.latest.addresses ?? [];
+  const [changing, setChanging] = useState<Nic>();
+  const rows = vm.configuration.nics.map((nic) => ({ ...nic, adapter: vm.adapters.find(({ id }) => id === nic.id) }));
+  const others = said.filter((address) => !vm.adapters.some((adapter) => adapter.address === address));
   const actions = (nic: Nic) => (
     <div className="buttons">
-      <Button look="small" aria-label={`Forwards of ${nic.id}`} onClick={() => setForwarding(nic)}>
-        Forwards
+      <Button look="small" aria-label={`Change ${nic.id}`} onClick={() => setChanging(nic)}>
+        Change
       </Button>
       <Button
         look={['small', 'danger']}
@@ -37,60 +46,73 @@ export function Network({ vm }: { vm: Vm }) {
   );
   return (
     <div className="stack">
-      {administrator && !changeable ? (
-        <p className="note">Network adapters can change while the machine is Off.</p>
-      ) : null}
       <Collection
         title="Network adapters"
         heading={false}
-        rows={nics}
+        rows={rows}
         keyOf={({ id }) => id}
         columns={[
-          { title: 'Adapter', cell: ({ id }) => id },
-          { title: 'Switch', cell: ({ switch: name }) => name ?? <span className="quiet">not connected</span> },
-          {
-            title: 'MAC address',
-            cell: ({ macAddress }) => <Code text={macAddress ?? null} otherwise="given at the start" />,
-          },
-          { title: 'Forwards from the host', cell: ({ forwards = [] }) => <Forwards of={forwards} /> },
-          ...(administrator && changeable ? [{ title: 'Actions', look: 'actions', cell: actions } as const] : []),
+          ...COLUMNS,
+          ...(administrator ? [{ title: 'Actions', look: 'actions', cell: actions } as const] : []),
         ]}
         empty={{ title: 'No network adapters', text: 'An adapter connects the machine to a virtual switch.' }}
-        make={
-          administrator && changeable
-            ? [{ label: 'Add network adapter', form: (close) => <Add vm={vm} onClose={close} /> }]
-            : []
-        }
+        make={administrator ? [{ label: 'Add network adapter', form: (close) => <Add vm={vm} onClose={close} /> }] : []}
       />
-      {on && nics.length > 0 ? (
+      {on && others.length > 0 ? (
         <p>
-          {addresses.length === 0 ? (
-            <span className="quiet">No address is known: the guest has not asked for one yet.</span>
-          ) : (
-            <>
-              Addresses: <code className="wrap">{addresses.join(', ')}</code>
-            </>
-          )}
+          The guest also has <code className="wrap">{others.join(', ')}</code>
         </p>
       ) : null}
       {on ? <Graph vm={vm.id} title="Network" figure="rate" series={NETWORK} /> : null}
-      {forwarding === undefined ? null : (
-        <Dialog
-          title={`Forwards of ${forwarding.id}`}
-          action="Save"
-          onClose={() => setForwarding(undefined)}
-          onAction={(data) =>
-            attempt('Forwards', async () => {
-              const forwards = parseForwards(textIn(data, 'forwards'));
-              const changed = nics.map((nic) => (nic.id === forwarding.id ? { ...nic, forwards } : nic));
-              await call('changeVm', { params: { vm: vm.id }, revision: vm.revision, body: { nics: changed } });
-            })
-          }
-        >
-          <ForwardsField of={forwarding} />
-        </Dialog>
-      )}
+      {changing === undefined ? null : <Change vm={vm} nic={changing} onClose={() => setChanging(undefined)} />}
     </div>
+  );
+}
+
+const COLUMNS: readonly Column<Row>[] = [
+  { title: 'Adapter', cell: ({ id }) => id },
+  { title: 'Switch', cell: ({ switch: name }) => name ?? <span className="quiet">not connected</span> },
+  {
+    title: 'MAC address',
+    cell: ({ adapter }) => <Code text={adapter?.macAddress ?? null} otherwise="given at the start" />,
+  },
+  { title: 'Address', cell: ({ adapter }) => <Code text={adapter?.address ?? null} otherwise="none known" /> },
+  { title: 'Forwards from the host', cell: ({ forwards = [] }) => <Forwards of={forwards} /> },
+];
+
+function Change({ vm, nic, onClose }: { vm: Vm; nic: Nic; onClose: () => void }) {
+  return (
+    <Dialog
+      title={`Change ${nic.id}`}
+      action="Save"
+      onClose={onClose}
+      onAction={(data) =>
+        attempt('Change adapter', () => {
+          const body = { switch: textIn(data, 'switch') || null, forwards: parseForwards(textIn(data, 'forwards')) };
+          void runJob('Change adapter', () => call('changeNic', { params: { vm: vm.id, nic: nic.id }, body }));
+          return Promise.resolve();
+        })
+      }
+    >
+      <SwitchField of={nic} />
+      <ForwardsField of={nic} />
+    </Dialog>
+  );
+}
+
+function SwitchField({ of }: { of?: Nic }) {
+  const { value } = useLoaded('switches', () => call('listSwitches'));
+  const names = value?.map(({ name, kind }) => [name, `${name} (${kind})`] as const) ?? [];
+  return (
+    <Choice
+      // Chosen once the switches are known.
+      key={names.length}
+      label="Switch"
+      name="switch"
+      defaultValue={of?.switch ?? ''}
+      options={[['', 'Not connected'], ...names]}
+      hint={value?.length === 0 ? 'There is no switch yet: make one on the page Switches.' : undefined}
+    />
   );
 }
 
@@ -107,7 +129,6 @@ function ForwardsField({ of }: { of?: Nic }) {
 }
 
 function Add({ vm, onClose }: { vm: Vm; onClose: () => void }) {
-  const { value = [] } = useLoaded('switches', () => call('listSwitches'));
   return (
     <Dialog
       title="Add network adapter"
@@ -127,12 +148,7 @@ function Add({ vm, onClose }: { vm: Vm; onClose: () => void }) {
         })
       }
     >
-      <Choice
-        label="Switch"
-        name="switch"
-        options={[['', 'Not connected'], ...value.map(({ name, kind }) => [name, `${name} (${kind})`] as const)]}
-        hint={value.length === 0 ? 'There is no switch yet: make one on the page Switches.' : undefined}
-      />
+      <SwitchField />
       <Field
         label="MAC address"
         name="mac"
