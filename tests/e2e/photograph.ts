@@ -62,10 +62,13 @@ await page.locator('.terminal-box').click();
 await page.keyboard.type(
   'ip link set eth0 up; udhcpc -i eth0 -n -q -s /bin/true; uname -a; cat /proc/cpuinfo | head -5\n',
 );
-await page.keyboard.type('setsid sh -c "exec sh </dev/tty1 >/dev/tty1 2>&1" &\n');
+// Something to see on the screen.
+await page.keyboard.type(
+  '(dmesg | grep -iE "hyper-?v|linux version" | cut -c1-120 | head -20; uname -a) > /dev/tty1; setsid sh -c "exec sh -i </dev/tty1 >/dev/tty1 2>&1" &\n',
+);
 await web.checkpoint('clean');
 await web.checkpoint('with updates');
-await host.hv('vhd', 'create', join(diskFolder, 'scratch.vhdx'), '--size', '40G').catch(() => {});
+await client.transport.call('createDisk', { body: { file: join(diskFolder, 'scratch.vhdx'), size: 40 * 2 ** 30 } });
 await host.hv('token', 'create', 'monitoring', '--role', 'viewer');
 
 const states: readonly (readonly [string, string, ((page: Page) => Promise<void>)?])[] = [

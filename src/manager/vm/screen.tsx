@@ -63,7 +63,7 @@ export function Screen({ vm, name }: { vm: string; name: string }) {
     // Ctrl+Alt+Enter leaves; every other key is the guest's.
     if (event.ctrlKey && event.altKey && event.code === 'Enter') {
       event.preventDefault();
-      if (down) leave();
+      if (down) void leave();
       return;
     }
     event.preventDefault();
@@ -71,8 +71,9 @@ export function Screen({ vm, name }: { vm: string; name: string }) {
     else held.current.delete(event.code);
     link.current?.send({ kind: 'key', code: event.code, down });
   };
-  const leave = (): void => {
-    if (document.fullscreenElement !== null) void document.exitFullscreen();
+  const leave = async (): Promise<void> => {
+    // Nothing else can have the focus before.
+    if (document.fullscreenElement !== null) await document.exitFullscreen();
     bar.current?.querySelector('button')?.focus();
   };
   /** What is held when the focus goes is let go: the guest would see it held for ever. */
