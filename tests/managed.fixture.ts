@@ -37,7 +37,7 @@ export function managed(): Managed {
       const running = await hv('ls', '-q').catch(() => '');
       for (const name of running.split('\n').filter(Boolean)) await hv('stop', name, '--turn-off').catch(() => '');
       await runCommand(HV, ['service', 'stop']);
-      rmSync(home, { recursive: true, force: true });
+      rmSync(home, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
     },
   };
 }

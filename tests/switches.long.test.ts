@@ -6,7 +6,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { SwitchDetail } from '../src/contracts/api/resources.ts';
-import type { SwitchEvent, SwitchMethods } from '../src/contracts/switch-process.ts';
+import type { SwitchEvent, SwitchMethods } from '../src/contracts/switches.ts';
 import { runCommand } from '../src/host/node/command.ts';
 import { RequestLink } from '../src/vmms/worker-link.ts';
 import { hypervGuest } from './boot/guest.fixture.ts';
@@ -74,8 +74,8 @@ describe.skipIf(reason !== undefined)(`switches between VMs${reason ? `: skipped
   it('of kind Private: they reach each other, and nothing else', async () => {
     await one.run('ifconfig eth0 192.168.7.1 netmask 255.255.255.0');
     await two.run('ifconfig eth0 192.168.7.2 netmask 255.255.255.0');
-    expect(await reaches(one, '192.168.7.2')).toBe(true);
-    expect(await reaches(two, '192.168.7.1')).toBe(true);
+    await eventually(async () => await reaches(one, '192.168.7.2'));
+    await eventually(async () => await reaches(two, '192.168.7.1'));
     await one.run('route add default gw 192.168.7.254');
     for (const address of ['192.168.7.254', '172.30.0.1', '192.0.2.1'])
       expect(await reaches(one, address, 2)).toBe(false);
@@ -96,7 +96,9 @@ describe.skipIf(reason !== undefined)(`switches between VMs${reason ? `: skipped
     const own = (await port('quiet', 'two')).mac;
     const other = (await port('quiet', 'one')).mac;
     const take = async (mac: string): Promise<void> => {
-      await two.run(`ifconfig eth0 down; ifconfig eth0 hw ether ${mac}; ifconfig eth0 192.168.7.2 netmask 255.255.255.0 up`);
+      await two.run(
+        `ifconfig eth0 down; ifconfig eth0 hw ether ${mac}; ifconfig eth0 192.168.7.2 netmask 255.255.255.0 up`,
+      );
       expect(await two.run('cat /sys/class/net/eth0/address')).toBe(mac);
     };
     for (const mac of [other, '02:00:00:00:00:99']) {
@@ -116,7 +118,7 @@ describe.skipIf(reason !== undefined)(`switches between VMs${reason ? `: skipped
     await here.hv('nic', 'set', 'one', 'nic0', '--address', '192.168.7.1');
     await eventually(async () => await reaches(two, '192.168.7.1'));
     await two.run('ifconfig eth0 192.168.7.7');
-    expect(await reaches(two, '192.168.7.1')).toBe(true);
+    await eventually(async () => await reaches(two, '192.168.7.1'));
     // What is another's, nobody has; who is held to one has no other.
     await one.run('ifconfig eth0 192.168.7.8');
     expect(await reaches(one, '192.168.7.7')).toBe(false);
@@ -156,7 +158,9 @@ describe.skipIf(reason !== undefined)(`switches between VMs${reason ? `: skipped
     ] as const) {
       await here.hv('nic', 'add', name, 'lan');
       await eventually(async () => (await guest.run('ls /sys/class/net')).includes('eth1'));
-      expect(await guest.run('ifconfig eth1 up; udhcpc -n -q -i eth1 -s /tmp/dhcp > /dev/null 2>&1; echo $?')).toBe('0');
+      expect(await guest.run('ifconfig eth1 up; udhcpc -n -q -i eth1 -s /tmp/dhcp > /dev/null 2>&1; echo $?')).toBe(
+        '0',
+      );
     }
     const { leases } = await show('lan');
     expect(leases).toEqual([
@@ -164,8 +168,8 @@ describe.skipIf(reason !== undefined)(`switches between VMs${reason ? `: skipped
       { owner: 'two/nic1', address: '192.168.9.11', fixed: false },
     ]);
     expect(await one.run('ifconfig eth1')).toContain('inet addr:192.168.9.10');
-    expect(await reaches(one, 'two')).toBe(true);
-    expect(await reaches(two, 'one.viridian.internal')).toBe(true);
+    await eventually(async () => await reaches(one, 'two'));
+    await eventually(async () => await reaches(two, 'one.viridian.internal'));
     expect(await here.hv('nic', 'ls', 'one')).toContain('192.168.9.10');
     const { text } = JSON.parse(await here.hv('events', '--json', '--last', '1')) as { text: string };
     expect(text).toBe('two has the address 192.168.9.11 (nic1)');
@@ -173,11 +177,13 @@ describe.skipIf(reason !== undefined)(`switches between VMs${reason ? `: skipped
     await two.run('ifconfig eth1 192.168.9.10');
     expect(await reaches(two, '192.168.9.1', 2)).toBe(false);
     await two.run('ifconfig eth1 192.168.9.11');
-    expect(await reaches(two, '192.168.9.1')).toBe(true);
+    await eventually(async () => await reaches(two, '192.168.9.1'));
   });
 
   it('ports of the host lead to guests, through the service', async () => {
-    await one.run('mkdir -p /tmp/www; dd if=/dev/urandom of=/tmp/www/file bs=1M count=4 2>/dev/null; httpd -p 80 -h /tmp/www');
+    await one.run(
+      'mkdir -p /tmp/www; dd if=/dev/urandom of=/tmp/www/file bs=1M count=4 2>/dev/null; httpd -p 80 -h /tmp/www',
+    );
     const published = await freePort();
     await here.hv('nic', 'set', 'one', 'nic1', '-p', `${published}:80`);
     expect((await show('lan')).forwards).toMatchObject([{ vm: 'one', hostPort: published, guestPort: 80 }]);
@@ -227,7 +233,11 @@ describe.skipIf(reason !== undefined)(`switches between VMs${reason ? `: skipped
     one = await Console.of(here.service, 'one', false);
     two = await Console.of(here.service, 'two', false);
     await one.run('killall -INT ping; sleep 1');
-    expect(await one.run('tail -n 2 /tmp/ping')).toMatch(/, 0% packet loss/);
+    const pinged = /(\d+) packets transmitted, (\d+) packets received/.exec(await one.run('tail -n 2 /tmp/ping'));
+    const [sent, received] = [Number(pinged?.[1]), Number(pinged?.[2])];
+    expect(sent).toBeGreaterThan(10);
+    // One may be on its way when it is interrupted.
+    expect(sent - received).toBeLessThanOrEqual(1);
 
     const link = await control();
     const { pid: switchPid } = await link.request('hello', undefined);
@@ -251,10 +261,12 @@ describe.skipIf(reason !== undefined)(`switches between VMs${reason ? `: skipped
     expect(mac).not.toBe((await port('lan', 'one')).mac);
     await eventually(async () => (await three.run('cat /sys/class/net/*/address')).includes(mac));
     const name = (await three.run(`grep -l ${mac} /sys/class/net/*/address`)).split('/')[4]!;
-    expect(await three.run(`ifconfig ${name} up; udhcpc -n -q -i ${name} -s /tmp/dhcp > /dev/null 2>&1; echo $?`)).toBe('0');
+    expect(await three.run(`ifconfig ${name} up; udhcpc -n -q -i ${name} -s /tmp/dhcp > /dev/null 2>&1; echo $?`)).toBe(
+      '0',
+    );
     expect((await port('lan', 'three')).address).toBe('192.168.9.12');
-    expect(await reaches(three, 'one')).toBe(true);
-    expect(await reaches(one, 'three')).toBe(true);
+    await eventually(async () => await reaches(three, 'one'));
+    await eventually(async () => await reaches(one, 'three'));
     expect(await warnings(three)).toEqual([]);
     await here.hv('stop', 'three', '--turn-off');
     await here.hv('vm', 'rm', 'three', '--yes');
@@ -266,7 +278,7 @@ describe.skipIf(reason !== undefined)(`switches between VMs${reason ? `: skipped
     await here.hv('start', 'two');
     two = await Console.of(here.service, 'two', false);
     await eventually(async () => await reaches(one, 'two'));
-    expect(await reaches(two, '192.168.7.1')).toBe(true);
+    await eventually(async () => await reaches(two, '192.168.7.1'));
   });
 
   it('adapters go while guests run, and nobody warns of anything', async () => {
@@ -280,7 +292,7 @@ describe.skipIf(reason !== undefined)(`switches between VMs${reason ? `: skipped
     }
     expect((await show('lan')).ports).toEqual([]);
     await here.hv('switch', 'rm', 'lan');
-    expect(await reaches(one, '192.168.7.2')).toBe(true);
+    await eventually(async () => await reaches(one, '192.168.7.2'));
   });
 
   it('nothing is left behind', async () => {
@@ -295,4 +307,3 @@ describe.skipIf(reason !== undefined)(`switches between VMs${reason ? `: skipped
     await expect(control()).rejects.toThrow(/ECONNREFUSED|ENOENT/);
   });
 });
-

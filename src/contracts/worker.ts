@@ -6,7 +6,7 @@
 import type { Disk, Dvd, VmMetrics } from './api/vm.ts';
 import type { ErrorCode } from './errors.ts';
 import type { EngineChoice, KeyValuePool } from './partition.ts';
-import type { PortAddress } from './switch-process.ts';
+import type { PortAddress } from './switches.ts';
 
 export const WORKER_PROTOCOL = 1;
 

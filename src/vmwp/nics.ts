@@ -98,15 +98,14 @@ export class PartitionNics {
   }
 
   /**
-   * After a restore: an adapter whose address is another than the guest knows (it was forked, or imported) is taken away and offered
-   * anew, as a new one.
+   * Of a restored partition that was given other addresses: the guest is told that its adapters are gone, and is offered
+   * these. What it was told of the old ones is not true of them.
    */
-  renewStrangers(): void {
-    for (const nic of this.#plugged.values()) {
-      const device = this.#devices.get(nic.name);
-      if (!device?.isStranger) continue;
+  renew(): void {
+    for (const [name, device] of this.#devices) {
+      if (!device.takenFromAnother) continue;
       this.#online().bus.withdraw(device);
-      this.#offer(nic);
+      this.#offer(this.#plugged.get(name)!);
     }
   }
 

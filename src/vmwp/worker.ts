@@ -191,7 +191,6 @@ export class VmWorker implements Partition {
       this.#machine.restoreMemory();
       for (const page of saved.pages) memory.write(page.gpa, page.bytes);
       this.#synthetic?.restore(saved.vmbus);
-      this.#nics.renewStrangers();
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       throw new ViridianError('badFile', `the saved state does not fit this build: ${reason}`, { cause: error });

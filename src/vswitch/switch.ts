@@ -90,6 +90,8 @@ export interface AdapterPort extends SwitchPort {
 export interface CaptureOptions {
   /** Only frames from or to this adapter, by its VM's name (and `/index` from the second on). */
   readonly adapter?: string | undefined;
+  /** Only frames from or to this address, whether there is an adapter that has it or not. */
+  readonly mac?: string | undefined;
   /** Bytes of a frame that are kept. Default: all. */
   readonly snaplen?: number | undefined;
   /** Milliseconds since 1970 UTC. */
@@ -395,7 +397,7 @@ export class VirtualSwitch {
         'invalid',
         `a capture keeps from 64 to ${DEFAULT_SNAPLEN} bytes of a frame, not ${snaplen}`,
       );
-    let mac: number | undefined;
+    let mac = options.mac === undefined ? undefined : parseMac(options.mac);
     if (adapter !== undefined) {
       for (const [port, { owner }] of this.#adapters) if (owner === adapter) mac = port.config.mac;
       if (mac === undefined) throw new ViridianError('notFound', `switch ${this.name} has no adapter ${adapter}`);

@@ -95,7 +95,13 @@ class SwitchPortFuzzer implements StatefulFuzzer {
       () => message(1, random.below(2), random.below(0x1_0000), this.#frame(random)),
       () => message(1, 0, 0, this.#frame(random)),
       () => message(random.pick([4, 5]), 0, 0, new Uint8Array(0)),
-      () => message(random.pick([2, 3, 6]), 0, 0, random.oneIn(2) ? Buffer.from('{"version":1,"port":"port2"}') : noise(random, 40)),
+      () =>
+        message(
+          random.pick([2, 3, 6]),
+          0,
+          0,
+          random.oneIn(2) ? Buffer.from('{"version":1,"port":"port2"}') : noise(random, 40),
+        ),
       () => message(random.below(9), random.below(4), random.below(3), noise(random, 60)),
       () => noise(random, 30),
     ];
@@ -115,7 +121,9 @@ function frameOf(from: string, to: string, length: number, random?: Random): Fra
   const type = random === undefined || random.oneIn(3) ? MARK : random.pick([0x800, 0x806, 0x86dd, 0x8100]);
   const bytes = new Uint8Array(14 + length).fill(0x45, 14);
   bytes.set([...hex(to), ...hex(from), ...word(type)]);
-  if (random !== undefined) for (let n = random.below(30); n > 0 && length > 0; n--) bytes[14 + random.below(Math.min(length, 60))] = random.below(256);
+  if (random !== undefined)
+    for (let n = random.below(30); n > 0 && length > 0; n--)
+      bytes[14 + random.below(Math.min(length, 60))] = random.below(256);
   return { bytes, segmentSize: 0, checksum: 'complete' };
 }
 

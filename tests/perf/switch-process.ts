@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { SWITCH_FILES, type SwitchEvent, type SwitchMethods } from '../../src/contracts/switch-process.ts';
+import { SWITCH_FILES, type SwitchEvent, type SwitchMethods } from '../../src/contracts/switches.ts';
 import { nodeNetworkTime } from '../../src/host/node/network.ts';
 import { RequestLink } from '../../src/vmms/worker-link.ts';
 import { hex } from '../../src/vswitch/guest.fixture.ts';
@@ -16,7 +16,8 @@ import { portSpec } from '../../src/vswitch/remote/remote.fixture.ts';
 import { RemotePort } from '../../src/vswitch/remote/remote-port.ts';
 
 const MIB = 2 ** 20;
-const [A, B] = ['00:15:5d:00:00:01', '00:15:5d:00:00:02'];
+const A = '00:15:5d:00:00:01';
+const B = '00:15:5d:00:00:02';
 /** Bytes that a TCP window would let be on their way. */
 const WINDOW = 2 * MIB;
 
@@ -44,12 +45,12 @@ async function receive(folder: string): Promise<void> {
   let unsaid = 0;
   port.onFrame(({ bytes }) => {
     if (bytes[14] === 1) {
-      port.send({ bytes: frame(B!, A!, 60), segmentSize: 0, checksum: 'complete' });
+      port.send({ bytes: frame(B, A, 60), segmentSize: 0, checksum: 'complete' });
       return true;
     }
     unsaid += bytes.length;
     if (unsaid >= WINDOW / 8) {
-      const report = frame(B!, A!, 64);
+      const report = frame(B, A, 64);
       new DataView(report.buffer).setUint32(20, unsaid);
       port.send({ bytes: report, segmentSize: 0, checksum: 'complete' });
       unsaid = 0;
@@ -81,16 +82,25 @@ async function main(): Promise<void> {
   const entry = fileURLToPath(new URL('../../src/vswitch/node/switch-process.ts', import.meta.url));
   const child = spawn(process.execPath, ['--no-warnings', entry, folder], { stdio: ['ignore', 'inherit', 'inherit'] });
   const connect = (): Promise<RequestLink<SwitchMethods, SwitchEvent>> =>
-    RequestLink.open<SwitchMethods, SwitchEvent>('the switch process', join(folder, SWITCH_FILES.control), () => {}).catch(
-      async () => {
-        await new Promise((resolve) => setTimeout(resolve, 50));
-        return await connect();
-      },
-    );
+    RequestLink.open<SwitchMethods, SwitchEvent>(
+      'the switch process',
+      join(folder, SWITCH_FILES.control),
+      () => {},
+    ).catch(async () => {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      return await connect();
+    });
   const link = await connect();
-  await link.request('setSwitch', { name: 'lan', kind: 'Private', device: null, subnet: null, hostAccess: [], leases: null });
-  await link.request('setPort', portSpec('a', A!));
-  await link.request('setPort', portSpec('b', B!));
+  await link.request('setSwitch', {
+    name: 'lan',
+    kind: 'Private',
+    device: null,
+    subnet: null,
+    hostAccess: [],
+    leases: null,
+  });
+  await link.request('setPort', portSpec('a', A));
+  await link.request('setPort', portSpec('b', B));
   const other = fork(fileURLToPath(import.meta.url), ['--receive', folder]);
   await new Promise((resolve) => other.once('message', resolve));
   const port = await adapter(folder, 'a');
@@ -108,7 +118,7 @@ async function main(): Promise<void> {
   });
   const results: Record<string, number> = {};
   for (const length of [65_014, 1514, 60]) {
-    const bytes = frame(A!, B!, length);
+    const bytes = frame(A, B, length);
     const [from, ours] = [performance.now(), processorTime(child.pid!)];
     arrived = 0;
     while (performance.now() - from < seconds * 1000) {
@@ -124,13 +134,14 @@ async function main(): Promise<void> {
     }
     const elapsed = (performance.now() - from) / 1000;
     results[`${length} bytes, MiB/s`] = arrived / MIB / elapsed;
-    results[`${length} bytes, MiB in a second of the switch process`] = arrived / MIB / (processorTime(child.pid!) - ours);
+    results[`${length} bytes, MiB in a second of the switch process`] =
+      arrived / MIB / (processorTime(child.pid!) - ours);
     results[`${length} bytes, frames/s`] = arrived / length / elapsed;
   }
   const times: number[] = [];
   for (let n = 0; n < 500; n++) {
     const start = performance.now();
-    const ping = frame(A!, B!, 60);
+    const ping = frame(A, B, 60);
     ping[14] = 1;
     await new Promise<void>((resolve) => {
       pong = resolve;
@@ -141,7 +152,9 @@ async function main(): Promise<void> {
   times.sort((a, b) => a - b);
   results['there and back, median in µs'] = times[250]! * 1000;
   if (values.json) console.log(JSON.stringify(results, null, 2));
-  else for (const [name, value] of Object.entries(results)) console.log(`${name.padEnd(56)} ${value.toFixed(0).padStart(9)}`);
+  else
+    for (const [name, value] of Object.entries(results))
+      console.log(`${name.padEnd(56)} ${value.toFixed(0).padStart(9)}`);
   other.kill();
   child.kill();
   rmSync(folder, { recursive: true, force: true });

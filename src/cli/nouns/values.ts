@@ -90,9 +90,9 @@ export function macAddress(text: string): string {
   return text.toLowerCase().replaceAll('-', ':');
 }
 
-/** A value, or null for 'none'. */
-export function orNone<T>(parse: (text: string) => T): (text: string) => T | null {
-  return (text) => (text === 'none' ? null : parse(text));
+/** A value, or 'none': commander makes a text of null. */
+export function orNone<T>(parse: (text: string) => T): (text: string) => T | 'none' {
+  return (text) => (text === 'none' ? 'none' : parse(text));
 }
 
 const RATES: Readonly<Record<string, number>> = { '': 1, k: 1e3, m: 1e6, g: 1e9 };

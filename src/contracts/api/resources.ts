@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { DISK_FORMATS } from '../block-device.ts';
 import { ERROR_EXIT_CODES, type ErrorCode } from '../errors.ts';
-import { SWITCH_KINDS } from '../switch-process.ts';
+import { SWITCH_KINDS } from '../switches.ts';
 import { Forward, HostPath, Id, Name, type VmMetrics } from './vm.ts';
 
 export const ApiError = z

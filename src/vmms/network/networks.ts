@@ -6,7 +6,7 @@ import { rmSync } from 'node:fs';
 import type { NewSwitch, Switch, SwitchChange, SwitchDetail } from '../../contracts/api/resources.ts';
 import type { Adapter, Nic } from '../../contracts/api/vm.ts';
 import { isViridianError, ViridianError } from '../../contracts/errors.ts';
-import type { PortSpec, SwitchEvent, SwitchStatus } from '../../contracts/switch-process.ts';
+import type { PortSpec, SwitchEvent, SwitchStatus } from '../../contracts/switches.ts';
 import type { WorkerMethods, WorkerNic } from '../../contracts/worker.ts';
 import type { Database } from '../database.ts';
 import type { EventLog } from '../events.ts';
@@ -326,16 +326,16 @@ export class Networks {
     write: (bytes: Uint8Array) => void,
   ): Promise<{ readonly closed: Promise<void>; end(): void }> {
     const record = this.switches.find(name);
-    let owner: string | null = null;
+    let mac: string | null = null;
     if (vm !== undefined) {
-      const { configuration } = this.#options.inventory.find(vm);
+      const { id, configuration } = this.#options.inventory.find(vm);
       const wanted = configuration.nics.find((each) => each.switch === name && (nic === undefined || each.id === nic));
       if (wanted === undefined)
         throw new ViridianError('notFound', `${configuration.name} has no ${nic ?? 'adapter'} at the switch ${name}`);
-      owner = ownerOf(configuration.name, wanted);
+      mac = this.macs.take(id, wanted);
     }
     await this.#process.request('setSwitch', this.switches.spec(record));
-    return await this.#process.capture({ name, owner, snaplen: snaplen ?? null }, write);
+    return await this.#process.capture({ name, mac, snaplen: snaplen ?? null }, write);
   }
 }
 

@@ -12,7 +12,7 @@ import {
   type SwitchEvent,
   type SwitchMethod,
   type SwitchMethods,
-} from '../../contracts/switch-process.ts';
+} from '../../contracts/switches.ts';
 import { isProcess, startTicks } from '../processes.ts';
 import { RequestLink } from '../worker-link.ts';
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { NewSwitch, Switch, SwitchChange } from '../../contracts/api/resources.ts';
 import type { Nic } from '../../contracts/api/vm.ts';
 import { isViridianError, ViridianError } from '../../contracts/errors.ts';
-import type { SwitchSpec } from '../../contracts/switch-process.ts';
+import type { SwitchSpec } from '../../contracts/switches.ts';
 import { openTap } from '../../host/node/tap.ts';
 import { inNetwork, parseIp } from '../../vswitch/ethernet.ts';
 import { DEFAULT_SUBNET, resolveNatOptions } from '../../vswitch/nat/config.ts';

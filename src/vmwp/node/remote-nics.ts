@@ -2,7 +2,7 @@
 import { ViridianError } from '../../contracts/errors.ts';
 import type { NicOptions } from '../../contracts/network.ts';
 import type { Partition } from '../../contracts/partition.ts';
-import type { PortAddress } from '../../contracts/switch-process.ts';
+import type { PortAddress } from '../../contracts/switches.ts';
 import type { WorkerNic } from '../../contracts/worker.ts';
 import { nodeNetworkTime } from '../../host/node/network.ts';
 import { openWire } from '../../vswitch/node/wire.ts';

@@ -9,8 +9,6 @@ export interface SavedNetvsp {
   readonly version: 1;
   /** The version agreed; 0: none. */
   readonly nvsp: number;
-  /** The adapter's own address, in hexadecimal. */
-  readonly mac: string;
   readonly settings: Settings;
   readonly receive: { readonly gpadl: number; readonly id: number; readonly outstanding: Outstanding } | null;
   readonly send: { readonly gpadl: number; readonly id: number } | null;
@@ -19,6 +17,8 @@ export interface SavedNetvsp {
   readonly waiting: readonly string[];
   /** What the guest was told. */
   readonly linkUp: boolean;
+  /** The address it was made with, in hexadecimal. */
+  readonly address: string;
 }
 
 const U32 = 0xffff_ffff;
@@ -33,18 +33,17 @@ export function parseSavedNetvsp(
   if (record.version !== 1) throw new RangeError(`${what} has another version`);
   const { receive, send } = record;
   const settings = parseSettings(record.settings, what);
-  // States from before it was in them: the address in use, which guests seldom change.
-  const mac = record.mac === undefined ? settings.mac : asText(record.mac, what);
   return {
     version: 1,
     nvsp: asWhole(record.nvsp, what, U32),
-    mac,
     settings,
     receive: receive === null ? null : parseReceive(receive, what),
     send: send === null ? null : parseBuffer(send, what),
     transaction: asWhole(record.transaction, what),
     waiting: asArray(record.waiting, what).map((text) => asBytes(text, what)),
     linkUp: asBoolean(record.linkUp, what),
+    // States of before it was recorded: the address in use, which guests seldom change.
+    address: record.address === undefined ? settings.mac : asText(record.address, what),
   };
 }
 

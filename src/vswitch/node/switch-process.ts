@@ -4,7 +4,7 @@
  */
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { SWITCH_FILES } from '../../contracts/switch-process.ts';
+import { SWITCH_FILES } from '../../contracts/switches.ts';
 import type { FrameDevice } from '../../host/network.ts';
 import { nodeNetwork, nodeNetworkTime } from '../../host/node/network.ts';
 import { openTap } from '../../host/node/tap.ts';

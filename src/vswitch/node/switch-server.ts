@@ -1,5 +1,5 @@
 /**
- * The switch process's doors: a Unix socket for VMMS (contracts/switch-process.ts) and one for adapters of workers
+ * The switch process's doors: a Unix socket for VMMS (contracts/switches.ts) and one for adapters of workers
  * (remote/wire.ts), in a folder that only its user may enter.
  */
 import { chmodSync, rmSync } from 'node:fs';
@@ -12,7 +12,7 @@ import {
   type SwitchMethod,
   type SwitchMethods,
   type SwitchRequest,
-} from '../../contracts/switch-process.ts';
+} from '../../contracts/switches.ts';
 import { JsonLines } from '../../host/node/json-lines.ts';
 import { PortSession } from '../remote/port-session.ts';
 import type { SwitchRoom } from '../remote/switch-room.ts';
@@ -130,8 +130,8 @@ export class SwitchServer {
     keep: ({ switches, ports }) => this.#room.keep(switches, ports) as undefined,
     status: ({ name }) => this.#room.status(name),
     forgetLease: ({ name, owner }) => ({ there: this.#room.forgetLease(name, owner) }),
-    capture: ({ name, owner, snaplen }, peer) => {
-      peer.ends.push(this.#capture(peer, name, owner ?? undefined, snaplen ?? undefined));
+    capture: ({ name, mac, snaplen }, peer) => {
+      peer.ends.push(this.#capture(peer, name, mac ?? undefined, snaplen ?? undefined));
       return undefined;
     },
     end: () => {
@@ -140,7 +140,7 @@ export class SwitchServer {
     },
   };
 
-  #capture(peer: Peer, name: string, adapter: string | undefined, snaplen: number | undefined): () => void {
+  #capture(peer: Peer, name: string, mac: string | undefined, snaplen: number | undefined): () => void {
     let pieces: Uint8Array[] = [];
     let length = 0;
     let timer: NodeJS.Timeout | undefined;
@@ -151,7 +151,7 @@ export class SwitchServer {
       pieces = [];
       length = 0;
     };
-    const end = this.#room.capture(name, { adapter, snaplen }, (bytes) => {
+    const end = this.#room.capture(name, { mac, snaplen }, (bytes) => {
       if (peer.lines.unsent > MOST_UNSENT_CAPTURE) return;
       pieces.push(bytes);
       length += bytes.length;

@@ -1,5 +1,5 @@
 /** For tests: a switch room over a host that is the test's, and wires that are held up and cut where the test wants it. */
-import type { PortSpec, SwitchEvent, SwitchSpec } from '../../contracts/switch-process.ts';
+import type { PortSpec, SwitchEvent, SwitchSpec } from '../../contracts/switches.ts';
 import { ManualTime, TestHost } from '../nat/host.fixture.ts';
 import type { LeaseState } from '../nat/leases.ts';
 import { PortSession } from './port-session.ts';

@@ -1,5 +1,5 @@
 /**
- * All switches of a host with their ports, in the switch process: made and changed as VMMS says (contracts/switch-process.ts), and
+ * All switches of a host with their ports, in the switch process: made and changed as VMMS says (contracts/switches.ts), and
  * connected with the sessions of workers that show a port's id.
  */
 import { ViridianError } from '../../contracts/errors.ts';
@@ -11,7 +11,7 @@ import type {
   SwitchKindName,
   SwitchSpec,
   SwitchStatus,
-} from '../../contracts/switch-process.ts';
+} from '../../contracts/switches.ts';
 import type { FrameDevice, HostNetwork, NetworkTime } from '../../host/network.ts';
 import { parseMac } from '../ethernet.ts';
 import type { Forward } from '../nat/forwards.ts';
@@ -306,7 +306,7 @@ export class SwitchRoom implements SessionOwner {
   /** Hands a pcap file to `write`. @returns what ends it. @throws ViridianError */
   capture(
     name: string,
-    options: { readonly adapter?: string | undefined; readonly snaplen?: number | undefined },
+    options: { readonly mac?: string | undefined; readonly snaplen?: number | undefined },
     write: (bytes: Uint8Array) => void,
   ): () => void {
     const { wire } = this.#demand(name);

@@ -21,23 +21,19 @@ async function done(vm: Vm, job: Promise<Job>): Promise<undefined> {
 
 /** Options as settings; null: the default again. */
 function adapterOf(flags: Flags): NicChange {
-  const { vlan, address, macSpoofing, sendLimit, receiveLimit, egress, publish } = flags as {
-    vlan?: number | null;
-    address?: string | null;
+  const { macSpoofing, egress, publish } = flags as {
     macSpoofing?: 'on' | 'off';
-    sendLimit?: number | null;
-    receiveLimit?: number | null;
     egress?: string[];
-    publish?: (PortForward | null)[];
+    publish?: (PortForward | 'none')[];
   };
+  const plain = (['vlan', 'address', 'sendLimit', 'receiveLimit'] as const)
+    .filter((name) => flags[name] !== undefined)
+    .map((name) => [name, flags[name] === 'none' ? null : flags[name]] as const);
   return {
-    ...(vlan === undefined ? {} : { vlan }),
-    ...(address === undefined ? {} : { address }),
+    ...Object.fromEntries(plain),
     ...(macSpoofing === undefined ? {} : { macSpoofing: macSpoofing === 'on' }),
-    ...(sendLimit === undefined ? {} : { sendLimit }),
-    ...(receiveLimit === undefined ? {} : { receiveLimit }),
     ...(egress === undefined ? {} : { egress: egress.includes('none') ? null : egress }),
-    ...(publish === undefined ? {} : { forwards: publish.filter((each) => each !== null) }),
+    ...(publish === undefined ? {} : { forwards: publish.filter((each) => each !== 'none') }),
   } as NicChange;
 }
 
@@ -154,13 +150,13 @@ export const createSwitch: Action = async ([name], flags) => {
 };
 
 export const setSwitch: Action = async ([name], flags) => {
-  const { notes, allowHost } = flags as { notes?: string; allowHost?: (HostPort | null)[] };
+  const { notes, allowHost } = flags as { notes?: string; allowHost?: (HostPort | 'none')[] };
   if (notes === undefined && allowHost === undefined)
     throw new ViridianError('invalid', "nothing to set: see 'hv switch set --help'");
   if (onlyAsked(flags, `change the switch ${name}`)) return undefined;
   const body = {
     ...(notes === undefined ? {} : { notes }),
-    ...(allowHost === undefined ? {} : { hostAccess: allowHost.filter((each) => each !== null) }),
+    ...(allowHost === undefined ? {} : { hostAccess: allowHost.filter((each) => each !== 'none') }),
   };
   await (await service()).transport.call('changeSwitch', { params: { switch: name! }, body });
   return undefined;
@@ -266,14 +262,18 @@ export const captureSwitch: Action = async ([name, file], flags) => {
   });
   process.once('SIGINT', end);
   process.once('SIGTERM', end);
-  const timer = seconds === undefined ? undefined : setTimeout(end, seconds * 1000);
+  let timer: NodeJS.Timeout | undefined;
   if (file !== undefined && file !== '-') say(`hv: capturing to ${file}; interrupt it to end`);
   for await (const piece of stream) {
+    // The file's header: from here on nothing is missed.
+    if (seconds !== undefined) timer ??= setTimeout(end, seconds * 1000);
     count += piece.length;
     if (!output.write(piece)) await new Promise((resolve) => output.once('drain', resolve));
   }
   clearTimeout(timer);
   if (output !== process.stdout) await new Promise<void>((resolve) => output.end(() => resolve()));
+  const { code, reason } = stream.closed ?? { code: 1000, reason: '' };
+  if (reason !== '' && code !== 1000) throw new ViridianError('failure', reason);
   if (failure !== undefined)
     throw new ViridianError('failure', `${file} cannot be written: ${failure.message}`, { cause: failure });
   if (output !== process.stdout) say(`hv: ${bytes(count)} in ${file}`);

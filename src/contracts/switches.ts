@@ -104,7 +104,12 @@ export interface SwitchMethods {
   forgetLease: { params: { readonly name: string; readonly owner: string }; result: { readonly there: boolean } };
   /** `capture` events follow on this connection, until it is closed. */
   capture: {
-    params: { readonly name: string; readonly owner: string | null; readonly snaplen: number | null };
+    params: {
+      readonly name: string;
+      /** Only frames from and to this address; null: all. */
+      readonly mac: string | null;
+      readonly snaplen: number | null;
+    };
     result: undefined;
   };
   /** It ends. */
