@@ -42,7 +42,8 @@ it('an event that tells of it shows it as it is', async () => {
   const markup = renderToStaticMarkup(createElement(EventTable, { events: [event], named: true }));
   expect(markup).toContain('&lt;img src=x onerror=alert(1)&gt;');
   expect(markup).toContain('&lt;b&gt;web');
-  expect(markup).not.toMatch(/<img|<script|<b>|[\u001b\u0007\u202e]/);
+  expect(markup).not.toMatch(/<img|<script|<b>/);
+  for (const control of ['\u001b', '\u0007', '\u202e']) expect(markup).not.toContain(control);
   vi.unstubAllGlobals();
 });
 

@@ -21,6 +21,7 @@ export async function finished(started: Job): Promise<Job> {
   let job = started;
   change({ kind: 'job', job });
   while (job.state === 'running') job = await call('getJob', { params: { job: job.id }, query: { wait: 20 } });
+  change({ kind: 'job', job });
   if (job.state === 'failed') throw new Error(job.error?.message ?? 'it failed');
   return job;
 }

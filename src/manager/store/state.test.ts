@@ -50,6 +50,13 @@ it('a job is told of again in its place, a new one comes first', () => {
   ]);
 });
 
+it('a job that has ended is not under way again by an answer that is late', () => {
+  const job = (state: Job['state']) => ({ id: 'j', state }) as Job;
+  const ended = reduce(EMPTY, { kind: 'job', job: job('cancelled') });
+  expect(reduce(ended, { kind: 'job', job: job('running') }).jobs).toEqual([job('cancelled')]);
+  expect(reduce(ended, { kind: 'jobs', jobs: [job('running')] }).jobs).toEqual([job('cancelled')]);
+});
+
 it('who signs out leaves nothing behind', () => {
   expect(reduce(withVm, { kind: 'session', session: 'none' })).toEqual({ ...EMPTY, session: 'none' });
 });

@@ -34,7 +34,7 @@ function adapterOf(flags: Flags): NicChange {
     ...(macSpoofing === undefined ? {} : { macSpoofing: macSpoofing === 'on' }),
     ...(egress === undefined ? {} : { egress: egress.includes('none') ? null : egress }),
     ...(publish === undefined ? {} : { forwards: publish.filter((each) => each !== 'none') }),
-  } as NicChange;
+  };
 }
 
 export const addNic: Action = async ([name, to], flags) => {
