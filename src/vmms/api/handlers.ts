@@ -45,6 +45,11 @@ export function apiHandlers(management: Management, tokens: Tokens, service: Ser
   const job = (caller: Caller, id: string): void => {
     if (!seen(caller, jobs.get(id).vm)) throw new ViridianError('notFound', `there is no job ${id}`);
   };
+  /** Which VMs, by their names, a caller may know of. */
+  const named =
+    (caller: Caller) =>
+    (name: string): boolean =>
+      caller.vms === null || seen(caller, context.inventory.named(name)?.id ?? null);
   const checkpoints = management.checkpoints;
 
   return {
@@ -193,9 +198,9 @@ export function apiHandlers(management: Management, tokens: Tokens, service: Ser
     compactDisk: ({ body }) => management.diskImages.compact(body.file),
     deleteDisk: async ({ query }) => (await management.diskImages.remove(query.file)) as undefined,
 
-    listSwitches: () => networks.list(),
+    listSwitches: ({ caller }) => networks.list(named(caller)),
     createSwitch: ({ body }) => networks.create(body),
-    getSwitch: ({ params }) => networks.detail(params.switch!),
+    getSwitch: ({ caller, params }) => networks.detail(params.switch!, named(caller)),
     changeSwitch: ({ params, body }) => networks.change(params.switch!, body),
     removeSwitch: async ({ params }) => {
       await networks.remove(params.switch!);

@@ -13,7 +13,7 @@ import type { EventLog } from '../events.ts';
 import type { Inventory, VmRecord } from '../inventory.ts';
 import { MacPool } from './macs.ts';
 import { SwitchProcess } from './switch-process.ts';
-import { Switches } from './switches.ts';
+import { Switches, type SwitchRecord } from './switches.ts';
 
 export interface NetworksOptions {
   readonly db: Database;
@@ -27,6 +27,8 @@ export interface NetworksOptions {
 
 /** Milliseconds until a switch process that was lost is started again; it may be lost at once. */
 const RESTART_DELAY = 200;
+/** Milliseconds between two events about an adapter's address. */
+const TELL_PERIOD = 5000;
 const RESTARTS = 5;
 const RESTART_PERIOD = 60_000;
 
@@ -37,8 +39,9 @@ export class Networks {
   readonly #process: SwitchProcess;
   /** VMs whose adapters are plugged in, by the instance of their worker. */
   readonly #plugged = new Map<string, string>();
-  /** What DHCP has given, by VM's name and adapter. */
+  /** What DHCP has given, by VM and adapter, and when it was last told of as an event. */
   readonly #addresses = new Map<string, string>();
+  readonly #told = new Map<string, number>();
   #restarts: number[] = [];
 
   constructor(options: NetworksOptions) {
@@ -237,6 +240,10 @@ export class Networks {
     const { vm, nic, address } = event;
     if (!this.#remember(vm, nic, address)) return;
     const record = this.#options.inventory.named(vm);
+    // A guest that has its address change all the time does not fill the event log.
+    const key = `${vm}/${nic}`;
+    if (Date.now() - (this.#told.get(key) ?? 0) < TELL_PERIOD) return;
+    this.#told.set(key, Date.now());
     this.#options.events.add({
       kind: 'vm.address',
       ...(record === undefined ? {} : { vm: { id: record.id, name: vm } }),
@@ -267,21 +274,28 @@ export class Networks {
     }));
   }
 
-  list(): Switch[] {
-    return this.switches.list().map((record) => this.switches.view(record));
+  /** @param sees whether the caller may know of a VM, by its name. */
+  list(sees: (vm: string) => boolean): Switch[] {
+    return this.switches.list().map((record) => this.#visible(record, sees));
   }
 
-  async detail(name: string): Promise<SwitchDetail> {
+  #visible(record: SwitchRecord, sees: (vm: string) => boolean): Switch {
+    const view = this.switches.view(record);
+    return { ...view, vms: view.vms.filter(sees) };
+  }
+
+  async detail(name: string, sees: (vm: string) => boolean): Promise<SwitchDetail> {
     const record = this.switches.find(name);
     const status = await this.#status(name);
+    const forwards = (status?.forwards ?? []).filter(({ vm }) => sees(vm));
     return {
-      ...this.switches.view(record),
+      ...this.#visible(record, sees),
       running: this.#process.running,
       gateway: status?.gateway ?? null,
       domain: status?.domain ?? null,
-      ports: [...(status?.ports ?? [])],
-      leases: [...(status?.leases ?? [])],
-      forwards: (status?.forwards ?? []).map((each) => ({ ...each, hostAddress: each.hostAddress ?? '127.0.0.1' })),
+      ports: (status?.ports ?? []).filter(({ vm }) => sees(vm)),
+      leases: (status?.leases ?? []).filter(({ owner }) => sees(owner.split('/')[0]!)),
+      forwards: forwards.map((each) => ({ ...each, hostAddress: each.hostAddress ?? '127.0.0.1' })),
     };
   }
 

@@ -127,6 +127,7 @@ export class SwitchRoom implements SessionOwner {
     held.device?.close();
     held.wire.close();
     this.#switches.delete(name);
+    if (held.spec.leases !== null) this.#unwritten.delete(held.spec.leases);
   }
 
   #demand(name: string): Held {
