@@ -16,6 +16,8 @@ export async function buildManager(folder = join(root, 'dist/manager')): Promise
       target: 'es2022',
       // Nothing inline: the content security policy allows files of the service only.
       assetsInlineLimit: 0,
+      // Small, and a part that comes later does not have to wait for a style of its own.
+      cssCodeSplit: false,
       modulePreload: { polyfill: false },
       rolldownOptions: {
         onwarn: (warning, warn) => {

@@ -333,6 +333,19 @@ export interface PartitionStorage {
   reopenFiles(disks: readonly (DiskFile & StoragePlace)[]): Promise<void>;
 }
 
+/** A rectangle of the screen, in pixels from the left and the top. */
+export interface ScreenChanges {
+  /** What to ask with next time. */
+  readonly change: number;
+  readonly x: number;
+  readonly y: number;
+  /** Of the whole screen. */
+  readonly screenWidth: number;
+  readonly screenHeight: number;
+  /** A PNG file's bytes. */
+  readonly png: Uint8Array;
+}
+
 /** Created stopped: call `start`. `await using` turns it off and frees its threads and memory. */
 export interface Partition extends AsyncDisposable {
   readonly console: PartitionConsole;
@@ -369,6 +382,11 @@ export interface Partition extends AsyncDisposable {
   exec(argv: readonly string[], options?: ExecOptions): Promise<ExecResult>;
   /** What is on the synthetic screen, as a PNG file's bytes; undefined when the guest shows nothing there. */
   screenshot(): Promise<Uint8Array | undefined>;
+  /**
+   * What has changed on the screen after a change that the caller has seen; 0: it has seen nothing. Undefined when the guest
+   * shows nothing, null when nothing has changed. For those who look again and again.
+   */
+  screenChanges(after: number): Promise<ScreenChanges | null | undefined>;
   /** Resolves when every processor stands still between two instructions. */
   pause(): Promise<void>;
   resume(): void;

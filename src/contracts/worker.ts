@@ -92,6 +92,21 @@ export interface WorkerMethods {
   attach: { params: { history: boolean }; result: undefined };
   write: { params: { data: string }; result: undefined };
   screenshot: { params: undefined; result: { png: string | null } };
+  /** What has changed on the screen after a change; 0: all of it. */
+  screenChanges: {
+    params: { after: number };
+    result:
+      | { kind: 'blank' | 'same' }
+      | {
+          kind: 'changed';
+          change: number;
+          x: number;
+          y: number;
+          screenWidth: number;
+          screenHeight: number;
+          png: string;
+        };
+  };
   type: { params: { text: string }; result: { untyped: string } };
   key: { params: { code: string; down: boolean }; result: { taken: boolean } };
   mouse: { params: { x: number; y: number; buttons?: number; wheel?: number }; result: { taken: boolean } };
@@ -102,6 +117,8 @@ export interface WorkerMethods {
       keyboard: boolean;
       mouse: boolean;
       dynamicMemory: boolean;
+      /** IP addresses: as the guest's daemon for data exchange says. */
+      addresses: readonly string[];
     };
   };
   setTime: { params: undefined; result: undefined };

@@ -3,6 +3,7 @@ import './styles/tokens.css';
 import './styles/base.css';
 import './styles/shell.css';
 import './styles/parts.css';
+import './styles/table.css';
 import './styles/vms.css';
 import './styles/vm.css';
 import { createRoot } from 'react-dom/client';

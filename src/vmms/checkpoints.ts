@@ -185,7 +185,13 @@ export class Checkpoints {
   rename(idOrName: string, checkpoint: string, name: string): Checkpoint {
     const machine = this.#management.machine(idOrName);
     const found = this.#find(machine, checkpoint);
-    this.#management.context.db.run('update checkpoints set name = ? where id = ?', name, found.id);
+    const { db, events } = this.#management.context;
+    db.run('update checkpoints set name = ? where id = ?', name, found.id);
+    events.add({
+      kind: 'checkpoint.renamed',
+      vm: named(machine.record),
+      text: `the checkpoint ${found.name} of ${machine.name} is called ${name} now`,
+    });
     return view({ ...found, name }, machine.record.checkpoint);
   }
 

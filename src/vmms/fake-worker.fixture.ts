@@ -125,7 +125,10 @@ async function createFakePartition(options: PartitionOptions): Promise<Partition
       else if (!typed.includes('!deaf')) setTimeout(() => stopped.resolve({ kind: 'powerOff' }), 20);
       return Promise.resolve();
     },
-    integration: { heartbeat: () => 'OK' as const } as Partition['integration'],
+    integration: {
+      heartbeat: () => 'OK' as const,
+      addresses: () => Promise.resolve(['10.0.0.10', 'fe80::1', 'fd00::5']),
+    } as unknown as Partition['integration'],
     storage,
     attachNic: (nic) => {
       nics.attach(nic);
@@ -140,6 +143,12 @@ async function createFakePartition(options: PartitionOptions): Promise<Partition
     mouse: undefined,
     memory: undefined,
     screenshot: () => Promise.resolve(Uint8Array.of(0x89, 0x50)),
+    screenChanges: (after) =>
+      Promise.resolve(
+        after >= 1
+          ? null
+          : { change: 1, x: 32, y: 64, screenWidth: 640, screenHeight: 480, png: Uint8Array.of(0x89, 0x50) },
+      ),
     pause: () => Promise.resolve(),
     resume: () => say('resumed\n'),
     reset: () => Promise.resolve(say('reset\n')),

@@ -15,7 +15,6 @@ export interface RunServiceOptions {
 export async function runService({ version, tcp, listening }: RunServiceOptions): Promise<void> {
   process.umask(0o077);
   const pages = programFiles('manager', 'dist/manager');
-  const built = pages.names.length > 0;
   const { service, port } = await Service.start({
     dataFolder: dataFolder(),
     runtimeFolder: runtimeFolder(),
@@ -24,9 +23,9 @@ export async function runService({ version, tcp, listening }: RunServiceOptions)
     switchEntry: processArguments('switch-process'),
     version,
     tcp,
-    pages: built ? pages : undefined,
+    pages,
   });
-  listening?.(serviceSocket(), port, built);
+  listening?.(serviceSocket(), port, pages.read('index.html') !== undefined);
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => void service.stop());
   await service.ended;
 }

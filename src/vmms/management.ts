@@ -21,6 +21,7 @@ import { nodeDiskFiles } from '../host/node/disk-files.ts';
 import { formatToAttach } from '../storage/index.ts';
 import { Checkpoints } from './checkpoints.ts';
 import { filesOf, named, type ServiceContext, vmFolder } from './context.ts';
+import { DiskImages } from './disk-images.ts';
 import { availableMemory, requirements } from './host-facts.ts';
 import { changedConfiguration, configurationOf, type VmRecord } from './inventory.ts';
 import type { JobControl } from './jobs.ts';
@@ -54,6 +55,7 @@ export class Management {
   readonly startedAt = new Date().toISOString();
   readonly checkpoints: Checkpoints;
   readonly transfer: Transfer;
+  readonly diskImages: DiskImages;
   readonly #machines = new Map<string, VirtualMachine>();
 
   constructor(context: ServiceContext, version: string) {
@@ -61,6 +63,7 @@ export class Management {
     this.version = version;
     this.checkpoints = new Checkpoints(this);
     this.transfer = new Transfer(this);
+    this.diskImages = new DiskImages(context);
   }
 
   /** Takes up what an earlier service was cut short in. */
@@ -401,6 +404,7 @@ export class Management {
       virtualMachines: all.length,
       running: running.length,
       dataFolder,
+      diskFolder: this.diskImages.folder,
       startedAt: this.startedAt,
       requirements: [...requirements(facts)],
     };

@@ -3,6 +3,8 @@ import type { VmMetrics } from '../contracts/api/vm.ts';
 import type { UsageRecord } from './inventory.ts';
 
 const PERIOD = 10_000;
+/** An hour of what was seen, for who looks later. */
+const KEPT = 360;
 
 export class Meter {
   readonly #ask: () => Promise<VmMetrics>;
@@ -12,6 +14,7 @@ export class Meter {
   #timer: NodeJS.Timeout | undefined;
   #started = 0;
   #last: VmMetrics | undefined;
+  #history: VmMetrics[] = [];
   /** An adopted worker's counters, as they were when it was adopted: they have been counted before. */
   #offset: VmMetrics | undefined;
   #adopted = false;
@@ -26,6 +29,11 @@ export class Meter {
 
   get last(): VmMetrics | undefined {
     return this.#last;
+  }
+
+  /** Oldest first, about ten seconds apart, earlier runs included. */
+  get history(): readonly VmMetrics[] {
+    return this.#history;
   }
 
   start(adopted = false): void {
@@ -54,6 +62,10 @@ export class Meter {
     this.#lastTime = now;
     if (this.#adopted) this.#offset ??= metrics;
     this.#last = metrics;
+    const kept = this.#history.at(-1);
+    // Those who look more often see more themselves.
+    if (kept !== undefined && Date.parse(metrics.time) - Date.parse(kept.time) < PERIOD * 0.9) return;
+    this.#history = [...this.#history.slice(-(KEPT - 1)), metrics];
   }
 
   #sum(): UsageRecord {

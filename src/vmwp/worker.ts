@@ -12,6 +12,7 @@ import type {
   Partition,
   PartitionDigest,
   PartitionStats,
+  ScreenChanges,
   ShutdownOptions,
   StopReason,
   TraceEvent,
@@ -657,6 +658,13 @@ export class VmWorker implements Partition {
   async screenshot(): Promise<Uint8Array | undefined> {
     const image = this.#synthetic?.video.image();
     return image && (await encodePng(image.width, image.height, image.rgb));
+  }
+
+  async screenChanges(after: number): Promise<ScreenChanges | null | undefined> {
+    const part = this.#synthetic?.video.changed(after);
+    if (!part) return part;
+    const { change, x, y, screenWidth, screenHeight, image } = part;
+    return { change, x, y, screenWidth, screenHeight, png: await encodePng(image.width, image.height, image.rgb) };
   }
 
   async inspect(): Promise<InspectNode> {

@@ -77,7 +77,7 @@ export interface AdapterOptions {
 export interface AdapterPort extends SwitchPort {
   /** `00-15-5D-01-02-03`. */
   readonly mac: string;
-  /** The address that DHCP has given it. */
+  /** The address that DHCP has given it, or that it was seen to use. */
   readonly address: string | undefined;
   /** Pulls the cable, and puts it back. */
   setLink(up: boolean): void;

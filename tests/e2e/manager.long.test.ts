@@ -1,6 +1,4 @@
 /** The Manager as a person uses it: Chromium against a real management service, with a real guest. */
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import type { Locator, Page } from 'playwright-core';
@@ -8,64 +6,33 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { VmInfo } from '../../src/client/index.ts';
 import { hypervGuest } from '../boot/guest.fixture.ts';
 import { ManagerHost, whyNoManager } from './manager.fixture.ts';
+import { ManagerPage, PROMPT } from './manager.page.ts';
 
 const debian = await hypervGuest();
 const reason = typeof debian === 'string' ? debian : whyNoManager();
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const MEBIBYTE = 2 ** 20;
-const PROMPT = 'root@viridian';
-
-interface Violation {
-  readonly id: string;
-  readonly impact: string;
-  readonly nodes: readonly { readonly html: string }[];
-}
-
-/** No finding that axe calls serious or critical. */
-async function demandAccessible(page: Page, where: string): Promise<void> {
-  await page.evaluate(AXE);
-  const { violations } = await page.evaluate<{ violations: readonly Violation[] }>('axe.run()');
-  const bad = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
-  expect(bad.map(({ id, nodes }) => `${where}: ${id}: ${nodes[0]?.html}`)).toEqual([]);
-}
 
 describe.skipIf(reason !== undefined)(`the Manager${reason ? `: skipped, ${reason}` : ''}`, () => {
   if (typeof debian === 'string') return;
   let host: ManagerHost;
+  let manager: ManagerPage;
   let page: Page;
-  const problems: string[] = [];
 
   beforeAll(async () => {
     host = await ManagerHost.start();
     page = await host.page('administrator', { viewport: { width: 1280, height: 900 } });
-    page.setDefaultTimeout(120_000);
-    page.on('pageerror', (error) => problems.push(error.message));
-    page.on('console', (message) => {
-      if (/Content Security Policy/.test(message.text())) problems.push(message.text());
-    });
+    manager = new ManagerPage(page);
   });
   afterAll(async () => {
     await host[Symbol.asyncDispose]();
   });
 
-  const state = (name: string): Locator => page.locator('.page-head .state', { hasText: new RegExp(`^${name}$`) });
-  const terminal = (text: string): Locator => page.locator('.xterm-accessibility-tree').filter({ hasText: text });
-  const tab = (name: string): Promise<void> => page.locator('.tabs').getByRole('link', { name, exact: true }).click();
+  const state = (name: string): Locator => manager.state(name);
+  const terminal = (text: string): Locator => manager.terminal(text);
+  const tab = (name: string): Promise<void> => manager.tab(name);
+  const serial = (line: string): Promise<void> => manager.serial(line);
+  const confirm = (name: string): Promise<void> => manager.confirm(name);
   const info = async (name: string): Promise<VmInfo> => (await host.client.get(name)).info;
-  const more = async (name: string): Promise<void> => {
-    await page
-      .locator('.page-head')
-      .getByRole('button', { name: /^More for/ })
-      .click();
-    await page.getByRole('menuitem', { name, exact: true }).click();
-  };
-  const confirm = (name: string): Promise<void> =>
-    page.getByRole('dialog').getByRole('button', { name, exact: true }).click();
-  /** Types a command into the serial console. */
-  const serial = async (line: string): Promise<void> => {
-    await page.locator('.terminal-box').click();
-    await page.keyboard.type(`${line}\n`);
-  };
 
   it('signs in with a token, and says when there is none such', async () => {
     const secret = await host.hv('token', 'create', 'look', '--role', 'viewer', '-q');
@@ -75,7 +42,7 @@ describe.skipIf(reason !== undefined)(`the Manager${reason ? `: skipped, ${reaso
     await other.getByLabel('Token').fill('vir_nonsense');
     await other.getByRole('button', { name: 'Sign in' }).click();
     await other.getByRole('alert').filter({ hasText: 'this token is not known' }).waitFor();
-    await demandAccessible(other, 'sign-in');
+    await new ManagerPage(other).demandAccessible('sign-in');
     await other.getByLabel('Token').fill(secret);
     await other.getByRole('button', { name: 'Sign in' }).click();
     await other.getByText('look, viewer').waitFor();
@@ -91,7 +58,7 @@ describe.skipIf(reason !== undefined)(`the Manager${reason ? `: skipped, ${reaso
     await page.getByLabel('Initial RAM disk').fill(debian.initrd);
     await page.getByLabel('Command line').fill('console=tty0 console=ttyS0 quiet');
     await page.getByLabel('Memory', { exact: true }).fill('256M');
-    await demandAccessible(page, 'new');
+    await manager.demandAccessible('new');
     await page.getByRole('button', { name: 'Create' }).click();
     await state('Running').waitFor();
     expect((await info('web')).configuration.memory).toBe(256 * MEBIBYTE);
@@ -127,7 +94,7 @@ describe.skipIf(reason !== undefined)(`the Manager${reason ? `: skipped, ${reaso
     console.log(`console echo: median ${median.toFixed(1)} ms of ${times.map((time) => time.toFixed(0)).join(' ')}`);
     expect(median).toBeLessThan(100);
     await page.keyboard.press('Control+U');
-    await demandAccessible(page, 'console');
+    await manager.demandAccessible('console');
   });
 
   it("a guest's text is text", async () => {
@@ -183,7 +150,7 @@ describe.skipIf(reason !== undefined)(`the Manager${reason ? `: skipped, ${reaso
     await tab('Checkpoints');
     await page.getByRole('button', { name: 'Create checkpoint' }).click();
     await page.getByRole('dialog').getByLabel('Name').fill('clean');
-    await demandAccessible(page, 'dialog');
+    await manager.demandAccessible('dialog');
     await confirm('Create');
     await page.locator('.tree-node', { hasText: 'clean' }).waitFor();
     await tab('Console');
@@ -227,7 +194,7 @@ describe.skipIf(reason !== undefined)(`the Manager${reason ? `: skipped, ${reaso
     await state('Running').waitFor();
     await host.stopService();
     await page.getByRole('alert').filter({ hasText: 'The service does not answer' }).waitFor();
-    await demandAccessible(page, 'offline');
+    await manager.demandAccessible('offline');
     await host.startService();
     await page.locator('.connection[data-state="live"]').waitFor();
     await page.getByRole('alert').waitFor({ state: 'detached' });
@@ -270,10 +237,19 @@ describe.skipIf(reason !== undefined)(`the Manager${reason ? `: skipped, ${reaso
       'events',
       'inspect',
     ];
-    const paths = ['', 'new', 'switches', 'events', 'host', 'access', ...tabs.map((each) => `vms/${id}/${each}`)];
+    const paths = [
+      '',
+      'new',
+      'disks',
+      'switches',
+      'events',
+      'host',
+      'access',
+      ...tabs.map((each) => `vms/${id}/${each}`),
+    ];
     for (const [colorScheme, width] of [
       ['light', 1280],
-      ['dark', 390],
+      ['dark', 360],
     ] as const) {
       await page.emulateMedia({ colorScheme });
       await page.setViewportSize({ width, height: 860 });
@@ -282,7 +258,7 @@ describe.skipIf(reason !== undefined)(`the Manager${reason ? `: skipped, ${reaso
         await page.locator('.connection[data-state="live"]').waitFor();
         await page.locator('h1').waitFor();
         await page.waitForTimeout(300);
-        await demandAccessible(page, `${path} ${colorScheme} ${width}`);
+        await manager.demandAccessible(`${path} ${colorScheme} ${width}`);
         expect(await page.evaluate('document.documentElement.scrollWidth - innerWidth'), path).toBeLessThanOrEqual(0);
       }
     }
@@ -292,10 +268,10 @@ describe.skipIf(reason !== undefined)(`the Manager${reason ? `: skipped, ${reaso
 
   it('turns it off and deletes it', async () => {
     await page.goto(`${host.url}/vms/${(await info('web')).id}`);
-    await more('Turn off');
+    await manager.more('Turn off');
     await confirm('Turn off');
     await state('Off').waitFor();
-    await more('Delete');
+    await manager.more('Delete');
     await confirm('Delete');
     await page.getByText('This virtual machine is not there').waitFor();
     expect(await host.client.list()).toEqual([]);
@@ -332,6 +308,6 @@ describe.skipIf(reason !== undefined)(`the Manager${reason ? `: skipped, ${reaso
   });
 
   it('nothing went wrong in the page', () => {
-    expect(problems).toEqual([]);
+    expect(manager.problems).toEqual([]);
   });
 });

@@ -25,6 +25,10 @@ import { buildInitramfs, NETWORK } from './initramfs.ts';
 
 const TITLES: Readonly<Record<Wanted, string>> = { kernel: "Debian's kernel", busybox: "Debian's busybox" };
 
+const HV = import.meta.url.endsWith('.ts') ? 'bin/hv' : 'hv';
+/** Where the Manager listens when the port is free. */
+const NEXT = `hv: for machines that outlive the terminal, '${HV} manager' opens the Manager in the browser: http://127.0.0.1:8006`;
+
 /** @param create For tests; else the library's. */
 export async function quickstart(flags: QuickstartFlags, create?: CreatePartition): Promise<number> {
   const machine = machineOptionsOf(flags);
@@ -51,7 +55,13 @@ export async function quickstart(flags: QuickstartFlags, create?: CreatePartitio
     initrd,
     append: `console=ttyS0 ${terminalParameters()} ${flags.append ?? ''}`.replace(/ +/g, ' ').trim(),
   };
-  return await runPartition(requestOf(flags, options), create ?? (await library(flags.check ? 0 : flags.processors)));
+  const code = await runPartition(
+    requestOf(flags, options),
+    create ?? (await library(flags.check ? 0 : flags.processors)),
+  );
+  // For a person who is about to wonder what else there is.
+  if (process.stdin.isTTY && process.stderr.isTTY) say(NEXT);
+  return code;
 }
 
 /** The paths of both files: as given, from the cache, or fetched now. */

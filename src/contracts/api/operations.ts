@@ -8,11 +8,14 @@ import type { OperationName } from './paths.ts';
 import {
   CHECKPOINT_KINDS,
   Checkpoint,
+  DiskConversion,
+  DiskImage,
   Event,
   Host,
   HostChange,
   Job,
   MadeToken,
+  NewDiskImage,
   NewSwitch,
   NewToken,
   ROLES,
@@ -53,6 +56,7 @@ const vmPost = { tag: 'Virtual machines' };
 const part = { tag: 'Components' };
 const checkpoints = { tag: 'Checkpoints' };
 const guest = { tag: 'Guest' };
+const disks = { tag: 'Disks' };
 
 export const OPERATIONS = {
   getVersion: {
@@ -187,6 +191,12 @@ export const OPERATIONS = {
     role: 'viewer',
     response: VmMetrics,
   },
+  listVmMetrics: {
+    tag: 'Virtual machines',
+    summary: 'The figures of the last hour, about ten seconds apart, oldest first',
+    role: 'viewer',
+    response: z.array(VmMetrics),
+  },
   inspectVm: {
     tag: 'Virtual machines',
     summary: 'Registers, interrupt controllers, devices of a VM that has a worker, as a tree',
@@ -284,6 +294,7 @@ export const OPERATIONS = {
         keyboard: z.boolean(),
         mouse: z.boolean(),
         dynamicMemory: z.boolean(),
+        addresses: z.array(z.string()).describe("the guest's IP addresses, as its daemon for data exchange says"),
       })
       .meta({ id: 'Integration' }),
   },
@@ -342,6 +353,27 @@ export const OPERATIONS = {
       vm: z.string().max(100).optional(),
     }),
     response: z.array(Event),
+  },
+
+  listDisks: {
+    ...disks,
+    summary: "Disk files that VMs have, or that lie in the service's folder",
+    role: 'administrator',
+    response: z.array(DiskImage),
+  },
+  createDisk: { ...disks, ...change, summary: 'Make an empty disk file', body: NewDiskImage },
+  convertDisk: { ...disks, ...change, summary: 'Copy a disk into a file of another format', body: DiskConversion },
+  compactDisk: {
+    ...disks,
+    ...change,
+    summary: 'Make the file of a disk as small as what the disk holds',
+    body: z.strictObject({ file: HostPath }),
+  },
+  deleteDisk: {
+    ...disks,
+    summary: "Delete a disk file of the service's folder that no VM has",
+    role: 'administrator',
+    query: z.strictObject({ file: HostPath }),
   },
 
   listSwitches: { tag: 'Switches', summary: 'Virtual switches', role: 'viewer', response: z.array(Switch) },

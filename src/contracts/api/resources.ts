@@ -1,5 +1,6 @@
 /** What else the API speaks of: jobs, events, checkpoints, switches, the host, tokens. */
 import { z } from 'zod';
+import { DISK_FORMATS } from '../block-device.ts';
 import { ERROR_EXIT_CODES, type ErrorCode } from '../errors.ts';
 import { SWITCH_KINDS } from '../switches.ts';
 import { Forward, HostPath, Id, Name, type VmMetrics } from './vm.ts';
@@ -52,6 +53,7 @@ export type Event = z.infer<typeof Event>;
 export interface VmGauges {
   readonly vm: string;
   readonly heartbeat: 'OK' | 'No Contact' | 'Lost Communication';
+  readonly addresses: readonly string[];
   readonly metrics: VmMetrics;
 }
 
@@ -149,6 +151,54 @@ export const SwitchDetail = Switch.extend({
 }).meta({ id: 'SwitchDetail' });
 export type SwitchDetail = z.infer<typeof SwitchDetail>;
 
+const DISK_TYPES = ['fixed', 'dynamic', 'differencing'] as const;
+export const DiskImage = z
+  .strictObject({
+    file: HostPath,
+    format: z.enum(DISK_FORMATS as [string, ...string[]]).nullable(),
+    type: z.enum(DISK_TYPES).nullable(),
+    size: z.number().describe('of the disk, in bytes'),
+    fileSize: z.number(),
+    parent: z.string().nullable().describe('the file that it stands on'),
+    vms: z.array(z.string()).describe('names of VMs that it is attached to'),
+    own: z.boolean().describe("it lies in the service's folder for disks"),
+    problem: z.string().nullable(),
+  })
+  .meta({ id: 'DiskImage' });
+export type DiskImage = z.infer<typeof DiskImage>;
+
+const newFile = {
+  format: z.enum(['vhdx', 'vhd', 'raw']).optional().describe('default: as the name says'),
+  type: z.enum(DISK_TYPES).optional(),
+};
+export const NewDiskImage = z
+  .strictObject({
+    ...newFile,
+    file: HostPath,
+    size: z
+      .int()
+      .min(512)
+      .max(64 * 2 ** 40)
+      .optional()
+      .describe("bytes; of a differencing disk: its parent's"),
+    parent: HostPath.optional(),
+  })
+  .meta({ id: 'NewDiskImage' });
+export type NewDiskImage = z.infer<typeof NewDiskImage>;
+export const DiskConversion = z
+  .strictObject({
+    ...newFile,
+    type: z.enum(['fixed', 'dynamic']).optional(),
+    from: HostPath,
+    fromFormat: z
+      .enum(DISK_FORMATS as [string, ...string[]])
+      .optional()
+      .describe('found where it is not given, and name and content agree'),
+    to: HostPath,
+  })
+  .meta({ id: 'DiskConversion' });
+export type DiskConversion = z.infer<typeof DiskConversion>;
+
 export const EDITIONS = [
   'Unlimited',
   '2008 Standard',
@@ -180,6 +230,7 @@ export const Host = z
     virtualMachines: z.int(),
     running: z.int(),
     dataFolder: HostPath,
+    diskFolder: HostPath.describe('where disks are made when no other place is wanted'),
     startedAt: z.iso.datetime(),
     requirements: z.array(Requirement),
   })

@@ -2,16 +2,20 @@
 
 import { type FormEvent, useState } from 'react';
 import type { NewVm } from '../../contracts/api/vm.ts';
+import { sizeIn } from '../host/disk-dialogs.tsx';
+import { useDiskImages } from '../host/disks-page.tsx';
 import { Button } from '../parts/button.tsx';
-import { Choice, Field } from '../parts/field.tsx';
+import { Check, Choice, Field } from '../parts/field.tsx';
+import { FileField } from '../parts/file-field.tsx';
 import { Link } from '../parts/link.tsx';
+import { PageHead } from '../parts/page-head.tsx';
 import { call } from '../store/api.ts';
 import { textIn } from '../store/form.ts';
 import { parseSize } from '../store/format.ts';
 import { useLoaded, useStore } from '../store/hooks.ts';
-import { change } from '../store/live.ts';
+import { change, current } from '../store/live.ts';
 import { go } from '../store/router.ts';
-import { attempt, runJob } from '../store/run.ts';
+import { attempt, finished, runJob } from '../store/run.ts';
 
 const SOURCES = [
   ['disk', 'Disk image', 'Boots the Linux kernel that the disk holds'],
@@ -21,6 +25,16 @@ const SOURCES = [
   ['import', 'Import', 'Takes what an export wrote'],
 ] as const;
 type Source = (typeof SOURCES)[number][0];
+
+type DiskUse = 'itself' | 'copy' | 'over' | 'new' | 'none';
+/** How a disk comes to the machine, and from which sources it may. */
+const DISK_USES: readonly { readonly id: DiskUse; readonly label: string; readonly of: readonly Source[] }[] = [
+  { id: 'none', label: 'No disk', of: ['boot'] },
+  { id: 'itself', label: 'A file as it is', of: ['disk', 'boot'] },
+  { id: 'copy', label: 'A copy of a file, as VHDX: the file stays as it is', of: ['disk', 'boot'] },
+  { id: 'over', label: 'A new disk over a VHDX, which keeps the changes', of: ['disk', 'boot'] },
+  { id: 'new', label: 'A new empty VHDX', of: ['boot'] },
+];
 
 export function Create() {
   const [source, setSource] = useState<Source>('disk');
@@ -34,9 +48,7 @@ export function Create() {
   };
   return (
     <>
-      <div className="page-head">
-        <h1>New virtual machine</h1>
-      </div>
+      <PageHead title="New virtual machine" />
       <form className="form" onSubmit={(event) => void submit(event)}>
         <fieldset className="choices">
           <legend className="hidden-label">From what</legend>
@@ -61,12 +73,10 @@ export function Create() {
         {source === 'clone' ? <CloneFields /> : null}
         {source === 'checkpoint' ? <CheckpointFields /> : null}
         {source === 'import' ? (
-          <Field label="Folder of the export, on the host" name="folder" pattern="/.*" required />
+          <FileField label="Folder of the export, on the host" name="folder" placeholder="/srv/exports/web" required />
         ) : null}
         {source === 'boot' || source === 'disk' || source === 'checkpoint' ? (
-          <label className="check">
-            <input type="checkbox" name="start" defaultChecked /> Start it
-          </label>
+          <Check name="start" defaultChecked label="Start it" />
         ) : null}
         <div className="buttons">
           <Button type="submit" look="main" disabled={busy}>
@@ -88,49 +98,57 @@ function HardwareFields({ source }: { source: 'disk' | 'boot' }) {
     <>
       {boot ? (
         <>
-          <Field
+          <FileField
             label="Kernel"
             name="kernel"
-            pattern="/.*"
             required
             placeholder="/boot/vmlinuz"
             hint="A file on the host: bzImage, ELF with a PVH note, or multiboot"
           />
-          <Field label="Initial RAM disk" name="initrd" pattern="/.*" placeholder="/boot/initrd.img" />
+          <FileField label="Initial RAM disk" name="initrd" placeholder="/boot/initrd.img" />
           <Field label="Command line" name="append" defaultValue="console=ttyS0" />
         </>
-      ) : (
-        <DiskField required />
-      )}
-      <div className="grid" style={{ gridTemplateColumns: '1fr 1fr' }}>
+      ) : null}
+      <DiskFields source={source} />
+      <div className="pair">
         <Field label="Memory" name="memory" defaultValue="512 MiB" required />
         <Field label="Processors" name="processors" type="number" min={1} max={64} defaultValue={1} required />
       </div>
-      {boot ? <DiskField required={false} /> : null}
-      <Field label="DVD image" name="dvd" pattern="/.*" placeholder="/srv/images/debian.iso" />
+      <FileField label="DVD image" name="dvd" placeholder="/srv/images/debian.iso" />
       <Choice
         label="Network"
         name="switch"
-        options={[['none', 'No adapter'], ...value.map(({ name }) => [`=${name}`, name] as const)]}
+        options={[['none', 'No adapter'], ...value.map(({ name, kind }) => [`=${name}`, `${name} (${kind})`] as const)]}
       />
     </>
   );
 }
 
-function DiskField({ required }: { required: boolean }) {
+function DiskFields({ source }: { source: 'disk' | 'boot' }) {
+  const { value = [] } = useDiskImages();
+  const uses = DISK_USES.filter(({ of }) => of.includes(source));
+  const [use, setUse] = useState<DiskUse>(uses[0]!.id);
   return (
-    <Field
-      label="Disk"
-      name="disk"
-      pattern="/.*"
-      required={required}
-      placeholder="/srv/disks/debian.vhdx"
-      hint={
-        required
-          ? 'A VHDX, VHD, raw or qcow2 file on the host. A Debian one: hv image create debian FILE'
-          : 'VHDX, VHD, raw or qcow2. An empty one: hv vhd create FILE --size 10G'
-      }
-    />
+    <>
+      <Choice
+        label="Disk"
+        name="use"
+        value={use}
+        options={uses.map(({ id, label }) => [id, label] as const)}
+        onChange={({ target }) => setUse(target.value as DiskUse)}
+      />
+      {use === 'none' || use === 'new' ? null : (
+        <FileField
+          label="Disk file on the host"
+          name="disk"
+          required
+          known={value.map(({ file }) => file)}
+          placeholder="/srv/disks/debian.vhdx"
+          hint="VHDX, VHD, raw or qcow2. A Debian one: hv image create debian FILE"
+        />
+      )}
+      {use === 'new' ? <Field label="Size of the new disk" name="size" defaultValue="20 GiB" required /> : null}
+    </>
   );
 }
 
@@ -152,9 +170,7 @@ function CloneFields() {
   return (
     <>
       <VmChoice />
-      <label className="check">
-        <input type="checkbox" name="linked" /> Linked: differencing disks over the other's, made at once
-      </label>
+      <Check name="linked" label="Linked: differencing disks over the other's, made at once" />
     </>
   );
 }
@@ -208,18 +224,19 @@ async function made(job: Awaited<ReturnType<typeof runJob>>): Promise<void> {
 async function create(data: FormData): Promise<void> {
   const memory = parseSize(text(data, 'memory'));
   if (memory === undefined) throw new Error('the memory must be a size, as 512M or 2G');
-  const [kernel, disk, dvd, network] = ['kernel', 'disk', 'dvd', 'switch'].map((name) => text(data, name)) as [
-    string,
+  const [kernel, dvd, network] = ['kernel', 'dvd', 'switch'].map((name) => text(data, name)) as [
     string,
     string,
     string,
   ];
+  const name = text(data, 'name');
+  const disk = await diskOf(data, name);
   const body: NewVm = {
-    name: text(data, 'name'),
+    name,
     memory,
     processors: Number(data.get('processors')),
     ...(kernel === '' ? {} : { boot: { kernel, initrd: text(data, 'initrd') || null, append: text(data, 'append') } }),
-    ...(disk === '' ? {} : { disks: [{ slot: 0, file: disk }] }),
+    ...(disk === undefined ? {} : { disks: [{ slot: 0, ...disk }] }),
     ...(dvd === '' ? {} : { dvds: [{ slot: 1, file: dvd }] }),
     ...(network === 'none' ? {} : { nics: [{ id: 'nic0', switch: network.slice(1) }] }),
   };
@@ -227,4 +244,19 @@ async function create(data: FormData): Promise<void> {
   change({ kind: 'vm', vm });
   go(`/vms/${vm.id}`);
   if (data.get('start') !== null) void runJob(`Start ${vm.name}`, () => call('startVm', { params: { vm: vm.id } }));
+}
+
+/** The disk that a machine is to have; one that is made for it lies in the service's folder, under its name. */
+async function diskOf(data: FormData, name: string): Promise<{ file: string; allowParent?: string[] } | undefined> {
+  const use = text(data, 'use') as DiskUse;
+  const given = text(data, 'disk');
+  if (use === 'none') return undefined;
+  if (use === 'itself') return { file: given };
+  const file = `${current().host?.diskFolder ?? ''}/${name}.vhdx`;
+  const job =
+    use === 'copy'
+      ? await call('convertDisk', { body: { from: given, to: file } })
+      : await call('createDisk', { body: use === 'over' ? { file, parent: given } : { file, size: sizeIn(data) } });
+  await finished(job);
+  return { file, ...(use === 'over' ? { allowParent: [given] } : {}) };
 }

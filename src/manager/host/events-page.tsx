@@ -1,5 +1,6 @@
 /** The event log, as it grows. */
 import { useMemo, useState } from 'react';
+import { PageHead } from '../parts/page-head.tsx';
 import { useStore } from '../store/hooks.ts';
 import { EventTable } from './event-table.tsx';
 
@@ -17,9 +18,7 @@ export function EventsPage() {
   }, [events, severity, search]);
   return (
     <>
-      <div className="page-head">
-        <h1>Events</h1>
-      </div>
+      <PageHead title="Events" />
       <div className="toolbar">
         <input
           className="input search"

@@ -5,6 +5,7 @@ import { Button } from '../parts/button.tsx';
 import { Waiting } from '../parts/empty.tsx';
 import { Facts } from '../parts/facts.tsx';
 import { Choice } from '../parts/field.tsx';
+import { PageHead } from '../parts/page-head.tsx';
 import { call } from '../store/api.ts';
 import { bytes, clock } from '../store/format.ts';
 import { useMay, useStore } from '../store/hooks.ts';
@@ -30,9 +31,7 @@ export function HostPage() {
     );
   return (
     <>
-      <div className="page-head">
-        <h1>{host.name}</h1>
-      </div>
+      <PageHead title={host.name} />
       <div className="grid">
         <section className="panel">
           <h2>Host</h2>

@@ -1,38 +1,34 @@
+/** Virtual switches, with who is connected to each: addresses, traffic, ports of the host that lead there. */
 import { useState } from 'react';
+import type { Switch, SwitchDetail, SwitchPort } from '../../contracts/api/resources.ts';
+import type { Forward, Vm } from '../../contracts/api/vm.ts';
 import { Button } from '../parts/button.tsx';
 import { Dialog } from '../parts/dialog.tsx';
 import { Empty, Waiting } from '../parts/empty.tsx';
 import { Choice, Field } from '../parts/field.tsx';
+import { Link } from '../parts/link.tsx';
+import { PageHead } from '../parts/page-head.tsx';
+import { type Column, Table } from '../parts/table.tsx';
 import { call } from '../store/api.ts';
 import { textIn } from '../store/form.ts';
-import { useLoaded, useMay, useStore } from '../store/hooks.ts';
+import { bytes } from '../store/format.ts';
+import { useLastOf, useLoaded, useMay, useStore } from '../store/hooks.ts';
 import { attempt } from '../store/run.ts';
-
-const KINDS: readonly (readonly [string, string])[] = [
-  ['Private', 'Private: machines reach one another'],
-  ['Internal', 'Internal: and the host'],
-  ['NAT', 'NAT: and the world, through the host'],
-  ['External', 'External: an adapter of the host'],
-];
+import { SWITCH_KINDS } from './switch-kinds.ts';
 
 export function SwitchesPage() {
-  const last = useStore(
-    ({ events }) => events.findLast(({ kind }) => kind.startsWith('switch.') || kind === 'vm.changed')?.id ?? 0,
-  );
+  const last = useLastOf('switch.', 'vm.changed', 'vm.removed', 'vm.created');
   const { value, error, again } = useLoaded(`switches ${last}`, () => call('listSwitches'));
   const administrator = useMay('administrator');
   const [making, setMaking] = useState(false);
-  const make = (
+  const make = administrator ? (
     <Button look="main" onClick={() => setMaking(true)}>
       New switch
     </Button>
-  );
+  ) : null;
   return (
     <>
-      <div className="page-head">
-        <h1>Switches</h1>
-        {administrator && value !== undefined && value.length > 0 ? <div className="push">{make}</div> : null}
-      </div>
+      <PageHead title="Switches">{value?.length ? make : null}</PageHead>
       {value === undefined ? (
         <Waiting error={error} />
       ) : value.length === 0 ? (
@@ -40,72 +36,175 @@ export function SwitchesPage() {
           title="No switches"
           text="A virtual switch connects network adapters of machines, with one another or also with the host and the world."
         >
-          {administrator ? make : null}
+          {make}
         </Empty>
       ) : (
-        <div className="table-box">
-          <table className="table">
-            <thead>
-              <tr>
-                <th>Name</th>
-                <th>Kind</th>
-                <th>Machines</th>
-                <th>
-                  <span className="hidden-label">Actions</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {value.map((each) => (
-                <tr key={each.name}>
-                  <td>
-                    <strong>{each.name}</strong>
-                    <p className="quiet wrap">{each.notes}</p>
-                  </td>
-                  <td>{each.kind}</td>
-                  <td className="wrap">{each.vms.join(', ') || <span className="quiet">none</span>}</td>
-                  <td>
-                    {administrator && each.vms.length === 0 ? (
-                      <Button
-                        look={['small', 'danger']}
-                        aria-label={`Remove ${each.name}`}
-                        onClick={() =>
-                          void attempt('Remove switch', () =>
-                            call('removeSwitch', { params: { switch: each.name } }),
-                          ).then(again)
-                        }
-                      >
-                        Remove
-                      </Button>
-                    ) : null}
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
+        <div className="stack">
+          {value.map((each) => (
+            <OneSwitch key={each.name} of={each} onRemoved={again} />
+          ))}
         </div>
       )}
-      {making ? (
-        <Dialog
-          title="New switch"
-          action="Make it"
-          onClose={() => setMaking(false)}
-          onAction={async (data) => {
-            const body = {
-              name: textIn(data, 'name').trim(),
-              kind: data.get('kind') as 'Private',
-              notes: textIn(data, 'notes'),
-            };
-            const done = await attempt('New switch', () => call('createSwitch', { body }));
-            if (done) again();
-            return done;
-          }}
-        >
-          <Field label="Name" name="name" required autoFocus />
-          <Choice label="Kind" name="kind" options={KINDS} />
-          <Field label="Notes" name="notes" maxLength={1000} />
-        </Dialog>
-      ) : null}
+      {making ? <NewSwitch onClose={() => setMaking(false)} onMade={again} /> : null}
     </>
+  );
+}
+
+function NewSwitch({ onClose, onMade }: { onClose: () => void; onMade: () => void }) {
+  const [kind, setKind] = useState<Switch['kind']>('NAT');
+  const make = async (data: FormData): Promise<boolean> => {
+    const [device, subnet] = [textIn(data, 'device').trim(), textIn(data, 'subnet').trim()];
+    const body = {
+      name: textIn(data, 'name').trim(),
+      kind,
+      notes: textIn(data, 'notes'),
+      ...(device === '' ? {} : { device }),
+      ...(subnet === '' ? {} : { subnet }),
+    };
+    const done = await attempt('New switch', () => call('createSwitch', { body }));
+    if (done) onMade();
+    return done;
+  };
+  return (
+    <Dialog title="New switch" action="Make it" onClose={onClose} onAction={make}>
+      <Field label="Name" name="name" required autoFocus />
+      <Choice
+        label="Kind"
+        value={kind}
+        options={SWITCH_KINDS}
+        onChange={({ target }) => setKind(target.value as Switch['kind'])}
+      />
+      {kind === 'NAT' ? (
+        <Field label="Subnet" name="subnet" placeholder="172.30.0.0/24" hint="Without one, the service chooses." />
+      ) : null}
+      {kind === 'Internal' || kind === 'External' ? (
+        <Field
+          label="Device of the host"
+          name="device"
+          placeholder="tap0"
+          required={kind === 'External'}
+          hint="A TAP device: one that is there, or one that the service may make"
+        />
+      ) : null}
+      <Field label="Notes" name="notes" maxLength={1000} />
+    </Dialog>
+  );
+}
+
+function OneSwitch({ of: { name, kind, notes, vms }, onRemoved }: { of: Switch; onRemoved: () => void }) {
+  const administrator = useMay('administrator');
+  const last = useLastOf('vm.state', 'vm.changed', 'vm.removed', 'vm.address', 'switch.');
+  const { value, error } = useLoaded(`${name} ${last}`, () => call('getSwitch', { params: { switch: name } }));
+  const machines = useStore((state) => state.vms);
+  const remove = (): void =>
+    void attempt('Remove switch', () => call('removeSwitch', { params: { switch: name } })).then(onRemoved);
+  return (
+    <section className="panel stack" aria-label={name}>
+      <div className="panel-head">
+        <h2>{name}</h2>
+        <span className="tag">{kind}</span>
+        <span className="quiet wrap">{[value?.subnet, notes].filter(Boolean).join(', ')}</span>
+        {administrator && vms.length === 0 ? (
+          <div className="push">
+            <Button look={['small', 'danger']} aria-label={`Remove ${name}`} onClick={remove}>
+              Remove
+            </Button>
+          </div>
+        ) : null}
+      </div>
+      {value === undefined ? (
+        <Waiting error={error} />
+      ) : vms.length === 0 ? (
+        <p className="quiet">No adapter is connected. One is added on a machine's page, under Network.</p>
+      ) : (
+        <>
+          <Table
+            label={`Ports of ${name}`}
+            columns={PORTS}
+            rows={portsOf(value, [...machines.values()])}
+            keyOf={({ machine, nic }) => `${machine.id} ${nic}`}
+          />
+          {value.leases.length === 0 ? null : (
+            <p className="quiet">
+              Leases:{' '}
+              <span className="wrap">
+                {value.leases.map(({ owner, address }) => `${address} (${owner})`).join(', ')}
+              </span>
+            </p>
+          )}
+        </>
+      )}
+    </section>
+  );
+}
+
+interface PortRow {
+  readonly machine: Vm;
+  readonly nic: string;
+  readonly mac: string | null;
+  /** Undefined: the machine does not run. */
+  readonly port: SwitchPort | undefined;
+  readonly forwards: readonly Forward[];
+}
+
+/** Adapters of machines that do not run have ports as well, when they do. */
+function portsOf({ name, ports }: SwitchDetail, machines: readonly Vm[]): PortRow[] {
+  return machines.flatMap((machine) =>
+    machine.configuration.nics
+      .filter((nic) => nic.switch === name)
+      .map((nic) => ({
+        machine,
+        nic: nic.id,
+        mac: machine.adapters.find(({ id }) => id === nic.id)?.macAddress ?? null,
+        port: ports.find((port) => port.vm === machine.name && port.nic === nic.id),
+        forwards: nic.forwards ?? [],
+      })),
+  );
+}
+
+const PORTS: readonly Column<PortRow>[] = [
+  {
+    title: 'Machine',
+    cell: ({ machine, nic }) => (
+      <>
+        <Link href={`/vms/${machine.id}/network`}>{machine.name}</Link> <span className="quiet">{nic}</span>
+      </>
+    ),
+  },
+  { title: 'MAC address', cell: ({ mac }) => <Code text={mac} otherwise="given at the start" /> },
+  {
+    title: 'Address',
+    cell: ({ port }) => (
+      <Code text={port?.address ?? null} otherwise={port === undefined ? 'not running' : 'none known'} />
+    ),
+  },
+  {
+    title: 'Received, sent',
+    cell: ({ port }) =>
+      port === undefined ? '' : `${bytes(port.receivedBytes)}, ${bytes(port.sentBytes)}${droppedText(port)}`,
+  },
+  { title: 'Forwards from the host', cell: ({ forwards }) => <Forwards of={forwards} /> },
+];
+
+function droppedText({ dropped }: SwitchPort): string {
+  const count = Object.values(dropped).reduce((sum, each) => sum + each, 0);
+  return count === 0 ? '' : `, ${count} dropped`;
+}
+
+export function Code({ text, otherwise }: { text: string | null; otherwise: string }) {
+  return text === null ? <span className="quiet">{otherwise}</span> : <code className="wrap">{text}</code>;
+}
+
+export function Forwards({ of }: { of: readonly Forward[] }) {
+  if (of.length === 0) return <span className="quiet">none</span>;
+  return (
+    <span className="wrap">
+      {of
+        .map(
+          ({ protocol, hostAddress = '127.0.0.1', hostPort, guestPort }) =>
+            `${hostAddress}:${hostPort} → ${guestPort}${protocol === 'udp' ? ' (UDP)' : ''}`,
+        )
+        .join(', ')}
+    </span>
   );
 }

@@ -6,49 +6,66 @@ interface Common {
   readonly hint?: ReactNode;
 }
 
-export function Field({ label, hint, ...rest }: Common & ComponentProps<'input'>) {
+/** What is between a label and its hint. */
+function Labelled({ label, hint, children }: Common & { children: (id: string, hintId?: string) => ReactNode }) {
   const id = useId();
+  const hintId = hint ? `${id}-hint` : undefined;
   return (
     <div className="field">
       <label htmlFor={id}>{label}</label>
-      <input className="input" id={id} aria-describedby={hint ? `${id}-hint` : undefined} {...rest} />
-      {hint ? <small id={`${id}-hint`}>{hint}</small> : null}
+      {children(id, hintId)}
+      {hint ? <small id={hintId}>{hint}</small> : null}
     </div>
   );
 }
 
-export function Area({ label, hint, ...rest }: Common & ComponentProps<'textarea'>) {
-  const id = useId();
+export function Field({ label, hint, ...rest }: Common & ComponentProps<'input'>) {
   return (
-    <div className="field">
-      <label htmlFor={id}>{label}</label>
-      <textarea className="input" id={id} rows={3} {...rest} />
-      {hint ? <small>{hint}</small> : null}
-    </div>
+    <Labelled label={label} hint={hint}>
+      {(id, hintId) => <input className="input" id={id} aria-describedby={hintId} {...rest} />}
+    </Labelled>
   );
 }
+
+export function Area({ label, hint, ...rest }: Common & ComponentProps<'textarea'>) {
+  return (
+    <Labelled label={label} hint={hint}>
+      {(id, hintId) => <textarea className="input" id={id} rows={3} aria-describedby={hintId} {...rest} />}
+    </Labelled>
+  );
+}
+
+export type Option = string | readonly [value: string, text: string];
 
 export function Choice({
   label,
   hint,
   options,
   ...rest
-}: Common & ComponentProps<'select'> & { options: readonly (string | readonly [string, string])[] }) {
-  const id = useId();
+}: Common & ComponentProps<'select'> & { options: readonly Option[] }) {
   return (
-    <div className="field">
-      <label htmlFor={id}>{label}</label>
-      <select className="input" id={id} {...rest}>
-        {options.map((option) => {
-          const [value, text] = typeof option === 'string' ? [option, option] : option;
-          return (
-            <option key={value} value={value}>
-              {text}
-            </option>
-          );
-        })}
-      </select>
-      {hint ? <small>{hint}</small> : null}
-    </div>
+    <Labelled label={label} hint={hint}>
+      {(id, hintId) => (
+        <select className="input" id={id} aria-describedby={hintId} {...rest}>
+          {options.map((option) => {
+            const [value, text] = typeof option === 'string' ? [option, option] : option;
+            return (
+              <option key={value} value={value}>
+                {text}
+              </option>
+            );
+          })}
+        </select>
+      )}
+    </Labelled>
+  );
+}
+
+export function Check({ label, ...rest }: { label: ReactNode } & ComponentProps<'input'>) {
+  return (
+    <label className="check">
+      <input type="checkbox" {...rest} />
+      <span>{label}</span>
+    </label>
   );
 }

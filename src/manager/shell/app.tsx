@@ -2,6 +2,7 @@
 import { useState } from 'react';
 import { Create } from '../create/create.tsx';
 import { AccessPage } from '../host/access-page.tsx';
+import { DisksPage } from '../host/disks-page.tsx';
 import { EventsPage } from '../host/events-page.tsx';
 import { HostPage } from '../host/host-page.tsx';
 import { SwitchesPage } from '../host/switches-page.tsx';
@@ -47,6 +48,7 @@ function Page() {
   if (vm) return <VmPage id={vm[1]!} tab={vm[2] ?? 'summary'} />;
   if (path === '/') return <VmList />;
   if (path === '/new' && administrator) return <Create />;
+  if (path === '/disks' && administrator) return <DisksPage />;
   if (path === '/switches') return <SwitchesPage />;
   if (path === '/events') return <EventsPage />;
   if (path === '/host') return <HostPage />;
@@ -69,6 +71,7 @@ function Side() {
   const [theme, setTheme] = useState<Theme>(chosenTheme);
   const links = [
     ['/', 'Virtual machines', String(count)],
+    ...(administrator ? [['/disks', 'Disks', '']] : []),
     ['/switches', 'Switches', ''],
     ['/events', 'Events', ''],
     ['/host', 'Host', ''],

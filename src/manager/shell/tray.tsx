@@ -1,11 +1,7 @@
 /** The task tray: jobs under way with their progress, and those that have ended lately. */
 import { useState } from 'react';
-import type { Job } from '../../contracts/api/resources.ts';
-import { Button } from '../parts/button.tsx';
-import { call } from '../store/api.ts';
-import { percent } from '../store/format.ts';
-import { useMay, useStore } from '../store/hooks.ts';
-import { attempt } from '../store/run.ts';
+import { JobRow } from '../parts/job-row.tsx';
+import { useStore } from '../store/hooks.ts';
 
 const SHOWN = 12;
 
@@ -18,7 +14,7 @@ export function Tray() {
   return (
     <section className="tray" aria-label="Tasks" data-idle={running.length === 0 && !open}>
       <button type="button" className="tray-head" aria-expanded={open} onClick={() => setOpen(!open)}>
-        <span>
+        <span className="wrap">
           {running.length === 0
             ? 'Tasks'
             : running.length === 1
@@ -31,37 +27,10 @@ export function Tray() {
       {open ? (
         <ul>
           {jobs.slice(0, SHOWN).map((job) => (
-            <Row key={job.id} job={job} />
+            <JobRow key={job.id} job={job} />
           ))}
         </ul>
       ) : null}
     </section>
-  );
-}
-
-const ENDED = { done: 'done', failed: 'failed', cancelled: 'cancelled' } as const;
-
-function Row({ job }: { job: Job }) {
-  const may = useMay('operator');
-  const cancel = (): void => void attempt('Cancel', () => call('cancelJob', { params: { job: job.id } }));
-  return (
-    <li>
-      <span className="wrap">
-        {job.vmName === null ? '' : `${job.vmName}: `}
-        {job.text}
-      </span>
-      {job.state === 'running' ? (
-        <span className="quiet">{job.progress > 0 ? percent(job.progress * 100) : 'under way'}</span>
-      ) : (
-        <span className={job.state === 'failed' ? 'severity-error' : 'quiet'}>{ENDED[job.state]}</span>
-      )}
-      {job.error === null ? null : <span className="severity-error wrap">{job.error.message}</span>}
-      {job.state === 'running' ? <progress aria-label={job.text} value={job.progress || undefined} /> : null}
-      {job.state === 'running' && job.cancellable && may ? (
-        <Button look="small" onClick={cancel}>
-          Cancel
-        </Button>
-      ) : null}
-    </li>
   );
 }

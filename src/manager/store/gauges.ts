@@ -1,5 +1,7 @@
 /** Figures of running VMs with their history, beside the page's state: they change often, and few parts show them. */
 import type { VmGauges } from '../../contracts/api/resources.ts';
+import type { VmMetrics } from '../../contracts/api/vm.ts';
+import { call } from './api.ts';
 
 /** Samples kept of each VM: half an hour at one each two seconds. */
 export const KEPT_SAMPLES = 900;
@@ -41,6 +43,31 @@ export function withGauges(before: Gauge | undefined, latest: VmGauges): Gauge {
     sent: rate(metrics.network.sentBytes, last?.network.sentBytes),
   };
   return { latest, samples: [...(before?.samples ?? []).slice(-(KEPT_SAMPLES - 1)), sample] };
+}
+
+/** What the service has seen before this page did comes before what the page has seen. */
+export function withHistory(now: Gauge | undefined, vm: string, history: readonly VmMetrics[]): Gauge | undefined {
+  const first = now?.samples[0]?.time ?? Number.POSITIVE_INFINITY;
+  const earlier = history.filter(({ time }) => Date.parse(time) / 1000 < first);
+  let before: Gauge | undefined;
+  for (const metrics of earlier) before = withGauges(before, { vm, heartbeat: 'No Contact', addresses: [], metrics });
+  if (before === undefined) return now;
+  return { latest: now?.latest ?? before.latest, samples: [...before.samples, ...(now?.samples ?? [])] };
+}
+
+const histories = new Set<string>();
+/** Asks the service for a VM's figures of before, once. */
+export async function wantHistory(vm: string): Promise<void> {
+  if (histories.has(vm)) return;
+  histories.add(vm);
+  const history = await call('listVmMetrics', { params: { vm } }).catch(() => undefined);
+  const gauge = history && withHistory(gauges.get(vm), vm, history);
+  if (gauge === undefined) {
+    histories.delete(vm);
+    return;
+  }
+  gauges.set(vm, gauge);
+  for (const listener of listeners.get(vm) ?? []) listener();
 }
 
 const gauges = new Map<string, Gauge>();

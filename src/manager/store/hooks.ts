@@ -42,13 +42,21 @@ export function useLoaded<T>(key: string, load: () => Promise<T>): Loaded<T> {
       gone = true;
     };
   }, [key, round]);
+  const again = useCallback(() => setRound((n) => n + 1), []);
   const fresh = of?.split(' ')[0] === key.split(' ')[0];
-  return { value: fresh ? value : undefined, error: fresh ? error : undefined, again: () => setRound((n) => n + 1) };
+  return { value: fresh ? value : undefined, error: fresh ? error : undefined, again };
 }
 
 /** The id of the newest event of a VM: another means that something about it may have changed. */
 export function useLastEvent(vm: string): number {
   return useStore(({ events }) => events.findLast((event) => event.vm === vm)?.id ?? 0);
+}
+
+/** The id of the newest event whose kind begins with one of these. */
+export function useLastOf(...kinds: readonly string[]): number {
+  return useStore(
+    ({ events }) => events.findLast((event) => kinds.some((kind) => event.kind.startsWith(kind)))?.id ?? 0,
+  );
 }
 
 /** Now, in milliseconds, each so often. */

@@ -1,4 +1,4 @@
-/** Addresses of the page: /, /vms/ID/TAB, /new, /switches, /events, /host, /access. */
+/** Addresses of the page: /, /vms/ID/TAB, /new, /disks, /switches, /events, /host, /access. */
 import { useSyncExternalStore } from 'react';
 
 const listeners = new Set<() => void>();

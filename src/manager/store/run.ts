@@ -16,14 +16,20 @@ export async function attempt(what: string, work: () => Promise<unknown>): Promi
   }
 }
 
+/** Waits for a job's end; the tray shows how it goes on. @throws Error when it failed */
+export async function finished(started: Job): Promise<Job> {
+  let job = started;
+  change({ kind: 'job', job });
+  while (job.state === 'running') job = await call('getJob', { params: { job: job.id }, query: { wait: 20 } });
+  change({ kind: 'job', job });
+  if (job.state === 'failed') throw new Error(job.error?.message ?? 'it failed');
+  return job;
+}
+
 /** Starts a job; the tray shows how it goes on. Its failure is noted. */
 export async function runJob(what: string, start: () => Promise<Job>): Promise<Job | undefined> {
   try {
-    let job = await start();
-    change({ kind: 'job', job });
-    while (job.state === 'running') job = await call('getJob', { params: { job: job.id }, query: { wait: 20 } });
-    if (job.state === 'failed') toast('error', `${what}: ${job.error?.message ?? 'it failed'}`);
-    return job;
+    return await finished(await start());
   } catch (error) {
     toast('error', `${what}: ${messageOf(error)}`);
     return undefined;

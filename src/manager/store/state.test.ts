@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Event, Job, VmGauges } from '../../contracts/api/resources.ts';
 import type { Vm } from '../../contracts/api/vm.ts';
-import { KEPT_SAMPLES, withGauges } from './gauges.ts';
+import { KEPT_SAMPLES, withGauges, withHistory } from './gauges.ts';
 import { EMPTY, KEPT_EVENTS, reduce, type State } from './state.ts';
 
 const vm = { id: 'a', name: 'web', state: 'Off' } as Vm;
@@ -50,6 +50,13 @@ it('a job is told of again in its place, a new one comes first', () => {
   ]);
 });
 
+it('a job that has ended is not under way again by an answer that is late', () => {
+  const job = (state: Job['state']) => ({ id: 'j', state }) as Job;
+  const ended = reduce(EMPTY, { kind: 'job', job: job('cancelled') });
+  expect(reduce(ended, { kind: 'job', job: job('running') }).jobs).toEqual([job('cancelled')]);
+  expect(reduce(ended, { kind: 'jobs', jobs: [job('running')] }).jobs).toEqual([job('cancelled')]);
+});
+
 it('who signs out leaves nothing behind', () => {
   expect(reduce(withVm, { kind: 'session', session: 'none' })).toEqual({ ...EMPTY, session: 'none' });
 });
@@ -58,6 +65,7 @@ describe('figures', () => {
   const gauges = (seconds: number, readBytes: number): VmGauges => ({
     vm: 'a',
     heartbeat: 'OK',
+    addresses: [],
     metrics: {
       time: new Date(seconds * 1000).toISOString(),
       processorPercent: 1,
@@ -69,6 +77,18 @@ describe('figures', () => {
       disk: { readBytes, writtenBytes: 0 },
       network: { receivedBytes: 0, sentBytes: 0 },
     },
+  });
+  it('what the service saw before comes first, once', () => {
+    const now = withGauges(undefined, gauges(100, 9000));
+    const history = [gauges(80, 1000), gauges(90, 2000), gauges(100, 9000)].map(({ metrics }) => metrics);
+    const all = withHistory(now, 'a', history)!;
+    expect(all.samples.map(({ time, diskRead }) => [time, diskRead])).toEqual([
+      [80, 0],
+      [90, 100],
+      [100, 0],
+    ]);
+    expect(all.latest).toBe(now.latest);
+    expect(withHistory(undefined, 'a', [])).toBeUndefined();
   });
   it('counters become rates, and a new run counts from zero', () => {
     let gauge = withGauges(undefined, gauges(100, 5000));

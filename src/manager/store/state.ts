@@ -64,7 +64,7 @@ export function reduce(state: State, change: Change): State {
     case 'vmGone':
       return { ...state, vms: without(state.vms, change.id) };
     case 'jobs':
-      return { ...state, jobs: change.jobs.slice(0, KEPT_JOBS) };
+      return { ...state, jobs: change.jobs.slice(0, KEPT_JOBS).map((job) => later(state.jobs, job)) };
     case 'job':
       return { ...state, jobs: withJob(state.jobs, change.job) };
     case 'events':
@@ -78,7 +78,13 @@ export function reduce(state: State, change: Change): State {
 
 function withJob(jobs: readonly Job[], job: Job): Job[] {
   const at = jobs.findIndex(({ id }) => id === job.id);
-  return at < 0 ? [job, ...jobs].slice(0, KEPT_JOBS) : jobs.with(at, job);
+  return at < 0 ? [job, ...jobs].slice(0, KEPT_JOBS) : jobs.with(at, later(jobs, job));
+}
+
+/** A job that has ended goes on no more: an answer that says so was overtaken by the stream. */
+function later(known: readonly Job[], job: Job): Job {
+  const before = known.find(({ id }) => id === job.id);
+  return before !== undefined && before.state !== 'running' && job.state === 'running' ? before : job;
 }
 
 function withEvent(state: State, event: Event): State {

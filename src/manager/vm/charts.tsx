@@ -3,7 +3,7 @@ import 'uplot/dist/uPlot.min.css';
 import { useEffect, useRef } from 'react';
 import uPlot from 'uplot';
 import { bytes, percent } from '../store/format.ts';
-import { followGauge, gaugeOf, type Sample } from '../store/gauges.ts';
+import { followGauge, gaugeOf, type Sample, wantHistory } from '../store/gauges.ts';
 
 export interface Series {
   readonly label: string;
@@ -26,6 +26,16 @@ function colour(name: string): string {
 
 const FIGURES = { percent, bytes, rate: (value: number) => `${bytes(value)}/s` } as const;
 
+/** Seconds; before the first sample: the last five minutes. */
+function shownTime(min: number | null, max: number | null): [number, number] {
+  const end = max ?? Date.now() / 1000;
+  return [Math.min(min ?? end, end - 300), end];
+}
+
+function shortClock(seconds: number): string {
+  return new Date(seconds * 1000).toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit' });
+}
+
 export function Chart({ vm, series, figure }: { vm: string; series: readonly Series[]; figure: keyof typeof FIGURES }) {
   const box = useRef<HTMLDivElement>(null);
   // biome-ignore lint/correctness/useExhaustiveDependencies: series are constants of their pages
@@ -45,11 +55,11 @@ export function Chart({ vm, series, figure }: { vm: string; series: readonly Ser
         cursor: { y: false, drag: { x: false, y: false } },
         scales: {
           // At least five minutes, so that a graph that has just begun is not one point stretched.
-          x: { range: (_, min, max) => (!Number.isFinite(max) ? [min, max] : [Math.min(min, max - 300), max]) },
+          x: { range: (_, min, max) => shownTime(min, max) },
           y: { range: (_, __, max) => [0, Math.max(max * 1.15, figure === 'percent' ? 5 : 1024)] },
         },
         axes: [
-          { ...axis, size: 24, space: 90 },
+          { ...axis, size: 24, space: 90, values: (_, times) => times.map(shortClock) },
           {
             ...axis,
             size: 74,
@@ -66,6 +76,7 @@ export function Chart({ vm, series, figure }: { vm: string; series: readonly Ser
       data(),
       element,
     );
+    void wantHistory(vm);
     const stop = followGauge(vm, () => plot.setData(data()));
     const observer = new ResizeObserver(() => plot.setSize({ width: element.clientWidth, height: HEIGHT }));
     observer.observe(element);

@@ -1,173 +1,212 @@
+/** Disks and DVD drives of one machine. */
 import { useState } from 'react';
 import type { Vm } from '../../contracts/api/vm.ts';
 import { isAttended } from '../../contracts/vm-state.ts';
+import { FormatField, NewDisk } from '../host/disk-dialogs.tsx';
+import { FileName, useDiskImages } from '../host/disks-page.tsx';
 import { Button } from '../parts/button.tsx';
+import { Collection } from '../parts/collection.tsx';
 import { Dialog } from '../parts/dialog.tsx';
-import { Empty } from '../parts/empty.tsx';
-import { Field } from '../parts/field.tsx';
+import { Check } from '../parts/field.tsx';
+import { FileField } from '../parts/file-field.tsx';
 import { call } from '../store/api.ts';
 import { textIn } from '../store/form.ts';
 import { useMay } from '../store/hooks.ts';
 import { runJob } from '../store/run.ts';
 import { DISK, Graph } from './graph.tsx';
 
-type Asked =
-  | { readonly kind: 'disk' | 'dvd' }
-  | { readonly kind: 'insert' | 'remove' | 'removeDvd'; readonly slot: number; readonly file: string | null };
+interface Unit {
+  readonly slot: number;
+  readonly dvd: boolean;
+  readonly kind: string;
+  readonly file: string | null;
+}
+
+interface NewUnit {
+  readonly file: string;
+  readonly format?: string;
+  readonly readOnly?: boolean;
+  readonly discard?: boolean;
+}
 
 /** Disks can come and go in these; elsewhere the buttons would fail. */
 const CHANGEABLE = ['Off', 'OffCritical', 'Running', 'Paused'];
 
-export function Disks({ vm }: { vm: Vm }) {
-  const administrator = useMay('administrator') && CHANGEABLE.includes(vm.state);
-  const operator = useMay('operator') && CHANGEABLE.includes(vm.state);
-  const [asked, setAsked] = useState<Asked>();
-  const { disks, dvds } = vm.configuration;
-  const units = [
-    ...disks.map((disk) => ({ ...disk, dvd: false })),
-    ...dvds.map((dvd) => ({ ...dvd, dvd: true, format: 'iso', readOnly: true, discard: false })),
+function unitsOf({ disks, dvds }: Vm['configuration']): Unit[] {
+  return [
+    ...disks.map(({ slot, file, format, readOnly, discard }) => {
+      const manner = discard ? ', writes are discarded' : readOnly ? ', read-only' : '';
+      return { slot, file, dvd: false, kind: `${format ?? 'disk'}${manner}` };
+    }),
+    ...dvds.map(({ slot, file }) => ({ slot, file, dvd: true, kind: 'DVD' })),
   ].sort((a, b) => a.slot - b.slot);
+}
+
+export function Disks({ vm }: { vm: Vm }) {
+  const changeable = CHANGEABLE.includes(vm.state);
+  const administrator = useMay('administrator') && changeable;
+  const operator = useMay('operator') && changeable;
+  const [detaching, setDetaching] = useState<Unit>();
+  const [inserting, setInserting] = useState<Unit>();
+  const of = ({ slot }: Unit) => ({ params: { vm: vm.id, slot: String(slot) } });
+  const actions = (unit: Unit) => (
+    <div className="buttons">
+      {unit.dvd && operator ? (
+        <Button
+          look="small"
+          onClick={() =>
+            unit.file === null
+              ? setInserting(unit)
+              : void runJob('Eject', () => call('setDvd', { ...of(unit), body: { file: null } }))
+          }
+        >
+          {unit.file === null ? 'Insert' : 'Eject'}
+        </Button>
+      ) : null}
+      {administrator ? (
+        <Button look={['small', 'danger']} aria-label={`Detach slot ${unit.slot}`} onClick={() => setDetaching(unit)}>
+          Detach
+        </Button>
+      ) : null}
+    </div>
+  );
   return (
     <div className="stack">
-      {administrator ? (
-        <div className="buttons">
-          <Button look="main" onClick={() => setAsked({ kind: 'disk' })}>
-            Attach disk
-          </Button>
-          <Button onClick={() => setAsked({ kind: 'dvd' })}>Add DVD drive</Button>
-        </div>
-      ) : null}
-      {units.length === 0 ? (
-        <Empty
-          title="No disks"
-          text="A disk is a VHDX, VHD, raw or qcow2 file on the host. It can be attached while the machine runs. hv vhd makes, converts and compacts such files."
-        />
-      ) : (
-        <div className="table-box">
-          <table className="table">
-            <thead>
-              <tr>
-                <th>Slot</th>
-                <th>Kind</th>
-                <th>File</th>
-                <th>
-                  <span className="hidden-label">Actions</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {units.map((unit) => (
-                <tr key={unit.slot}>
-                  <td>{unit.slot}</td>
-                  <td>
-                    {unit.dvd ? 'DVD' : (unit.format ?? 'disk')}
-                    {unit.discard ? ', writes are discarded' : unit.readOnly && !unit.dvd ? ', read-only' : ''}
-                  </td>
-                  <td className="wrap">{unit.file ?? <span className="quiet">empty</span>}</td>
-                  <td>
-                    <div className="buttons">
-                      {unit.dvd && operator ? (
-                        <Button
-                          look="small"
-                          onClick={() =>
-                            unit.file === null
-                              ? setAsked({ kind: 'insert', slot: unit.slot, file: null })
-                              : void runJob('Eject', () =>
-                                  call('setDvd', {
-                                    params: { vm: vm.id, slot: String(unit.slot) },
-                                    body: { file: null },
-                                  }),
-                                )
-                          }
-                        >
-                          {unit.file === null ? 'Insert' : 'Eject'}
-                        </Button>
-                      ) : null}
-                      {administrator ? (
-                        <Button
-                          look={['small', 'danger']}
-                          aria-label={`Detach slot ${unit.slot}`}
-                          onClick={() =>
-                            setAsked({ kind: unit.dvd ? 'removeDvd' : 'remove', slot: unit.slot, file: unit.file })
-                          }
-                        >
-                          Detach
-                        </Button>
-                      ) : null}
-                    </div>
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
-      )}
+      <Collection
+        title="Disks"
+        heading={false}
+        rows={unitsOf(vm.configuration)}
+        keyOf={({ slot }) => String(slot)}
+        columns={[
+          { title: 'Slot', look: 'narrow', cell: ({ slot }) => slot },
+          { title: 'Kind', cell: ({ kind }) => kind },
+          {
+            title: 'File',
+            cell: ({ file }) => (file === null ? <span className="quiet">empty</span> : <FileName of={file} />),
+          },
+          ...(operator ? [{ title: 'Actions', look: 'actions', cell: actions } as const] : []),
+        ]}
+        empty={{
+          title: 'No disks',
+          text: 'A disk is a VHDX, VHD, raw or qcow2 file on the host. It can be attached while the machine runs.',
+        }}
+        make={administrator ? makingFor(vm) : []}
+      />
       {isAttended(vm.state) ? <Graph vm={vm.id} title="Disks" figure="rate" series={DISK} /> : null}
-      {asked === undefined ? null : <Ask vm={vm} asked={asked} onClose={() => setAsked(undefined)} />}
+      {detaching === undefined ? null : (
+        <Dialog
+          title={`Detach slot ${detaching.slot}?`}
+          text={`${detaching.file ?? 'The empty drive'} ${detaching.file === null ? 'goes.' : 'stays on the host.'}${isAttended(vm.state) ? ' A guest that uses it now loses what it has not written.' : ''}`}
+          action="Detach"
+          danger
+          onClose={() => setDetaching(undefined)}
+          onAction={() => {
+            void runJob('Detach', () => call(detaching.dvd ? 'removeDvd' : 'removeDisk', of(detaching)));
+            return true;
+          }}
+        />
+      )}
+      {inserting === undefined ? null : (
+        <Dvd
+          title="Insert DVD"
+          action="Insert"
+          onClose={() => setInserting(undefined)}
+          onFile={(file) => runJob('Insert DVD', () => call('setDvd', { ...of(inserting), body: { file } }))}
+        />
+      )}
     </div>
   );
 }
 
-function Ask({ vm, asked, onClose }: { vm: Vm; asked: Asked; onClose: () => void }) {
-  const params = { vm: vm.id };
-  if (asked.kind === 'remove' || asked.kind === 'removeDvd') {
-    const name = asked.kind === 'remove' ? 'removeDisk' : 'removeDvd';
-    return (
-      <Dialog
-        title={`Detach slot ${asked.slot}?`}
-        text={`${asked.file ?? 'The empty drive'} ${asked.file === null ? 'goes.' : 'stays on the host.'} A guest that uses it now loses what it has not written.`}
-        action="Detach"
-        danger
-        onClose={onClose}
-        onAction={() => {
-          void runJob('Detach', () => call(name, { params: { ...params, slot: String(asked.slot) } }));
-          return true;
-        }}
-      />
-    );
-  }
-  const disk = asked.kind === 'disk';
+function makingFor({ id }: Vm) {
+  const params = { vm: id };
+  const attach = (body: NewUnit): Promise<unknown> => runJob('Attach disk', () => call('addDisk', { params, body }));
+  return [
+    { label: 'Attach disk', form: (close: () => void) => <Attach onClose={close} onFile={attach} /> },
+    { label: 'New disk', form: (close: () => void) => <NewFor onClose={close} attach={(file) => attach({ file })} /> },
+    {
+      label: 'Add DVD drive',
+      form: (close: () => void) => (
+        <Dvd
+          title="Add DVD drive"
+          action="Add"
+          optional
+          onClose={close}
+          onFile={(file) => runJob('Add DVD drive', () => call('addDvd', { params, body: { file } }))}
+        />
+      ),
+    },
+  ];
+}
+
+function NewFor({ onClose, attach }: { onClose: () => void; attach: (file: string) => Promise<unknown> }) {
+  const { value = [] } = useDiskImages();
+  return <NewDisk known={value} onClose={onClose} then={attach} />;
+}
+
+function Attach({ onClose, onFile }: { onClose: () => void; onFile: (disk: NewUnit) => unknown }) {
+  const { value = [] } = useDiskImages();
   return (
     <Dialog
-      title={disk ? 'Attach disk' : asked.kind === 'dvd' ? 'Add DVD drive' : 'Insert DVD'}
-      action={disk ? 'Attach' : asked.kind === 'dvd' ? 'Add' : 'Insert'}
+      title="Attach disk"
+      action="Attach"
       onClose={onClose}
       onAction={(data) => {
-        const file = textIn(data, 'file').trim();
-        if (disk) {
-          const flags = {
-            ...(data.get('readOnly') ? { readOnly: true } : {}),
-            ...(data.get('discard') ? { discard: true } : {}),
-          };
-          void runJob('Attach disk', () => call('addDisk', { params, body: { file, ...flags } }));
-        } else if (asked.kind === 'insert') {
-          void runJob('Insert DVD', () =>
-            call('setDvd', { params: { ...params, slot: String(asked.slot) }, body: { file } }),
-          );
-        } else
-          void runJob('Add DVD drive', () => call('addDvd', { params, body: { file: file === '' ? null : file } }));
+        onFile({
+          file: textIn(data, 'file').trim(),
+          ...(textIn(data, 'format') === '' ? {} : { format: textIn(data, 'format') }),
+          ...(data.get('readOnly') ? { readOnly: true } : {}),
+          ...(data.get('discard') ? { discard: true } : {}),
+        });
         return true;
       }}
     >
-      <Field
+      <FileField
         label="File on the host"
         name="file"
-        placeholder={disk ? '/srv/disks/data.vhdx' : '/srv/images/debian.iso'}
-        pattern="/.*"
-        title="An absolute path"
-        required={asked.kind !== 'dvd'}
+        placeholder="/srv/disks/data.vhdx"
+        known={value.filter(({ vms }) => vms.length === 0).map(({ file }) => file)}
+        required
         autoFocus
       />
-      {disk ? (
-        <>
-          <label className="check">
-            <input type="checkbox" name="readOnly" /> Read-only
-          </label>
-          <label className="check">
-            <input type="checkbox" name="discard" /> Discard what the guest writes when it is off
-          </label>
-        </>
-      ) : null}
+      <FormatField />
+      <Check name="readOnly" label="Read-only" />
+      <Check name="discard" label="Discard what the guest writes when it is off" />
+    </Dialog>
+  );
+}
+
+function Dvd({
+  title,
+  action,
+  optional = false,
+  onClose,
+  onFile,
+}: {
+  title: string;
+  action: string;
+  optional?: boolean;
+  onClose: () => void;
+  onFile: (file: string | null) => unknown;
+}) {
+  return (
+    <Dialog
+      title={title}
+      action={action}
+      onClose={onClose}
+      onAction={(data) => {
+        onFile(textIn(data, 'file').trim() || null);
+        return true;
+      }}
+    >
+      <FileField
+        label="Image on the host"
+        name="file"
+        placeholder="/srv/images/debian.iso"
+        hint={optional ? 'Without one the drive is empty.' : undefined}
+        required={!optional}
+        autoFocus
+      />
     </Dialog>
   );
 }

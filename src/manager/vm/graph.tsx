@@ -1,10 +1,11 @@
 /** A graph with its title and its newest figures, which are text too. */
-import { lazy, Suspense } from 'react';
+import { Suspense } from 'react';
+import { later } from '../parts/later.tsx';
 import { bytes, percent } from '../store/format.ts';
 import { useGauge } from '../store/hooks.ts';
 import type { Series } from './charts.tsx';
 
-const Chart = lazy(async () => ({ default: (await import('./charts.tsx')).Chart }));
+const Chart = later(async () => (await import('./charts.tsx')).Chart);
 const FIGURES = { percent, bytes, rate: (value: number) => `${bytes(value)}/s` } as const;
 
 export function Graph({

@@ -1,7 +1,7 @@
-/** A VM's screen over a WebSocket: PNG frames in, keys and mouse out (docs/api.md, "Streams"). */
+/** A VM's screen over a WebSocket: changed rectangles in, keys and mouse out (docs/api.md, "Streams"). */
 import { openSocket } from '../store/api.ts';
 
-const RATE = 100;
+const RATE = 50;
 const AGAIN = 1000;
 
 export type ScreenInput =
@@ -20,8 +20,20 @@ export interface ScreenLink {
   stop(): void;
 }
 
+/** What the service says of a rectangle before its PNG: four 16-bit numbers. */
+const HEADER = 8;
+
+export interface ScreenPart {
+  readonly x: number;
+  readonly y: number;
+  /** Of the whole screen. */
+  readonly width: number;
+  readonly height: number;
+  readonly picture: ImageBitmap;
+}
+
 export interface ScreenListener {
-  frame(picture: ImageBitmap): void;
+  part(part: ScreenPart): void;
   /** `blank`: the guest shows nothing. */
   note(state: 'connecting' | 'blank' | 'shown' | 'lost'): void;
 }
@@ -33,10 +45,13 @@ export function openScreen(vm: string, listener: ScreenListener): ScreenLink {
   /** Frames are decoded in the order in which they came. */
   let turn = Promise.resolve();
   const show = async (bytes: ArrayBuffer): Promise<void> => {
-    const picture = await createImageBitmap(new Blob([bytes], { type: 'image/png' })).catch(() => undefined);
+    const png = new Blob([bytes.slice(HEADER)], { type: 'image/png' });
+    const picture = await createImageBitmap(png).catch(() => undefined);
     if (stopped || picture === undefined) return;
+    const header = new DataView(bytes);
+    const word = (n: number): number => header.getUint16(n * 2, true);
     listener.note('shown');
-    listener.frame(picture);
+    listener.part({ x: word(0), y: word(1), width: word(2), height: word(3), picture });
   };
   const connect = (): void => {
     listener.note('connecting');

@@ -17,9 +17,16 @@ const NOTES = {
   lost: 'cut off; connecting again',
 } as const;
 
+/** Characters that the service types at once. */
+const MOST_TYPED = 10_000;
+
+/** Not of every browser. */
+type KeyboardLock = Navigator & { readonly keyboard?: { lock?(): Promise<void> } };
+
 export function Screen({ vm, name }: { vm: string; name: string }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const box = useRef<HTMLDivElement>(null);
+  const bar = useRef<HTMLDivElement>(null);
   const link = useRef<ScreenLink>(null);
   const [note, setNote] = useState<keyof typeof NOTES>('connecting');
   const [scale, setScale] = useState<'fit' | 'exact'>('fit');
@@ -28,11 +35,10 @@ export function Screen({ vm, name }: { vm: string; name: string }) {
     const context = canvas.current!.getContext('2d')!;
     const mine = openScreen(vm, {
       note: setNote,
-      frame: (picture) => {
-        const { width, height } = picture;
+      part: ({ x, y, width, height, picture }) => {
         if (context.canvas.width !== width || context.canvas.height !== height)
           Object.assign(context.canvas, { width, height });
-        context.drawImage(picture, 0, 0);
+        context.drawImage(picture, x, y);
         picture.close();
       },
     });
@@ -40,23 +46,60 @@ export function Screen({ vm, name }: { vm: string; name: string }) {
     return () => mine.stop();
   }, [vm]);
 
+  // A wheel that scrolls the page too is of no use; React's own listeners cannot say so.
+  useEffect(() => {
+    const element = canvas.current!;
+    const wheel = (event: WheelEvent): void => {
+      event.preventDefault();
+      const place = placeIn(element.getBoundingClientRect(), event.clientX, event.clientY);
+      if (event.deltaY !== 0) link.current?.send({ kind: 'mouse', ...place, wheel: event.deltaY > 0 ? -1 : 1 });
+    };
+    element.addEventListener('wheel', wheel, { passive: false });
+    return () => element.removeEventListener('wheel', wheel);
+  }, []);
+
+  const held = useRef(new Set<string>());
   const key = (event: KeyboardEvent, down: boolean): void => {
     // Ctrl+Alt+Enter leaves; every other key is the guest's.
     if (event.ctrlKey && event.altKey && event.code === 'Enter') {
-      if (down) event.currentTarget.parentElement?.querySelector<HTMLElement>('button')?.focus();
-      canvas.current?.blur();
+      event.preventDefault();
+      if (down) void leave();
       return;
     }
     event.preventDefault();
+    if (down) held.current.add(event.code);
+    else held.current.delete(event.code);
     link.current?.send({ kind: 'key', code: event.code, down });
+  };
+  const leave = async (): Promise<void> => {
+    // Nothing else can have the focus before.
+    if (document.fullscreenElement !== null) await document.exitFullscreen();
+    bar.current?.querySelector('button')?.focus();
+  };
+  /** What is held when the focus goes is let go: the guest would see it held for ever. */
+  const release = (): void => {
+    for (const code of held.current) link.current?.send({ kind: 'key', code, down: false });
+    held.current.clear();
+  };
+  const fullScreen = async (): Promise<void> => {
+    await box.current!.requestFullscreen();
+    canvas.current!.focus();
+    // Where the browser can: Escape, Alt+Tab and their like are the guest's too.
+    await (navigator as KeyboardLock).keyboard?.lock?.().catch(() => {});
+  };
+  const type = async (text: string): Promise<void> => {
+    const { untyped } = await call('sendKeys', { params: { vm }, body: { text: text.replaceAll('\r\n', '\n') } });
+    if (untyped !== '') toast('info', `Not typed, a US keyboard does not have it: ${untyped}`);
+  };
+  const paste = async (): Promise<void> => {
+    const text = await navigator.clipboard.readText().catch(() => undefined);
+    if (text === undefined) toast('error', 'The browser does not let this page read the clipboard: use Type text.');
+    else if (text !== '') await attempt('Paste', () => type(text.slice(0, MOST_TYPED)));
+    canvas.current?.focus();
   };
   const pointer = (event: PointerEvent<HTMLCanvasElement>): void => {
     const place = placeIn(event.currentTarget.getBoundingClientRect(), event.clientX, event.clientY);
     link.current?.send({ kind: 'mouse', ...place, buttons: event.buttons & 7 });
-  };
-  const wheel = (event: React.WheelEvent<HTMLCanvasElement>): void => {
-    const place = placeIn(event.currentTarget.getBoundingClientRect(), event.clientX, event.clientY);
-    link.current?.send({ kind: 'mouse', ...place, wheel: event.deltaY > 0 ? -1 : 1 });
   };
   const ctrlAltDel = (): void => {
     void attempt('Ctrl-Alt-Del', () =>
@@ -75,9 +118,12 @@ export function Screen({ vm, name }: { vm: string; name: string }) {
   };
   return (
     <>
-      <div className="buttons">
+      <div className="buttons" ref={bar}>
         <Button look="small" onClick={ctrlAltDel}>
           Ctrl-Alt-Del
+        </Button>
+        <Button look="small" onClick={() => void paste()}>
+          Paste
         </Button>
         <Button look="small" onClick={() => setPasting(true)}>
           Type text
@@ -85,7 +131,7 @@ export function Screen({ vm, name }: { vm: string; name: string }) {
         <Button look="small" onClick={() => setScale(scale === 'fit' ? 'exact' : 'fit')}>
           {scale === 'fit' ? 'Exact size' : 'Fit'}
         </Button>
-        <Button look="small" onClick={() => void box.current?.requestFullscreen().then(() => canvas.current?.focus())}>
+        <Button look="small" onClick={() => void fullScreen()}>
           Full screen
         </Button>
         <Button look="small" disabled={note !== 'shown'} onClick={screenshot}>
@@ -114,7 +160,7 @@ export function Screen({ vm, name }: { vm: string; name: string }) {
             pointer(event);
           }}
           onPointerUp={pointer}
-          onWheel={wheel}
+          onBlur={release}
           onContextMenu={(event) => event.preventDefault()}
         />
         {note === 'blank' ? <p>{NOTES.blank}</p> : null}
@@ -125,15 +171,9 @@ export function Screen({ vm, name }: { vm: string; name: string }) {
           text="It is typed into the guest as on a US keyboard."
           action="Type"
           onClose={() => setPasting(false)}
-          onAction={(data) =>
-            attempt('Type text', async () => {
-              const text = textIn(data, 'text').replaceAll('\r\n', '\n');
-              const { untyped } = await call('sendKeys', { params: { vm }, body: { text } });
-              if (untyped !== '') toast('info', `Not typed, a US keyboard does not have it: ${untyped}`);
-            })
-          }
+          onAction={(data) => attempt('Type text', () => type(textIn(data, 'text')))}
         >
-          <Area label="Text" name="text" rows={5} maxLength={10_000} required autoFocus />
+          <Area label="Text" name="text" rows={5} maxLength={MOST_TYPED} required autoFocus />
         </Dialog>
       ) : null}
     </>

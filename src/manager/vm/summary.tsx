@@ -2,12 +2,18 @@ import type { Vm } from '../../contracts/api/vm.ts';
 import { isAttended } from '../../contracts/vm-state.ts';
 import { Facts } from '../parts/facts.tsx';
 import { bytes, clock } from '../store/format.ts';
+import { useGauge } from '../store/hooks.ts';
 import { Heartbeat, Uptime } from '../vms/vm-row.tsx';
 import { DISK, Graph, MEMORY, NETWORK, PROCESSOR } from './graph.tsx';
 
 function boots({ boot, disks }: Vm['configuration']): string {
   if (boot.kernel !== null) return boot.kernel;
   return disks.length > 0 ? 'the kernel that its disk holds' : 'nothing yet: give it a disk or a kernel';
+}
+
+function AddressList({ vm }: { vm: string }) {
+  const addresses = useGauge(vm)?.latest.addresses ?? [];
+  return addresses.length === 0 ? <span className="quiet">none known</span> : <code>{addresses.join(', ')}</code>;
 }
 
 export function Summary({ vm }: { vm: Vm }) {
@@ -25,6 +31,7 @@ export function Summary({ vm }: { vm: Vm }) {
               ? ([
                   ['Uptime', <Uptime key="u" startedAt={vm.startedAt} />],
                   ['Heartbeat', <Heartbeat key="h" vm={vm.id} on={vm.state === 'Running'} />],
+                  ['Addresses', <AddressList key="a" vm={vm.id} />],
                   ['Worker', vm.worker === null ? '' : `process ${vm.worker.pid}`],
                 ] as const)
               : []),

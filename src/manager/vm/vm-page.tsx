@@ -1,8 +1,10 @@
 /** One virtual machine: its head, its tabs. */
-import { type ComponentType, lazy, Suspense } from 'react';
+import { type ComponentType, Suspense, useEffect, useRef } from 'react';
 import type { Vm } from '../../contracts/api/vm.ts';
 import { Empty } from '../parts/empty.tsx';
+import { later } from '../parts/later.tsx';
 import { Link } from '../parts/link.tsx';
+import { PageHead } from '../parts/page-head.tsx';
 import { StateMark } from '../parts/state.tsx';
 import { useStore } from '../store/hooks.ts';
 import { ROLES, type Role } from '../store/roles.ts';
@@ -25,7 +27,7 @@ interface Tab {
 }
 
 // The terminal is large, and not on the way to the list.
-const Console = lazy(async () => ({ default: (await import('./console.tsx')).Console }));
+const Console = later(async () => (await import('./console.tsx')).Console);
 
 const TABS: readonly Tab[] = [
   { id: 'summary', label: 'Summary', role: 'viewer', page: Summary },
@@ -43,6 +45,12 @@ const TABS: readonly Tab[] = [
 export function VmPage({ id, tab }: { id: string; tab: string }) {
   const vm = useStore(({ vms }) => vms.get(id));
   const session = useStore((state) => state.session);
+  const bar = useRef<HTMLElement>(null);
+  // Where the tabs do not all fit, the one that is shown does.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: for each tab
+  useEffect(() => {
+    bar.current?.querySelector('[aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
+  }, [tab]);
   if (vm === undefined)
     return (
       <Empty title="This virtual machine is not there" text="It was deleted, or your role does not include it.">
@@ -56,15 +64,11 @@ export function VmPage({ id, tab }: { id: string; tab: string }) {
   const shown = tabs.find((each) => each.id === tab) ?? tabs[0]!;
   return (
     <>
-      <div className="page-head">
-        <h1>{vm.name}</h1>
-        <StateMark state={vm.state} />
-        <div className="push">
-          <VmActions vms={[vm]} buttons={['start', 'shutdown', 'resume', 'save']} />
-        </div>
-      </div>
+      <PageHead title={vm.name} mark={<StateMark state={vm.state} />}>
+        <VmActions vms={[vm]} buttons={['start', 'shutdown', 'resume', 'save']} />
+      </PageHead>
       {vm.critical === null ? null : <p className="note bad">{vm.critical}</p>}
-      <nav className="tabs" aria-label="About this virtual machine">
+      <nav className="tabs" ref={bar} aria-label="About this virtual machine">
         {tabs.map((each) => (
           <Link key={each.id} href={`/vms/${id}/${each.id}`} aria-current={each === shown ? 'page' : undefined}>
             {each.label}

@@ -3,7 +3,9 @@ import { useState } from 'react';
 import type { Vm } from '../../contracts/api/vm.ts';
 import { Button } from '../parts/button.tsx';
 import { Dialog } from '../parts/dialog.tsx';
+import { Field } from '../parts/field.tsx';
 import { Menu } from '../parts/menu.tsx';
+import { textIn } from '../store/form.ts';
 import { useStore } from '../store/hooks.ts';
 import { ROLES } from '../store/roles.ts';
 import { runJob } from '../store/run.ts';
@@ -26,11 +28,12 @@ export function VmActions({
   const may = commandsFor(vms).filter(({ role }) => ROLES.indexOf(role) <= rank);
   if (may.length === 0) return null;
   const names = vms.length === 1 ? vms[0]!.name : `${vms.length} virtual machines`;
-  const run = (command: VmCommand): void => {
+  const run = (command: VmCommand, answer = ''): void => {
     for (const vm of vms.filter(({ state }) => command.allowed(state)))
-      void runJob(`${command.label} ${vm.name}`, () => command.run(vm));
+      void runJob(`${command.label} ${vm.name}`, () => command.run(vm, answer));
   };
-  const choose = (command: VmCommand): void => (command.question === undefined ? run(command) : setAsked(command));
+  const choose = (command: VmCommand): void =>
+    command.question === undefined && command.asks === undefined ? run(command) : setAsked(command);
   const shown = may.filter(({ id }) => buttons.includes(id));
   const rest = may.filter(({ id }) => !buttons.includes(id));
   return (
@@ -59,16 +62,18 @@ export function VmActions({
       )}
       {asked === undefined ? null : (
         <Dialog
-          title={`${asked.label} ${names}?`}
+          title={`${asked.label} ${names}${asked.asks === undefined ? '?' : ''}`}
           text={asked.question}
           action={asked.label}
-          danger
+          danger={asked.danger === true}
           onClose={() => setAsked(undefined)}
-          onAction={() => {
-            run(asked);
+          onAction={(data) => {
+            run(asked, textIn(data, 'answer').trim());
             return true;
           }}
-        />
+        >
+          {asked.asks === undefined ? null : <Field {...asked.asks} name="answer" required autoFocus />}
+        </Dialog>
       )}
     </div>
   );

@@ -11,12 +11,16 @@ export interface VmCommand {
   readonly label: string;
   readonly role: Role;
   readonly allowed: (state: VmState) => boolean;
-  readonly run: (vm: Vm) => Promise<Job>;
+  /** @param answer to what it asks. */
+  readonly run: (vm: Vm, answer: string) => Promise<Job>;
   /** Asked before; it is lost otherwise. */
   readonly question?: string;
+  /** What must be said before. Of one VM only. */
+  readonly asks?: { readonly label: string; readonly placeholder: string; readonly pattern?: string };
   readonly danger?: boolean;
 }
 
+const standing = (state: VmState): boolean => state === 'Off' || state === 'Saved';
 const when = (action: VmAction) => (state: VmState) => mayDo(action, state);
 const of = (vm: Vm) => ({ params: { vm: vm.id } });
 
@@ -45,6 +49,22 @@ export const VM_COMMANDS: readonly VmCommand[] = [
     role: 'operator',
     allowed: (state) => ['Off', 'Running', 'Paused', 'Saved'].includes(state),
     run: (vm) => call('createCheckpoint', { ...of(vm), body: {} }),
+  },
+  {
+    id: 'clone',
+    label: 'Clone',
+    role: 'administrator',
+    allowed: (state) => state === 'Off',
+    asks: { label: 'Name of the new machine', placeholder: 'web-2' },
+    run: (vm, name) => call('cloneVm', { ...of(vm), body: { name } }),
+  },
+  {
+    id: 'export',
+    label: 'Export',
+    role: 'administrator',
+    allowed: standing,
+    asks: { label: 'New folder on the host', placeholder: '/srv/exports/web', pattern: '/.*' },
+    run: (vm, folder) => call('exportVm', { ...of(vm), body: { folder } }),
   },
   {
     id: 'reset',
@@ -84,7 +104,9 @@ export const VM_COMMANDS: readonly VmCommand[] = [
   },
 ];
 
-/** The commands that all of some VMs allow, or at least one. */
+/** The commands that at least one of some VMs allows; what asks for something is for one alone. */
 export function commandsFor(vms: readonly Vm[]): readonly VmCommand[] {
-  return VM_COMMANDS.filter(({ allowed }) => vms.some(({ state }) => allowed(state)));
+  return VM_COMMANDS.filter(
+    ({ allowed, asks }) => vms.some(({ state }) => allowed(state)) && (asks === undefined || vms.length === 1),
+  );
 }

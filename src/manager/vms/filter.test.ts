@@ -12,10 +12,14 @@ const all = [
   vm('db', 'Running', [], '2026-01-02T00:00:00Z'),
 ];
 const view: View = { search: '', state: '', tag: '', sort: 'name', descending: false };
-const names = (part: Partial<View>) => shownVms(all, { ...view, ...part }, (id) => id.length).map(({ name }) => name);
+const names = (part: Partial<View>) =>
+  shownVms(all, { ...view, ...part }, (id) => ({ load: id.length, addresses: [`10.0.0.${id.length}`] })).map(
+    ({ name }) => name,
+  );
 
 it('names sort as people count', () => expect(names({})).toEqual(['db', 'web9', 'web10']));
 it('every word must be found', () => expect(names({ search: 'EDGE run' })).toEqual(['web9']));
+it('addresses are searched too', () => expect(names({ search: '10.0.0.5' })).toEqual(['web10']));
 it('by state and tag', () => expect(names({ state: 'Off', tag: 'edge' })).toEqual(['web10']));
 it('the longest up last, or first', () => {
   expect(names({ sort: 'uptime' })).toEqual(['web10', 'db', 'web9']);

@@ -13,12 +13,18 @@ export interface View {
 export type SortKey = 'name' | 'state' | 'processor' | 'memory' | 'uptime';
 
 type Value = string | number;
-/** @param load processor load of a VM, 0 where it does not run. */
-export function shownVms(vms: Iterable<Vm>, view: View, load: (id: string) => number): Vm[] {
+/** What is known of a VM that runs. */
+export interface Figures {
+  readonly load: number;
+  readonly addresses: readonly string[];
+}
+
+export function shownVms(vms: Iterable<Vm>, view: View, figuresOf: (id: string) => Figures): Vm[] {
   const words = view.search.toLocaleLowerCase().split(/\s+/).filter(Boolean);
   const found = [...vms].filter((vm) => {
     const { tags, notes } = vm.configuration;
-    const text = `${vm.name}\n${tags.join('\n')}\n${notes}\n${vm.id}\n${vm.state}`.toLocaleLowerCase();
+    const all = [vm.name, vm.id, vm.state, notes, ...tags, ...(words.length === 0 ? [] : figuresOf(vm.id).addresses)];
+    const text = all.join('\n').toLocaleLowerCase();
     if (view.tag !== '' && !tags.includes(view.tag)) return false;
     if (view.state !== '' && vm.state !== view.state) return false;
     return words.every((word) => text.includes(word));
@@ -26,7 +32,7 @@ export function shownVms(vms: Iterable<Vm>, view: View, load: (id: string) => nu
   const values: Readonly<Record<SortKey, (vm: Vm) => Value>> = {
     name: ({ name }) => name,
     state: ({ state }) => state,
-    processor: ({ id }) => load(id),
+    processor: ({ id }) => figuresOf(id).load,
     memory: ({ memoryAssigned }) => memoryAssigned,
     // Started later: up for less long; not started: not at all.
     uptime: ({ startedAt }) => (startedAt === null ? 0 : Number.MAX_SAFE_INTEGER - Date.parse(startedAt)),

@@ -1,11 +1,9 @@
 /** What a VM shows now: its screen, or the last lines of its console. Only what is in view is looked at. */
 import { memo, useEffect, useRef, useState } from 'react';
 import { ApiFailure, call, openSocket } from '../store/api.ts';
-import { plainText } from '../store/format.ts';
+import { lastLines } from './last-lines.ts';
 
 const PERIOD = 5000;
-const LINES = 9;
-const COLUMNS = 36;
 
 type Shown = { readonly url: string } | { readonly text: string } | undefined;
 
@@ -73,13 +71,4 @@ function follow(vm: string, show: (shown: Shown) => void): WebSocket {
     }, 250);
   };
   return socket;
-}
-
-export function lastLines(text: string): string {
-  const lines = plainText(text).split('\n');
-  while (lines.at(-1)?.trim() === '') lines.pop();
-  return lines
-    .slice(-LINES)
-    .map((line) => line.slice(0, COLUMNS))
-    .join('\n');
 }

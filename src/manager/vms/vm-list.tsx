@@ -3,10 +3,11 @@ import { useCallback, useDeferredValue, useMemo, useState } from 'react';
 import { VM_STATES } from '../../contracts/vm-state.ts';
 import { Empty } from '../parts/empty.tsx';
 import { Link } from '../parts/link.tsx';
+import { PageHead } from '../parts/page-head.tsx';
 import { gaugeOf } from '../store/gauges.ts';
 import { useMay, useStore } from '../store/hooks.ts';
 import { VmActions } from './actions.tsx';
-import { type SortKey, shownVms, type View } from './filter.ts';
+import { type Figures, type SortKey, shownVms, type View } from './filter.ts';
 import { VmRow } from './vm-row.tsx';
 
 const COLUMNS: readonly (readonly [SortKey | undefined, string, string])[] = [
@@ -16,10 +17,12 @@ const COLUMNS: readonly (readonly [SortKey | undefined, string, string])[] = [
   ['memory', 'Memory', 'mid number'],
   ['uptime', 'Uptime', 'wide mid'],
   [undefined, 'Heartbeat', 'wide mid'],
+  [undefined, 'Address', 'wide mid'],
 ];
 
-function load(id: string): number {
-  return gaugeOf(id)?.latest.metrics.processorPercent ?? 0;
+function figuresOf(id: string): Figures {
+  const latest = gaugeOf(id)?.latest;
+  return { load: latest?.metrics.processorPercent ?? 0, addresses: latest?.addresses ?? [] };
 }
 
 export function VmList() {
@@ -29,7 +32,7 @@ export function VmList() {
   const [view, setView] = useState<View>({ search: '', state: '', tag: '', sort: 'name', descending: false });
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   const wanted = useDeferredValue(view);
-  const rows = useMemo(() => shownVms(vms.values(), wanted, load), [vms, wanted]);
+  const rows = useMemo(() => shownVms(vms.values(), wanted, figuresOf), [vms, wanted]);
   const tags = useMemo(
     () => [...new Set([...vms.values()].flatMap(({ configuration }) => configuration.tags))].sort(),
     [vms],
@@ -47,14 +50,13 @@ export function VmList() {
   const set = (part: Partial<View>): void => setView((before) => ({ ...before, ...part }));
   return (
     <>
-      <div className="page-head">
-        <h1>Virtual machines</h1>
+      <PageHead title="Virtual machines">
         {administrator ? (
-          <Link href="/new" className="button main-action push">
+          <Link href="/new" className="button main-action">
             New virtual machine
           </Link>
         ) : null}
-      </div>
+      </PageHead>
       {vms.size === 0 ? (
         <None administrator={administrator} />
       ) : (
@@ -63,7 +65,7 @@ export function VmList() {
             <input
               className="input search"
               type="search"
-              placeholder="Search names, tags, notes"
+              placeholder="Search names, tags, addresses"
               aria-label="Search"
               value={view.search}
               onChange={({ target }) => set({ search: target.value })}

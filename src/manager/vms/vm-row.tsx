@@ -38,6 +38,9 @@ export const VmRow = memo(function VmRow({
         <div className="vm-name">
           <Link href={`/vms/${vm.id}`}>{vm.name}</Link>
           <Status vm={vm} />
+          <span className="not-wide">
+            <Addresses vm={vm.id} on={isAttended(vm.state)} />
+          </span>
           {tags.length === 0 ? null : (
             <span>
               {tags.map((tag) => (
@@ -61,6 +64,9 @@ export const VmRow = memo(function VmRow({
       </td>
       <td className="wide mid">
         <Heartbeat vm={vm.id} on={vm.state === 'Running'} />
+      </td>
+      <td className="wide mid">
+        <Addresses vm={vm.id} on={isAttended(vm.state)} />
       </td>
       <td className="act">
         <VmActions vms={[vm]} small />
@@ -92,6 +98,19 @@ function Load({ vm, on, processors }: { vm: string; on: boolean; processors: num
 export function Uptime({ startedAt }: { startedAt: string | null }) {
   const now = useNow(1000);
   return startedAt === null ? null : <span>{duration((now - Date.parse(startedAt)) / 1000)}</span>;
+}
+
+/** The first one; the others are in its title. */
+export function Addresses({ vm, on }: { vm: string; on: boolean }) {
+  const addresses = useGauge(vm)?.latest.addresses ?? [];
+  if (!on || addresses.length === 0) return null;
+  const more = addresses.length - 1;
+  return (
+    <span className="quiet" title={more > 0 ? addresses.join('\n') : undefined}>
+      {addresses[0]}
+      {more > 0 ? ` +${more}` : ''}
+    </span>
+  );
 }
 
 export function Heartbeat({ vm, on }: { vm: string; on: boolean }) {

@@ -48,7 +48,13 @@ export class Gauges {
           machine.ask('integration', undefined, PATIENCE),
         ]);
         machine.meter.take(metrics);
-        for (const tell of this.#followers) tell({ vm: machine.id, heartbeat: integration.heartbeat, metrics });
+        // Its switches' word comes first; the guest knows of others too.
+        const given = this.#management.context.networks
+          .adapters(machine.record)
+          .flatMap(({ address }) => address ?? []);
+        const addresses = [...new Set([...given, ...integration.addresses])];
+        const told = { heartbeat: integration.heartbeat, addresses };
+        for (const tell of this.#followers) tell({ vm: machine.id, ...told, metrics });
       }),
     );
   }

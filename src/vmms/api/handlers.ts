@@ -83,6 +83,7 @@ export function apiHandlers(management: Management, tokens: Tokens, service: Ser
       machine.meter.take(metrics);
       return metrics;
     },
+    listVmMetrics: ({ params }) => [...management.machine(params.vm!).meter.history],
     inspectVm: async ({ params }) =>
       (await management.machine(params.vm!).ask('inspect', undefined)) as Record<string, unknown>,
 
@@ -124,7 +125,10 @@ export function apiHandlers(management: Management, tokens: Tokens, service: Ser
       for (const code of keys.toReversed()) await pressed(code, false);
       return text === undefined ? { untyped: '' } : await machine.ask('type', { text });
     },
-    getIntegration: ({ params }) => management.machine(params.vm!).ask('integration', undefined),
+    getIntegration: async ({ params }) => {
+      const told = await management.machine(params.vm!).ask('integration', undefined);
+      return { ...told, addresses: [...told.addresses] };
+    },
     setTime: async ({ params }) => {
       await management.machine(params.vm!).ask('setTime', undefined);
       return undefined;
@@ -187,6 +191,12 @@ export function apiHandlers(management: Management, tokens: Tokens, service: Ser
       };
       return events.list(wanted).filter((event) => seen(caller, event.vm));
     },
+
+    listDisks: () => management.diskImages.list(),
+    createDisk: ({ body }) => management.diskImages.create(body),
+    convertDisk: ({ body }) => management.diskImages.convert(body),
+    compactDisk: ({ body }) => management.diskImages.compact(body.file),
+    deleteDisk: async ({ query }) => (await management.diskImages.remove(query.file)) as undefined,
 
     listSwitches: ({ caller }) => networks.list(named(caller)),
     createSwitch: ({ body }) => networks.create(body),

@@ -1,5 +1,6 @@
 /** What serving the web console promises: its headers, its links, who is refused. */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { get } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -119,6 +120,24 @@ describe('other sites', () => {
       body: '{"name":"x"}',
     });
     expect(form.status).toBe(400);
+  });
+  it('a name that is not the service’s is refused, whoever asks', async () => {
+    const cookie = await signIn('administrator');
+    const status = async (host: string, path: string): Promise<number | undefined> => {
+      const { promise, resolve, reject } = Promise.withResolvers<number | undefined>();
+      const asked = get(url(path), { headers: { host, cookie } }, (answer) => {
+        answer.resume();
+        resolve(answer.statusCode);
+      });
+      asked.on('error', reject);
+      return await promise;
+    };
+    for (const path of [`${API}/vms`, '/', '/assets/main.js']) {
+      expect(await status(`127.0.0.1:${test.port}`, path)).toBe(200);
+      // What a name of theirs that leads here (DNS rebinding) looks like.
+      expect(await status(`evil.example:${test.port}`, path)).toBe(403);
+      expect(await status('127.0.0.1:1', path)).toBe(403);
+    }
   });
   it.each([
     ['origin', 'http://evil.example'],

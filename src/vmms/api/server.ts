@@ -1,5 +1,5 @@
 /** Sockets: the Unix socket, and TCP where it is asked for. */
-import { chmodSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { createServer as createHttpServer, type IncomingMessage, type Server } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { ListenOptions } from 'node:net';
@@ -135,11 +135,10 @@ export class ApiServer {
 
   /** A service that was not told to listen on TCP listens on loopback from the first link on. */
   async #link(caller: Caller): Promise<SignInLink> {
-    if (this.#options.pages === undefined)
-      throw new ViridianError(
-        'wrongState',
-        "the web console has not been built: 'npm run build', then start the service again",
-      );
+    const { pages } = this.#options;
+    // It may have been built since the service was started.
+    if (pages?.read('index.html') === undefined)
+      throw new ViridianError('wrongState', "the web console has not been built: 'npm run build'");
     this.#url ??= this.#openLoopback().catch((error: unknown) => {
       this.#url = undefined;
       throw error;

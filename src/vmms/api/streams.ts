@@ -260,24 +260,41 @@ const ScreenInput = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('rate'), milliseconds: z.number().min(50).max(60_000) }),
 ]);
 
+/** Before the PNG of a rectangle: where it lies, and the size of the screen; four 16-bit numbers, little-endian. */
+const RECTANGLE_HEADER = 8;
+
+function rectangle(
+  { x, y, screenWidth, screenHeight }: Readonly<Record<'x' | 'y' | 'screenWidth' | 'screenHeight', number>>,
+  png: string,
+): Buffer {
+  const header = Buffer.alloc(RECTANGLE_HEADER);
+  for (const [i, value] of [x, y, screenWidth, screenHeight].entries()) header.writeUInt16LE(value & 0xffff, i * 2);
+  return Buffer.concat([header, Buffer.from(png, 'base64')]);
+}
+
 /**
- * To the client: a binary message is the whole screen, a PNG, sent when it has changed; `{"kind":"blank"}` when the guest
- * shows nothing. From the client: keys, text, mouse, how often to look.
+ * To the client: a binary message is a rectangle of the screen that has changed, first all of it; `{"kind":"blank"}` when
+ * the guest shows nothing. From the client: keys, text, mouse, how often to look.
  */
 async function attachScreen(worker: string, client: WebSocket): Promise<void> {
   const link = await openLink(worker, client, () => {});
   if (link === undefined) return;
   let period = 250;
   let timer: NodeJS.Timeout | undefined;
-  let last: string | null | undefined;
+  let seen = 0;
+  let blank = false;
   const look = async (): Promise<void> => {
     // A client that is behind is not sent more.
     if (client.bufferedAmount === 0) {
-      const { png } = await link.request('screenshot', undefined);
-      if (png !== last) {
-        last = png;
-        if (png === null) client.send('{"kind":"blank"}');
-        else client.send(Buffer.from(png, 'base64'));
+      const found = await link.request('screenChanges', { after: seen });
+      if (found.kind === 'changed') {
+        seen = found.change;
+        blank = false;
+        client.send(rectangle(found, found.png));
+      } else if (found.kind === 'blank') {
+        if (!blank) client.send('{"kind":"blank"}');
+        blank = true;
+        seen = 0;
       }
     }
     timer = setTimeout(() => void look().catch(() => {}), period);

@@ -217,6 +217,9 @@ export class CheckedPartition implements Partition {
   screenshot(): Promise<undefined> {
     return Promise.resolve(undefined);
   }
+  screenChanges(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
   save(): Promise<Uint8Array> {
     return Promise.reject(notNow('saved'));
   }

@@ -26,6 +26,12 @@ type Handlers = {
   ) => Promise<WorkerMethods[M]['result']> | WorkerMethods[M]['result'];
 };
 
+/** Milliseconds between questions to the guest's daemon for data exchange. */
+const ADDRESSES_AGAIN = 10_000;
+const MOST_ADDRESSES = 16;
+/** Loopback, and what means something on one link only. */
+const LOCAL_ADDRESS = /^(127\.|::1$|fe80:)/i;
+
 export class WorkerMachine {
   readonly history = new ConsoleHistory();
   readonly #spec: WorkerSpec;
@@ -37,6 +43,8 @@ export class WorkerMachine {
   #startedAt: string | null = null;
   #full: string | null = null;
   #exit: WorkerExit | null = null;
+  #saidAddresses: readonly string[] = [];
+  #askAddressesAt = 0;
 
   constructor(spec: WorkerSpec, listener: WorkerListener) {
     this.#spec = spec;
@@ -174,6 +182,11 @@ export class WorkerMachine {
       const png = await this.#live.screenshot();
       return { png: png === undefined ? null : Buffer.from(png).toString('base64') };
     },
+    screenChanges: async ({ after }) => {
+      const changes = await this.#live.screenChanges(after);
+      if (!changes) return { kind: changes === null ? 'same' : 'blank' };
+      return { ...changes, kind: 'changed', png: Buffer.from(changes.png).toString('base64') };
+    },
     type: ({ text }) => ({ untyped: demand(this.#live.keyboard, 'keyboard').type(text) }),
     key: ({ code, down }) => ({ taken: demand(this.#live.keyboard, 'keyboard').key(code, down) }),
     mouse: (state) => ({ taken: demand(this.#live.mouse, 'mouse').move(state) }),
@@ -184,6 +197,7 @@ export class WorkerMachine {
         keyboard: keyboard?.ready ?? false,
         mouse: mouse?.ready ?? false,
         dynamicMemory: memory?.ready ?? false,
+        addresses: this.#addresses(),
       };
     },
     setTime: () => this.#live.integration.synchronizeTime() as undefined,
@@ -223,6 +237,19 @@ export class WorkerMachine {
     detachNic: ({ id }) => this.#nics.detach(this.#live, id) as undefined,
     connectNic: ({ id, port }) => this.#nics.connect(id, port) as undefined,
   };
+
+  /** What the guest's daemon has said lately. */
+  #addresses(): readonly string[] {
+    if (Date.now() >= this.#askAddressesAt) {
+      this.#askAddressesAt = Date.now() + ADDRESSES_AGAIN;
+      // A guest without the daemon says so at once; one that is busy is asked again later.
+      void this.#live.integration.addresses().then(
+        (said) => (this.#saidAddresses = said),
+        () => (this.#saidAddresses = []),
+      );
+    }
+    return this.#saidAddresses.filter((text) => !LOCAL_ADDRESS.test(text)).slice(0, MOST_ADDRESSES);
+  }
 
   async #metrics(): Promise<VmMetrics> {
     const partition = this.#live;

@@ -95,6 +95,34 @@ describe('synthetic video', () => {
     expect([...video.image()!.rgb]).toEqual([255, 0, 255]);
   });
 
+  it('says what has changed since somebody looked', () => {
+    const { send, situation, video, bytes } = attached();
+    expect(video.changed(0)).toBeUndefined();
+    send(VideoMessage.VRAM_LOCATION, [8, 7n], [1, 1n], [8, 0xf800_0000n]);
+    situation(100, 70);
+    const all = video.changed(0)!;
+    expect(all).toMatchObject({ x: 0, y: 0, width: 100, height: 70, screenWidth: 100, screenHeight: 70 });
+    // It has not said yet that it tells: anything may have changed.
+    expect(video.changed(all.change)).toMatchObject({ x: 0, width: 100 });
+    const dirt = (count: bigint, ...edges: number[]): void =>
+      send(VideoMessage.DIRT, [1, 0n], [1, count], ...edges.map((edge): [number, bigint] => [4, BigInt(edge)]));
+    dirt(1n, 40, 33, 41, 34);
+    const { change } = video.changed(0)!;
+    expect(video.changed(change)).toBeNull();
+    bytes.set([1, 2, 3], (64 * 100 + 96) * 4);
+    dirt(2n, 97, 65, 98, 66, -5, -5, 2000, -1);
+    const part = video.changed(change)!;
+    // Tiles, cut at the screen's edges; what lies outside of it counts for nothing.
+    expect(part).toMatchObject({ x: 96, y: 64, width: 4, height: 6, image: { width: 4, height: 6 } });
+    expect([...part.image.rgb.subarray(0, 3)]).toEqual([3, 2, 1]);
+    // Whoever has seen less gets a rectangle around all of it.
+    expect(video.changed(change - 1)).toMatchObject({ x: 32, y: 32, width: 68, height: 38 });
+    situation(20, 10);
+    expect(video.changed(part.change)).toMatchObject({ x: 0, y: 0, width: 20, height: 10, screenWidth: 20 });
+    dirt(9n, 0, 0, 1, 1);
+    expect(video.inspect()).toMatchObject({ malformed: 1, dirt: 2 });
+  });
+
   it.each<[string, Parameters<ReturnType<typeof attached>['situation']>]>([
     ['wider than its rows', [800, 600, 32, 100]],
     ['beyond the memory', [1920, 1080, 32, 7680, 0x10_0000]],

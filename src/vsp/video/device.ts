@@ -7,8 +7,10 @@ import type { InspectNode } from '../../vid/ports.ts';
 import type { Channel, ChannelDevice, ChannelOffer } from '../../vmbus/ports.ts';
 import { PacketFlag, PacketType } from '../../vmbus/protocol.ts';
 import { type Packet, viewOf } from '../../vmbus/ring.ts';
+import { Dirt, type Rectangle } from './dirt.ts';
 import {
   BODY,
+  DIRT_RECTANGLE,
   EDID_SIZE,
   MESSAGE_HEADER,
   OUTPUTS,
@@ -38,6 +40,16 @@ export interface Image {
   readonly rgb: Uint8Array<ArrayBuffer>;
 }
 
+/** A part of the screen that has changed. */
+export interface ScreenPart extends Rectangle {
+  /** Up to which change it shows the screen; the next question is for what comes after. */
+  readonly change: number;
+  /** Of the whole screen. */
+  readonly screenWidth: number;
+  readonly screenHeight: number;
+  readonly image: Image;
+}
+
 interface Mode {
   readonly offset: number;
   readonly depth: number;
@@ -53,6 +65,10 @@ export class SyntheticVideo implements ChannelDevice {
   #channel: Channel | undefined;
   #placed = false;
   #mode: Mode | undefined;
+  /** Of the mode; known only while there is one. */
+  #dirt: Dirt | undefined;
+  /** Whether the guest says what it draws; one that does not may have drawn anywhere. */
+  #tells = false;
   readonly #counters = { dirt: 0, malformed: 0, lost: 0 };
 
   constructor(vram: Vram) {
@@ -62,11 +78,29 @@ export class SyntheticVideo implements ChannelDevice {
   /** What is on the screen; undefined when the guest shows nothing. */
   image(): Image | undefined {
     if (!this.#mode || !this.#placed) return undefined;
-    const { offset, depth, width, height, pitch } = this.#mode;
+    const { width, height } = this.#mode;
+    return this.#pixels(this.#mode, { x: 0, y: 0, width, height });
+  }
+
+  /**
+   * What has changed after a change whose number a watcher knows; 0: nothing is known. Undefined when the guest shows
+   * nothing, null when nothing has changed.
+   */
+  changed(after: number): ScreenPart | null | undefined {
+    if (!this.#mode || !this.#placed || !this.#dirt) return undefined;
+    if (!this.#tells) this.#dirt.markAll();
+    const { change } = this.#dirt;
+    const part = this.#dirt.since(after);
+    if (part === undefined) return null;
+    const { width: screenWidth, height: screenHeight } = this.#mode;
+    return { ...part, change, screenWidth, screenHeight, image: this.#pixels(this.#mode, part) };
+  }
+
+  #pixels({ offset, depth, pitch }: Mode, { x: left, y: top, width, height }: Rectangle): Image {
     const rgb = new Uint8Array(width * height * 3);
     const { bytes } = this.#vram;
     for (let y = 0, to = 0; y < height; y++) {
-      let from = offset + y * pitch;
+      let from = offset + (top + y) * pitch + (left * depth) / 8;
       for (let x = 0; x < width; x++, to += 3) {
         if (depth === 32) {
           rgb[to] = bytes[from + 2] as number;
@@ -141,7 +175,7 @@ export class SyntheticVideo implements ChannelDevice {
     const active = view.getUint8(Situation.OUTPUTS) > 0 && view.getUint8(Situation.ACTIVE) !== 0;
     const shown = active && this.#fits(mode);
     if (active && !shown) this.#counters.malformed++;
-    this.#mode = shown ? mode : undefined;
+    this.#show(shown ? mode : undefined);
     const body = viewOf(new Uint8Array(8));
     body.setBigUint64(0, view.getBigUint64(Situation.CONTEXT, true), true);
     this.#send(VideoMessage.SITUATION_UPDATE_ACK, body);
@@ -156,8 +190,27 @@ export class SyntheticVideo implements ChannelDevice {
     return row <= pitch && offset + (height - 1) * pitch + row <= this.#vram.bytes.length;
   }
 
-  dirt(): void {
+  #show(mode: Mode | undefined): void {
+    // Numbers go on: a watcher of the mode before has seen nothing of this one.
+    const next = (this.#dirt?.change ?? 0) + 1;
+    this.#mode = mode;
+    this.#tells = false;
+    if (mode) this.#dirt = new Dirt(mode.width, mode.height, next);
+  }
+
+  dirt(view: DataView): void {
+    const count = view.getUint8(BODY + 1);
+    const first = BODY + 2;
+    if (view.byteLength < first + count * DIRT_RECTANGLE) {
+      this.#counters.malformed++;
+      return;
+    }
     this.#counters.dirt++;
+    this.#tells = true;
+    for (let i = 0, at = first; i < count; i++, at += DIRT_RECTANGLE) {
+      const edge = (n: number): number => view.getInt32(at + n * 4, true);
+      this.#dirt?.mark(edge(0), edge(1), edge(2), edge(3));
+    }
   }
 
   #send(type: number, body: DataView): void {
@@ -174,7 +227,7 @@ export class SyntheticVideo implements ChannelDevice {
 
   closed(): void {
     this.#channel = undefined;
-    this.#mode = undefined;
+    this.#show(undefined);
     this.#placed = false;
   }
 
@@ -192,8 +245,10 @@ export class SyntheticVideo implements ChannelDevice {
     if (version !== 1) throw new RangeError('the video device has another version');
     this.#channel = channels[0];
     this.#placed = asBoolean(placed, 'the video device');
-    this.#mode = mode === null ? undefined : parseMode(mode);
-    if (this.#mode && !this.#fits(this.#mode)) throw new RangeError('the video mode makes no sense');
+    const shown = mode === null ? undefined : parseMode(mode);
+    if (shown && !this.#fits(shown)) throw new RangeError('the video mode makes no sense');
+    // What watchers have seen is not saved: all of it has changed for them.
+    this.#show(shown);
   }
 }
 
@@ -221,7 +276,7 @@ const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
   [VideoMessage.RESOLUTION_REQUEST, { size: BODY + 1, run: (video, view) => video.resolutionRequest(view) }],
   [VideoMessage.VRAM_LOCATION, { size: VramLocation.SIZE, run: (video, view) => video.vramLocation(view) }],
   [VideoMessage.SITUATION_UPDATE, { size: Situation.SIZE, run: (video, view) => video.situationUpdate(view) }],
-  [VideoMessage.DIRT, { size: BODY + 2, run: (video) => video.dirt() }],
+  [VideoMessage.DIRT, { size: BODY + 2, run: (video, view) => video.dirt(view) }],
   // The pointer is drawn by whoever shows the picture.
   [VideoMessage.POINTER_POSITION, { size: BODY, run: ignore }],
   [VideoMessage.POINTER_SHAPE, { size: BODY, run: ignore }],

@@ -50,6 +50,9 @@ export const Situation = {
   SIZE: BODY + 27,
 } as const;
 
+/** Of each rectangle in DIRT. */
+export const DIRT_RECTANGLE = 16;
+
 export const EDID_SIZE = 128;
 /** Resolutions offered, the default first. Each fits the frame buffer at 32 bits. */
 export const RESOLUTIONS: readonly (readonly [width: number, height: number])[] = [

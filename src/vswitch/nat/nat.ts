@@ -539,9 +539,9 @@ export class Nat {
     return this.#leases.save();
   }
 
-  /** The address that an adapter has taken by DHCP. */
+  /** The address that an adapter has taken by DHCP, or else one that it was seen to use. */
   addressOf(mac: number): string | undefined {
-    const address = this.#bound.get(mac);
+    const address = this.#bound.get(mac) ?? [...this.#neighbors].find(([, of]) => of === mac)?.[0];
     return address === undefined ? undefined : ipText(address);
   }
 

@@ -1,4 +1,7 @@
 /** `hv host ...`, `hv service ...`, `hv token ...`, `hv job ...`: what they do. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import manifest from '../../../../package.json' with { type: 'json' };
 import { connect } from '../../../client/index.ts';
 import type { OperationBody } from '../../../contracts/api/operations.ts';
@@ -75,7 +78,7 @@ export const runService: Action = async (_args, flags) => {
       say(
         pages
           ? "hv: 'hv manager' opens the web console"
-          : "hv: the web console is not built: run 'npm run build', then start the service again",
+          : "hv: the web console is not built yet: 'hv manager' or 'npm run build' does it",
       );
     },
   });
@@ -90,7 +93,22 @@ function address(text: string): { readonly host: string; readonly port: number }
 }
 
 /** Prints the link, and has the desktop open it where there is one. */
+/** A package has the web console; a checkout has what it is built of. */
+async function buildPages(): Promise<void> {
+  const root = fileURLToPath(new URL('../../../../', import.meta.url));
+  if (!import.meta.url.endsWith('.ts') || existsSync(join(root, 'dist/manager/index.html'))) return;
+  say('hv: building the web console, this once');
+  const { execFile } = await import('node:child_process');
+  const { promisify } = await import('node:util');
+  await promisify(execFile)(process.execPath, [join(root, 'tools/build-manager.ts')]).catch((cause: unknown) => {
+    throw new ViridianError('failure', "the web console could not be built: 'npm ci && npm run build' says why", {
+      cause,
+    });
+  });
+}
+
 export const openManager: Action = async (_args, flags) => {
+  await buildPages();
   const host = await service();
   const role = flags.role as 'viewer' | undefined;
   const link = await host.transport.call('createSignInLink', { body: role === undefined ? {} : { role } });
