@@ -7,6 +7,7 @@
  */
 import { Status } from '../hypervisor/tlfs/constants.ts';
 import type { ConnectionPort } from '../hypervisor/tlfs/ports.ts';
+import { Patience } from '../support/patience.ts';
 import { array, struct, type View } from '../support/struct.ts';
 import {
   EVENT_CONNECTION,
@@ -130,25 +131,43 @@ export class VmbusMailbox implements ConnectionPort {
     return Atomics.load(head, 0) === Atomics.load(tail, 0) && signalled.every((word) => word === 0);
   }
 
-  /** Calls `serve` whenever something has come; returns what ends that. */
-  listen(serve: () => void, defer: (callback: () => void) => void): () => void {
+  /**
+   * Calls `serve` whenever something has come; returns what ends that.
+   * @param longest milliseconds to look for more before this thread is one that has to be woken.
+   */
+  listen(serve: () => void, defer: (callback: () => void) => void, longest = 0): () => void {
     const { rung } = this.#state;
+    const patience = new Patience(longest);
     let live = true;
-    const served = (): void => {
-      if (!live) return;
+    const sleep = (): void => {
       Atomics.store(rung, 0, 0);
+      // What came before a processor could see that.
       serve();
-      wait();
-    };
-    const wait = (): void => {
-      if (!live) return;
       const waiting = Atomics.waitAsync(rung, 0, 0);
       // A guest that rings without pause must not keep the thread from its other work.
-      if (waiting.async) void waiting.value.then(served);
-      else defer(served);
+      if (waiting.async) void waiting.value.then(woken);
+      else defer(woken);
     };
-    if (!this.#empty) Atomics.store(rung, 0, 1);
-    wait();
+    const woken = (): void => {
+      patience.found(performance.now());
+      awake();
+    };
+    /** `rung` stays 1: no processor wakes anybody, and this thread does its other work between two looks. */
+    const awake = (): void => {
+      if (!live) return;
+      const waited = !this.#empty;
+      if (waited) serve();
+      const now = performance.now();
+      // What cannot be taken now, of a guest that stands still for one, is no work.
+      if (waited && this.#empty) patience.found(now);
+      if (patience.lasts(now)) defer(awake);
+      else sleep();
+    };
+    if (this.#empty) sleep();
+    else {
+      Atomics.store(rung, 0, 1);
+      defer(woken);
+    }
     return () => {
       live = false;
       // Lets go of the memory that the wait holds.

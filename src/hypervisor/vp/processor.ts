@@ -4,6 +4,7 @@
  */
 import type { LocalApic } from '../apic/local-apic.ts';
 import { type Interpreter, RunResult } from '../interpreter/interpreter.ts';
+import { Patience } from '../../support/patience.ts';
 import type { HypervVp } from '../tlfs/partition.ts';
 import { codeBreakpoints, debugArmed, debugTrapAfter } from '../x86/system/debug.ts';
 import { deliver } from '../x86/system/interrupts.ts';
@@ -19,6 +20,8 @@ const SLICE = 0.2;
 const LARGEST_QUANTUM = 400_000;
 /** An idle processor looks at the clock at least this often, in milliseconds. */
 const LONGEST_SLEEP = 1000;
+/** Looks at the doorbell between two at the time. */
+const LOOKS = 100;
 
 export interface ProcessorPorts {
   readonly index: number;
@@ -40,6 +43,8 @@ export interface ProcessorPorts {
   readonly instructionLimit: bigint | undefined;
   tripleFault(): void;
   limitReached(): void;
+  /** Milliseconds to look at the doorbell before sleeping, at most. */
+  readonly patience: number;
   /** True when a power event stands: the processor then goes no further. */
   powerEvent(): boolean;
   /** Whatever was collected for the parent (console, traces) is to be sent now. */
@@ -49,12 +54,14 @@ export interface ProcessorPorts {
 export class Processor {
   readonly #p: ProcessorPorts;
   readonly #vp: VpView;
+  readonly #patience: Patience;
   #generation = 0;
   #quantum = QUANTUM;
 
   constructor(ports: ProcessorPorts) {
     this.#p = ports;
     this.#vp = ports.engine.vp;
+    this.#patience = new Patience(ports.patience);
   }
 
   /** Runs until the partition stops. */
@@ -282,6 +289,20 @@ export class Processor {
     this.#sleep();
   }
 
+  /** Until the doorbell rings or `milliseconds` have passed. */
+  #await(milliseconds: number): void {
+    const { doorbell, index } = this.#p;
+    const patience = this.#patience;
+    const begun = performance.now();
+    patience.worked(begun);
+    for (let now = begun; patience.lasts(now); now = performance.now()) {
+      for (let look = 0; look < LOOKS; look++) if (doorbell.rung(index)) break;
+      if (doorbell.rung(index) || now - begun >= milliseconds) break;
+    }
+    doorbell.wait(index, Math.max(0, milliseconds - (performance.now() - begun)));
+    patience.found(performance.now());
+  }
+
   #sleep(): void {
     const p = this.#p;
     p.flush();
@@ -296,6 +317,6 @@ export class Processor {
       if (left <= 0) return;
       milliseconds = Math.min(left, LONGEST_SLEEP);
     }
-    p.doorbell.wait(p.index, milliseconds);
+    this.#await(milliseconds);
   }
 }
