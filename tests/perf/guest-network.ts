@@ -20,7 +20,7 @@ import { qemuVersion } from './machines.ts';
 import { shippedLibrary } from './shipped.ts';
 
 const MIB = 2 ** 20;
-const PINGS = 50;
+const PINGS = 250;
 
 interface Figures {
   readonly receive: number;
@@ -52,7 +52,7 @@ mkdir /tmp/www
 dd if=/dev/zero of=/tmp/www/data bs=1M count=${megabytes} 2>/dev/null
 httpd -p 80 -h /tmp/www
 wget -q -O /dev/null http://${gateway}:${port}/fetch && echo FINISHED
-ping -c ${PINGS} -i 0.02 ${gateway} | sed -n 's/.*time=\\([0-9.]*\\) ms/PING \\1/p'
+ping -c ${PINGS} -i 0.01 ${gateway} | sed -n 's/.*time=\\([0-9.]*\\) ms/PING \\1/p'
 poweroff -f
 `;
 }

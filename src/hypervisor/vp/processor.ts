@@ -2,9 +2,10 @@
  * One virtual processor's loop, on its own thread: takes what others ask of it, interrupts, timers, steps for the
  * debugger's sake, and otherwise lets the engine run guest code.
  */
+
+import { Patience } from '../../support/patience.ts';
 import type { LocalApic } from '../apic/local-apic.ts';
 import { type Interpreter, RunResult } from '../interpreter/interpreter.ts';
-import { Patience } from '../../support/patience.ts';
 import type { HypervVp } from '../tlfs/partition.ts';
 import { codeBreakpoints, debugArmed, debugTrapAfter } from '../x86/system/debug.ts';
 import { deliver } from '../x86/system/interrupts.ts';
