@@ -46,6 +46,8 @@ export interface HostServices {
   monotonicNow(): bigint;
   /** Clocks whose monotonic time counts from `origin`. */
   hostTime(origin: bigint): HostTime;
+  /** Threads that can run at the same time. */
+  readonly parallelism: number;
   /** Calls back after whatever else waits for this thread. */
   defer(callback: () => void): void;
   /**

@@ -7,6 +7,7 @@
  */
 import { Status } from '../hypervisor/tlfs/constants.ts';
 import type { ConnectionPort } from '../hypervisor/tlfs/ports.ts';
+import { Patience } from '../support/patience.ts';
 import { array, struct, type View } from '../support/struct.ts';
 import {
   EVENT_CONNECTION,
@@ -28,6 +29,8 @@ export const vmbusMailbox = struct(
   {
     /** 1 while the parent knows, or is being told, that there is something. */
     rung: array('i32', 1),
+    /** 1 when there may be something that the parent has not looked at. */
+    news: array('i32', 1),
     head: array('i32', 1),
     tail: array('i32', 1),
     /** A bit for each channel that was signalled, and for each that may be. */
@@ -36,7 +39,7 @@ export const vmbusMailbox = struct(
     sizes: array('u8', MESSAGES),
     messages: array('u8', MESSAGES * MESSAGE_MAXIMUM),
   },
-  ['rung'],
+  ['rung', 'news'],
 );
 
 export class VmbusMailbox implements ConnectionPort {
@@ -74,6 +77,7 @@ export class VmbusMailbox implements ConnectionPort {
   }
 
   #ring(): void {
+    Atomics.store(this.#state.news, 0, 1);
     if (Atomics.exchange(this.#state.rung, 0, 1) === 0) Atomics.notify(this.#state.rung, 0);
   }
 
@@ -130,25 +134,37 @@ export class VmbusMailbox implements ConnectionPort {
     return Atomics.load(head, 0) === Atomics.load(tail, 0) && signalled.every((word) => word === 0);
   }
 
-  /** Calls `serve` whenever something has come; returns what ends that. */
-  listen(serve: () => void, defer: (callback: () => void) => void): () => void {
-    const { rung } = this.#state;
+  /**
+   * Calls `serve` whenever something has come; returns what ends that.
+   * @param longest milliseconds to look for more before this thread is one that has to be woken; 0: it always is.
+   */
+  listen(serve: () => void, defer: (callback: () => void) => void, longest = 0): () => void {
+    const { rung, news } = this.#state;
+    const patience = new Patience(longest);
     let live = true;
-    const served = (): void => {
-      if (!live) return;
+    const sleep = (): void => {
       Atomics.store(rung, 0, 0);
-      serve();
-      wait();
-    };
-    const wait = (): void => {
-      if (!live) return;
+      // What came before a processor could see that.
+      if (Atomics.exchange(news, 0, 0) !== 0) serve();
       const waiting = Atomics.waitAsync(rung, 0, 0);
       // A guest that rings without pause must not keep the thread from its other work.
-      if (waiting.async) void waiting.value.then(served);
-      else defer(served);
+      if (waiting.async) void waiting.value.then(awake);
+      else defer(awake);
     };
-    if (!this.#empty) Atomics.store(rung, 0, 1);
-    wait();
+    /** `rung` stays 1: no processor wakes anybody, and this thread does its other work between two looks. */
+    const awake = (): void => {
+      if (!live) return;
+      if (Atomics.exchange(news, 0, 0) !== 0) {
+        patience.found(performance.now());
+        serve();
+        patience.worked(performance.now());
+      }
+      if (patience.lasts(performance.now())) defer(awake);
+      else sleep();
+    };
+    Atomics.store(rung, 0, 1);
+    Atomics.store(news, 0, this.#empty ? 0 : 1);
+    awake();
     return () => {
       live = false;
       // Lets go of the memory that the wait holds.

@@ -12,6 +12,8 @@ export interface VpThreadData {
   readonly timeOrigin: bigint;
   readonly instructionLimit: bigint | undefined;
   readonly tracing: boolean;
+  /** Milliseconds that an idle processor looks for work before it sleeps. */
+  readonly patience: number;
   /** Seed of RDRAND where a run must be repeatable. */
   readonly randomSeed: bigint | undefined;
   /** The way to the translator's thread; undefined: everything is interpreted. */

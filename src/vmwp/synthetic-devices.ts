@@ -22,6 +22,9 @@ import { dynamicMemory } from './partition-memory.ts';
 import { PartitionTimers } from './partition-timers.ts';
 import { ScsiControllers } from './scsi-controllers.ts';
 
+/** Milliseconds that the parent looks for what its guest has to say before it sleeps, where all threads can run at the same time. */
+const PATIENCE = 0.5;
+
 export interface SyntheticDevicesPorts {
   readonly host: HostServices;
   readonly disks: PartitionDisks;
@@ -45,6 +48,7 @@ export class SyntheticDevices {
   readonly #mailbox: VmbusMailbox;
   readonly #timers: PartitionTimers;
   readonly #ports: SyntheticDevicesPorts;
+  readonly #processors: number;
   #stopListening: (() => void) | undefined;
 
   constructor(machine: Machine, mailbox: VmbusMailbox, ports: SyntheticDevicesPorts) {
@@ -52,6 +56,7 @@ export class SyntheticDevices {
     this.#ports = ports;
     this.#timers = new PartitionTimers(() => Number(ports.host.monotonicNow()) / 1e6);
     const { hyperv, memory, config } = machine;
+    this.#processors = config.processors;
     const below: VmbusPorts = {
       memory,
       timers: this.#timers,
@@ -101,6 +106,7 @@ export class SyntheticDevices {
       (callback) => {
         this.#ports.host.defer(callback);
       },
+      this.#processors < this.#ports.host.parallelism ? PATIENCE : 0,
     );
   }
 

@@ -77,6 +77,7 @@ function main(data: VpThreadData): void {
     control: machine.processorControls[index]!,
     partition: machine.control,
     doorbell: machine.doorbell,
+    patience: data.patience,
     now: () => machine.clock.now(),
     virtualTime: data.config.virtualTime,
     skipTo: (deadline) => {

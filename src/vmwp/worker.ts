@@ -54,6 +54,8 @@ const TRANSLATOR_YOUNG = 16;
 /** Milliseconds after which a kernel's image is put away, and between two looks for memory that compilers have left. */
 const SPILL_AFTER = 3000;
 const TRIM_EVERY = 10_000;
+/** Milliseconds that an idle processor looks for work before it sleeps, where all threads can run at the same time. */
+const PROCESSOR_PATIENCE = 0.2;
 /** Bytes that are worth a file. */
 const SPILL_FROM = 2 ** 20;
 
@@ -225,7 +227,7 @@ export class VmWorker implements Partition {
 
   /** Starts the processors' threads; they wait. Resolves when all are ready. */
   async prepare(): Promise<void> {
-    const { config, threads, interpreter } = this.#options;
+    const { config, host, threads, interpreter } = this.#options;
     const channels = this.#translatorChannels();
     const ready = threads.map((thread, index) => {
       const data: VpThreadData = {
@@ -236,6 +238,7 @@ export class VmWorker implements Partition {
         timeOrigin: this.#origin,
         instructionLimit: this.#options.instructionLimit,
         tracing: this.#options.trace !== undefined,
+        patience: config.processors < host.parallelism ? PROCESSOR_PATIENCE : 0,
         randomSeed: config.virtualTime ? FIXED_SEED : undefined,
         translation: channels[index],
       };

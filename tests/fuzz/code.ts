@@ -257,6 +257,7 @@ export class Prisoner {
       virtualTime: true,
       skipTo: () => undefined,
       devices: undefined,
+      patience: 0,
       instructionLimit: undefined,
       tripleFault: () => {
         this.counts.tripleFaults++;

@@ -8,8 +8,7 @@ import { cachedFiles, DebianPackages, rememberFiles } from '../../src/cli/quicks
 import { collectModules } from '../../src/cli/quickstart/modules.ts';
 import { cacheFolder } from '../../src/host/node/folders.ts';
 import { type CpioEntry, writeCpio } from '../../src/support/cpio.ts';
-import { neededBy } from './closure.ts';
-import { layPackages } from './image.ts';
+import { programFiles } from './image.ts';
 import { type DebianRoot, debianRoot } from './packages.ts';
 
 const MODULES = ['hv_vmbus', 'hv_storvsc', 'sd_mod', 'virtio_pci', 'virtio_blk'];
@@ -32,24 +31,6 @@ echo "FIO exit $status"
 exec $bb poweroff -f
 `;
 
-/** Files of packages that fio needs, and no others. */
-function fioFiles(root: DebianRoot): CpioEntry[] {
-  const all = layPackages(root);
-  const byName = Map.groupBy(all, (entry) => basename(entry.path));
-  const wanted = new Map<string, CpioEntry>();
-  const take = (name: string): void => {
-    for (const entry of byName.get(name) ?? []) {
-      if (wanted.has(entry.path)) continue;
-      wanted.set(entry.path, entry);
-      if (entry.kind === 'symlink') take(basename(entry.target));
-      if (entry.kind === 'file') for (const each of neededBy(entry.data)) take(each);
-    }
-  };
-  take('fio');
-  take('ld-linux-x86-64.so.2');
-  return [...wanted.values()];
-}
-
 function image(busybox: Uint8Array, fio: DebianRoot, kernel: DebianRoot, jobs: string): Uint8Array<ArrayBuffer>[] {
   const text = (path: string, content: string, mode: number): CpioEntry => ({
     kind: 'file',
@@ -57,7 +38,7 @@ function image(busybox: Uint8Array, fio: DebianRoot, kernel: DebianRoot, jobs: s
     data: new TextEncoder().encode(content),
     mode,
   });
-  const files = fioFiles(fio);
+  const files = programFiles(fio, ['fio']);
   const folders = new Set(['dev', 'proc', 'sys', 'tmp', 'bench', 'usr', 'usr/bin', 'usr/lib', 'usr/lib64']);
   for (const { path } of files)
     for (let at = path.indexOf('/'); at > 0; at = path.indexOf('/', at + 1)) folders.add(path.slice(0, at));

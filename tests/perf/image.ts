@@ -4,13 +4,17 @@
  */
 import { lstatSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { buildInitramfs } from '../../src/cli/quickstart/initramfs.ts';
 import { findCommand, runCommand } from '../../src/host/node/command.ts';
 import { type CpioEntry, writeCpio } from '../../src/support/cpio.ts';
+import { neededBy } from './closure.ts';
 import { BEGIN, END, FAILED, SHELL } from './markers.ts';
 import { type DebianRoot, Unavailable } from './packages.ts';
 import { PREPARATIONS, type Workload } from './workloads.ts';
+
+/** What loads a program with shared objects. */
+export const LOADER = 'ld-linux-x86-64.so.2';
 
 const encoder = new TextEncoder();
 
@@ -72,6 +76,22 @@ export function layPackages(root: DebianRoot): CpioEntry[] {
   };
   for (const folder of root.folders) visit(folder, '');
   return [...entries.values()];
+}
+
+/** Some programs of packages, and the shared objects that they need, all the way down. */
+export function programFiles(root: DebianRoot, programs: readonly string[]): CpioEntry[] {
+  const byName = Map.groupBy(layPackages(root), (entry) => basename(entry.path));
+  const wanted = new Map<string, CpioEntry>();
+  const take = (name: string): void => {
+    for (const entry of byName.get(name) ?? []) {
+      if (wanted.has(entry.path)) continue;
+      wanted.set(entry.path, entry);
+      if (entry.kind === 'symlink') take(basename(entry.target));
+      if (entry.kind === 'file') for (const each of neededBy(entry.data)) take(each);
+    }
+  };
+  for (const name of [...programs, LOADER]) take(name);
+  return [...wanted.values()];
 }
 
 /** Process 1: no output of workloads reaches the console but in case of failure. */

@@ -136,6 +136,7 @@ export class CountingMachine {
       virtualTime: false,
       skipTo: () => undefined,
       devices: machine.timers,
+      patience: 0,
       instructionLimit: undefined,
       tripleFault: () => {
         machine.powerEvent(PowerEvent.TRIPLE_FAULT);

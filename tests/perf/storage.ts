@@ -4,6 +4,7 @@
  *
  *   --rounds N    rounds, alternating which machine goes first (default 3)
  *   --seconds N   for each job (default 4)
+ *   --ramp N      seconds of each job before it is measured (default 0: what has to be translated is in the figures)
  *   --only NAMES  some jobs, separated by commas
  *   --alone       ours only
  *   --json        results as JSON on stdout
@@ -37,8 +38,8 @@ function say(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
-function jobFile(jobs: readonly Job[], seconds: number): string {
-  const common = `ioengine=libaio direct=1 filename=/dev/disk size=${DISK / MIB}m time_based runtime=${seconds} randrepeat=1`;
+function jobFile(jobs: readonly Job[], seconds: number, ramp: number): string {
+  const common = `ioengine=libaio direct=1 filename=/dev/disk size=${DISK / MIB}m time_based runtime=${seconds} ramp_time=${ramp} randrepeat=1`;
   const sections = jobs.map(({ name, options }) => `[${name}]\nstonewall\n${options.replaceAll(' ', '\n')}\n`);
   return `[global]\n${common.replaceAll(' ', '\n')}\n${sections.join('')}`;
 }
@@ -89,18 +90,19 @@ async function main(): Promise<number> {
     options: {
       rounds: { type: 'string', default: '3' },
       seconds: { type: 'string', default: '4' },
+      ramp: { type: 'string', default: '0' },
       only: { type: 'string', multiple: true },
       alone: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
     },
   });
-  const [rounds, seconds] = [Number(values.rounds), Number(values.seconds)];
+  const [rounds, seconds, ramp] = [values.rounds, values.seconds, values.ramp].map(Number) as [number, number, number];
   const only = values.only?.flatMap((names) => names.split(','));
   const jobs = JOBS.filter(({ name }) => only?.includes(name) ?? true);
-  if (!(rounds >= 1 && seconds >= 1) || jobs.length === 0)
+  if (!(rounds >= 1 && seconds >= 1 && ramp >= 0) || jobs.length === 0)
     throw new Error(`give numbers from 1 on, and of the jobs ${JOBS.map(({ name }) => name).join(', ')}`);
 
-  const { kernel, initrd: archive, home } = await fioGuest(jobFile(jobs, seconds));
+  const { kernel, initrd: archive, home } = await fioGuest(jobFile(jobs, seconds, ramp));
   const initrd = join(home, 'storage.cpio');
   writeFileSync(initrd, archive);
   const disk = join(home, 'storage.img');
@@ -118,7 +120,7 @@ async function main(): Promise<number> {
     for (let round = 0; round < rounds; round++) {
       const sample = new Map<string, ReadonlyMap<string, Figures>>();
       for (const [name, machine] of round % 2 === 0 ? machines : machines.toReversed())
-        sample.set(name, await measure(machine, guest, jobs.length * seconds));
+        sample.set(name, await measure(machine, guest, jobs.length * (seconds + ramp)));
       samples.push(sample);
       const texts = jobs.map(
         (job) =>

@@ -1,5 +1,6 @@
 /** The host's services in Node.js. */
 import { createHash, randomBytes } from 'node:crypto';
+import { availableParallelism } from 'node:os';
 import type { HostServices } from '../services.ts';
 import { zstandard } from './compress.ts';
 import { libc, MADV_DONTNEED } from './libc.ts';
@@ -11,6 +12,7 @@ export const nodeServices: HostServices = {
   openChannel,
   monotonicNow,
   hostTime,
+  parallelism: availableParallelism(),
   defer: (callback) => {
     setImmediate(callback);
   },

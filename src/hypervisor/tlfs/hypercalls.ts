@@ -25,6 +25,7 @@ export interface HypercallResult {
 /** Bits 31:27, 47:44 and 63:60. Bit 31 asks for the nested hypervisor, which there is none of. */
 const CONTROL_RESERVED = 0xf000_f000_f800_0000n;
 const FAST_BYTES = 16;
+const NONE: readonly bigint[] = [];
 
 /** A call's arguments, copied. */
 interface CallInput {
@@ -82,7 +83,8 @@ export function dispatchHypercall(vp: HypervVp, control: bigint, input: bigint, 
   }
 
   const view = new DataView(block.buffer as ArrayBuffer, block.byteOffset, block.byteLength);
-  const quads = (at: number, n: number) => Array.from({ length: n }, (_, i) => view.getBigUint64(at + i * 8, true));
+  const quads = (at: number, n: number): readonly bigint[] =>
+    n === 0 ? NONE : Array.from({ length: n }, (_, i) => view.getBigUint64(at + i * 8, true));
   const status = call.run(vp, {
     view,
     variable: quads(call.size, variable),

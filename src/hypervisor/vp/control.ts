@@ -70,6 +70,9 @@ export class Doorbell {
   take(vp: number): boolean {
     return Atomics.exchange(this.#words, Doorbell.index(vp), 0) !== 0;
   }
+  rung(vp: number): boolean {
+    return Atomics.load(this.#words, Doorbell.index(vp)) !== 0;
+  }
   /** Sleeps until the doorbell rings or `milliseconds` have passed. */
   wait(vp: number, milliseconds: number): void {
     Atomics.wait(this.#words, Doorbell.index(vp), 0, milliseconds);

@@ -88,6 +88,7 @@ class Machine {
       virtualTime,
       skipTo: () => {},
       devices: undefined,
+      patience: 0,
       instructionLimit: undefined,
       tripleFault: stop,
       limitReached: stop,

@@ -2,6 +2,8 @@
  * One virtual processor's loop, on its own thread: takes what others ask of it, interrupts, timers, steps for the
  * debugger's sake, and otherwise lets the engine run guest code.
  */
+
+import { Patience } from '../../support/patience.ts';
 import type { LocalApic } from '../apic/local-apic.ts';
 import { type Interpreter, RunResult } from '../interpreter/interpreter.ts';
 import type { HypervVp } from '../tlfs/partition.ts';
@@ -23,6 +25,8 @@ const LONGEST_SLEEP = 1000;
 const SHORTEST_REST = 2;
 const LONGEST_REST = 20;
 const MOST_OWED = 200;
+/** Looks at the doorbell between two at the time. */
+const LOOKS = 100;
 
 export interface ProcessorPorts {
   readonly index: number;
@@ -44,6 +48,8 @@ export interface ProcessorPorts {
   readonly instructionLimit: bigint | undefined;
   tripleFault(): void;
   limitReached(): void;
+  /** Milliseconds to look at the doorbell before sleeping, at most. */
+  readonly patience: number;
   /** True when a power event stands: the processor then goes no further. */
   powerEvent(): boolean;
   /** Whatever was collected for the parent (console, traces) is to be sent now. */
@@ -53,6 +59,7 @@ export interface ProcessorPorts {
 export class Processor {
   readonly #p: ProcessorPorts;
   readonly #vp: VpView;
+  readonly #patience: Patience;
   #generation = 0;
   #quantum = QUANTUM;
   /** Milliseconds; below zero where a sleep was longer than asked for. */
@@ -61,6 +68,7 @@ export class Processor {
   constructor(ports: ProcessorPorts) {
     this.#p = ports;
     this.#vp = ports.engine.vp;
+    this.#patience = new Patience(ports.patience);
   }
 
   /** Runs until the partition stops. */
@@ -300,6 +308,20 @@ export class Processor {
     this.#sleep();
   }
 
+  /** Until the doorbell rings or `milliseconds` have passed. */
+  #await(milliseconds: number): void {
+    const { doorbell, index } = this.#p;
+    const patience = this.#patience;
+    const begun = performance.now();
+    patience.worked(begun);
+    for (let now = begun; patience.lasts(now); now = performance.now()) {
+      for (let look = 0; look < LOOKS; look++) if (doorbell.rung(index)) break;
+      if (doorbell.rung(index) || now - begun >= milliseconds) break;
+    }
+    doorbell.wait(index, Math.max(0, milliseconds - (performance.now() - begun)));
+    patience.found(performance.now());
+  }
+
   #sleep(): void {
     const p = this.#p;
     p.flush();
@@ -314,6 +336,6 @@ export class Processor {
       if (left <= 0) return;
       milliseconds = Math.min(left, LONGEST_SLEEP);
     }
-    p.doorbell.wait(p.index, milliseconds);
+    this.#await(milliseconds);
   }
 }
