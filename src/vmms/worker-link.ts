@@ -1,5 +1,5 @@
 /** A connection to a worker process: requests with their answers, and what it tells unasked. */
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { ViridianError } from '../contracts/errors.ts';
 import type { FromWorker, WorkerEvent, WorkerMethod, WorkerMethods } from '../contracts/worker.ts';
 import { JsonLines } from '../host/node/json-lines.ts';
@@ -15,6 +15,7 @@ export class WorkerLink {
   readonly #lines: JsonLines;
   readonly #waiting = new Map<number, Waiting>();
   #onEvent: (event: WorkerEvent) => void;
+  #onRelease: (() => void) | undefined;
   #next = 1;
   #open = true;
 
@@ -59,7 +60,10 @@ export class WorkerLink {
     this.#waiting.delete(message.id);
     clearTimeout(waiting.timer);
     if (message.error) waiting.reject(new ViridianError(message.error.code, message.error.message));
-    else waiting.resolve(message.result);
+    else {
+      this.#onRelease?.();
+      waiting.resolve(message.result);
+    }
   }
 
   #close(): void {
@@ -89,6 +93,24 @@ export class WorkerLink {
           }, seconds * 1000);
     this.#waiting.set(id, { resolve, reject, timer });
     this.#lines.send({ id, method, params });
+    return await promise;
+  }
+
+  /**
+   * A stream to a program in the guest, over a connection of its own. The socket is paused, and may be half-closed.
+   * @param timeout milliseconds
+   */
+  static async connectGuest(socketPath: string, port: number, timeout: number): Promise<Socket> {
+    const link = await WorkerLink.open(socketPath).catch((error: unknown) => {
+      throw new ViridianError('wrongState', 'the virtual machine has just ended', { cause: error });
+    });
+    const { promise, resolve, reject } = Promise.withResolvers<Socket>();
+    // Where the answer is taken, at once: the stream's bytes may be right behind it.
+    link.#onRelease = () => resolve(link.#lines.release());
+    link.request('connectGuest', { port, timeout }, 0).catch((error: unknown) => {
+      link.destroy();
+      reject(error instanceof Error ? error : new Error(String(error)));
+    });
     return await promise;
   }
 

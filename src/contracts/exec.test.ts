@@ -1,36 +1,11 @@
-import { spawn } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import type { GuestStream } from '../contracts/sockets.ts';
 import { findCommand } from '../host/node/command.ts';
-import { EXEC_PORT, execInGuest } from './exec.ts';
+import { agentHere as connect } from './agent.fixture.ts';
+import { execInGuest } from './exec.ts';
+import type { ExecControl } from './sockets.ts';
 
-const AGENT = fileURLToPath(new URL('../../guest/agent/viridian-exec', import.meta.url));
 const perl = findCommand('perl');
 const reason = perl === undefined ? ': skipped, there is no perl' : '';
-
-/** The agent on this machine, on pipes in place of a connection. */
-function connect(): Promise<GuestStream> {
-  const agent = spawn('perl', [AGENT], { stdio: ['pipe', 'pipe', 'inherit'] });
-  agent.stdin.on('error', () => undefined);
-  const output = agent.stdout[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
-  const read = async (): Promise<Uint8Array | undefined> => {
-    const { value, done } = await output.next();
-    return done === true ? undefined : value;
-  };
-  return Promise.resolve({
-    port: EXEC_PORT,
-    read,
-    write: (bytes) =>
-      new Promise((resolve, reject) => agent.stdin.write(bytes, (error) => (error ? reject(error) : resolve()))),
-    end: () => agent.stdin.end(),
-    destroy: () => agent.stdin.end(),
-    closed: new Promise((resolve) => agent.on('close', () => resolve('ended'))),
-    async *[Symbol.asyncIterator]() {
-      for (let bytes = await read(); bytes; bytes = await read()) yield bytes;
-    },
-  });
-}
 
 const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 
@@ -75,13 +50,59 @@ describe.skipIf(perl === undefined)(`a program run through the agent${reason}`, 
     ]);
   });
 
+  it('has a terminal when asked for one, whose size follows', async () => {
+    const parts: Uint8Array[] = [];
+    const { promise: started, resolve: shown } = Promise.withResolvers<void>();
+    async function* stdin(): AsyncGenerator<Uint8Array> {
+      await started;
+      yield new TextEncoder().encode('go\n');
+    }
+    let resize = (): void => undefined;
+    const script = 'trap "stty size" WINCH; tty; stty size; read line; echo "<$line>"; exit 5';
+    const { code } = await execInGuest(connect, ['sh', '-c', script], {
+      terminal: { rows: 30, columns: 100 },
+      stdin: stdin(),
+      onStart: (control) => {
+        resize = () => control.resize({ rows: 31, columns: 101 });
+      },
+      onStdout: (part) => {
+        parts.push(part);
+        const all = text(Buffer.concat(parts));
+        if (all.endsWith('30 100\r\n')) resize();
+        if (all.includes('31 101')) shown();
+      },
+    });
+    expect(code).toBe(5);
+    expect(text(Buffer.concat(parts))).toMatch(/^\/dev\/pts\/\d+\r\n30 100\r\n31 101\r\n/);
+    expect(text(Buffer.concat(parts))).toContain('<go>\r\n');
+  });
+
+  it('is sent signals, with all that it started', async () => {
+    const begun = (control: ExecControl) => (part: Uint8Array) => {
+      if (text(part) === 'begun\n') control.signal(15);
+    };
+    let listen: (part: Uint8Array) => void = () => undefined;
+    const { code } = await execInGuest(connect, ['sh', '-c', 'sleep 1000 & echo begun; wait; wait'], {
+      onStart: (control) => {
+        listen = begun(control);
+      },
+      onStdout: (part) => listen(part),
+    });
+    expect(code).toBe(143);
+  });
+
+  it("is the login's shell where nothing is named", async () => {
+    const stdin = new TextEncoder().encode('echo "$0|$SHELL"; exit 7\n');
+    const { code, stdout } = await execInGuest(connect, [], { stdin, environment: { SHELL: '/bin/sh' } });
+    expect([code, text(stdout)]).toEqual([7, '-sh|/bin/sh\n']);
+  });
+
   it('may end before it has read its input', async () => {
     const stdin = new Uint8Array(1_000_000);
     expect(await execInGuest(connect, ['true'], { stdin })).toMatchObject({ code: 0 });
   });
 
-  it('is refused where it is none', async () => {
-    await expect(execInGuest(connect, [])).rejects.toMatchObject({ code: 'invalid' });
+  it('is refused where it cannot be told', async () => {
     await expect(execInGuest(connect, ['a\0b'])).rejects.toMatchObject({ code: 'invalid' });
   });
 });
