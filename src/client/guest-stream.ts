@@ -84,11 +84,10 @@ class SocketStream implements GuestStream {
 
   async write(bytes: Uint8Array): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#socket.send(bytes, { binary: true }, (error) =>
-      error == null
-        ? resolve()
-        : reject(new ViridianError('wrongState', 'the connection to the guest has ended', { cause: error })),
-    );
+    this.#socket.send(bytes, { binary: true }, (error) => {
+      if (error) reject(new ViridianError('wrongState', 'the connection to the guest has ended', { cause: error }));
+      else resolve();
+    });
     await promise;
   }
 

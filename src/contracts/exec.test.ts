@@ -102,6 +102,15 @@ describe.skipIf(perl === undefined)(`a program run through the agent${reason}`, 
     expect(await execInGuest(connect, ['true'], { stdin })).toMatchObject({ code: 0 });
   });
 
+  it('is cut off when its input fails, with what was wrong', async () => {
+    async function* stdin(): AsyncGenerator<Uint8Array> {
+      yield Uint8Array.of(1);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      throw new Error('the disk is broken');
+    }
+    await expect(execInGuest(connect, ['cat'], { stdin: stdin() })).rejects.toThrow('the disk is broken');
+  });
+
   it('is refused where it cannot be told', async () => {
     await expect(execInGuest(connect, ['a\0b'])).rejects.toMatchObject({ code: 'invalid' });
   });

@@ -59,12 +59,17 @@ export async function execInGuest(
     if (terminal !== undefined) await stream.write(frame(ExecFrame.TERMINAL, sizeBytes(terminal)));
     await stream.write(frame(ExecFrame.START, new Uint8Array()));
     options.onStart?.(controlOf(stream));
-    // A program that ends before it has read its input is no failure.
-    const input = feed(stream, options.stdin).catch(() => undefined);
-    const result = await take(stream, options);
-    stream.end();
-    void input;
-    return result;
+    // Half an input must not look like a whole one.
+    let failed: { readonly error: unknown } | undefined;
+    feed(stream, options.stdin).catch((error: unknown) => {
+      failed = { error };
+      stream.destroy();
+    });
+    try {
+      return await take(stream, options);
+    } catch (error) {
+      throw failed ? failed.error : error;
+    }
   } finally {
     stream.destroy();
   }
@@ -87,11 +92,17 @@ function sizeBytes({ rows, columns }: TerminalSize): Uint8Array {
 }
 
 async function feed(stream: GuestStream, stdin: ExecOptions['stdin']): Promise<void> {
+  // A program that ends before it has read its input is no failure.
+  const send = async (type: number, body: Uint8Array): Promise<boolean> =>
+    await stream.write(frame(type, body)).then(
+      () => true,
+      () => false,
+    );
   const parts = stdin instanceof Uint8Array ? [stdin] : (stdin ?? []);
   for await (const bytes of parts)
     for (let at = 0; at < bytes.length; at += INPUT_PART)
-      await stream.write(frame(ExecFrame.STDIN, bytes.subarray(at, at + INPUT_PART)));
-  await stream.write(frame(ExecFrame.STDIN_END, new Uint8Array()));
+      if (!(await send(ExecFrame.STDIN, bytes.subarray(at, at + INPUT_PART)))) return;
+  await send(ExecFrame.STDIN_END, new Uint8Array());
 }
 
 async function take(stream: GuestStream, { onStdout, onStderr }: ExecOptions): Promise<ExecResult> {
@@ -106,8 +117,8 @@ async function take(stream: GuestStream, { onStdout, onStderr }: ExecOptions): P
       if (rest.length < HEADER + length) break;
       const body = rest.slice(HEADER, HEADER + length);
       if (rest[0] === ExecFrame.EXIT) return { code: body[0] ?? 0, stdout: joined(stdout), stderr: joined(stderr) };
-      if (rest[0] === ExecFrame.STDOUT) (onStdout ?? ((part) => void stdout.push(part)))(body);
-      if (rest[0] === ExecFrame.STDERR) (onStderr ?? ((part) => void stderr.push(part)))(body);
+      if (rest[0] === ExecFrame.STDOUT) await (onStdout ?? ((part) => stdout.push(part)))(body);
+      if (rest[0] === ExecFrame.STDERR) await (onStderr ?? ((part) => stderr.push(part)))(body);
       rest = rest.subarray(HEADER + length);
     }
   }

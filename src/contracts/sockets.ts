@@ -41,9 +41,9 @@ export interface ExecControl {
 
 export interface ExecOptions {
   readonly stdin?: Uint8Array | AsyncIterable<Uint8Array> | undefined;
-  /** Told of output as it comes; otherwise it is in the result. */
-  readonly onStdout?: ((bytes: Uint8Array) => void) | undefined;
-  readonly onStderr?: ((bytes: Uint8Array) => void) | undefined;
+  /** Told of output as it comes; otherwise it is in the result. What is promised is waited for, and holds up the program. */
+  readonly onStdout?: ((bytes: Uint8Array) => unknown) | undefined;
+  readonly onStderr?: ((bytes: Uint8Array) => unknown) | undefined;
   readonly environment?: Readonly<Record<string, string>> | undefined;
   readonly folder?: string | undefined;
   /** The program gets a terminal; its errors are among its output then. TERM is of the environment. */

@@ -244,7 +244,9 @@ describe('streams', () => {
     expect([code, Buffer.compare(stdout, stdin), Buffer.from(stderr).toString()]).toEqual([3, 0, 'done\n']);
     // Who does not read holds up the program, and nothing else.
     let told = 0;
-    const flood = vm.exec(['sh', '-c', 'head -c 8000000 /dev/zero'], { onStdout: (part) => void (told += part.length) });
+    const flood = vm.exec(['sh', '-c', 'head -c 8000000 /dev/zero'], {
+      onStdout: (part) => void (told += part.length),
+    });
     expect(Buffer.from((await vm.exec(['echo', 'hi'])).stdout).toString()).toBe('hi\n');
     await flood;
     expect(told).toBe(8_000_000);

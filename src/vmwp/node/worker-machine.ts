@@ -131,10 +131,7 @@ export class WorkerMachine {
     return await this.#live.connect(port, { timeout });
   }
 
-  async do<M extends OfMachine>(
-    method: M,
-    params: WorkerMethods[M]['params'],
-  ): Promise<WorkerMethods[M]['result']> {
+  async do<M extends OfMachine>(method: M, params: WorkerMethods[M]['params']): Promise<WorkerMethods[M]['result']> {
     const handler = this.#handlers[method] as Handlers[M] | undefined;
     if (handler === undefined) throw new ViridianError('invalid', `a worker knows nothing of '${String(method)}'`);
     return await handler(params);
