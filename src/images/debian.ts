@@ -55,24 +55,14 @@ const INITRD_MODULES: readonly string[] = [
  * Subsystems whose devices get their uevents at boot: what modules are found by, what gets links, permissions or names. What comes
  * later, comes with its uevent anyway.
  */
-const COLD_PLUGGED: readonly string[] = [
-  ...[
-    'block',
-    'net',
-    'input',
-    'vmbus',
-    'virtio',
-    'pci',
-    'scsi',
-    'usb',
-    'hid',
-    'rtc',
-    'drm',
-    'graphics',
-    'sound',
-    'vsock',
-  ],
-  ...['acpi', 'dmi', 'hwmon', 'ptp', 'watchdog', 'tpm', 'nvme', 'virtio-ports', 'vfio', 'hidraw', 'scsi_generic'],
+const COLD_PLUGGED =
+  'block net misc input serio vmbus virtio pci scsi usb hid rtc drm graphics sound vsock ' +
+  'acpi dmi hwmon ptp watchdog tpm nvme virtio-ports vfio hidraw scsi_generic';
+
+/** The serial console's first: the login waits for it. */
+const TRIGGERS: readonly string[] = [
+  '--subsystem-match=tty --sysname-match=ttyS* --sysname-match=hvc*',
+  `--prioritized-subsystem=block,net ${COLD_PLUGGED.replaceAll(/\S+/g, '--subsystem-match=$&')}`,
 ];
 
 /** What has nothing to do in a virtual machine, or on one disk without layers; `systemctl unmask` brings it back. */
@@ -181,7 +171,7 @@ function ownFiles({ hostname, user, rootUuid, machineId, timezone, locale }: Rec
     // through all rules.
     [
       'etc/systemd/system/systemd-udev-trigger.service.d/devices.conf',
-      `[Service]\nExecStart=\n${['--subsystem-match=tty --sysname-match=ttyS* --sysname-match=hvc*', `--prioritized-subsystem=block,net ${COLD_PLUGGED.map((name) => `--subsystem-match=${name}`).join(' ')}`].map((which) => `ExecStart=-udevadm trigger --action=add ${which}\n`).join('')}`,
+      `[Service]\nExecStart=\n${TRIGGERS.map((which) => `ExecStart=-udevadm trigger --action=add ${which}\n`).join('')}`,
     ],
     // Hyper-V names no slots, and names from a MAC address are not what one expects.
     ['etc/systemd/network/99-default.link', '[Match]\nOriginalName=*\n\n[Link]\nNamePolicy=keep kernel\n'],

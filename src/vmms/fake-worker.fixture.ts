@@ -82,7 +82,9 @@ async function createFakePartition(options: PartitionOptions): Promise<Partition
     setLink: () => undefined,
     // The agent runs on this machine.
     connect: (port) =>
-      port === EXEC_PORT ? agentHere() : Promise.reject(new ViridianError('timeout', `nothing accepts port ${port}`)),
+      port === EXEC_PORT && !options.append?.includes('FAKE_NO_AGENT')
+        ? agentHere()
+        : Promise.reject(new ViridianError('timeout', `nothing accepts port ${port}`)),
     listen: () => ({ close: () => undefined }),
     exec: () => Promise.reject(new Error('no guest')),
     keyboard: undefined,

@@ -15,7 +15,9 @@ import { connectPatiently, PATIENCE, runInside } from './inside.ts';
 const SSH_PORT = 22;
 const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const satisfies readonly NodeJS.Signals[];
 
-export const exec: Action = async ([name, ...argv], flags) => {
+export const exec: Action = async ([name, ...words], flags) => {
+  // What is passed on is passed on as typed, its first mark too.
+  const argv = words[0] === '--' ? words.slice(1) : words;
   const { stdin, stdout, stderr } = process;
   const atTerminal = stdin.isTTY === true && stdout.isTTY === true;
   const wanted = flags.tty as boolean | undefined;
@@ -96,7 +98,8 @@ export const nc: Action = async ([name, port], flags) => {
   return EXIT.ok;
 };
 
-export const ssh: Action = async ([target, ...command], flags) => {
+export const ssh: Action = async ([target, ...words], flags) => {
+  const command = words[0] === '--' ? words.slice(1) : words;
   if (findCommand('ssh') === undefined)
     throw new ViridianError('notFound', 'there is no ssh here: install openssh-client, or use hv exec');
   const at = target!.lastIndexOf('@');
