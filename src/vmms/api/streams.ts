@@ -33,7 +33,10 @@ export interface StreamsOptions {
   readonly caller: (request: IncomingMessage) => Caller | undefined;
 }
 
-type Opener = (socket: WebSocket) => Promise<void> | void;
+type Opener = ((socket: WebSocket) => Promise<void> | void) & {
+  /** The client may be held up for as long as its peer likes, and answers no pings then. */
+  readonly held?: boolean;
+};
 
 export class Streams {
   readonly #options: StreamsOptions;
@@ -49,7 +52,8 @@ export class Streams {
     try {
       const open = this.#route(request);
       this.#server.handleUpgrade(request, socket, head, (client) => {
-        keepAlive(client);
+        if (open.held) (socket as Socket).setKeepAlive(true, PING_PERIOD);
+        else keepAlive(client);
         client.on('error', () => {});
         Promise.resolve(open(client)).catch((error: unknown) => {
           const text = isViridianError(error) ? error.message : 'a defect of the service';
@@ -98,7 +102,8 @@ export class Streams {
       const port = number(url.searchParams.get('port'), 'port');
       const timeout = number(url.searchParams.get('timeout'), 'timeout') ?? DEFAULT_PATIENCE;
       if (port === undefined) throw new ViridianError('invalid', 'port: say which, of the guest');
-      return (client) => attachSocket(socket, client, port, timeout);
+      const open = (client: WebSocket): Promise<void> => attachSocket(socket, client, port, timeout);
+      return Object.assign(open, { held: true });
     }
     return (client) => attachScreen(socket, client);
   }
@@ -227,24 +232,23 @@ async function openLink(
  * held up when they are full; so this stream does not cut off a client that is slow.
  */
 async function attachSocket(worker: string, client: WebSocket, port: number, timeout: number): Promise<void> {
-  // Nothing is lost meanwhile.
-  client.pause();
+  // The client waits for our first message before it sends.
   let socket: Socket;
   try {
     socket = await WorkerLink.connectGuest(worker, port, Math.min(timeout, LONGEST_PATIENCE));
   } catch (error) {
     if (!isViridianError(error)) throw error;
-    client.resume();
     client.send(JSON.stringify({ error: { code: error.code, message: error.message } }));
     client.close(CLOSE.normal);
     return;
   }
-  client.send('{"open":true}');
   client.on('message', (data, binary) => {
     if (!binary) socket.end();
     else if (!socket.write(bytesOf(data))) client.pause();
   });
   socket.on('drain', () => client.resume());
+  // It may have left while nobody in the guest answered.
+  if (client.readyState !== client.OPEN) socket.destroy();
   client.on('close', () => socket.destroy());
   socket.on('data', (bytes: Buffer) => {
     client.send(bytes, () => {
@@ -254,7 +258,7 @@ async function attachSocket(worker: string, client: WebSocket, port: number, tim
   });
   socket.on('end', () => client.send('{"end":true}'));
   socket.on('close', () => client.close(CLOSE.normal));
-  client.resume();
+  client.send('{"open":true}');
   socket.resume();
 }
 
