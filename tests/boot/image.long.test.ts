@@ -71,7 +71,7 @@ describe.skipIf(missing.length > 0)(
       const own = /172\.[\d.]+/.exec(address)![0];
       expect(await guest.command('getent hosts guest.viridian.internal')).toMatch(new RegExp(`^${own} `));
       expect(await guest.command('getent ahostsv4 host.viridian.internal | head -1')).toMatch(/^172\.30\.0\.1 /);
-      const known = await resolve4('deb.debian.org').catch(() => []);
+      const known = await resolve4('deb.debian.org').catch((): string[] => []);
       const seen = await guest.command('getent ahostsv4 deb.debian.org | cut -d" " -f1 | sort -u');
       if (known.length === 0) console.log("the host's own resolver knows no deb.debian.org: not compared");
       else

@@ -139,7 +139,7 @@ export async function createDebianImage(
   } finally {
     // There its files may have owners that only root can remove.
     const [command, ...args] = [...tools.asRoot, 'rm', '-rf', join(work, 'root')];
-    await runCommand(command!, args).catch(() => undefined);
+    await runCommand(command, args).catch(() => undefined);
     await rm(work, { recursive: true, force: true, maxRetries: 3 });
   }
 }
