@@ -66,10 +66,12 @@ export async function execInGuest(
       stream.destroy();
     });
     try {
-      return await take(stream, options);
+      const result = await take(stream, options);
+      if (failed === undefined) return result;
     } catch (error) {
-      throw failed ? failed.error : error;
+      if (failed === undefined) throw error;
     }
+    throw (failed as { readonly error: unknown }).error;
   } finally {
     stream.destroy();
   }

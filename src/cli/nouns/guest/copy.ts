@@ -148,7 +148,7 @@ async function script(
 function refusal(code: number, stderr: Uint8Array, otherwise: string): ViridianError {
   const said = printable(new TextDecoder().decode(stderr).trim().split('\n')[0] ?? '', 500);
   const kind = code === NOT_THERE ? 'notFound' : code === ALREADY ? 'wrongState' : 'failure';
-  const existing = /: Cannot open: File exists$/.test(said) ? ': give --overwrite to replace what is there' : '';
+  const existing = /: File exists$/.test(said) ? ': give --overwrite to replace what is there' : '';
   return new ViridianError(existing === '' ? kind : 'wrongState', `${said || otherwise}${existing}`);
 }
 
