@@ -60,18 +60,18 @@ export async function execInGuest(
     await stream.write(frame(ExecFrame.START, new Uint8Array()));
     options.onStart?.(controlOf(stream));
     // Half an input must not look like a whole one.
-    let failed: { readonly error: unknown } | undefined;
+    const failures: unknown[] = [];
     feed(stream, options.stdin).catch((error: unknown) => {
-      failed = { error };
+      failures.push(error);
       stream.destroy();
     });
     try {
       const result = await take(stream, options);
-      if (failed === undefined) return result;
+      if (failures.length === 0) return result;
     } catch (error) {
-      if (failed === undefined) throw error;
+      if (failures.length === 0) throw error;
     }
-    throw (failed as { readonly error: unknown }).error;
+    throw failures[0];
   } finally {
     stream.destroy();
   }
