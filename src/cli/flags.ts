@@ -46,5 +46,7 @@ export interface QuickstartFlags extends MachineFlags {
   readonly busybox?: string;
   readonly append?: string;
   readonly drivers?: boolean;
+  /** A whole Debian instead, on a disk of its own. */
+  readonly debian?: boolean;
   readonly refresh?: boolean;
 }

@@ -84,7 +84,8 @@ function program(): Command {
     .option('--busybox <file>', "a static busybox instead of Debian's", parseFile('--busybox'))
     .option('--append <text>', "more for the kernel's command line")
     .option('--drivers', "load the kernel's drivers for Hyper-V's devices: VMBus, keyboard, screen, integration")
-    .option('--refresh', 'look for newer packages, even if some are in the cache');
+    .option('--debian', 'a whole Debian 12 instead, on a disk that is made the first time, with a network and ssh')
+    .option('--refresh', 'look for newer packages, even if some are in the cache; with --debian: make the disk anew');
   machineOptions(quickstart)
     .addHelpText('after', TERMINAL_HELP + EXIT_HELP)
     .action(async (options: QuickstartFlags) => {

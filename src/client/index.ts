@@ -6,8 +6,16 @@ import type { OperationBody, OperationResult } from '../contracts/api/operations
 import type { Checkpoint, Event, Host as HostInfo, Job } from '../contracts/api/resources.ts';
 import type { Disk, NewVm, VmChange, Vm as VmInfo, VmMetrics } from '../contracts/api/vm.ts';
 import { ViridianError } from '../contracts/errors.ts';
+import { execInGuest } from '../contracts/exec.ts';
 import type { KeyValuePool } from '../contracts/partition.ts';
+import type {
+  ExecOptions,
+  ExecResult,
+  ConnectOptions as GuestConnectOptions,
+  GuestStream,
+} from '../contracts/sockets.ts';
 import { serviceSocket } from '../host/node/folders.ts';
+import { openGuestStream } from './guest-stream.ts';
 import { Stream } from './stream.ts';
 import { type Address, Transport } from './transport.ts';
 
@@ -280,5 +288,20 @@ export class Vm {
   async console(options: { readonly history?: boolean } = {}): Promise<Stream> {
     const history = options.history ?? true;
     return new Stream(await this.host.transport.stream(`/vms/${this.id}/console?history=${history}`));
+  }
+
+  /**
+   * A stream to a port of the guest's (AF_VSOCK there), without a network.
+   * @throws ViridianError `timeout` when nothing there takes the connection
+   */
+  async connect(port: number, { timeout = 10_000 }: GuestConnectOptions = {}): Promise<GuestStream> {
+    const query = new URLSearchParams({ port: String(port), timeout: String(timeout) });
+    const socket = await this.host.transport.stream(`/vms/${this.id}/socket?${query.toString()}`);
+    return await openGuestStream(socket, port);
+  }
+
+  /** Runs a program in the guest, as root: its agent, which images of ours have, starts it. Without arguments a login's shell. */
+  async exec(argv: readonly string[], options?: ExecOptions): Promise<ExecResult> {
+    return await execInGuest((port, timeout) => this.connect(port, { timeout }), argv, options);
   }
 }

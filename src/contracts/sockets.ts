@@ -26,13 +26,30 @@ export interface GuestListener {
   close(): void;
 }
 
+export interface TerminalSize {
+  readonly rows: number;
+  readonly columns: number;
+}
+
+/** What can be done to a program that runs. */
+export interface ExecControl {
+  /** Of its terminal. */
+  resize(size: TerminalSize): void;
+  /** To the program and all that it started. @param number such as 15 for SIGTERM */
+  signal(number: number): void;
+}
+
 export interface ExecOptions {
   readonly stdin?: Uint8Array | AsyncIterable<Uint8Array> | undefined;
-  /** Told of output as it comes; otherwise it is in the result. */
-  readonly onStdout?: ((bytes: Uint8Array) => void) | undefined;
-  readonly onStderr?: ((bytes: Uint8Array) => void) | undefined;
+  /** Told of output as it comes; otherwise it is in the result. What is promised is waited for, and holds up the program. */
+  readonly onStdout?: ((bytes: Uint8Array) => unknown) | undefined;
+  readonly onStderr?: ((bytes: Uint8Array) => unknown) | undefined;
   readonly environment?: Readonly<Record<string, string>> | undefined;
   readonly folder?: string | undefined;
+  /** The program gets a terminal; its errors are among its output then. TERM is of the environment. */
+  readonly terminal?: TerminalSize | undefined;
+  /** The program has been described to the guest and begins. */
+  readonly onStart?: ((control: ExecControl) => void) | undefined;
   /** Milliseconds until the guest's agent must have answered. Default: 10,000. */
   readonly timeout?: number | undefined;
 }

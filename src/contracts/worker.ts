@@ -130,6 +130,8 @@ export interface WorkerMethods {
     params: { path: string; file: string; overwrite: boolean; createFolders: boolean };
     result: undefined;
   };
+  /** A port of the guest's sockets. After the answer this connection carries the stream's bytes, both ways, and no messages. */
+  connectGuest: { params: { port: number; timeout: number }; result: undefined };
   /**
    * Of a paused VM: the files that it writes to are flushed and closed, for others to work on; `reopenDisks` goes on with
    * the same content, in these files.

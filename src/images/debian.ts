@@ -51,6 +51,41 @@ const INITRD_MODULES: readonly string[] = [
   'ext4',
 ];
 
+/**
+ * Subsystems whose devices get their uevents at boot: what modules are found by, what gets links, permissions or names. What comes
+ * later, comes with its uevent anyway.
+ */
+const COLD_PLUGGED =
+  'block net misc input serio vmbus virtio pci scsi usb hid rtc drm graphics sound vsock ' +
+  'acpi dmi hwmon ptp watchdog tpm nvme virtio-ports vfio hidraw scsi_generic';
+
+/** The serial console's first: the login waits for it. */
+const TRIGGERS: readonly string[] = [
+  '--subsystem-match=tty --sysname-match=ttyS* --sysname-match=hvc*',
+  `--prioritized-subsystem=block,net ${COLD_PLUGGED.replaceAll(/\S+/g, '--subsystem-match=$&')}`,
+];
+
+/** What has nothing to do in a virtual machine, or on one disk without layers; `systemctl unmask` brings it back. */
+const MASKED: readonly string[] = [
+  // Nothing without configuration, and loads two modules before it finds out.
+  'systemd-repart.service',
+  // Records of crashes in firmware, and the network as a boot loader's command line has it.
+  'systemd-pstore.service',
+  'systemd-network-generator.service',
+  // When the machine was booted, in a file that the journal has replaced.
+  'systemd-update-utmp.service',
+  'systemd-update-utmp-runlevel.service',
+  // File systems for debugging and rare interfaces; programs that want one mount it.
+  ...['dev-hugepages.mount', 'dev-mqueue.mount', 'sys-kernel-debug.mount', 'sys-kernel-tracing.mount'],
+  ...['sys-kernel-config.mount', 'sys-fs-fuse-connections.mount'],
+  ...['modprobe@configfs.service', 'modprobe@drm.service', 'modprobe@efi_pstore.service', 'modprobe@fuse.service'],
+];
+
+/** Of systemd, run at each boot, for what these images have not: encrypted and verified disks, hibernation, other partitions. */
+const MASKED_GENERATORS: readonly string[] = [
+  ...['cryptsetup', 'integritysetup', 'veritysetup', 'gpt-auto', 'hibernate-resume', 'system-update', 'bless-boot'],
+];
+
 export interface ImageUser {
   readonly name: string;
   /** As /etc/shadow has it; undefined where only keys open a session. */
@@ -113,6 +148,8 @@ function ownFiles({ hostname, user, rootUuid, machineId, timezone, locale }: Rec
     ['etc/hostname', `${hostname}\n`],
     ['etc/hosts', `127.0.0.1 localhost\n127.0.1.1 ${hostname}\n::1 localhost ip6-localhost ip6-loopback\n`],
     ['etc/fstab', `UUID=${rootUuid} / ext4 errors=remount-ro 0 1\n`],
+    // Read by who boots the disk. The kernel's tests of its own ciphers are a fifth of what a boot executes.
+    ['etc/kernel/cmdline', 'cryptomgr.notests\n'],
     ['etc/machine-id', `${machineId}\n`],
     ['etc/timezone', `${timezone}\n`],
     ['etc/default/locale', `LANG=${locale}\n`],
@@ -125,15 +162,18 @@ function ownFiles({ hostname, user, rootUuid, machineId, timezone, locale }: Rec
       'etc/systemd/system.conf.d/patience.conf',
       '[Manager]\nDefaultTimeoutStartSec=5min\nDefaultTimeoutStopSec=5min\nDefaultDeviceTimeoutSec=5min\n',
     ],
+    // Making and loading the filters of system calls is a good part of each service's start.
+    ['etc/systemd/system.conf.d/filters.conf', '[Manager]\nManagerEnvironment=SYSTEMD_SECCOMP=0\n'],
     // Every Ethernet adapter, whenever it comes; a machine without one is online too.
     [
       'etc/systemd/network/80-dhcp.network',
       '[Match]\nType=ether\n\n[Link]\nRequiredForOnline=no\n\n[Network]\nDHCP=yes\n\n[DHCPv4]\nClientIdentifier=mac\n',
     ],
-    // The serial console first, and not the 63 virtual terminals that are no device at all: each costs a run through all rules.
+    // The serial console first, then what has a rule that does something; not the hundreds that are no hardware: each costs a run
+    // through all rules.
     [
-      'etc/systemd/system/systemd-udev-trigger.service.d/terminals.conf',
-      '[Service]\nExecStart=\nExecStart=-udevadm trigger --action=add --subsystem-match=tty --sysname-match=ttyS* --sysname-match=hvc*\nExecStart=-udevadm trigger --type=all --action=add --subsystem-nomatch=tty --prioritized-subsystem=module,block,tpmrm,net,input\n',
+      'etc/systemd/system/systemd-udev-trigger.service.d/devices.conf',
+      `[Service]\nExecStart=\n${TRIGGERS.map((which) => `ExecStart=-udevadm trigger --action=add ${which}\n`).join('')}`,
     ],
     // Hyper-V names no slots, and names from a MAC address are not what one expects.
     ['etc/systemd/network/99-default.link', '[Match]\nOriginalName=*\n\n[Link]\nNamePolicy=keep kernel\n'],
@@ -176,10 +216,14 @@ export function customizeScript(recipe: Recipe): string {
     'ln -sf ../run/systemd/resolve/stub-resolv.conf "$1/etc/resolv.conf"',
     'chroot "$1" systemctl --quiet set-default multi-user.target',
     `chroot "$1" systemctl --quiet enable ${['systemd-networkd.service', 'systemd-resolved.service', ...(recipe.sockets ?? [])].join(' ')}`,
-    // It has nothing to do without configuration, and loads two modules before it finds out.
-    'chroot "$1" systemctl --quiet mask systemd-repart.service',
-    // Only for logical volumes, of which there are none.
-    'chroot "$1" systemctl --quiet disable e2scrub_all.timer e2scrub_reap.service',
+    `chroot "$1" systemctl --quiet mask ${MASKED.join(' ')}`,
+    'mkdir -p "$1/etc/systemd/system-generators"',
+    ...MASKED_GENERATORS.map((name) => `ln -s /dev/null "$1/etc/systemd/system-generators/systemd-${name}-generator"`),
+    // Logical volumes, of which there are none; work that a machine which may run for a minute should not begin with.
+    'chroot "$1" systemctl --quiet disable e2scrub_all.timer e2scrub_reap.service apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer',
+    // sshd is started by who connects.
+    'chroot "$1" systemctl --quiet disable ssh.service',
+    'chroot "$1" systemctl --quiet enable ssh.socket',
     `chroot "$1" useradd --create-home --shell /bin/bash --groups sudo,adm --password '${user.passwordHash ?? '*'}' ${user.name}`,
     'chroot "$1" usermod --lock root',
   );

@@ -1,5 +1,5 @@
 /** What others use of this room. */
 export { formatOfName } from '../storage/index.ts';
-export { type ImageUser, publicKeys } from './debian.ts';
+export { checkWord, type ImageUser, publicKeys } from './debian.ts';
 export { createDebianImage, type DebianImage, type DebianImageOptions, type ImageProgress } from './node/debian.ts';
 export { noCloudSeed, type Seed } from './seed.ts';

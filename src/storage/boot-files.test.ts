@@ -58,6 +58,23 @@ describe.skipIf(withoutTools !== undefined)(
       expect(sha256(found.initrd!.bytes)).toBe(sha256(initrd));
     });
 
+    it("has the system's own parameters, without what is known better", async () => {
+      const parametersOf = async (text: string) =>
+        (
+          await find(
+            system((bench) => {
+              bench.file('boot/vmlinuz-1', kernel);
+              bench.file('etc/kernel/cmdline', text);
+            }),
+          )
+        ).parameters;
+      expect(await parametersOf('root=UUID=x ro quiet\n cryptomgr.notests BOOT_IMAGE=y\n')).toBe(
+        'quiet cryptomgr.notests',
+      );
+      expect(await parametersOf('quiet \0\x1b[31m loud')).toBe('quiet loud');
+      expect(await parametersOf('quiet '.repeat(1000))).toBe('');
+    });
+
     it.each<[string, readonly string[], string, string | undefined]>([
       [
         'the newest',

@@ -23,6 +23,8 @@ export interface BootFiles {
   readonly initrd: BootFile | undefined;
   /** What tells the kernel its root: `root=UUID=... ro`. */
   readonly rootParameters: string;
+  /** What the system itself wants on its kernel's command line: /etc/kernel/cmdline, without a root. Empty where it says nothing. */
+  readonly parameters: string;
   /** The root file system's. */
   readonly uuid: string;
   readonly label: string;
@@ -36,6 +38,9 @@ const MIB = 2 ** 20;
 /** A partition has at most 3 GiB of memory, and unpacking takes more. */
 const LARGEST_KERNEL = 256 * MIB;
 const LARGEST_INITRD = 1024 * MIB;
+const COMMAND_LINE = '/etc/kernel/cmdline';
+/** Linux takes 2048 characters in all. */
+const LONGEST_COMMAND_LINE = 1024;
 
 /** Folders where kernels are: on the root file system, or on one of their own for /boot. */
 const FOLDERS = ['/boot', '/'] as const;
@@ -82,11 +87,23 @@ export async function findBootFiles(device: VolumeRange['device'], name: string)
     kernel: await read(chosen.kernel, LARGEST_KERNEL),
     initrd: chosen.initrd === undefined ? undefined : await read(chosen.initrd, LARGEST_INITRD),
     rootParameters: `root=${rootName(root, chosen.initrd !== undefined)} ro`,
+    parameters: await parametersOf(root.system),
     uuid: root.system.uuid,
     label: root.system.label,
     partition: root.partition?.number ?? 0,
     unclean: root.system.unclean || system.unclean,
   };
+}
+
+/** As kernel-install(8) of systemd has it: one line, in the root file system. Where the root is, has been found out here. */
+async function parametersOf(system: Ext4): Promise<string> {
+  const status = await system.status(COMMAND_LINE);
+  if (status?.kind !== 'file') return '';
+  // One that is too long is no command line.
+  const bytes = await system.readFile(status.path, LONGEST_COMMAND_LINE).catch(() => new Uint8Array());
+  const text = new TextDecoder('latin1').decode(bytes);
+  const words = text.split(/\s+/).filter((word) => /^[!-~]+$/.test(word));
+  return words.filter((word) => !/^(?:root=|ro$|rw$|initrd=|BOOT_IMAGE=)/.test(word)).join(' ');
 }
 
 /** A kernel without an initial RAM disk knows partitions by their own names only. */

@@ -1,10 +1,13 @@
 /**
  * A worker process without a processor, for tests of everything around it: the console echoes, a few letters make it end, and
- * its state is what has been typed. `FAKE_START_DELAY` in the command line (append) makes it slow to start.
+ * its state is what has been typed; programs in the guest run on this machine. `FAKE_START_DELAY` in the command line (append) makes it slow to start.
  */
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
+import { agentHere } from '../contracts/agent.fixture.ts';
 import type { DiskFile, StoragePlace } from '../contracts/block-device.ts';
+import { ViridianError } from '../contracts/errors.ts';
+import { EXEC_PORT } from '../contracts/exec.ts';
 import type { NetworkPort, NicOptions } from '../contracts/network.ts';
 import type { Partition, PartitionOptions, StopReason, StorageUnit } from '../contracts/partition.ts';
 import { runWorker } from '../vmwp/node/worker.ts';
@@ -136,7 +139,11 @@ async function createFakePartition(options: PartitionOptions): Promise<Partition
     },
     detachNic: (name) => nics.detach(name),
     setLink: () => undefined,
-    connect: () => Promise.reject(new Error('no guest')),
+    // The agent runs on this machine.
+    connect: (port) =>
+      port === EXEC_PORT && !options.append?.includes('FAKE_NO_AGENT')
+        ? agentHere()
+        : Promise.reject(new ViridianError('timeout', `nothing accepts port ${port}`)),
     listen: () => ({ close: () => undefined }),
     exec: () => Promise.reject(new Error('no guest')),
     keyboard: undefined,

@@ -1,5 +1,5 @@
 /** Connections to a worker process and to the switch process: requests with their answers, and what they tell unasked. */
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { type ErrorCode, ViridianError } from '../contracts/errors.ts';
 import type { WorkerEvent, WorkerMethods } from '../contracts/worker.ts';
 import { JsonLines } from '../host/node/json-lines.ts';
@@ -26,6 +26,7 @@ export class RequestLink<M extends Methods<M>, E extends { readonly event: strin
   readonly #lines: JsonLines;
   readonly #waiting = new Map<number, Waiting>();
   #onEvent: (event: E) => void;
+  #onRelease: (() => void) | undefined;
   #next = 1;
   #open = true;
 
@@ -77,7 +78,10 @@ export class RequestLink<M extends Methods<M>, E extends { readonly event: strin
     this.#waiting.delete(message.id);
     clearTimeout(waiting.timer);
     if (message.error) waiting.reject(new ViridianError(message.error.code, message.error.message));
-    else waiting.resolve(message.result);
+    else {
+      this.#onRelease?.();
+      waiting.resolve(message.result);
+    }
   }
 
   #close(): void {
@@ -110,6 +114,14 @@ export class RequestLink<M extends Methods<M>, E extends { readonly event: strin
     return await promise;
   }
 
+  /** The answer to the next request is the last message: from there on the socket is the taker's, paused. */
+  takeOver(): Promise<Socket> {
+    const { promise, resolve } = Promise.withResolvers<Socket>();
+    // Where the answer is taken, at once: other bytes may be right behind it.
+    this.#onRelease = () => resolve(this.#lines.release());
+    return promise;
+  }
+
   destroy(): void {
     this.#lines.destroy();
   }
@@ -120,4 +132,21 @@ export const WorkerLink = {
   /** Rejects when nobody listens there. */
   open: (path: string, onEvent: (event: WorkerEvent) => void = () => {}): Promise<WorkerLink> =>
     RequestLink.open<WorkerMethods, WorkerEvent>('the worker process', path, onEvent),
+  /**
+   * A stream to a program in the guest, over a connection of its own. The socket is paused, and may be half-closed.
+   * @param timeout milliseconds
+   */
+  connectGuest: async (path: string, port: number, timeout: number): Promise<Socket> => {
+    const link = await WorkerLink.open(path).catch((error: unknown) => {
+      throw new ViridianError('wrongState', 'the virtual machine has just ended', { cause: error });
+    });
+    const socket = link.takeOver();
+    try {
+      await link.request('connectGuest', { port, timeout }, 0);
+      return await socket;
+    } catch (error) {
+      link.destroy();
+      throw error;
+    }
+  },
 };

@@ -169,8 +169,8 @@ async function withDiskKernel(o: BootOptions, disks: readonly BlockDevice[]): Pr
   for (const [lun, device] of disks.entries()) {
     const disk = 'file' in device && typeof device.file === 'string' ? device.file : `disk ${lun}`;
     try {
-      const { kernel, initrd, rootParameters, partition, unclean } = await findBootFiles(device, disk);
-      const append = `${rootParameters} console=ttyS0 ${o.append}`.trimEnd();
+      const { kernel, initrd, rootParameters, parameters, partition, unclean } = await findBootFiles(device, disk);
+      const append = [rootParameters, 'console=ttyS0', parameters, o.append].filter((part) => part !== '').join(' ');
       o.onBoot?.({ disk, partition, kernel: kernel.path, initrd: initrd?.path, commandLine: append, unclean });
       return { ...o, kernel: kernel.bytes, initrd: initrd?.bytes, append, kernelName: `${disk}: ${kernel.path}` };
     } catch (error) {

@@ -5,6 +5,7 @@
  */
 import { GENERATION_ID_SIZE } from '../chipset/generation-id/device.ts';
 import { ViridianError } from '../contracts/errors.ts';
+import { execInGuest } from '../contracts/exec.ts';
 import type { NicOptions } from '../contracts/network.ts';
 import type {
   DiskEvent,
@@ -30,7 +31,6 @@ import { updateMode } from '../hypervisor/x86/system/mode.ts';
 import { encodePng } from '../support/png.ts';
 import type { Saved } from '../support/struct.ts';
 import { PartitionDisks } from './disks.ts';
-import { execInGuest } from './exec.ts';
 import { applyInitialState } from './initial-state.ts';
 import { inspectMachine } from './inspect.ts';
 import { integrationServices, shutdown } from './integration.ts';

@@ -129,11 +129,15 @@ export async function qemuFiles(
   });
   const disk = await openDisk(host, image, { format: 'vhdx' });
   try {
-    const { kernel, initrd, rootParameters } = await findBootFiles(disk, image);
+    const { kernel, initrd, rootParameters, parameters } = await findBootFiles(disk, image);
     const files = [join(folder, 'kernel'), join(folder, 'initrd')] as const;
     writeFileSync(files[0], kernel.bytes);
     writeFileSync(files[1], initrd?.bytes ?? new Uint8Array(0));
-    return { disk: raw, args: ['-kernel', files[0], '-initrd', files[1]], append: `${rootParameters} console=ttyS0` };
+    return {
+      disk: raw,
+      args: ['-kernel', files[0], '-initrd', files[1]],
+      append: `${rootParameters} console=ttyS0 ${parameters}`,
+    };
   } finally {
     await disk.close();
   }

@@ -53,7 +53,7 @@ export async function createImage(file: string, flags: ImageFlags): Promise<Exit
 }
 
 /** Runs what Ctrl-C may end, and shows how far it is. @returns undefined when it was ended */
-async function withSteps(
+export async function withSteps(
   work: (signal: AbortSignal, step: (text: string, fraction: number) => void) => ReturnType<typeof createDebianImage>,
 ): Promise<Awaited<ReturnType<typeof createDebianImage>> | undefined> {
   const controller = new AbortController();

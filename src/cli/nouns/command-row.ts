@@ -50,6 +50,8 @@ export interface CommandRow {
   readonly changes?: boolean;
   /** It asks before: --yes. */
   readonly asks?: boolean;
+  /** What follows the arguments is somebody else's, options too. */
+  readonly passes?: boolean;
   /** Examples and explanations, at the end of its help. */
   readonly help?: string;
   /** Names in Hyper-V's PowerShell module. */

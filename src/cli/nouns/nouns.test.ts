@@ -207,7 +207,7 @@ describe('hv', () => {
     ],
     ['ls -o xml', EXIT.usage, "hv: --output must be table, json, yaml, name, not 'xml'"],
     ['console web', EXIT.wrongState, 'hv: web is Off, and that needs it to run: start it first'],
-    ['cp /etc/hostname web', EXIT.usage, "hv: 'web' must be VM:/PATH: files are copied into a guest"],
+    ['cp /etc/hostname web', EXIT.usage, 'hv: one side is a guest (VM:/PATH), the other is this host'],
     [
       'host set --edition Home',
       EXIT.usage,

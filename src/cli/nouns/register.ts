@@ -20,6 +20,8 @@ export function managementCommands(hv: Command, first: string | undefined): void
     return;
   }
   const nouns = new Map<string, Command>();
+  // For rows that pass options on.
+  hv.enablePositionalOptions();
   for (const [name, text] of Object.entries(NOUNS)) {
     if (noun !== undefined && name !== noun) continue;
     const command = hv.command(name).description(text);
@@ -46,6 +48,7 @@ function define(parent: Command, name: string, row: CommandRow, shortcut = false
       .option('--json', 'the same as -o json')
       .option('-q, --quiet', 'the same as -o name');
   if (row.changes) command.option('--what-if', 'say what would be done, and do nothing');
+  if (row.passes) command.passThroughOptions();
   if (row.asks) command.option('-y, --yes', 'do not ask');
   command.addHelpText('after', `${row.help === undefined ? '' : `\n${row.help.trim()}\n`}${EXIT_HELP}`);
   command.action(async (...all: unknown[]) => {

@@ -31,6 +31,10 @@ const NEXT = `hv: for machines that outlive the terminal, '${HV} manager' opens 
 
 /** @param create For tests; else the library's. */
 export async function quickstart(flags: QuickstartFlags, create?: CreatePartition): Promise<number> {
+  if (flags.debian) {
+    const { debianMachine } = await import('../image/machine.ts');
+    return await debianMachine(flags, create);
+  }
   const machine = machineOptionsOf(flags);
   resolvePartitionOptions({ ...machine, kernel: 'debian' });
   for (const [option, path] of [['--kernel', flags.kernel] as const, ['--busybox', flags.busybox] as const]) {
@@ -38,6 +42,10 @@ export async function quickstart(flags: QuickstartFlags, create?: CreatePartitio
   }
 
   const files = await findFiles(flags);
+  if (process.stderr.isTTY)
+    say(
+      'hv: a kernel and a shell; for a whole Debian with a network, some minutes: hv quickstart --debian (npm run debian)',
+    );
   const kernel = await readInput('kernel', files.kernel);
   const base = buildInitramfs({
     busybox: await readInput('busybox', files.busybox),

@@ -11,25 +11,46 @@ const NEWLINE = 0x0a;
 
 export class JsonLines {
   readonly #socket: Socket;
+  readonly #leave: () => void;
   #pieces: Buffer[] = [];
   #length = 0;
+  #released = false;
 
   constructor(socket: Socket, onMessage: (message: unknown) => void, onClose: (error: Error | undefined) => void) {
     this.#socket = socket;
     let failure: Error | undefined;
-    socket.on('data', (bytes: Buffer) => {
+    const data = (bytes: Buffer): void => {
       try {
         this.#take(bytes, onMessage);
       } catch (error) {
         socket.destroy(error instanceof Error ? error : new Error(String(error)));
       }
-    });
+    };
+    const close = (): void => {
+      onClose(failure);
+    };
+    socket.on('data', data);
+    socket.on('close', close);
+    // Stays: an error that nobody hears would end the process.
     socket.on('error', (error) => {
       failure = error;
     });
-    socket.on('close', () => {
-      onClose(failure);
-    });
+    this.#leave = () => {
+      socket.off('data', data);
+      socket.off('close', close);
+    };
+  }
+
+  /**
+   * The socket, for something else than messages from now on: what the peer sends next, half-closing included, is the taker's.
+   * It is paused.
+   */
+  release(): Socket {
+    this.#released = true;
+    this.#leave();
+    this.#socket.pause();
+    this.#socket.allowHalfOpen = true;
+    return this.#socket;
   }
 
   #take(bytes: Buffer, onMessage: (message: unknown) => void): void {
@@ -41,6 +62,10 @@ export class JsonLines {
       this.#length = 0;
       start = end + 1;
       if (line !== '') onMessage(JSON.parse(line));
+      if (this.#released) {
+        if (start < bytes.length) this.#socket.unshift(bytes.subarray(start));
+        return;
+      }
     }
     if (start === bytes.length) return;
     this.#pieces.push(bytes.subarray(start));

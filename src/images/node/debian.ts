@@ -5,6 +5,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { userInfo } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { ViridianError } from '../../contracts/errors.ts';
 import { nodeCodecs } from '../../host/node/codecs.ts';
@@ -105,6 +106,7 @@ export async function createDebianImage(
   const recipe = recipeOf(options);
   const include = (options.include ?? []).map((name) => checkWord('package', name));
   const tools = hostTools();
+  await probeNamespace(tools.asRoot);
   const { signal } = options;
 
   // Beside the disk, where there is to be room; others must be able to enter, since the packages' own user does.
@@ -135,6 +137,9 @@ export async function createDebianImage(
     if (signal?.aborted) throw signal.reason;
     throw error;
   } finally {
+    // There its files may have owners that only root can remove.
+    const [command, ...args] = [...tools.asRoot, 'rm', '-rf', join(work, 'root')];
+    await runCommand(command, args).catch(() => undefined);
     await rm(work, { recursive: true, force: true, maxRetries: 3 });
   }
 }
@@ -164,17 +169,20 @@ interface Tools {
   /** Undefined: to be fetched with apt, which needs no root. */
   readonly mmdebstrap: string | undefined;
   readonly mke2fs: string;
-  /** Ownership of files is written down, not changed. */
-  readonly fakeroot: string | undefined;
+  /** What a command is run behind where files have owners; nothing for root. */
+  readonly asRoot: readonly string[];
   readonly keyring: string;
 }
+
+/** A user namespace in which the user is root and has the subordinate ids as all others. */
+const NAMESPACE: readonly string[] = ['unshare', '--user', '--map-root-user', '--map-auto', '--'];
 
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 
 function hostTools(): Tools {
   const root = process.getuid?.() === 0;
   const needed: Record<string, string> = { 'apt-get': 'apt', perl: 'perl', tar: 'tar', mke2fs: 'e2fsprogs' };
-  if (!root) needed.fakeroot = 'fakeroot';
+  if (!root) needed.unshare = 'util-linux';
   const missing = Object.keys(needed).filter((name) => findCommand(name) === undefined);
   const packages = new Set(missing.map((name) => needed[name]!));
   if (!existsSync(KEYRING)) {
@@ -194,14 +202,26 @@ function hostTools(): Tools {
   return {
     mmdebstrap: findCommand('mmdebstrap'),
     mke2fs: findCommand('mke2fs')!,
-    fakeroot: root ? undefined : findCommand('fakeroot'),
+    asRoot: root ? [] : NAMESPACE,
     keyring: KEYRING,
   };
 }
 
+/** @throws ViridianError where this host does not let its users have namespaces */
+async function probeNamespace([command, ...args]: readonly string[]): Promise<void> {
+  if (command === undefined) return;
+  const result = await runCommand(command, [...args, 'true']);
+  if (result.code !== 0)
+    throw new ViridianError(
+      'denied',
+      `a Debian image is built in a user namespace, which you may not have here (${reasonOf(result)}): build it as root`,
+    );
+}
+
 function hasSubordinateIds(): boolean {
   try {
-    const names = [process.env.USER ?? '', String(process.getuid?.() ?? '')];
+    const { username, uid } = userInfo();
+    const names = [username, String(uid)];
     return readFileSync('/etc/subuid', 'utf8')
       .split('\n')
       .some((line) => names.includes(line.split(':')[0] ?? '-'));
@@ -247,7 +267,7 @@ async function installPackages(to: Installation, steps: Steps): Promise<number> 
   const program = tools.mmdebstrap ?? (await fetchMmdebstrap(work, signal));
   // /bin and its like are links from the beginning; else a package makes them, which does not work under fakechroot.
   const hooks = join(dirname(program), '../share/mmdebstrap/hooks/maybe-merged-usr');
-  const asRoot = tools.fakeroot === undefined;
+  const asRoot = tools.asRoot.length === 0;
   const args = [
     '--verbose',
     '--variant=minbase',
@@ -358,8 +378,7 @@ async function makeFileSystem({ tools, tree, raw, size, uuid, signal }: FileSyst
   const options = ['-q', '-F', '-t', 'ext4', '-L', 'root', '-U', uuid, '-m', '1', '-E', extended, '-d', tree];
   const make = [tools.mke2fs, ...options, raw, `${kibibytes}k`];
   const unpack = `mkdir "$0" && tar --extract --exclude './dev/*' --xattrs --xattrs-include='*' --file "$0.tar" --directory "$0" && rm "$0.tar" && exec "$@"`;
-  const [command, ...args] =
-    tools.fakeroot === undefined ? make : [tools.fakeroot, '--', 'sh', '-c', unpack, tree, ...make];
+  const [command, ...args] = tools.asRoot.length === 0 ? make : [...tools.asRoot, 'sh', '-c', unpack, tree, ...make];
   const result = await runCommand(command!, args, { signal });
   if (result.code !== 0)
     throw new ViridianError(

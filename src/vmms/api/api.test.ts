@@ -284,6 +284,30 @@ describe('streams', () => {
     expect(seen).toEqual(['vm.created', 'vm.changed']);
   });
 
+  it('a port of a guest is a stream, and the way to run programs in it', async () => {
+    const vm = await test.vm('inside');
+    await expect(vm.exec(['true'])).rejects.toMatchObject({ code: 'wrongState' });
+    await vm.start();
+    await expect(vm.connect(9)).rejects.toMatchObject({ code: 'timeout', message: 'nothing accepts port 9' });
+    const stdin = Uint8Array.from({ length: 1_000_000 }, (_, i) => (i * 2654435761) >>> 24);
+    const { code, stdout, stderr } = await vm.exec(['sh', '-c', 'cat; echo done >&2; exit 3'], { stdin });
+    expect([code, Buffer.compare(stdout, stdin), Buffer.from(stderr).toString()]).toEqual([3, 0, 'done\n']);
+    // Who does not read holds up the program, and nothing else.
+    let told = 0;
+    const flood = vm.exec(['sh', '-c', 'head -c 8000000 /dev/zero'], {
+      onStdout: (part) => void (told += part.length),
+    });
+    expect(Buffer.from((await vm.exec(['echo', 'hi'])).stdout).toString()).toBe('hi\n');
+    await flood;
+    expect(told).toBe(8_000_000);
+    const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
+    const cut = vm.exec(['sh', '-c', 'echo begun; exec sleep 1000'], { onStdout: () => begin() });
+    const refused = expect(cut).rejects.toMatchObject({ code: 'failure' });
+    await begun;
+    await vm.stop({ turnOff: true });
+    await refused;
+  });
+
   it('a console has several clients, and history', async () => {
     const vm = await test.vm('consoles');
     await vm.start();

@@ -1,8 +1,9 @@
 /**
- * Streams of the API, as WebSockets: the console of a VM, its screen, events. A client that does not take what it is sent
+ * Streams of the API, as WebSockets: the console of a VM, its screen, a port of its guest's, events. A client that does not take what it is sent
  * is cut off, and may come again: each stream can be taken up anew.
  */
 import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type RawData, type WebSocket, WebSocketServer } from 'ws';
 import { z } from 'zod';
@@ -16,9 +17,14 @@ import type { Gauges } from './gauges.ts';
 
 /** Bytes under way to a client that makes it a slow one. */
 const MOST_UNSENT = 8 * 2 ** 20;
+/** Bytes under way to a client that wait, where it is the sender that is held up. */
+const MOST_BUFFERED = 2 ** 20;
 /** Close codes (RFC 6455, and the range for applications). */
 const CLOSE = { normal: 1000, goingAway: 1001, tryAgainLater: 1013, vmEnded: 4000 } as const;
 const PING_PERIOD = 30_000;
+/** Milliseconds until somebody in a guest must have taken a connection; nobody waits longer than the longest. */
+const DEFAULT_PATIENCE = 10_000;
+const LONGEST_PATIENCE = 600_000;
 
 export interface StreamsOptions {
   readonly management: Management;
@@ -27,7 +33,10 @@ export interface StreamsOptions {
   readonly caller: (request: IncomingMessage) => Caller | undefined;
 }
 
-type Opener = (socket: WebSocket) => Promise<void> | void;
+type Opener = ((socket: WebSocket) => Promise<void> | void) & {
+  /** The client may be held up for as long as its peer likes, and answers no pings then. */
+  readonly held?: boolean;
+};
 
 export class Streams {
   readonly #options: StreamsOptions;
@@ -43,7 +52,8 @@ export class Streams {
     try {
       const open = this.#route(request);
       this.#server.handleUpgrade(request, socket, head, (client) => {
-        keepAlive(client);
+        if (open.held) (socket as Socket).setKeepAlive(true, PING_PERIOD);
+        else keepAlive(client);
         client.on('error', () => {});
         Promise.resolve(open(client)).catch((error: unknown) => {
           const text = isViridianError(error) ? error.message : 'a defect of the service';
@@ -88,7 +98,7 @@ export class Streams {
       const wanted = { vm: text('vm'), nic: text('nic'), snaplen: number(url.searchParams.get('snaplen')) };
       return (client) => captureSwitch(management, client, name, wanted);
     }
-    const match = /^\/vms\/([^/]+)\/(console|screen)$/.exec(url.pathname.slice(API_BASE.length));
+    const match = /^\/vms\/([^/]+)\/(console|screen|socket)$/.exec(url.pathname.slice(API_BASE.length));
     if (!match || !url.pathname.startsWith(API_BASE))
       throw new ViridianError('notFound', `there is no stream ${url.pathname}`);
     demandRole(caller, 'operator');
@@ -99,6 +109,13 @@ export class Streams {
     if (match[2] === 'console') {
       const history = url.searchParams.get('history') !== 'false';
       return (client) => attachConsole(socket, client, history);
+    }
+    if (match[2] === 'socket') {
+      const port = number(url.searchParams.get('port'), 'port');
+      const timeout = number(url.searchParams.get('timeout'), 'timeout') ?? DEFAULT_PATIENCE;
+      if (port === undefined) throw new ViridianError('invalid', 'port: say which, of the guest');
+      const open = (client: WebSocket): Promise<void> => attachSocket(socket, client, port, timeout);
+      return Object.assign(open, { held: true });
     }
     return (client) => attachScreen(socket, client);
   }
@@ -117,9 +134,9 @@ function decoded(text: string): string {
   }
 }
 
-function number(text: string | null): number | undefined {
+function number(text: string | null, name = 'after'): number | undefined {
   if (text === null) return undefined;
-  if (!/^\d{1,15}$/.test(text)) throw new ViridianError('invalid', `'${text}' must be a number`);
+  if (!/^\d{1,15}$/.test(text)) throw new ViridianError('invalid', `${name}: must be a whole number`);
   return Number(text);
 }
 
@@ -243,6 +260,44 @@ async function openLink(
   }
   void link.closed.then(() => client.close(CLOSE.vmEnded, 'the virtual machine has ended'));
   return link;
+}
+
+// ---- a port of the guest's --------------------------------------------------------------------------------------------------------
+
+/**
+ * Binary messages, both ways, are a stream's bytes. Text messages: first `{"open":true}`, or `{"error":{code,message}}` where
+ * nobody took the connection; then `{"end":true}` where a side sends no more. The connection has a buffer at each hop and is
+ * held up when they are full; so this stream does not cut off a client that is slow.
+ */
+async function attachSocket(worker: string, client: WebSocket, port: number, timeout: number): Promise<void> {
+  // The client waits for our first message before it sends.
+  let socket: Socket;
+  try {
+    socket = await WorkerLink.connectGuest(worker, port, Math.min(timeout, LONGEST_PATIENCE));
+  } catch (error) {
+    if (!isViridianError(error)) throw error;
+    client.send(JSON.stringify({ error: { code: error.code, message: error.message } }));
+    client.close(CLOSE.normal);
+    return;
+  }
+  client.on('message', (data, binary) => {
+    if (!binary) socket.end();
+    else if (!socket.write(bytesOf(data))) client.pause();
+  });
+  socket.on('drain', () => client.resume());
+  // It may have left while nobody in the guest answered.
+  if (client.readyState !== client.OPEN) socket.destroy();
+  client.on('close', () => socket.destroy());
+  socket.on('data', (bytes: Buffer) => {
+    client.send(bytes, () => {
+      if (client.bufferedAmount <= MOST_BUFFERED) socket.resume();
+    });
+    if (client.bufferedAmount > MOST_BUFFERED) socket.pause();
+  });
+  socket.on('end', () => client.send('{"end":true}'));
+  socket.on('close', () => client.close(CLOSE.normal));
+  client.send('{"open":true}');
+  socket.resume();
 }
 
 // ---- the screen -------------------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import type { VmMetrics } from '../../contracts/api/vm.ts';
 import type { DiskFile, StoragePlace } from '../../contracts/block-device.ts';
 import { isViridianError, ViridianError } from '../../contracts/errors.ts';
 import type { CreatePartition, DiskEvent, InspectNode, Partition, StopReason } from '../../contracts/partition.ts';
+import type { GuestStream } from '../../contracts/sockets.ts';
 import type { WorkerExit, WorkerMethod, WorkerMethods, WorkerSpec, WorkerState } from '../../contracts/worker.ts';
 import { writeOutput } from '../../host/node/files.ts';
 import { ConsoleHistory } from './console-history.ts';
@@ -20,8 +21,11 @@ export interface WorkerListener {
   stopped(exit: WorkerExit): void;
 }
 
+/** The others are the server's. */
+type OfMachine = Exclude<WorkerMethod, 'hello' | 'attach' | 'connectGuest'>;
+
 type Handlers = {
-  readonly [M in Exclude<WorkerMethod, 'hello' | 'attach'>]: (
+  readonly [M in OfMachine]: (
     params: WorkerMethods[M]['params'],
   ) => Promise<WorkerMethods[M]['result']> | WorkerMethods[M]['result'];
 };
@@ -136,10 +140,11 @@ export class WorkerMachine {
     else this.#ended({ kind: 'turnedOff', message: '', time: new Date().toISOString(), code: null });
   }
 
-  async do<M extends Exclude<WorkerMethod, 'hello' | 'attach'>>(
-    method: M,
-    params: WorkerMethods[M]['params'],
-  ): Promise<WorkerMethods[M]['result']> {
+  async connect({ port, timeout }: WorkerMethods['connectGuest']['params']): Promise<GuestStream> {
+    return await this.#live.connect(port, { timeout });
+  }
+
+  async do<M extends OfMachine>(method: M, params: WorkerMethods[M]['params']): Promise<WorkerMethods[M]['result']> {
     const handler = this.#handlers[method] as Handlers[M] | undefined;
     if (handler === undefined) throw new ViridianError('invalid', `a worker knows nothing of '${String(method)}'`);
     return await handler(params);

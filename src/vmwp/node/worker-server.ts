@@ -7,6 +7,7 @@ import { createServer, type Server } from 'node:net';
 import { isViridianError, ViridianError } from '../../contracts/errors.ts';
 import type { FromWorker, WorkerEvent, WorkerHello, WorkerMethods, WorkerRequest } from '../../contracts/worker.ts';
 import { JsonLines } from '../../host/node/json-lines.ts';
+import { joinStream } from './join-stream.ts';
 import type { WorkerMachine } from './worker-machine.ts';
 
 /** A console that takes no more than this of what it is shown is left behind. */
@@ -69,6 +70,11 @@ export class WorkerServer {
         if ((params as WorkerMethods['attach']['params']).history) send(consoleEvent(this.#machine.history.bytes));
         peer.console = true;
         send({ id, result: null });
+      } else if (method === 'connectGuest') {
+        const stream = await this.#machine.connect(params as WorkerMethods['connectGuest']['params']);
+        send({ id, result: null });
+        this.#peers.delete(peer);
+        await joinStream(peer.lines.release(), stream);
       } else send({ id, result: (await this.#machine.do(method, params as never)) ?? null });
     } catch (error) {
       if (!isViridianError(error)) console.error(error);

@@ -1,8 +1,7 @@
 /** What goes on inside a guest: what the commands do. */
-import { basename } from 'node:path';
 import { ViridianError } from '../../../contracts/errors.ts';
 import type { KeyValuePool } from '../../../contracts/partition.ts';
-import { readInput, writeOutput } from '../../../host/node/files.ts';
+import { writeOutput } from '../../../host/node/files.ts';
 import { printable } from '../../../support/text.ts';
 import type { Action } from '../command-row.ts';
 import { list, showOne, showRows, write } from '../output.ts';
@@ -32,18 +31,6 @@ export const type: Action = async ([name, text], flags) => {
       'failure',
       `not typed: '${printable(untyped)}': a US keyboard does not have it, or no keyboard driver runs in the guest`,
     );
-  return undefined;
-};
-
-export const cp: Action = async ([file, target], flags) => {
-  const match = /^([^:]+):(\/.*)$/.exec(target!);
-  if (!match) throw new ViridianError('invalid', `'${target}' must be VM:/PATH: files are copied into a guest`);
-  const [, name, path] = match;
-  const to = path!.endsWith('/') ? `${path}${basename(file!)}` : path!;
-  const bytes = await readInput('file', file!);
-  const vm = await vmOf(name);
-  if (onlyAsked(flags, `write ${bytes.length} bytes to ${to} of ${vm.name}`)) return undefined;
-  await vm.copyFile(to, bytes, { overwrite: flags.overwrite === true, folders: flags.folders === true });
   return undefined;
 };
 

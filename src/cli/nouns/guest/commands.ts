@@ -1,8 +1,14 @@
 /** What goes on inside a guest: console, screen, keyboard, integration components. */
 import type { CommandRow } from '../command-row.ts';
+import { path, whole } from '../values.ts';
 import { CONSOLE_HELP } from './keys.ts';
 
 const load = async (name: keyof typeof import('./actions.ts')) => (await import('./actions.ts'))[name];
+const WAIT = {
+  flags: '--timeout <seconds>',
+  text: 'how long to wait for the guest (default: 15)',
+  parse: whole('--timeout'),
+};
 const POOLS = ['external', 'guest', 'auto'];
 
 export const GUEST_COMMANDS: readonly CommandRow[] = [
@@ -36,21 +42,89 @@ Several may be attached at a time. With stdin from elsewhere its bytes go to the
     load: () => load('type'),
   },
   {
-    verb: 'cp',
-    args: '<file> <target>',
-    kinds: ['file'],
-    text: 'copy a file into a guest: hv cp FILE VM:/PATH',
+    verb: 'exec',
+    args: '<vm> [command...]',
+    kinds: ['vm'],
+    text: 'run a program in a guest, without a network: hv exec VM -- COMMAND',
     options: [
-      { flags: '--overwrite', text: 'replace a file that is there' },
+      { flags: '-t, --tty', text: 'with a terminal (the usual where stdin and stdout are one)' },
+      { flags: '-T, --no-tty', text: 'without one' },
+      { flags: '-n, --no-stdin', text: 'with nothing on its stdin' },
+      { flags: '-e, --env <name=value>', text: 'of its environment; a name alone passes ours on', repeats: true },
+      { flags: '-w, --workdir <folder>', text: "where it starts (default: root's home)" },
+      WAIT,
+    ],
+    passes: true,
+    cmdlets: ['Invoke-Command'],
+    help: `The program runs as root. Without one, root's shell does. stdin, stdout, stderr, the size of the window and
+SIGINT, SIGTERM and SIGHUP are passed on; the exit code is the program's (128 and its number where a signal
+ended it, 127 where there is no such program). Failures of hv's own are on stderr, and begin with 'hv:'.
+
+It takes the agent that images of 'hv image create debian' have. Others: guest/agent/README.md.
+
+Examples:
+  hv exec web                                    a shell
+  hv exec web -- systemctl status ssh
+  tar -c site | hv exec web -- tar -x -C /srv    what comes in on stdin goes to the program`,
+    load: async () => (await import('./exec.ts')).exec,
+  },
+  {
+    verb: 'ssh',
+    args: '<target> [command...]',
+    kinds: ['vm'],
+    text: 'open a session with ssh, without a network: hv ssh [USER@]VM',
+    options: [
+      { flags: '-l, --login <user>', text: 'as whom (default: as ssh has it)' },
+      { flags: '-i, --identity <file>', text: 'the private key', parse: path, kind: 'file' },
+      { flags: '-t, --tty', text: 'with a terminal, for a command too' },
+      { flags: '-o, --option <name=value>', text: "of ssh's", repeats: true },
+      WAIT,
+    ],
+    passes: true,
+    help: `The host's ssh, over a Hyper-V socket to port 22 of the guest's (AF_VSOCK), where images of 'hv image create
+debian' have an sshd. The exit code is that of ssh.
+
+Examples:
+  hv ssh me@web
+  hv ssh me@web uptime
+  rsync -a -e 'hv ssh' site me@web:`,
+    load: async () => (await import('./exec.ts')).ssh,
+  },
+  {
+    verb: 'nc',
+    args: '<vm> <port>',
+    kinds: ['vm'],
+    text: "connect stdin and stdout with a port of a guest's sockets (AF_VSOCK)",
+    options: [WAIT],
+    help: `Example, for ~/.ssh/config:
+  Host web.vm
+    ProxyCommand hv nc web 22`,
+    load: async () => (await import('./exec.ts')).nc,
+  },
+  {
+    verb: 'cp',
+    args: '<files...>',
+    kinds: ['file', 'file'],
+    text: 'copy files and folders into a guest (hv cp FILE VM:/PATH) or out of one (hv cp VM:/PATH FILE)',
+    options: [
+      { flags: '--overwrite', text: 'replace files that are there' },
       { flags: '--folders', text: 'make folders that are not there' },
+      WAIT,
     ],
     changes: true,
     cmdlets: ['Copy-VMFile'],
-    help: `Needs the file copy daemon of Debian's hyperv-daemons in the guest (hv_fcopy_daemon).
+    help: `A folder is copied with all that is in it. Where the target is a folder, what is copied gets its name in it. Permissions
+and times are kept, links stay links; the owner is root in the guest, and you here. No set-user-id bits and no devices come
+out of a guest. Relative paths in a guest are relative to root's home.
 
-Example:
-  hv cp app.tar.gz web:/srv/app.tar.gz --folders`,
-    load: () => load('cp'),
+It takes the agent that images of 'hv image create debian' have (hv exec --help). Without it a file can be copied into a guest that
+has the file copy daemon of Hyper-V (hv_fcopy_daemon), to a path that is absolute.
+
+Examples:
+  hv cp app.tar.gz web:/srv/app.tar.gz --folders
+  hv cp site/ web:/var/www
+  hv cp web:/var/log ./logs`,
+    load: async () => (await import('./copy.ts')).cp,
   },
   {
     noun: 'ic',

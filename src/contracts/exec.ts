@@ -3,8 +3,8 @@
  * {u8 type, u32 length, big-endian, bytes} each way. The host sends the program's arguments, environment and folder, then
  * its input; the guest its output, and at the end its exit code.
  */
-import { ViridianError } from '../contracts/errors.ts';
-import type { ExecOptions, ExecResult, GuestStream } from '../contracts/sockets.ts';
+import { ViridianError } from './errors.ts';
+import type { ExecControl, ExecOptions, ExecResult, GuestStream, TerminalSize } from './sockets.ts';
 
 /** "hv" over the first service. */
 export const EXEC_PORT = 0x6876_0001;
@@ -19,6 +19,12 @@ export const ExecFrame = {
   START: 4,
   STDIN: 5,
   STDIN_END: 6,
+  /** Before START: the program gets a terminal of this size. u16 rows, u16 columns, big-endian. */
+  TERMINAL: 7,
+  /** Its size from now on. */
+  SIZE: 8,
+  /** One byte, a signal's number: to the program and all that it started. */
+  SIGNAL: 9,
   /** Guest. */
   STDOUT: 17,
   STDERR: 18,
@@ -31,14 +37,16 @@ const HEADER = 5;
 const LONGEST = 0x1_0000;
 const INPUT_PART = 32_768;
 
-/** @throws ViridianError `invalid` */
+/**
+ * Without arguments: the login's shell.
+ * @throws ViridianError `invalid`
+ */
 export async function execInGuest(
   connect: (port: number, timeout: number | undefined) => Promise<GuestStream>,
   argv: readonly string[],
   options: ExecOptions = {},
 ): Promise<ExecResult> {
-  const { environment = {}, folder, timeout } = options;
-  if (argv.length === 0) throw new ViridianError('invalid', 'nothing to run: give a program and its arguments');
+  const { environment = {}, folder, timeout, terminal } = options;
   const variables = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
   for (const text of [...argv, ...variables, folder ?? ''])
     if (text.includes('\0')) throw new ViridianError('invalid', 'arguments must not contain a NUL character');
@@ -48,24 +56,55 @@ export async function execInGuest(
     await stream.write(frame(ExecFrame.ARGUMENTS, strings(argv)));
     if (variables.length > 0) await stream.write(frame(ExecFrame.ENVIRONMENT, strings(variables)));
     if (folder !== undefined) await stream.write(frame(ExecFrame.FOLDER, new TextEncoder().encode(folder)));
+    if (terminal !== undefined) await stream.write(frame(ExecFrame.TERMINAL, sizeBytes(terminal)));
     await stream.write(frame(ExecFrame.START, new Uint8Array()));
-    // A program that ends before it has read its input is no failure.
-    const input = feed(stream, options.stdin).catch(() => undefined);
-    const result = await take(stream, options);
-    stream.end();
-    void input;
-    return result;
+    options.onStart?.(controlOf(stream));
+    // Half an input must not look like a whole one.
+    const failures: unknown[] = [];
+    feed(stream, options.stdin).catch((error: unknown) => {
+      failures.push(error);
+      stream.destroy();
+    });
+    try {
+      const result = await take(stream, options);
+      if (failures.length === 0) return result;
+    } catch (error) {
+      if (failures.length === 0) throw error;
+    }
+    throw failures[0];
   } finally {
     stream.destroy();
   }
 }
 
+function controlOf(stream: GuestStream): ExecControl {
+  // A program that has ended needs neither.
+  const send = (type: number, body: Uint8Array): void => void stream.write(frame(type, body)).catch(() => undefined);
+  return {
+    resize: (size) => send(ExecFrame.SIZE, sizeBytes(size)),
+    signal: (number) => send(ExecFrame.SIGNAL, Uint8Array.of(number)),
+  };
+}
+
+function sizeBytes({ rows, columns }: TerminalSize): Uint8Array {
+  const view = new DataView(new ArrayBuffer(4));
+  view.setUint16(0, rows);
+  view.setUint16(2, columns);
+  return new Uint8Array(view.buffer);
+}
+
 async function feed(stream: GuestStream, stdin: ExecOptions['stdin']): Promise<void> {
+  // A program that ends before it has read its input is no failure.
+  const send = async (type: number, body: Uint8Array): Promise<boolean> =>
+    await stream.write(frame(type, body)).then(
+      () => true,
+      () => false,
+    );
   const parts = stdin instanceof Uint8Array ? [stdin] : (stdin ?? []);
   for await (const bytes of parts)
     for (let at = 0; at < bytes.length; at += INPUT_PART)
-      await stream.write(frame(ExecFrame.STDIN, bytes.subarray(at, at + INPUT_PART)));
-  await stream.write(frame(ExecFrame.STDIN_END, new Uint8Array()));
+      if (!(await send(ExecFrame.STDIN, bytes.subarray(at, at + INPUT_PART)))) return;
+  await send(ExecFrame.STDIN_END, new Uint8Array());
 }
 
 async function take(stream: GuestStream, { onStdout, onStderr }: ExecOptions): Promise<ExecResult> {
@@ -80,8 +119,8 @@ async function take(stream: GuestStream, { onStdout, onStderr }: ExecOptions): P
       if (rest.length < HEADER + length) break;
       const body = rest.slice(HEADER, HEADER + length);
       if (rest[0] === ExecFrame.EXIT) return { code: body[0] ?? 0, stdout: joined(stdout), stderr: joined(stderr) };
-      if (rest[0] === ExecFrame.STDOUT) (onStdout ?? ((part) => void stdout.push(part)))(body);
-      if (rest[0] === ExecFrame.STDERR) (onStderr ?? ((part) => void stderr.push(part)))(body);
+      if (rest[0] === ExecFrame.STDOUT) await (onStdout ?? ((part) => stdout.push(part)))(body);
+      if (rest[0] === ExecFrame.STDERR) await (onStderr ?? ((part) => stderr.push(part)))(body);
       rest = rest.subarray(HEADER + length);
     }
   }
