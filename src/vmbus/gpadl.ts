@@ -136,7 +136,8 @@ export class GpadlTable {
     const limits = this.#limits;
     if (id === 0 || this.#lists.has(id) || this.#lists.size >= MAXIMUM_COUNT) return false;
     if (this.#pages + pageCount(gpadl) > limits.maximumPages) return false;
-    if (!ranges.every(({ byteCount, pages }) => byteCount > 0 && pages.every((page) => limits.isRam(page)))) return false;
+    if (!ranges.every(({ byteCount, pages }) => byteCount > 0 && pages.every((page) => limits.isRam(page))))
+      return false;
     this.#add(gpadl);
     return true;
   }
