@@ -240,7 +240,7 @@ class NetvspFuzzer implements StatefulFuzzer {
         }
       parts.push(bytes);
     }
-    const all = Uint8Array.from(parts.flatMap((part) => [...part]));
+    const all = new Uint8Array(Buffer.concat(parts));
     if (all.length <= SEND_SECTION && random.oneIn(2)) {
       const index = this.#inSection(random, all);
       const payload = new Uint8Array(NVSP_SIZE);

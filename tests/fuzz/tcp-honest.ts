@@ -499,7 +499,7 @@ export async function honestTransfer(seed: number): Promise<void> {
   let connected = false;
 
   guest.start();
-  for (let turn = 0; ; turn++) {
+  for (;;) {
     hostTurn();
     for (const seen of adapter.take()) inward.carry(() => guest.take(seen));
     if (guest.unread > 0 && random.below(100) < shape.guestReads) guest.readAll();
