@@ -2,8 +2,12 @@
  * A worker process without a processor, for tests of everything around it: the console echoes, a few letters make it end, and
  * its state is what has been typed. `FAKE_START_DELAY` in the command line (append) makes it slow to start.
  */
-import { readFileSync } from 'node:fs';
-import { basename } from 'node:path';
+import { spawnSync } from 'node:child_process';
+import { appendFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { Worker } from 'node:worker_threads';
 import type { DiskFile, StoragePlace } from '../contracts/block-device.ts';
 import type { Partition, PartitionOptions, StopReason, StorageUnit } from '../contracts/partition.ts';
 import { runWorker } from '../vmwp/node/worker.ts';
@@ -37,6 +41,36 @@ function fakeStorage({ disks = [], dvds = [] }: PartitionOptions): Partition['st
   };
 }
 
+/** What this process can do with a file from each of its threads, and what else of the host it can reach. */
+async function reach(path: string): Promise<string> {
+  const code = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? String(error);
+  const now = (work: () => unknown): string => {
+    try {
+      work();
+      return 'ok';
+    } catch (error) {
+      return code(error);
+    }
+  };
+  const source = `const { parentPort, workerData } = require('node:worker_threads');
+    let code = 'ok';
+    try { require('node:fs').readFileSync(workerData); } catch (error) { code = error.code; }
+    parentPort.postMessage(code);`;
+  const worker = new Worker(source, { eval: true, workerData: path });
+  const results = {
+    main: now(() => readFileSync(path)),
+    async: await readFile(path).then(() => 'ok', code),
+    thread: await new Promise<string>((resolve) => worker.once('message', resolve)),
+    write: now(() => appendFileSync(path, '')),
+    beside: now(() => writeFileSync(`${path}.new`, '')),
+    list: now(() => readdirSync(dirname(path))),
+    execute: String((spawnSync('/bin/true').error as NodeJS.ErrnoException | undefined)?.code ?? 'ok'),
+    signal: now(() => process.kill(process.ppid, 0)),
+    temporary: now(() => writeFileSync(join(tmpdir(), 'x'), '')),
+  };
+  return `${JSON.stringify(results)}\n`;
+}
+
 async function createFakePartition(options: PartitionOptions): Promise<Partition> {
   const stopped = Promise.withResolvers<StopReason>();
   let output: (bytes: Uint8Array) => void = () => {};
@@ -56,6 +90,7 @@ async function createFakePartition(options: PartitionOptions): Promise<Partition
         if (text.includes('!off')) stopped.resolve({ kind: 'powerOff' });
         if (text.includes('!panic')) stopped.resolve({ kind: 'crash', parameters: [1n], message: 'no init' });
         if (text.includes('!state')) say(`<${typed}>`);
+        else if (text.startsWith('!reach ')) void reach(text.slice(7)).then(say);
         else if (text.includes('!flood')) for (let i = 0; i < 64; i++) say('x'.repeat(2 ** 20));
         else say(text);
         return Promise.resolve();

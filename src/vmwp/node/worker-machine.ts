@@ -8,7 +8,9 @@ import type { DiskFile, StoragePlace } from '../../contracts/block-device.ts';
 import { isViridianError, ViridianError } from '../../contracts/errors.ts';
 import type { CreatePartition, DiskEvent, InspectNode, Partition, StopReason } from '../../contracts/partition.ts';
 import type { WorkerExit, WorkerMethod, WorkerMethods, WorkerSpec, WorkerState } from '../../contracts/worker.ts';
+import { acceptHandedFiles } from '../../host/node/disk-files.ts';
 import { writeOutput } from '../../host/node/files.ts';
+import type { FileReceiver } from '../../host/node/pass-files.ts';
 import { ConsoleHistory } from './console-history.ts';
 import { ProcessMeter } from './process-meter.ts';
 
@@ -27,6 +29,8 @@ type Handlers = {
 
 export class WorkerMachine {
   readonly history = new ConsoleHistory();
+  /** Where files come from that this process may not open. */
+  handed: FileReceiver | undefined;
   readonly #spec: WorkerSpec;
   readonly #listener: WorkerListener;
   readonly #meter = new ProcessMeter();
@@ -129,6 +133,7 @@ export class WorkerMachine {
   ): Promise<WorkerMethods[M]['result']> {
     const handler = this.#handlers[method] as Handlers[M] | undefined;
     if (handler === undefined) throw new ViridianError('invalid', `a worker knows nothing of '${String(method)}'`);
+    if (TAKES_FILES.has(method)) acceptHandedFiles(this.handed?.take() ?? []);
     return await handler(params);
   }
 
@@ -240,6 +245,9 @@ export class WorkerMachine {
 function at(slot: number): StoragePlace {
   return { controller: 0, lun: slot };
 }
+
+/** What is asked with disks whose files may have been handed over just before. */
+const TAKES_FILES: ReadonlySet<WorkerMethod> = new Set(['reopenDisks', 'attachDisk', 'attachDvd', 'insertDvd']);
 
 function diskFile(disk: WorkerSpec['disks'][number]): DiskFile & StoragePlace {
   const { slot, file, format, readOnly, discard, allowParent } = disk;

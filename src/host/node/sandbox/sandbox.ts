@@ -130,7 +130,8 @@ export function spawnSandboxed(options: SandboxOptions): Sandboxed {
         return result === 0 ? { name, active: true, detail } : { name, active: false, detail: problem(result) };
       };
       const files = (): Rung => {
-        if (rules === undefined) return { name: 'landlock', active: false, detail: 'problem' in found ? found.problem : '' };
+        if (rules === undefined)
+          return { name: 'landlock', active: false, detail: 'problem' in found ? found.problem : '' };
         const count = rules.rules.filter(({ add }) => resultOf(add, report) === 0).length;
         const version = 'version' in found ? found.version : 0;
         const more = version >= 6 ? ', no signals to others, no abstract sockets' : '';
@@ -139,7 +140,11 @@ export function spawnSandboxed(options: SandboxOptions): Sandboxed {
       return [
         simple('no-new-privileges', privileges, 'no set-user-id program gives it more'),
         files(),
-        simple('seccomp', seccomp, `${DENIED_COUNT} system calls and new namespaces are refused, no program is executed`),
+        simple(
+          'seccomp',
+          seccomp,
+          `${DENIED_COUNT} system calls and new namespaces are refused, no program is executed`,
+        ),
       ];
     });
     return { child, rungs };

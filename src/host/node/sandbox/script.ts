@@ -91,7 +91,7 @@ export class Script {
       const at = (n + 1) * RECORD;
       put(at, call.number);
       put(at + 8, addressOf(call.target));
-      call.arguments.forEach((argument, i) => put(at + 16 + i * 8, argument));
+      for (const [i, argument] of call.arguments.entries()) put(at + 16 + i * 8, argument);
     }
     for (const memory of placed) {
       bytes.set(memory.bytes, memory.address - SCRIPT);
