@@ -115,6 +115,9 @@ function realPath(path: string): string {
   }
 }
 
+/** How often a file may be opened for one request: to be looked at, and to be used. */
+const TIMES = 3;
+
 /** Opens what a worker may not open itself, and hands it over. */
 export async function handFiles(socket: string, disks: readonly Disk[], dvds: readonly Dvd[]): Promise<void> {
   const files: PassedFile[] = dvds.flatMap(({ file }) =>
@@ -125,8 +128,7 @@ export async function handFiles(socket: string, disks: readonly Disk[], dvds: re
     files.push({ path: top!, writable: disk.readOnly !== true && disk.discard !== true });
     for (const path of below) files.push({ path, writable: false });
   }
-  // Of its own files the worker opens others; of these it has what it was handed.
-  passFiles(socket, files);
+  passFiles(socket, Array.from({ length: TIMES }, () => files).flat());
 }
 
 export interface Launch {

@@ -530,7 +530,7 @@ export class VirtualMachine {
 
   async #letGo(worker: WorkerHandle, running: boolean, lost?: () => void): Promise<void> {
     try {
-      await worker.request('reopenDisks', { disks: this.record.configuration.disks }, 120);
+      await this.ask('reopenDisks', { disks: this.record.configuration.disks }, 120);
       this.#context.step('reopened');
       if (running) await worker.request('resume', undefined);
       this.#context.db.run('delete from held where vm = ?', this.id);

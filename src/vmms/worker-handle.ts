@@ -87,7 +87,10 @@ export class WorkerHandle {
   /** Hands it the files of disks that were no part of the VM when it was started. */
   async hand(disks: readonly Disk[], dvds: readonly Dvd[]): Promise<void> {
     if (!this.isolation.some(({ name, active }) => name === 'landlock' && active)) return;
-    await handFiles(join(this.record.folder, WORKER_FILES.files), disks, dvds);
+    // Where it cannot be done, the worker says which file it may not open.
+    await handFiles(join(this.record.folder, WORKER_FILES.files), disks, dvds).catch((error: unknown) =>
+      console.error(error),
+    );
   }
 
   get socket(): string {

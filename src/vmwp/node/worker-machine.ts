@@ -133,8 +133,13 @@ export class WorkerMachine {
   ): Promise<WorkerMethods[M]['result']> {
     const handler = this.#handlers[method] as Handlers[M] | undefined;
     if (handler === undefined) throw new ViridianError('invalid', `a worker knows nothing of '${String(method)}'`);
-    if (TAKES_FILES.has(method)) acceptHandedFiles(this.handed?.take() ?? []);
-    return await handler(params);
+    if (!TAKES_FILES.has(method)) return await handler(params);
+    acceptHandedFiles(this.handed?.take() ?? []);
+    try {
+      return await handler(params);
+    } finally {
+      acceptHandedFiles([]);
+    }
   }
 
   get #live(): Partition {
