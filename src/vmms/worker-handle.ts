@@ -120,7 +120,8 @@ export class WorkerHandle {
       ({ child, rungs } = launch({
         arguments: ['--no-warnings', entry, folder],
         places: await placesOf({ ...spec, entry, folder, vmFolder }),
-        folder: runtimeFolder,
+        // In the data folder: where sockets are, nothing may be executed on many hosts.
+        folder: join(vmFolder, '../..'),
         log,
         env: {
           ...Object.fromEntries(PASSED_ON.flatMap((name) => (name in process.env ? [[name, process.env[name]]] : []))),
