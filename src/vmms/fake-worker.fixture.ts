@@ -64,7 +64,7 @@ async function reach(path: string): Promise<string> {
     write: now(() => appendFileSync(path, '')),
     beside: now(() => writeFileSync(`${path}.new`, '')),
     list: now(() => readdirSync(dirname(path))),
-    execute: String((spawnSync('/bin/true').error as NodeJS.ErrnoException | undefined)?.code ?? 'ok'),
+    execute: code(spawnSync('/bin/true').error ?? { code: 'ok' }),
     signal: now(() => process.kill(process.ppid, 0)),
     temporary: now(() => writeFileSync(join(tmpdir(), 'x'), '')),
   };

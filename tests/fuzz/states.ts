@@ -24,6 +24,7 @@ import type { FuzzTarget } from './target.ts';
 const PAGES = 256;
 const VRAM = new Uint8Array(64 * 64 * 4);
 const MORE = 4096;
+const NOW = Promise.resolve();
 
 interface World {
   readonly host: TestBus;
@@ -128,7 +129,7 @@ async function run(seed: number): Promise<string> {
   }
   const guest = new TestGuest(host);
   for (let n = 4 + random.below(8); n > 0; n--) act(random, world, guest, random.pick(channels));
-  for (let turn = 0; turn < 8; turn++) await undefined;
+  for (let turn = 0; turn < 8; turn++) await NOW;
   ensure(host.defects.length === 0, `a device threw: ${String((host.defects[0] as Error | undefined)?.stack)}`);
   host.bus.inspect();
   const again = makeWorld().host;
@@ -168,7 +169,6 @@ function act(random: Random, world: World, guest: TestGuest, { offer, gpadl, pag
       memory.setTarget(PAGES - random.below(100));
       return;
     default:
-      ics.heartbeat.status;
       for (const ask of [ics.kvp.get('guest', 'x'), ics.vss.freeze(), ics.shutdown.request({})])
         ask.catch(() => undefined);
   }
