@@ -15,6 +15,7 @@ import type { Row } from './database.ts';
 import type { JobControl } from './jobs.ts';
 import { type FrozenDisk, Layers } from './layers.ts';
 import type { Management } from './management.ts';
+import { freshNics } from './network/macs.ts';
 import type { VirtualMachine } from './virtual-machine.ts';
 
 type Kind = Checkpoint['kind'];
@@ -353,7 +354,7 @@ export class Checkpoints {
               name,
               disks: found.configuration.disks.map((disk) => above.get(disk.slot) ?? disk),
               // Addresses on a network are the original's.
-              nics: found.configuration.nics.map((nic) => ({ id: nic.id, switch: nic.switch })),
+              nics: freshNics(found.configuration.nics),
             },
             id,
           );

@@ -7,12 +7,14 @@ import type { EventLog } from './events.ts';
 import type { HostFacts } from './host-facts.ts';
 import type { Inventory, VmRecord } from './inventory.ts';
 import type { Jobs } from './jobs.ts';
+import type { Networks } from './network/networks.ts';
 
 export interface ServiceContext {
   readonly db: Database;
   readonly inventory: Inventory;
   readonly events: EventLog;
   readonly jobs: Jobs;
+  readonly networks: Networks;
   readonly dataFolder: string;
   readonly runtimeFolder: string;
   /** The worker's program. */

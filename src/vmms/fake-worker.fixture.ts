@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { DiskFile, StoragePlace } from '../contracts/block-device.ts';
+import type { NetworkPort, NicOptions } from '../contracts/network.ts';
 import type { Partition, PartitionOptions, StopReason, StorageUnit } from '../contracts/partition.ts';
 import { runWorker } from '../vmwp/node/worker.ts';
 
@@ -71,6 +72,53 @@ async function reach(path: string): Promise<string> {
   return `${JSON.stringify(results)}\n`;
 }
 
+/** Adapters whose guest shows what it hears, and shouts what it is told to: `!shout nic0 TEXT.` */
+class FakeNics {
+  readonly #ports = new Map<string, { readonly port: NetworkPort; readonly mac: string; up: boolean }>();
+  readonly #say: (text: string) => void;
+
+  constructor(say: (text: string) => void) {
+    this.#say = say;
+  }
+
+  attach({ name = '', mac = '', network }: NicOptions): void {
+    if (typeof network === 'string') throw new Error('a network of its own');
+    const nic = { port: network, mac, up: false };
+    this.#ports.set(name, nic);
+    network.onLink((up) => {
+      nic.up = up;
+    });
+    network.onFrame(({ bytes }) => {
+      this.#say(`[${name} heard ${Buffer.from(bytes.subarray(14)).toString('latin1')}]`);
+      return true;
+    });
+  }
+
+  detach(name: string): void {
+    this.#ports.get(name)?.port.close();
+    this.#ports.delete(name);
+  }
+
+  shout(name: string, text: string): void {
+    const { port, mac } = this.#ports.get(name)!;
+    const bytes = Buffer.concat([
+      Buffer.from('ffffffffffff', 'hex'),
+      Buffer.from(mac.replaceAll(':', ''), 'hex'),
+      Buffer.from([0x88, 0xb5]),
+      Buffer.from(text),
+    ]);
+    port.send({ bytes, segmentSize: 0, checksum: 'complete' });
+  }
+
+  get text(): string {
+    return [...this.#ports].map(([name, { mac, up }]) => `${name}=${mac}${up ? '' : ' down'}`).join(' ');
+  }
+
+  close(): void {
+    for (const name of [...this.#ports.keys()]) this.detach(name);
+  }
+}
+
 async function createFakePartition(options: PartitionOptions): Promise<Partition> {
   const stopped = Promise.withResolvers<StopReason>();
   let output: (bytes: Uint8Array) => void = () => {};
@@ -81,6 +129,8 @@ async function createFakePartition(options: PartitionOptions): Promise<Partition
   const storage = fakeStorage(options);
   const say = (text: string): void => output(Buffer.from(text));
   const alive = setInterval(() => {}, 1000);
+  const nics = new FakeNics(say);
+  for (const nic of options.nics ?? []) nics.attach(nic);
   return {
     console: {
       write(bytes) {
@@ -90,7 +140,10 @@ async function createFakePartition(options: PartitionOptions): Promise<Partition
         if (text.includes('!off')) stopped.resolve({ kind: 'powerOff' });
         if (text.includes('!panic')) stopped.resolve({ kind: 'crash', parameters: [1n], message: 'no init' });
         if (text.includes('!state')) say(`<${typed}>`);
-        else if (text.startsWith('!reach ')) void reach(text.slice(7)).then(say);
+        else if (/!shout (\w+) (\w+)\./.test(text)) {
+          const [, name, words] = /!shout (\w+) (\w+)\./.exec(text)!;
+          nics.shout(name!, words!);
+        } else if (text.startsWith('!reach ')) void reach(text.slice(7)).then(say);
         else if (text.includes('!flood')) for (let i = 0; i < 64; i++) say('x'.repeat(2 ** 20));
         else say(text);
         return Promise.resolve();
@@ -109,8 +162,11 @@ async function createFakePartition(options: PartitionOptions): Promise<Partition
     },
     integration: { heartbeat: () => 'OK' as const } as Partition['integration'],
     storage,
-    attachNic: () => Promise.resolve('nic0'),
-    detachNic: () => undefined,
+    attachNic: (nic) => {
+      nics.attach(nic);
+      return Promise.resolve(nic.name!);
+    },
+    detachNic: (name) => nics.detach(name),
     setLink: () => undefined,
     connect: () => Promise.reject(new Error('no guest')),
     listen: () => ({ close: () => undefined }),
@@ -128,6 +184,7 @@ async function createFakePartition(options: PartitionOptions): Promise<Partition
     inspect: () =>
       Promise.resolve({
         rip: 0x10n,
+        nics: nics.text,
         files: storage
           .list()
           .map(({ kind, lun, file }) => `${kind}${lun}=${basename(file ?? '')}`)
@@ -136,6 +193,7 @@ async function createFakePartition(options: PartitionOptions): Promise<Partition
     stats: () => ({ instructions: 5n, busySeconds: 2, counters: {} }),
     [Symbol.asyncDispose]: () => {
       clearInterval(alive);
+      nics.close();
       return Promise.resolve();
     },
   };

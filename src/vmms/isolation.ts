@@ -46,7 +46,7 @@ export function temporaryFolder(vmFolder: string): string {
   return join(dirname(vmFolder), '../tmp', basename(vmFolder));
 }
 
-export async function placesOf(spec: WorkerRoom & Omit<WorkerSpec, 'protocol' | 'instance'>): Promise<Place[]> {
+export async function placesOf(spec: WorkerRoom & Omit<WorkerSpec, 'protocol'>): Promise<Place[]> {
   const { folder, vmFolder, entry, kernel, initrd, restore, disks, dvds } = spec;
   const places: Place[] = [{ path: process.execPath, access: 'execute' }, ...SYSTEM];
   places.push(...codePlaces(entry));

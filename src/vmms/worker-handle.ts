@@ -3,7 +3,6 @@
  * nobody's child for long: it goes on when the service ends.
  */
 import type { ChildProcess } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Disk, Dvd, IsolationRung } from '../contracts/api/vm.ts';
@@ -39,7 +38,7 @@ export interface WorkerStart {
   readonly runtimeFolder: string;
   /** Of the VM: what is made for it. */
   readonly vmFolder: string;
-  readonly spec: Omit<WorkerSpec, 'protocol' | 'instance'>;
+  readonly spec: Omit<WorkerSpec, 'protocol'>;
   readonly listener: WorkerListener;
   /** Called before the process is there to be lost: what is not on record cannot be found again. */
   readonly record: (record: WorkerRecord) => void;
@@ -105,11 +104,11 @@ export class WorkerHandle {
     listener,
     record: keep,
   }: WorkerStart): Promise<WorkerHandle> {
-    const instance = randomUUID();
+    const { instance } = spec;
     // Short: a socket's path has 107 bytes.
     const folder = join(runtimeFolder, 'w', instance.slice(0, 8));
     mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const full: WorkerSpec = { ...spec, protocol: WORKER_PROTOCOL, instance };
+    const full: WorkerSpec = { ...spec, protocol: WORKER_PROTOCOL };
     writeFileSync(join(folder, WORKER_FILES.spec), JSON.stringify(full), { mode: 0o600 });
     const temporary = temporaryFolder(vmFolder);
     keep({ pid: null, startTicks: null, instance, folder, temporary, bootId: bootId() });
