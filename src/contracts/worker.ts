@@ -15,6 +15,8 @@ export const WORKER_FILES = {
   spec: 'spec.json',
   socket: 'worker.sock',
   log: 'worker.log',
+  /** Where it is handed files that it may not open itself. */
+  files: 'files.sock',
   /** How it ended, written before it does. */
   exit: 'exit.json',
 } as const;

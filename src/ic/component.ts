@@ -3,6 +3,7 @@
  * time, matches answers, and gives up waiting in time. A guest that never answers costs nothing but the wait: nothing of
  * the partition depends on it.
  */
+import { asRecord } from '../support/plain.ts';
 import type { InspectNode } from '../vid/ports.ts';
 import type { Channel, ChannelDevice, ChannelOffer, Timers } from '../vmbus/ports.ts';
 import { PacketType } from '../vmbus/protocol.ts';
@@ -284,9 +285,10 @@ export class IntegrationComponent implements ChannelDevice {
   }
 
   restore(saved: unknown, channels: readonly Channel[]): void {
-    const { version, phase, framework, message, transaction } = saved as SavedComponent;
+    const { version, phase, framework, message, transaction } = asRecord(saved, this.name) as Partial<SavedComponent>;
     if (
       version !== 1 ||
+      phase === undefined ||
       !PHASES.includes(phase) ||
       !isVersion(framework) ||
       !isVersion(message) ||

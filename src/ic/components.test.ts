@@ -112,6 +112,7 @@ describe('integration components', () => {
     other.component.restore(saved, []);
     expect(other.component.phase).toBe('closed');
     for (const bad of [
+      null,
       {},
       { version: 1, phase: 'odd' },
       { version: 1, phase: 'ready', framework: [1], message: [1, 1], transaction: 0 },

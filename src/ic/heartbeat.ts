@@ -53,6 +53,8 @@ export class Heartbeat {
   }
 
   #beat(): void {
+    // A component may become ready again without having been lost: one beat goes on, not two.
+    this.#stop?.();
     this.#stop = this.#timers.after(PERIOD, () => {
       this.#beat();
     });

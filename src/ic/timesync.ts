@@ -63,6 +63,7 @@ export class Timesync {
   }
 
   #sample(): void {
+    this.#stop?.();
     this.#stop = this.#timers.after(PERIOD, () => {
       this.#tell(Flags.SAMPLE);
       this.#sample();

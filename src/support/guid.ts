@@ -6,7 +6,9 @@
 const SHAPE = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
 /** Which byte of the text's digits stands at each place in memory. */
 const ORDER = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15] as const;
-const GROUPS = [0, 4, 6, 8, 10, 16] as const;
+/** The bytes before which a group begins. */
+const GROUPS: readonly number[] = [4, 6, 8, 10];
+const HEX: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
 
 export const GUID_SIZE = 16;
 
@@ -24,8 +26,7 @@ export function guidText(bytes: Uint8Array): string {
 
 /** A UUID whose bytes stand in the order in which they are written (RFC 9562), as Linux's file systems have them. */
 export function guidTextInOrder(bytes: Uint8Array): string {
-  const digits = Array.from(bytes.subarray(0, GUID_SIZE), (byte) => byte.toString(16).padStart(2, '0'));
-  return GROUPS.slice(1)
-    .map((end, group) => digits.slice(GROUPS[group], end).join(''))
-    .join('-');
+  let text = '';
+  for (let i = 0; i < GUID_SIZE; i++) text += `${GROUPS.includes(i) ? '-' : ''}${HEX[bytes[i] as number]}`;
+  return text;
 }

@@ -512,6 +512,17 @@ describe('a saved bus', () => {
     ['another version', (bus) => ({ ...bus, version: 2 })],
     ['a device that is not', (bus) => ({ ...bus, channels: [{ ...bus.channels[0], device: 'x' }] })],
     ['rings in no buffer', (bus) => ({ ...bus, gpadls: [] })],
+    [
+      'a buffer where no memory is',
+      (bus) => ({
+        ...bus,
+        gpadls: bus.gpadls.map((gpadl) => ({
+          ...gpadl,
+          ranges: gpadl.ranges.map((range) => ({ ...range, pages: range.pages.map((page) => page + 0x10_0000) })),
+        })),
+      }),
+    ],
+    ['a buffer twice', (bus) => ({ ...bus, gpadls: [bus.gpadls[0], bus.gpadls[0]] })],
     ['a channel twice', (bus) => ({ ...bus, channels: [bus.channels[0], bus.channels[0]] })],
     ['bytes that are none', (bus) => ({ ...bus, outbox: ['xx'] })],
   ])('is refused with %s', (_what, change) => {

@@ -94,7 +94,7 @@ export class GpadlTable {
     this.#pending.delete(id);
     const ranges = this.#parse(pending);
     if (typeof ranges === 'number') return { relid, status: ranges };
-    this.add({ id, relid, ranges });
+    this.#add({ id, relid, ranges });
     return { relid, status: ChannelStatus.SUCCESS };
   }
 
@@ -124,10 +124,22 @@ export class GpadlTable {
     return at === bytes.length ? ranges : ChannelStatus.INVALID_PARAMETER;
   }
 
-  /** Puts a finished list in, as restoring a state does. */
-  add(gpadl: Gpadl): void {
+  /** Puts a finished list in. */
+  #add(gpadl: Gpadl): void {
     this.#lists.set(gpadl.id, gpadl);
     this.#pages += pageCount(gpadl);
+  }
+
+  /** Puts a finished list of a saved state in; false when it is none that a guest could have given. */
+  restore(gpadl: Gpadl): boolean {
+    const { id, ranges } = gpadl;
+    const limits = this.#limits;
+    if (id === 0 || this.#lists.has(id) || this.#lists.size >= MAXIMUM_COUNT) return false;
+    if (this.#pages + pageCount(gpadl) > limits.maximumPages) return false;
+    if (!ranges.every(({ byteCount, pages }) => byteCount > 0 && pages.every((page) => limits.isRam(page))))
+      return false;
+    this.#add(gpadl);
+    return true;
   }
 
   /** Forgets a list. */

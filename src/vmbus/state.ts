@@ -181,8 +181,10 @@ export function saveGpadls(table: GpadlTable): SavedGpadls {
 }
 
 export function restoreGpadls(table: GpadlTable, { gpadls, pendingGpadls }: SavedGpadls): void {
-  for (const { id, relid, ranges } of gpadls)
-    table.add({ id, relid, ranges: ranges.map((range) => ({ ...range, pages: Uint32Array.from(range.pages) })) });
+  for (const { id, relid, ranges } of gpadls) {
+    const whole = { id, relid, ranges: ranges.map((range) => ({ ...range, pages: Uint32Array.from(range.pages) })) };
+    if (!table.restore(whole)) throw new RangeError('a VMBus buffer makes no sense');
+  }
   for (const { id, relid, size, rangeCount, bytes } of pendingGpadls)
     table.begin(id, relid, size, rangeCount, asBytes(bytes, 'a VMBus buffer'));
 }

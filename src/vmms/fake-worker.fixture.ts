@@ -2,8 +2,12 @@
  * A worker process without a processor, for tests of everything around it: the console echoes, a few letters make it end, and
  * its state is what has been typed; programs in the guest run on this machine. `FAKE_START_DELAY` in the command line (append) makes it slow to start.
  */
-import { readFileSync } from 'node:fs';
-import { basename } from 'node:path';
+import { spawnSync } from 'node:child_process';
+import { appendFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { Worker } from 'node:worker_threads';
 import { agentHere } from '../contracts/agent.fixture.ts';
 import type { DiskFile, StoragePlace } from '../contracts/block-device.ts';
 import { ViridianError } from '../contracts/errors.ts';
@@ -39,6 +43,36 @@ function fakeStorage({ disks = [], dvds = [] }: PartitionOptions): Partition['st
     releaseFiles: nothing,
     reopenFiles: nothing,
   };
+}
+
+/** What this process can do with a file from each of its threads, and what else of the host it can reach. */
+async function reach(path: string): Promise<string> {
+  const code = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? String(error);
+  const now = (work: () => unknown): string => {
+    try {
+      work();
+      return 'ok';
+    } catch (error) {
+      return code(error);
+    }
+  };
+  const source = `const { parentPort, workerData } = require('node:worker_threads');
+    let code = 'ok';
+    try { require('node:fs').readFileSync(workerData); } catch (error) { code = error.code; }
+    parentPort.postMessage(code);`;
+  const worker = new Worker(source, { eval: true, workerData: path });
+  const results = {
+    main: now(() => readFileSync(path)),
+    async: await readFile(path).then(() => 'ok', code),
+    thread: await new Promise<string>((resolve) => worker.once('message', resolve)),
+    write: now(() => appendFileSync(path, '')),
+    beside: now(() => writeFileSync(`${path}.new`, '')),
+    list: now(() => readdirSync(dirname(path))),
+    execute: code(spawnSync('/bin/true').error ?? { code: 'ok' }),
+    signal: now(() => process.kill(process.ppid, 0)),
+    temporary: now(() => writeFileSync(join(tmpdir(), 'x'), '')),
+  };
+  return `${JSON.stringify(results)}\n`;
 }
 
 /** Adapters whose guest shows what it hears, and shouts what it is told to: `!shout nic0 TEXT.` */
@@ -112,7 +146,8 @@ async function createFakePartition(options: PartitionOptions): Promise<Partition
         else if (/!shout (\w+) (\w+)\./.test(text)) {
           const [, name, words] = /!shout (\w+) (\w+)\./.exec(text)!;
           nics.shout(name!, words!);
-        } else if (text.includes('!flood')) for (let i = 0; i < 64; i++) say('x'.repeat(2 ** 20));
+        } else if (text.startsWith('!reach ')) void reach(text.slice(7)).then(say);
+        else if (text.includes('!flood')) for (let i = 0; i < 64; i++) say('x'.repeat(2 ** 20));
         else say(text);
         return Promise.resolve();
       },

@@ -1,6 +1,13 @@
 /** What is known of each VM, in memory and in the database, always the same in both. */
 import { randomUUID } from 'node:crypto';
-import { type LastExit, type NewVm, VM_DEFAULTS, type VmChange, type VmConfiguration } from '../contracts/api/vm.ts';
+import {
+  type IsolationRung,
+  type LastExit,
+  type NewVm,
+  VM_DEFAULTS,
+  type VmChange,
+  type VmConfiguration,
+} from '../contracts/api/vm.ts';
 import { ViridianError } from '../contracts/errors.ts';
 import type { VmState } from '../contracts/vm-state.ts';
 import type { Database, Row } from './database.ts';
@@ -14,6 +21,10 @@ export interface WorkerRecord {
   readonly instance: string;
   readonly folder: string;
   readonly bootId: string;
+  /** Its throw-away files. */
+  readonly temporary?: string;
+  /** Absent while it is being started, and of workers from before there was any. */
+  readonly isolation?: readonly IsolationRung[];
 }
 
 export interface SavedRecord {

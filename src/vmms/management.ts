@@ -111,7 +111,7 @@ export class Management {
       uptime: Math.max(0, Math.round(since * 10) / 10),
       memoryAssigned: isLive(record.state) ? record.configuration.memory : 0,
       heartbeat: null,
-      worker: machine.pid === null ? null : { pid: machine.pid },
+      worker: machine.pid === null ? null : { pid: machine.pid, isolation: [...machine.isolation] },
       currentCheckpoint: record.checkpoint,
       lastExit: record.lastExit,
       job: job?.id ?? null,

@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import type { Disk, Dvd, IsolationRung } from '../contracts/api/vm.ts';
 import { isViridianError, ViridianError } from '../contracts/errors.ts';
 import { isLive, mayDo, refusal, VM_TRANSITIONS, type VmAction, type VmState } from '../contracts/vm-state.ts';
 import type { WorkerEvent, WorkerExit, WorkerHello, WorkerMethod, WorkerMethods } from '../contracts/worker.ts';
@@ -103,7 +104,14 @@ export class VirtualMachine {
     params: WorkerMethods[M]['params'],
     seconds?: number,
   ): Promise<WorkerMethods[M]['result']> {
-    return await this.#live.request(method, params, seconds);
+    const worker = this.#live;
+    const { disk, disks, dvd } = (params ?? {}) as { disk?: Disk; disks?: readonly Disk[]; dvd?: Dvd };
+    if (disk ?? disks ?? dvd) await worker.hand(disks ?? (disk ? [disk] : []), dvd ? [dvd] : []);
+    return await worker.request(method, params, seconds);
+  }
+
+  get isolation(): readonly IsolationRung[] {
+    return this.#worker?.isolation ?? [];
   }
 
   #listener(): WorkerListener {
@@ -299,6 +307,7 @@ export class VirtualMachine {
       worker = await WorkerHandle.start({
         entry: this.#context.workerEntry,
         runtimeFolder: this.#context.runtimeFolder,
+        vmFolder: vmFolder(this.#context, this.id),
         listener: this.#listener(),
         record: (record) => this.#context.inventory.change(this.id, { worker: record }),
         spec: {
@@ -524,7 +533,7 @@ export class VirtualMachine {
 
   async #letGo(worker: WorkerHandle, running: boolean, lost?: () => void): Promise<void> {
     try {
-      await worker.request('reopenDisks', { disks: this.record.configuration.disks }, 120);
+      await this.ask('reopenDisks', { disks: this.record.configuration.disks }, 120);
       this.#context.step('reopened');
       if (running) await worker.request('resume', undefined);
     } catch (error) {

@@ -2,9 +2,10 @@
  * One run of a VM: its worker process, started by this service or found by it, and how that ended. The process is
  * nobody's child for long: it goes on when the service ends.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Disk, Dvd, IsolationRung } from '../contracts/api/vm.ts';
 import { ViridianError } from '../contracts/errors.ts';
 import {
   WORKER_FILES,
@@ -16,6 +17,7 @@ import {
 } from '../contracts/worker.ts';
 import { printable } from '../support/text.ts';
 import type { WorkerRecord } from './inventory.ts';
+import { handFiles, launch, placesOf, temporaryFolder } from './isolation.ts';
 import { bootId, isProcess, startTicks } from './processes.ts';
 import { WorkerLink } from './worker-link.ts';
 
@@ -34,6 +36,8 @@ export interface WorkerStart {
   /** Arguments of `process.execPath` that make it a worker; its folder follows. */
   readonly entry: readonly string[];
   readonly runtimeFolder: string;
+  /** Of the VM: what is made for it. */
+  readonly vmFolder: string;
   readonly spec: Omit<WorkerSpec, 'protocol'>;
   readonly listener: WorkerListener;
   /** Called before the process is there to be lost: what is not on record cannot be found again. */
@@ -64,7 +68,7 @@ export class WorkerHandle {
       // Nobody waits for it any more.
       if (this.#left) return await new Promise<never>(() => {});
       const exit = told() ?? (await this.#findOut());
-      rmSync(record.folder, { recursive: true, force: true });
+      clear(record);
       listener.ended(exit);
       return exit;
     });
@@ -74,27 +78,57 @@ export class WorkerHandle {
     return this.#link.request.bind(this.#link);
   }
 
+  /** What holds it back. */
+  get isolation(): readonly IsolationRung[] {
+    return this.record.isolation ?? [];
+  }
+
+  /** Hands it the files of disks that were no part of the VM when it was started. */
+  async hand(disks: readonly Disk[], dvds: readonly Dvd[]): Promise<void> {
+    if (!this.isolation.some(({ name, active }) => name === 'landlock' && active)) return;
+    // Where it cannot be done, the worker says which file it may not open.
+    await handFiles(join(this.record.folder, WORKER_FILES.files), disks, dvds).catch((error: unknown) =>
+      console.error(error),
+    );
+  }
+
   get socket(): string {
     return join(this.record.folder, WORKER_FILES.socket);
   }
 
-  static async start({ entry, runtimeFolder, spec, listener, record: keep }: WorkerStart): Promise<WorkerHandle> {
+  static async start({
+    entry,
+    runtimeFolder,
+    vmFolder,
+    spec,
+    listener,
+    record: keep,
+  }: WorkerStart): Promise<WorkerHandle> {
     const { instance } = spec;
     // Short: a socket's path has 107 bytes.
     const folder = join(runtimeFolder, 'w', instance.slice(0, 8));
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     const full: WorkerSpec = { ...spec, protocol: WORKER_PROTOCOL };
     writeFileSync(join(folder, WORKER_FILES.spec), JSON.stringify(full), { mode: 0o600 });
-    keep({ pid: null, startTicks: null, instance, folder, bootId: bootId() });
+    const temporary = temporaryFolder(vmFolder);
+    keep({ pid: null, startTicks: null, instance, folder, temporary, bootId: bootId() });
     const log = openSync(join(folder, WORKER_FILES.log), 'a', 0o600);
     let child: ChildProcess;
+    let rungs: Promise<readonly IsolationRung[]>;
     try {
-      child = spawn(process.execPath, [...entry, folder], {
-        detached: true,
-        stdio: ['ignore', log, log],
-        cwd: '/',
-        env: Object.fromEntries(PASSED_ON.flatMap((name) => (name in process.env ? [[name, process.env[name]]] : []))),
-      });
+      ({ child, rungs } = launch({
+        arguments: [...entry, folder],
+        places: await placesOf({ ...spec, entry, folder, vmFolder }),
+        // In the data folder: where sockets are, nothing may be executed on many hosts.
+        folder: join(vmFolder, '../..'),
+        log,
+        env: {
+          ...Object.fromEntries(PASSED_ON.flatMap((name) => (name in process.env ? [[name, process.env[name]]] : []))),
+          TMPDIR: temporary,
+          // The host's settings of OpenSSL are none of a worker's, and it may not read them.
+          OPENSSL_CONF: '/dev/null',
+        },
+      }));
     } finally {
       closeSync(log);
     }
@@ -103,7 +137,15 @@ export class WorkerHandle {
     await Promise.race([failed, new Promise((resolve) => child.once('spawn', resolve))]);
     child.unref();
     const pid = child.pid!;
-    const record = { pid, startTicks: startTicks(pid), instance, folder, bootId: bootId() };
+    const record = {
+      pid,
+      startTicks: startTicks(pid),
+      instance,
+      folder,
+      temporary,
+      bootId: bootId(),
+      isolation: await Promise.race([failed, rungs]),
+    };
     keep(record);
     const deadline = Date.now() + PATIENCE * 1000;
     for (;;) {
@@ -117,7 +159,7 @@ export class WorkerHandle {
         }
         if (!gone) child.kill('SIGKILL');
         const exit = exitOnRecord(folder) ?? lostExit(child, folder);
-        rmSync(folder, { recursive: true, force: true });
+        clear(record);
         const reason = gone ? exit.message : 'the worker process did not begin to listen';
         throw new ViridianError(exit.code ?? 'failure', reason, {
           cause: error,
@@ -142,7 +184,7 @@ export class WorkerHandle {
       if (pid !== null && isProcess(pid, ticks)) process.kill(pid, 'SIGKILL');
     }
     const exit = exitOnRecord(record.folder) ?? unseen(record);
-    rmSync(record.folder, { recursive: true, force: true });
+    clear(record);
     return exit;
   }
 
@@ -200,6 +242,11 @@ export class WorkerHandle {
       ]);
     return exitOnRecord(folder) ?? (child ? lostExit(child, folder) : unseen(this.record));
   }
+}
+
+/** What a run leaves. */
+function clear({ folder, temporary }: WorkerRecord): void {
+  for (const path of [folder, temporary]) if (path !== undefined) rmSync(path, { recursive: true, force: true });
 }
 
 function exitOnRecord(folder: string): WorkerExit | undefined {

@@ -171,6 +171,7 @@ function mutate(random: Random, image: Image, format: Fuzzed): MemoryContent {
   const content = image.content.clone();
   const word = new Uint8Array(8);
   const view = new DataView(word.buffer);
+  const changed: number[] = [];
   for (let n = 1 + random.below(5); n > 0; n--) {
     const [offset, length] = random.oneIn(12) ? [0, content.size] : random.pick(image.places);
     const width = random.pick([1, 2, 4, 4, 8] as const);
@@ -188,17 +189,21 @@ function mutate(random: Random, image: Image, format: Fuzzed): MemoryContent {
     else if (width === 4) view.setUint32(0, random.oneIn(2) ? random.pick(NUMBERS) : random.u32(), little);
     else word[0] = random.below(256);
     content.write(at, word.subarray(0, width));
+    changed.push(at);
   }
+  const whole = content.size;
   if (random.oneIn(10)) content.resize(random.below(content.size));
-  if (!random.oneIn(5)) mendChecksums(content, format);
+  if (content.size < whole) changed.push(content.size);
+  if (!random.oneIn(5)) mendChecksums(content, format, changed);
   content.limit = LIMIT;
   return content;
 }
 
-/** So that what is behind a checksum is looked at too. */
-function mendChecksums(content: MemoryContent, format: Fuzzed): void {
+/** So that what is behind a checksum is looked at too. Only what is `changed` has one to be made right. */
+function mendChecksums(content: MemoryContent, format: Fuzzed, changed: readonly number[]): void {
   const mend = (offset: number, length: number, put: (bytes: Uint8Array) => void): void => {
     if (offset < 0 || length <= 0 || offset + length > content.size) return;
+    if (!changed.some((at) => at >= offset && at < offset + length)) return;
     const bytes = new Uint8Array(length);
     content.read(offset, bytes);
     put(bytes);
@@ -207,7 +212,8 @@ function mendChecksums(content: MemoryContent, format: Fuzzed): void {
   if (format === 'vhdx') {
     for (const at of HEADER_OFFSETS) mend(at, HEADER_SIZE, putChecksum);
     for (const at of REGION_TABLE_OFFSETS) mend(at, REGION_TABLE_SIZE, putChecksum);
-    for (let at = MIB; at < MIB + 64 * 4096; at += 4096) {
+    const inLog = changed.some((at) => at >= MIB && at < 2 * MIB);
+    for (let at = MIB; inLog && at < MIB + 64 * 4096; at += 4096) {
       const head = new Uint8Array(16);
       content.read(at, head);
       const length = new DataView(head.buffer).getUint32(8, true);

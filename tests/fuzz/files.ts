@@ -25,6 +25,7 @@ import { applyInitialState } from '../../src/vmwp/initial-state.ts';
 import { decodeSavedState } from '../../src/vmwp/saved-state.ts';
 import { VmWorker } from '../../src/vmwp/worker.ts';
 import { Random } from '../oracle/generate.ts';
+import type { FuzzTarget } from './target.ts';
 
 const MIB = 2 ** 20;
 const MEMORY = 64 * MIB;
@@ -95,7 +96,7 @@ const STATE = new Uint8Array(readFileSync(new URL('../fixtures/state-v1.bin', im
 const PREFIX = 24;
 const { compression } = nodeServices;
 
-type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
 const VALUES: readonly Json[] = [
   null,
@@ -172,8 +173,8 @@ function withHeader(value: Json): Uint8Array {
   return out;
 }
 
-function mutatedState(random: Random): Uint8Array {
-  const value = header() as { [key: string]: Json };
+/** Changes some values of what a file says, takes some away, adds some. */
+export function mutatePlain(random: Random, value: { [key: string]: Json }): void {
   for (let n = random.oneIn(2) ? 1 : 1 + random.below(3); n > 0; n--) {
     // The rooms of the header are as likely as each other, whatever their size.
     const room = random.pick(Object.keys(value));
@@ -186,6 +187,11 @@ function mutatedState(random: Random): Uint8Array {
     // A copy: a later change may go into it.
     else at[key] = structuredClone(random.pick(VALUES));
   }
+}
+
+function mutatedState(random: Random): Uint8Array {
+  const value = header() as { [key: string]: Json };
+  mutatePlain(random, value);
   return withHeader(value);
 }
 
@@ -223,6 +229,17 @@ export async function fuzzState(seed: number): Promise<'taken' | 'refused'> {
   applyInitialState(vp, plan.entry);
   return 'taken';
 }
+
+export const stateTarget: FuzzTarget = {
+  about: 'saved states',
+  covers: [
+    'src/vmwp/saved-state.ts',
+    'src/vmwp/initial-state.ts',
+    'src/support/struct.ts',
+    'src/hypervisor/memory/arena.ts',
+  ],
+  run: fuzzState,
+};
 
 // ---------------------------------------------------------------------------------------------------- as a command
 

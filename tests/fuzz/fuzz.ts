@@ -11,7 +11,8 @@ const TARGETS: Readonly<Record<string, () => Promise<FuzzTarget>>> = {
   qcow2: async () => (await import('./disks.ts')).diskTarget('qcow2'),
   ext4: async () => (await import('./ext4.ts')).target,
   images: async () => ({ about: 'kernel images', run: (await import('./files.ts')).fuzzImage }),
-  states: async () => ({ about: 'saved states', run: (await import('./files.ts')).fuzzState }),
+  states: async () => (await import('./files.ts')).stateTarget,
+  'bus-states': async () => (await import('./states.ts')).target,
   vmbus: async () => (await import('./vmbus.ts')).target,
   ring: async () => (await import('./ring.ts')).target,
   storvsp: async () => (await import('./storvsp.ts')).target,
@@ -56,6 +57,9 @@ function cpuTime(): number {
   return (user + system) / 1000;
 }
 
+/** To ask for the processor's time costs as much as many a case: it is read once for so many. */
+const TOGETHER = 64;
+
 async function main(): Promise<number> {
   const { values } = parseArgs({
     options: {
@@ -88,12 +92,15 @@ async function main(): Promise<number> {
   let slowest = 0;
   let most = 0;
   const [first, count] = [Number(values.seed), Number(values.count)];
+  let before = 0;
   for (let seed = first; seed < first + count; seed++) {
-    const start = cpuTime();
+    if ((seed - first) % TOGETHER === 0) before = cpuTime();
+    const start = performance.now();
     try {
       const outcome = await target.run(seed);
       outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
-      const time = cpuTime() - start;
+      // A process that stands still takes time that is nobody's.
+      const time = performance.now() - start > SLOW ? cpuTime() - before : performance.now() - start;
       slowest = Math.max(slowest, time);
       if (time > SLOW) throw new Error(`took ${Math.round(time)} ms`);
     } catch (error) {
@@ -102,7 +109,7 @@ async function main(): Promise<number> {
       if (!kinds.has(kind)) process.stderr.write(`seed ${seed}: ${text}\n`);
       kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
     }
-    if (seed % 64 === 0) most = Math.max(most, process.memoryUsage.rss());
+    if (seed % TOGETHER === 0) most = Math.max(most, process.memoryUsage.rss());
   }
   const failed = [...kinds.values()].reduce((a, b) => a + b, 0);
   const summary = [...outcomes].map(([word, n]) => `${n} ${word}`).join(', ');

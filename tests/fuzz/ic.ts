@@ -15,6 +15,8 @@ import type { FuzzTarget } from './target.ts';
 const STATUSES = Object.values(IcStatus);
 const NOW = Promise.resolve();
 const PICKS = [1, 3, 4, 5] as const;
+/** Of guest memory: enough for the rings of all that is opened between two resets. */
+const PAGES = 512;
 
 class IcFuzzer implements StatefulFuzzer {
   readonly group = 25;
@@ -31,7 +33,7 @@ class IcFuzzer implements StatefulFuzzer {
 
   reset(): void {
     this.log.length = 0;
-    this.#host = new TestBus();
+    this.#host = new TestBus({ pages: PAGES });
     this.#all = this.#components();
     this.#unsettled = 0;
     this.#failure = undefined;
@@ -52,7 +54,7 @@ class IcFuzzer implements StatefulFuzzer {
       const choice = random.below(10);
       if (choice < 4) this.#answer(random, random.pick(this.#channels));
       else if (choice < 7) this.#ask(random);
-      else if (choice === 7) this.#host.timers.advance(random.oneIn(4) ? 40_000 : random.below(3000));
+      else if (choice === 7) this.#host.timers.advance(random.oneIn(20) ? 40_000 : random.below(3000));
       else if (choice === 8 && random.oneIn(12)) this.#reopen(random);
       else this.#unasked(random, random.pick(this.#channels));
       // Those who wait for an answer go on.

@@ -240,7 +240,7 @@ class NetvspFuzzer implements StatefulFuzzer {
         }
       parts.push(bytes);
     }
-    const all = Uint8Array.from(parts.flatMap((part) => [...part]));
+    const all = new Uint8Array(Buffer.concat(parts));
     if (all.length <= SEND_SECTION && random.oneIn(2)) {
       const index = this.#inSection(random, all);
       const payload = new Uint8Array(NVSP_SIZE);
@@ -332,7 +332,7 @@ class NetvspFuzzer implements StatefulFuzzer {
   }
 
   #takeMessages(): void {
-    const offers: GuestOffer[] = [];
+    let offers: GuestOffer[] = [];
     for (let next = this.#host.messages[0]; next; next = this.#host.messages[0]) {
       const type = viewOf(next.payload).getUint32(0, true);
       if (type === MessageType.OFFER_CHANNEL) offers.push(this.#guest.offer());
@@ -341,6 +341,8 @@ class NetvspFuzzer implements StatefulFuzzer {
         if (type !== MessageType.RESCIND_CHANNEL_OFFER) continue;
         const relid = viewOf(next.payload).getUint32(8, true);
         this.#channels = this.#channels.filter(({ offer }) => offer.relid !== relid);
+        // Offered and taken back before anybody looked.
+        offers = offers.filter((offer) => offer.relid !== relid);
         this.#guest.post(message(MessageType.RELID_RELEASED, relid));
       }
     }

@@ -4,6 +4,7 @@ import { runCases } from './stateful.ts';
 import { switchTarget } from './switch.ts';
 import { switchPortTarget } from './switch-port.ts';
 import { tcpTarget } from './tcp.ts';
+import { honestTransfer } from './tcp-honest.ts';
 
 /** A portion of what `npm run fuzz -- --target nat-arp|nat-dhcp|nat-dns|nat-udp|nat-tcp|switch|switch-port` does at length. */
 describe('a guest that means harm to its network', () => {
@@ -12,6 +13,9 @@ describe('a guest that means harm to its network', () => {
   it('asks for names as it likes', () => runCases(dnsTarget, 0, 2000));
   it('sends datagrams and fragments as it likes', () => runCases(udpTarget, 0, 2000));
   it('speaks TCP as it likes, and gets no byte wrong', () => runCases(tcpTarget, 0, 3000));
+  it('speaks honest TCP over a bad link, and comes to its end', async () => {
+    for (let seed = 0; seed < 100; seed++) await honestTransfer(seed);
+  }, 60_000);
   it('plugs into the switch what it likes', () => runCases(switchTarget, 0, 3000));
   it('says to the switch process what it likes', () => runCases(switchPortTarget, 0, 2000));
 });

@@ -239,6 +239,15 @@ export const LastExit = z
   .meta({ id: 'LastExit' });
 export type LastExit = z.infer<typeof LastExit>;
 
+export const IsolationRung = z
+  .strictObject({
+    name: z.enum(['no-new-privileges', 'landlock', 'seccomp']),
+    active: z.boolean(),
+    detail: z.string().describe('what it does, or why it is missing'),
+  })
+  .meta({ id: 'IsolationRung' });
+export type IsolationRung = z.infer<typeof IsolationRung>;
+
 export const Vm = z
   .strictObject({
     id: Id,
@@ -251,7 +260,12 @@ export const Vm = z
     uptime: z.number().describe('seconds since the guest was started; 0 when it does not run'),
     memoryAssigned: z.number().describe('bytes that count against the host now'),
     heartbeat: z.enum(['OK', 'No Contact', 'Lost Communication']).nullable(),
-    worker: z.strictObject({ pid: z.int() }).nullable(),
+    worker: z
+      .strictObject({
+        pid: z.int(),
+        isolation: z.array(IsolationRung).describe('what holds the worker process back, set before it was executed'),
+      })
+      .nullable(),
     currentCheckpoint: Id.nullable().describe('the one that the VM goes on from'),
     lastExit: LastExit.nullable(),
     job: z.string().nullable().describe('the job that is under way'),

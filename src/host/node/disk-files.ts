@@ -30,6 +30,7 @@ import {
   SEEK_DATA,
   SEEK_HOLE,
 } from './libc.ts';
+import type { PassedFile } from './pass-files.ts';
 
 const FAILURES: Readonly<Record<string, readonly [FileFailure, string]>> = {
   ENOENT: ['notFound', 'no such file'],
@@ -219,6 +220,21 @@ async function lock(path: string, fd: number, kind: 'exclusive' | 'shared'): Pro
   };
 }
 
+/** Files that this process was handed open, because it may not open them itself. Each is used once. */
+const handed: HandedFile[] = [];
+type HandedFile = PassedFile & { readonly fd: number };
+
+/** Files that were handed over take the place of those that nobody has opened since. */
+export function acceptHandedFiles(files: readonly HandedFile[]): void {
+  for (const { fd } of handed.splice(0)) fs.closeSync(fd);
+  handed.push(...files);
+}
+
+function takeHanded(path: string, write: boolean): number | undefined {
+  const at = handed.findIndex((file) => file.path === path && file.writable === write);
+  return at < 0 ? undefined : handed.splice(at, 1)[0]!.fd;
+}
+
 async function open(path: string, options: OpenFileOptions = {}): Promise<RandomFile> {
   const write = options.write === true || options.create !== undefined;
   try {
@@ -235,7 +251,9 @@ async function open(path: string, options: OpenFileOptions = {}): Promise<Random
     if (options.create !== undefined) flags |= O_CREAT;
     if (options.create === 'new') flags |= O_EXCL;
     const { promise, resolve, reject } = Promise.withResolvers<number>();
-    fs.open(path, flags, 0o644, (error, fd) => (error ? reject(error) : resolve(fd)));
+    const ours = options.create === undefined ? takeHanded(path, write) : undefined;
+    if (ours !== undefined) resolve(ours);
+    else fs.open(path, flags, 0o644, (error, fd) => (error ? reject(error) : resolve(fd)));
     const fd = await promise;
     try {
       const kind = options.lock ?? (write ? 'exclusive' : 'shared');
@@ -253,7 +271,12 @@ async function open(path: string, options: OpenFileOptions = {}): Promise<Random
 }
 
 async function temporary(beside?: string): Promise<RandomFile> {
-  const folder = await mkdtemp(paths.join(beside === undefined ? tmpdir() : paths.dirname(beside), '.viridian-'));
+  const make = (place: string): Promise<string> => mkdtemp(paths.join(place, '.viridian-'));
+  const folder = await make(beside === undefined ? tmpdir() : paths.dirname(beside)).catch((error: unknown) => {
+    // Whoever may write to a disk may not always write beside it.
+    if (beside === undefined || explained(beside, error).failure !== 'denied') throw error;
+    return make(tmpdir());
+  });
   try {
     const path = paths.join(folder, 'scratch');
     const file = await open(path, { create: 'new' });

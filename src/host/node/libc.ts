@@ -29,6 +29,13 @@ export interface LibC {
   lseek(fd: number, offset: number, whence: number): number;
   /** A file descriptor, or minus the error number. */
   socket(domain: number, type: number, protocol: number): number;
+  /** Where bytes lie. They stay there if they are a whole ArrayBuffer. */
+  address(bytes: Uint8Array<ArrayBuffer>): bigint;
+  /** `address` is a whole struct sockaddr. 0, or the error number. */
+  bind(fd: number, address: Uint8Array<ArrayBuffer>): number;
+  /** A struct msghdr by its address: bytes, or minus the error number. */
+  sendmsg(fd: number, message: bigint, flags: number): number;
+  recvmsg(fd: number, message: bigint, flags: number): number;
   /** With a pointer to bytes that the call may change, and with a number. 0, or the error number. */
   ioctl(fd: number, request: number, argument: Uint8Array): number;
   ioctlValue(fd: number, request: number, argument: number): number;
@@ -81,6 +88,9 @@ function load(): LibC | undefined {
       preadv2: { arguments: ['i32', 'buffer', 'i32', 'i64', 'i32'], return: 'i64' },
       pwritev: { arguments: ['i32', 'buffer', 'i32', 'i64'], return: 'i64' },
       socket: { arguments: ['i32', 'i32', 'i32'], return: 'i32' },
+      bind: { arguments: ['i32', 'u64', 'i32'], return: 'i32' },
+      sendmsg: { arguments: ['i32', 'u64', 'i32'], return: 'i64' },
+      recvmsg: { arguments: ['i32', 'u64', 'i32'], return: 'i64' },
       ioctl: { arguments: ['i32', 'u64', 'u64'], return: 'i32' },
       __errno_location: { arguments: [], return: 'pointer' },
     });
@@ -135,6 +145,16 @@ function load(): LibC | undefined {
       socket: (domain, type, protocol) => {
         const fd = c.socket(domain, type, protocol);
         return fd < 0 ? -errno() : fd;
+      },
+      address: (bytes) => ffi.getRawPointer(bytes),
+      bind: (fd, address) => (c.bind(fd, ffi.getRawPointer(address), address.length) === 0 ? 0 : errno()),
+      sendmsg: (fd, message, flags) => {
+        const count = Number(c.sendmsg(fd, message, flags));
+        return count < 0 ? -errno() : count;
+      },
+      recvmsg: (fd, message, flags) => {
+        const count = Number(c.recvmsg(fd, message, flags));
+        return count < 0 ? -errno() : count;
       },
       ioctl: (fd, request, argument) => retried(() => c.ioctl(fd, BigInt(request), ffi.getRawPointer(argument))),
       ioctlValue: (fd, request, argument) => retried(() => c.ioctl(fd, BigInt(request), BigInt(argument))),

@@ -108,12 +108,12 @@ export function decodeRegions(bytes: Uint8Array): Regions | string {
   for (let i = 0; i < entryCount; i++) {
     const entry = RegionEntry.read(bytes, RegionTableHeader.size + i * RegionEntry.size);
     const region = { offset: Number(entry.fileOffset), length: entry.length };
-    const name = guidText(entry.guid);
+    const name = (): string => guidText(entry.guid);
     if (region.offset % MIB !== 0 || region.length % MIB !== 0 || region.length === 0 || region.offset < FIRST_OBJECT)
-      return `region ${name} has an impossible place (${region.length} bytes at ${entry.fileOffset})`;
-    if (region.offset > MAXIMUM_FILE_SIZE) return `region ${name} has an impossible place (${entry.fileOffset})`;
+      return `region ${name()} has an impossible place (${region.length} bytes at ${entry.fileOffset})`;
+    if (region.offset > MAXIMUM_FILE_SIZE) return `region ${name()} has an impossible place (${entry.fileOffset})`;
     const other = all.find((o) => o.offset < region.offset + region.length && region.offset < o.offset + o.length);
-    if (other !== undefined) return `region ${name} lies over another`;
+    if (other !== undefined) return `region ${name()} lies over another`;
     all.push(region);
     if (sameGuid(entry.guid, BAT_REGION)) {
       if (bat !== undefined) return 'two block allocation tables';
@@ -121,7 +121,7 @@ export function decodeRegions(bytes: Uint8Array): Regions | string {
     } else if (sameGuid(entry.guid, METADATA_REGION)) {
       if (metadata !== undefined) return 'two metadata regions';
       metadata = region;
-    } else if ((entry.required & 1) !== 0) return `unknown region ${name}, which must be understood`;
+    } else if ((entry.required & 1) !== 0) return `unknown region ${name()}, which must be understood`;
     else unknown.push(region);
   }
   if (bat === undefined) return 'no block allocation table';

@@ -117,9 +117,9 @@ export async function visitBat(
   visit: BatVisitor,
 ): Promise<void> {
   const { view, regions, shape } = image;
-  const words = new Uint32Array(MIB / 4);
+  const perPiece = Math.min(MIB / BAT_ENTRY_SIZE, shape.entries);
+  const words = new Uint32Array(perPiece * 2);
   const piece = new Uint8Array(words.buffer);
-  const perPiece = MIB / BAT_ENTRY_SIZE;
   const perChunk = shape.chunkRatio + 1;
   let untilBitmap = perChunk;
   for (let first = 0; first < shape.entries; first += perPiece) {

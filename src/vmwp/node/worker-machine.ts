@@ -9,7 +9,9 @@ import { isViridianError, ViridianError } from '../../contracts/errors.ts';
 import type { CreatePartition, DiskEvent, InspectNode, Partition, StopReason } from '../../contracts/partition.ts';
 import type { GuestStream } from '../../contracts/sockets.ts';
 import type { WorkerExit, WorkerMethod, WorkerMethods, WorkerSpec, WorkerState } from '../../contracts/worker.ts';
+import { acceptHandedFiles } from '../../host/node/disk-files.ts';
 import { writeOutput } from '../../host/node/files.ts';
+import type { FileReceiver } from '../../host/node/pass-files.ts';
 import { ConsoleHistory } from './console-history.ts';
 import { ProcessMeter } from './process-meter.ts';
 import { RemoteNics } from './remote-nics.ts';
@@ -38,6 +40,8 @@ const LOCAL_ADDRESS = /^(127\.|::1$|fe80:)/i;
 
 export class WorkerMachine {
   readonly history = new ConsoleHistory();
+  /** Where files come from that this process may not open. */
+  handed: FileReceiver | undefined;
   readonly #spec: WorkerSpec;
   readonly #listener: WorkerListener;
   readonly #meter = new ProcessMeter();
@@ -147,7 +151,13 @@ export class WorkerMachine {
   async do<M extends OfMachine>(method: M, params: WorkerMethods[M]['params']): Promise<WorkerMethods[M]['result']> {
     const handler = this.#handlers[method] as Handlers[M] | undefined;
     if (handler === undefined) throw new ViridianError('invalid', `a worker knows nothing of '${String(method)}'`);
-    return await handler(params);
+    if (!TAKES_FILES.has(method)) return await handler(params);
+    acceptHandedFiles(this.handed?.take() ?? []);
+    try {
+      return await handler(params);
+    } finally {
+      acceptHandedFiles([]);
+    }
   }
 
   get #live(): Partition {
@@ -281,6 +291,9 @@ export class WorkerMachine {
 function at(slot: number): StoragePlace {
   return { controller: 0, lun: slot };
 }
+
+/** What is asked with disks whose files may have been handed over just before. */
+const TAKES_FILES: ReadonlySet<WorkerMethod> = new Set(['reopenDisks', 'attachDisk', 'attachDvd', 'insertDvd']);
 
 function diskFile(disk: WorkerSpec['disks'][number]): DiskFile & StoragePlace {
   const { slot, file, format, readOnly, discard, allowParent } = disk;

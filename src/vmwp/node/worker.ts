@@ -7,6 +7,7 @@ import { setPriority } from 'node:os';
 import { join } from 'node:path';
 import type { CreatePartition } from '../../contracts/partition.ts';
 import { WORKER_FILES, WORKER_PROTOCOL, type WorkerExit, type WorkerSpec } from '../../contracts/worker.ts';
+import { FileReceiver } from '../../host/node/pass-files.ts';
 import { WorkerMachine } from './worker-machine.ts';
 import { WorkerServer } from './worker-server.ts';
 
@@ -36,6 +37,7 @@ export async function runWorker(folder: string, create: CreatePartition): Promis
     exit: machine.exit,
     full: machine.full,
   }));
+  machine.handed = FileReceiver.listen(join(folder, WORKER_FILES.files));
   await server.listen(join(folder, WORKER_FILES.socket));
 
   // A terminal that goes away is no reason to end; who wants the VM off says so, or says SIGTERM.

@@ -81,6 +81,8 @@ Where things are:
   VIRIDIAN_HOME      everything in this folder, for a second service beside the first
   XDG_DATA_HOME      configurations, saved states, checkpoints (default: ~/.local/share)
   XDG_RUNTIME_DIR    sockets (default: ~/.local/state/viridian/run)
+How it starts VMs:
+  VIRIDIAN_ISOLATION 'off': without Landlock and seccomp ('hv vm show' says what holds)
 And for the command:
   VIRIDIAN_HOST      another service: its socket, or https://HOST:PORT
   VIRIDIAN_TOKEN     a token of that service`,

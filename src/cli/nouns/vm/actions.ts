@@ -146,6 +146,9 @@ function describe(vm: VmInfo): string {
     ['status', vm.status || '-'],
     ['uptime', vm.uptime > 0 ? duration(vm.uptime) : '-'],
     ['process', vm.worker === null ? '-' : String(vm.worker.pid)],
+    ...(vm.worker?.isolation ?? []).map(
+      ({ name, active, detail }) => [name, `${active ? 'on' : 'off'}: ${detail}`] as const,
+    ),
     [
       'processors',
       `${c.processors}${c.processorWeight === 100 ? '' : `, weight ${c.processorWeight}`}${c.processorMaximum === 100 ? '' : `, ${c.processorMaximum} % each at most`}`,

@@ -45,6 +45,21 @@ describe('TCP', () => {
     expect(all.time.pending).toBe(0);
   });
 
+  it('begins anew with a new SYN once it has ended, and not with its own old one', () => {
+    const { host, guest, open } = network();
+    const { stream, first, send } = open();
+    stream.events.current!.end();
+    send({ flags: FIN | ACK, acknowledgment: first + 1 });
+    guest.take();
+    const syn = (sequence: number): void =>
+      guest.tcp(OUTSIDE, { sourcePort: 40_000, port: 80, sequence, flags: SYN, options: [2, 4, ...word(1460)] });
+    syn(1000);
+    expect(host.streams).toHaveLength(1);
+    expect(guest.take().map(({ tcp }) => tcp!.flags)).toEqual([ACK]);
+    syn(5000);
+    expect(host.streams).toHaveLength(2);
+  });
+
   it('says no as the host does', () => {
     const { guest, host, errors } = network();
     const fail = (failure: 'refused' | 'unreachable' | 'timeout'): void => {

@@ -234,6 +234,11 @@ export class Flow implements StreamEvents, FlowEnds {
     return this.state === 'closed';
   }
 
+  /** Whether a SYN begins the next connection: this one has ended, and the SYN is not an old one of its own (RFC 9293, 3.10.7.4). */
+  yieldsTo({ sequence }: Segment): boolean {
+    return this.state === 'timeWait' && ((sequence - this.#theirFirst - this.in.next) | 0) >= 0;
+  }
+
   /** The answer to our SYN. */
   #answered(segment: Segment): void {
     const { flags } = segment;

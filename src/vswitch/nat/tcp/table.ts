@@ -95,7 +95,7 @@ export class TcpTable implements FlowPorts {
   receive(segment: Segment, guestAddress: number, remoteAddress: number, mac: number): void {
     const flow = this.#find(guestAddress, segment.sourcePort, remoteAddress, segment.destinationPort);
     const isNew = (segment.flags & (Flag.SYN | Flag.ACK | Flag.RST)) === Flag.SYN;
-    if (flow !== undefined && flow.mac === mac && !(isNew && flow.state === 'timeWait')) return flow.receive(segment);
+    if (flow !== undefined && flow.mac === mac && !(isNew && flow.yieldsTo(segment))) return flow.receive(segment);
     flow?.drop();
     const key = { guestAddress, guestPort: segment.sourcePort, remoteAddress, remotePort: segment.destinationPort };
     if (isNew) return this.#open(key, mac, segment);
