@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import type { DiskFile, StoragePlace } from '../contracts/block-device.ts';
 import type { Partition, PartitionOptions, StopReason, StorageUnit } from '../contracts/partition.ts';
+import { writeOutput } from '../host/node/files.ts';
 import { runWorker } from '../vmwp/node/worker.ts';
 
 /** Remembers what is where. */
@@ -89,6 +90,21 @@ async function createFakePartition(options: PartitionOptions): Promise<Partition
     reset: () => Promise.resolve(say('reset\n')),
     injectNmi: () => say('nmi\n'),
     save: () => Promise.resolve(Buffer.from(typed)),
+    saveTo: (file) => {
+      let taken = '';
+      return {
+        ready: Promise.resolve(),
+        take: () => {
+          taken = typed;
+          return Promise.resolve();
+        },
+        finish: async () => {
+          await writeOutput('saved state', file, Buffer.from(taken));
+          return { bytes: taken.length, rounds: 1, written: taken.length, putAside: 0 };
+        },
+        cancel: () => Promise.resolve(),
+      };
+    },
     digest: () => Promise.resolve({ instructions: 0n, registers: '', memory: '', devices: '' }),
     inspect: () =>
       Promise.resolve({

@@ -30,6 +30,7 @@ import {
   SEEK_DATA,
   SEEK_HOLE,
 } from './libc.ts';
+import { mapFile } from './mapped-memory.ts';
 
 const FAILURES: Readonly<Record<string, readonly [FileFailure, string]>> = {
   ENOENT: ['notFound', 'no such file'],
@@ -141,6 +142,10 @@ class NodeFile implements RandomFile {
     return promise;
   }
 
+  map(offset: number, buffer: SharedArrayBuffer, at: number, length: number): boolean {
+    return mapFile(buffer, at, length, { fd: this.#fd, offset });
+  }
+
   async zero(offset: number, length: number, space: 'free' | 'keep'): Promise<void> {
     if (length <= 0) return;
     const mode = space === 'free' ? FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE : FALLOC_ZERO_RANGE | FALLOC_KEEP_SIZE;
@@ -235,7 +240,9 @@ async function open(path: string, options: OpenFileOptions = {}): Promise<Random
     if (options.create !== undefined) flags |= O_CREAT;
     if (options.create === 'new') flags |= O_EXCL;
     const { promise, resolve, reject } = Promise.withResolvers<number>();
-    fs.open(path, flags, 0o644, (error, fd) => (error ? reject(error) : resolve(fd)));
+    fs.open(path, flags, options.private === true ? 0o600 : 0o644, (error, fd) =>
+      error ? reject(error) : resolve(fd),
+    );
     const fd = await promise;
     try {
       const kind = options.lock ?? (write ? 'exclusive' : 'shared');
