@@ -8,7 +8,7 @@ import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlit
 import { ViridianError } from '../contracts/errors.ts';
 
 /** Raised with a migration below. */
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 
 const SCHEMA = `
 create table settings (name text primary key, value text not null) strict;
@@ -42,7 +42,11 @@ create table checkpoints (
   -- Files: of memory and devices, and of disks by slot as JSON.
   state_file text,
   disks text not null,
-  pause real
+  -- Milliseconds for which the guest stood still, and for which it ran while the state was being written.
+  pause real,
+  background real,
+  -- Its disks are, and its state is still being written. Nobody sees it yet.
+  unfinished integer not null default 0
 ) strict;
 -- Files that disks of checkpoints are made of, and what each stands on.
 create table layers (
@@ -52,6 +56,8 @@ create table layers (
   ours integer not null,
   allow text not null
 ) strict;
+-- State files that were written and synced here, as the host's file system knows them: they need not be read to be trusted.
+create table whole_states (stamp text primary key) strict;
 -- VMs that stand still while something is done to their disks, and whether they are to run afterwards.
 create table held (vm text primary key references vms (id) on delete cascade, running integer not null) strict;
 create table events (
@@ -76,6 +82,15 @@ create table tokens (
 ) strict;
 `;
 
+/** By the version that they lead to. */
+const MIGRATIONS: Readonly<Record<number, string>> = {
+  2: `
+alter table checkpoints add column background real;
+alter table checkpoints add column unfinished integer not null default 0;
+create table whole_states (stamp text primary key) strict;
+`,
+};
+
 export type Row = Readonly<Record<string, string | number | null>>;
 
 export class Database {
@@ -94,12 +109,12 @@ export class Database {
         'badFile',
         `${path}: it was written by a newer version of Viridian (schema ${version}, and this build knows ${SCHEMA_VERSION})`,
       );
-    if (version === 0) {
-      this.transaction(() => {
-        this.#db.exec(SCHEMA);
-        this.#db.exec(`pragma user_version = ${SCHEMA_VERSION}`);
-      });
-    }
+    if (version === SCHEMA_VERSION) return;
+    this.transaction(() => {
+      if (version === 0) this.#db.exec(SCHEMA);
+      else for (let next = version + 1; next <= SCHEMA_VERSION; next++) this.#db.exec(MIGRATIONS[next]!);
+      this.#db.exec(`pragma user_version = ${SCHEMA_VERSION}`);
+    });
   }
 
   #statement(sql: string): StatementSync {

@@ -6,9 +6,8 @@ import { readFile } from 'node:fs/promises';
 import type { VmMetrics } from '../../contracts/api/vm.ts';
 import type { DiskFile, StoragePlace } from '../../contracts/block-device.ts';
 import { isViridianError, ViridianError } from '../../contracts/errors.ts';
-import type { CreatePartition, DiskEvent, InspectNode, Partition, StopReason } from '../../contracts/partition.ts';
+import type { CreatePartition, DiskEvent, InspectNode, Partition, StateSaving, StopReason } from '../../contracts/partition.ts';
 import type { WorkerExit, WorkerMethod, WorkerMethods, WorkerSpec, WorkerState } from '../../contracts/worker.ts';
-import { writeOutput } from '../../host/node/files.ts';
 import { ConsoleHistory } from './console-history.ts';
 import { ProcessMeter } from './process-meter.ts';
 
@@ -16,6 +15,7 @@ export interface WorkerListener {
   state(state: WorkerState): void;
   console(bytes: Uint8Array): void;
   disk(kind: DiskEvent['kind'], file: string, message: string): void;
+  saving(fraction: number): void;
   stopped(exit: WorkerExit): void;
 }
 
@@ -31,6 +31,7 @@ export class WorkerMachine {
   readonly #listener: WorkerListener;
   readonly #meter = new ProcessMeter();
   #partition: Partition | undefined;
+  #saving: StateSaving | undefined;
   #state: WorkerState = 'Starting';
   #startedAt: string | null = null;
   #full: string | null = null;
@@ -67,7 +68,7 @@ export class WorkerMachine {
               memory: spec.memory,
               processors: spec.processors,
             }
-          : { restore: spec.restore }),
+          : { restore: spec.restore, restoreUnread: spec.restoreUnread }),
         engine: spec.engine,
         onReboot: spec.onReboot,
         disks: spec.disks.map(diskFile),
@@ -147,10 +148,16 @@ export class WorkerMachine {
       this.#live.resume();
       if (this.#full === null) this.#enter('Running');
     },
-    save: async ({ file }) => {
-      const bytes = await this.#live.save();
-      await writeOutput('saved state', file, bytes);
-      return { bytes: bytes.length };
+    saveBegin: async ({ file }) => {
+      await this.#saving?.cancel();
+      this.#saving = this.#live.saveTo(file, { onProgress: (fraction) => this.#listener.saving(fraction) });
+      await this.#saving.ready;
+    },
+    saveTake: () => demandSaving(this.#saving).take() as Promise<undefined>,
+    saveFinish: () => demandSaving(this.#saving).finish(),
+    saveCancel: async () => {
+      await this.#saving?.cancel();
+      this.#saving = undefined;
     },
     shutdown: ({ restart, force }) => this.#live.shutdown({ restart, force }) as Promise<undefined>,
     turnOff: () => this.turnOff() as undefined,
@@ -244,6 +251,11 @@ function at(slot: number): StoragePlace {
 function diskFile(disk: WorkerSpec['disks'][number]): DiskFile & StoragePlace {
   const { slot, file, format, readOnly, discard, allowParent } = disk;
   return { controller: 0, lun: slot, file, format: format as DiskFile['format'], readOnly, discard, allowParent };
+}
+
+function demandSaving(saving: StateSaving | undefined): StateSaving {
+  if (saving === undefined) throw new ViridianError('wrongState', 'the VM is not being saved');
+  return saving;
 }
 
 function demand<T>(device: T | undefined, what: string): T {

@@ -24,6 +24,7 @@ export async function runWorker(folder: string, create: CreatePartition): Promis
     state: (state) => server.tell({ event: 'state', state, full: machine.full }),
     console: (bytes) => server.console(bytes),
     disk: (kind, file, message) => server.tell({ event: 'disk', kind, file, message }),
+    saving: (fraction) => server.tell({ event: 'saving', fraction }),
     stopped: (exit) => ended.resolve(exit),
   });
   const server: WorkerServer = new WorkerServer(machine, () => ({
