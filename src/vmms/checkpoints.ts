@@ -12,6 +12,8 @@ import type { Checkpoint, Job } from '../contracts/api/resources.ts';
 import type { VmConfiguration } from '../contracts/api/vm.ts';
 import { ViridianError } from '../contracts/errors.ts';
 import { isLive, type VmState } from '../contracts/vm-state.ts';
+import { macText } from '../vswitch/ethernet.ts';
+import { dynamicMac } from '../vswitch/mac-pool.ts';
 import { named, vmFolder } from './context.ts';
 import type { Row } from './database.ts';
 import type { JobControl } from './jobs.ts';
@@ -213,12 +215,7 @@ export class Checkpoints {
   #finished(machine: VirtualMachine, id: string, pause: number | null, background: number | null): void {
     const { db, inventory } = this.#management.context;
     db.transaction(() => {
-      db.run(
-        'update checkpoints set unfinished = 0, pause = ?, background = ? where id = ?',
-        pause,
-        background,
-        id,
-      );
+      db.run('update checkpoints set unfinished = 0, pause = ?, background = ? where id = ?', pause, background, id);
       inventory.change(machine.id, { checkpoint: id });
     });
   }
@@ -402,8 +399,7 @@ export class Checkpoints {
               ...found.configuration,
               name,
               disks: found.configuration.disks.map((disk) => above.get(disk.slot) ?? disk),
-              // Addresses on a network are the original's.
-              nics: found.configuration.nics.map((nic) => ({ id: nic.id, switch: nic.switch })),
+              nics: this.#newAddresses(id, found.configuration),
             },
             id,
           );
@@ -417,6 +413,18 @@ export class Checkpoints {
       }
       control.result(id);
       if (start) await this.#management.machine(id).start(control);
+    });
+  }
+
+  /** Addresses on a network are the original's: its guest is offered adapters with others when it is restored. */
+  #newAddresses(vm: string, { nics }: VmConfiguration): VmConfiguration['nics'] {
+    const all = this.#management.context.inventory.list().flatMap(({ configuration }) => configuration.nics);
+    const taken = new Set(all.map(({ macAddress }) => macAddress));
+    const text = (mac: number): string => macText(mac).replaceAll('-', ':').toLowerCase();
+    return nics.map((nic) => {
+      const macAddress = text(dynamicMac(`${vm} ${nic.id}`, (mac) => taken.has(text(mac))));
+      taken.add(macAddress);
+      return { id: nic.id, switch: nic.switch, macAddress };
     });
   }
 

@@ -64,7 +64,11 @@ export async function copyWithHoles(from: string, to: string): Promise<void> {
       const size = await source.size();
       await target.resize(size);
       const buffer = new Uint8Array(COPY);
-      for (let data = await source.nextData(0); data !== undefined; data = await source.nextData(data.offset + data.length))
+      for (
+        let data = await source.nextData(0);
+        data !== undefined;
+        data = await source.nextData(data.offset + data.length)
+      )
         for (let done = 0; done < data.length; done += COPY) {
           const part = buffer.subarray(0, Math.min(COPY, data.length - done));
           await source.read(data.offset + done, part);

@@ -540,27 +540,30 @@ export class VirtualMachine {
     let stood = 0;
     try {
       if (running) await worker.request('pause', undefined, 60);
-      await before?.();
-      await worker.request('releaseDisks', undefined, 120);
+      // The one is the processor's work, the other the disks'.
+      const both = await Promise.allSettled([before?.(), worker.request('releaseDisks', undefined, 120)]);
+      for (const each of both) if (each.status === 'rejected') throw each.reason;
       step('released');
       await work();
     } finally {
-      if (this.#worker === worker) await this.#letGo(worker, running, lost);
-      stood = performance.now() - since;
+      if (this.#worker === worker) stood = (await this.#letGo(worker, running, lost)) - since;
     }
     if (this.#worker !== worker)
       throw new ViridianError('failure', `${this.name} ended meanwhile: ${this.record.lastExit?.message ?? ''}`);
     return stood;
   }
 
-  async #letGo(worker: WorkerHandle, running: boolean, lost?: () => Promise<void>): Promise<void> {
+  /** @returns when it went on, by `performance`'s clock. */
+  async #letGo(worker: WorkerHandle, running: boolean, lost?: () => Promise<void>): Promise<number> {
     try {
       await worker.request('reopenDisks', { disks: this.record.configuration.disks }, 120);
       this.#context.step('reopened');
       if (running) await worker.request('resume', undefined);
+      const gone = performance.now();
       this.#context.db.run('delete from held where vm = ?', this.id);
+      return gone;
     } catch (error) {
-      if (this.#worker !== worker) return;
+      if (this.#worker !== worker) return performance.now();
       const text = error instanceof Error ? error.message : String(error);
       this.#context.events.add({
         kind: 'vm.lost',
@@ -598,7 +601,7 @@ export class VirtualMachine {
 }
 
 export interface Still {
-  /** While its files are still open. */
+  /** While its files are flushed and closed. */
   readonly before?: (() => Promise<void>) | undefined;
   readonly work: () => Promise<void>;
   /** It cannot go on, and is about to be ended. */

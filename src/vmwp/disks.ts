@@ -310,8 +310,8 @@ export class PartitionDisks {
   }
 
   async flush(): Promise<void> {
-    // Closed, they are flushed.
-    if (!this.#closed) await Promise.all(this.#files.map((disk) => disk.flush()));
+    // Closed or released, they are flushed.
+    if (!this.#closed) await Promise.all(this.#files.filter((disk) => !disk.released).map((disk) => disk.flush()));
   }
 
   /** Flushes and closes the files. A failure is told of, and never thrown. */

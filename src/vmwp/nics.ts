@@ -97,6 +97,18 @@ export class PartitionNics {
     bus.offer(device);
   }
 
+  /**
+   * Of a restored partition that was given other addresses: the guest is told that its adapters are gone, and is offered
+   * these. What it was told of the old ones is not true of them.
+   */
+  renew(): void {
+    for (const [name, device] of this.#devices) {
+      if (!device.takenFromAnother) continue;
+      this.#online().bus.withdraw(device);
+      this.#offer(this.#plugged.get(name)!);
+    }
+  }
+
   #online(): { readonly bus: VmBus; readonly memory: VmbusMemory } {
     if (!this.#bus || !this.#memory)
       throw new ViridianError('wrongState', 'the partition has no VMBus, so no network adapters');

@@ -132,6 +132,7 @@ export class SyntheticDevices {
     const { devices } = asRecord(saved, 'the VMBus');
     this.scsi.expect(Object.keys(asRecord(devices, 'the VMBus devices')));
     this.bus.restore(saved);
+    this.#ports.nics?.renew();
   }
 
   /** For good. */

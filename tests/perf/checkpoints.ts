@@ -3,7 +3,7 @@
  * going back and a fork take. Through the management service, with real guests.
  */
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -27,14 +27,15 @@ const { values } = parseArgs({
     /** MiB that the guest rewrites all the time. */
     busy: { type: 'string', default: '64' },
     processors: { type: 'string', default: '1' },
-    checkout: { type: 'boolean', default: false },
+    /** What was built before is not built again. */
+    built: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
   },
 });
 
 /** The command as it ships: what is built, in a folder of its own. */
 function shipped(home: string): string {
-  execFileSync(process.execPath, [join(ROOT, 'tools/build.ts')], { stdio: ['ignore', 2, 2] });
+  if (!values.built) execFileSync(process.execPath, [join(ROOT, 'tools/build.ts')], { stdio: ['ignore', 2, 2] });
   const root = join(home, 'package');
   mkdirSync(join(root, 'bin'), { recursive: true });
   cpSync(join(ROOT, 'bin/hv'), join(root, 'bin/hv'));
@@ -83,7 +84,7 @@ async function isWell(vm: Vm): Promise<void> {
 
 const home = mkdtempSync(join(tmpdir(), 'virb-'));
 process.env.VIRIDIAN_HOME = home;
-const hv = values.checkout ? join(ROOT, 'bin/hv') : shipped(home);
+const hv = shipped(home);
 try {
   const { kernel, busybox, modules } = await debianFiles();
   const programs = await assemblePrograms(['rewrite'], [`-DSIZE_MIB=${values.busy}`]);
@@ -149,7 +150,11 @@ try {
   }
   await vm.stop({ turnOff: true });
 } finally {
+  for (const vm of (await runCommand(hv, ['ls', '-q'])).stdout.trim().split('\n'))
+    await runCommand(hv, ['vm', 'stop', vm, '--turn-off']);
   await runCommand(hv, ['service', 'stop']);
+  if (process.env.KEEP && existsSync(join(home, 'run')))
+    cpSync(join(home, 'run'), process.env.KEEP, { recursive: true, filter: (f) => !f.endsWith('.sock') });
   rmSync(home, { recursive: true, force: true });
 }
 if (values.json) process.stdout.write(`${JSON.stringify(figures, undefined, 2)}\n`);

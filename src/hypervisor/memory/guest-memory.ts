@@ -15,6 +15,8 @@ export class GuestMemory {
   readonly bytes: Uint8Array;
   readonly #words: Int32Array;
   #codeWritten: CodeWritten;
+  /** What was ever mapped on this thread, by its place in the page map: first entry, and end. */
+  readonly #mapped: { readonly first: number; readonly end: number }[] = [];
   /** Host pages that were stored to and are in the page map no more, or elsewhere: `takeStored` tells of them too. */
   readonly #left = new Set<number>();
 
@@ -34,6 +36,9 @@ export class GuestMemory {
     const first = (PAGE_MAP >> 2) + gpa / PAGE;
     const pages = size / PAGE;
     this.#leave(first, pages);
+    // The frame buffer is placed anew, and memory grows: the list stays as long as there are places.
+    if (!this.#mapped.some((range) => range.first <= first && first + pages <= range.end))
+      this.#mapped.push({ first, end: first + pages });
     // Plain stores, for they are many; the last one makes them seen.
     for (let page = 0, entry = host | flags; page < pages - 1; page++, entry += PAGE) words[first + page] = entry;
     if (pages > 0) Atomics.store(words, first + pages - 1, (host + size - PAGE) | flags);
@@ -60,9 +65,9 @@ export class GuestMemory {
    */
   takeStored(each: (host: number) => void): void {
     const words = this.#words;
-    const first = PAGE_MAP >> 2;
-    for (let i = first; i < first + ADDRESS_SPACE / PAGE; i++)
-      if ((words[i] as number) & PageFlag.DIRTY) each((Atomics.and(words, i, ~PageFlag.DIRTY) & -PAGE) >>> 0);
+    for (const { first, end } of this.#mapped)
+      for (let i = first; i < end; i++)
+        if ((words[i] as number) & PageFlag.DIRTY) each((Atomics.and(words, i, ~PageFlag.DIRTY) & -PAGE) >>> 0);
     for (const host of this.#left) each(host);
     this.#left.clear();
   }

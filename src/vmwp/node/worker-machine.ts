@@ -6,7 +6,14 @@ import { readFile } from 'node:fs/promises';
 import type { VmMetrics } from '../../contracts/api/vm.ts';
 import type { DiskFile, StoragePlace } from '../../contracts/block-device.ts';
 import { isViridianError, ViridianError } from '../../contracts/errors.ts';
-import type { CreatePartition, DiskEvent, InspectNode, Partition, StateSaving, StopReason } from '../../contracts/partition.ts';
+import type {
+  CreatePartition,
+  DiskEvent,
+  InspectNode,
+  Partition,
+  StateSaving,
+  StopReason,
+} from '../../contracts/partition.ts';
 import type { WorkerExit, WorkerMethod, WorkerMethods, WorkerSpec, WorkerState } from '../../contracts/worker.ts';
 import { ConsoleHistory } from './console-history.ts';
 import { ProcessMeter } from './process-meter.ts';

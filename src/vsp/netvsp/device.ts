@@ -85,6 +85,7 @@ export class Netvsp implements ChannelDevice {
   #version = 0;
   #receive: ReceiveBuffer | undefined;
   #send: SendBuffer | undefined;
+  #takenFromAnother = false;
   #transaction = FIRST_TRANSACTION;
   #linkUp = true;
   /** The switch's own opinion, before ours. */
@@ -459,11 +460,18 @@ export class Netvsp implements ChannelDevice {
       transaction: this.#transaction,
       waiting: this.#waiting.map(hexOf),
       linkUp: this.#up,
+      address: hexOf(this.#control.facts.permanentMac),
     };
+  }
+
+  /** It was restored from what another adapter has saved, whose address the guest still believes to have. */
+  get takenFromAnother(): boolean {
+    return this.#takenFromAnother;
   }
 
   restore(saved: unknown, channels: readonly Channel[]): void {
     const state = parseSavedNetvsp(saved, this.name);
+    this.#takenFromAnother = state.address !== undefined && state.address !== hexOf(this.#control.facts.permanentMac);
     this.#channels.clear();
     for (const channel of channels) this.#channels.set(channel.subIndex, channel);
     this.#listChannels();

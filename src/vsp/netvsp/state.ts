@@ -17,6 +17,8 @@ export interface SavedNetvsp {
   readonly waiting: readonly string[];
   /** What the guest was told. */
   readonly linkUp: boolean;
+  /** The address it was made with, in hexadecimal; undefined in states of before it was recorded. */
+  readonly address: string | undefined;
 }
 
 const U32 = 0xffff_ffff;
@@ -39,6 +41,7 @@ export function parseSavedNetvsp(
     transaction: asWhole(record.transaction, what),
     waiting: asArray(record.waiting, what).map((text) => asBytes(text, what)),
     linkUp: asBoolean(record.linkUp, what),
+    address: record.address === undefined ? undefined : asText(record.address, what),
   };
 }
 
