@@ -19,6 +19,8 @@ import { WorkerHandle, type WorkerListener } from './worker-handle.ts';
 
 /** Seconds that a worker has to end in. */
 const END_PATIENCE = 15;
+/** Milliseconds between two looks at a worker that is loading. */
+const LOOK = 5;
 /** A worker that ends by itself is started again so often within so many milliseconds. */
 const RESTARTS = 3;
 const RESTART_PERIOD = 10 * 60_000;
@@ -355,7 +357,7 @@ export class VirtualMachine {
         throw new ViridianError(exit.code ?? 'failure', `${this.name} did not start: ${describe(exit)}`);
       }
       if (hello.state !== 'Starting') return hello;
-      await new Promise((resolve) => setTimeout(resolve, 25));
+      await new Promise((resolve) => setTimeout(resolve, LOOK));
     }
   }
 

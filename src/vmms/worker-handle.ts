@@ -23,7 +23,19 @@ import { WorkerLink } from './worker-link.ts';
 /** Seconds until a worker that was started listens. */
 const PATIENCE = 60;
 /** What a worker needs of our environment; secrets of the service's are not its business. */
-const PASSED_ON = ['PATH', 'HOME', 'LANG', 'TZ', 'TMPDIR', 'XDG_CACHE_HOME', 'NODE_OPTIONS'];
+const PASSED_ON = [
+  'PATH',
+  'HOME',
+  'LANG',
+  'TZ',
+  'TMPDIR',
+  'XDG_CACHE_HOME',
+  'NODE_OPTIONS',
+  // Compiled JavaScript that the command keeps: a worker starts the sooner.
+  'NODE_COMPILE_CACHE',
+];
+/** Milliseconds between two tries to reach a worker that was just started: it takes some tens of them. */
+const RETRY = 3;
 
 export interface WorkerListener {
   event(event: WorkerEvent): void;
@@ -113,7 +125,7 @@ export class WorkerHandle {
       } catch (error) {
         const gone = child.exitCode !== null || child.signalCode !== null;
         if (!gone && Date.now() < deadline) {
-          await new Promise((resolve) => setTimeout(resolve, 20));
+          await new Promise((resolve) => setTimeout(resolve, RETRY));
           continue;
         }
         if (!gone) child.kill('SIGKILL');
