@@ -197,6 +197,7 @@ export class Checkpoints {
     }
     this.#finished(machine, id, pause, live ? performance.now() - started - pause! : null);
     control.result(id);
+    context.standby.prepare();
     context.events.add({
       kind: 'checkpoint.created',
       vm: named(machine.record),

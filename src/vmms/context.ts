@@ -7,6 +7,7 @@ import type { EventLog } from './events.ts';
 import type { HostFacts } from './host-facts.ts';
 import type { Inventory, VmRecord } from './inventory.ts';
 import type { Jobs } from './jobs.ts';
+import type { Standby } from './standby.ts';
 
 export interface ServiceContext {
   readonly db: Database;
@@ -17,6 +18,7 @@ export interface ServiceContext {
   readonly runtimeFolder: string;
   /** The worker's program. */
   readonly workerEntry: string;
+  readonly standby: Standby;
   readonly facts: HostFacts;
   readonly settings: Settings;
   /** Called between the steps of what must not stay half done; tests kill the service there. */

@@ -7,7 +7,7 @@ import { basename } from 'node:path';
 import type { DiskFile, StoragePlace } from '../contracts/block-device.ts';
 import type { Partition, PartitionOptions, StopReason, StorageUnit } from '../contracts/partition.ts';
 import { writeOutput } from '../host/node/files.ts';
-import { runWorker } from '../vmwp/node/worker.ts';
+import { runWorker, untilWanted } from '../vmwp/node/worker.ts';
 
 /** Remembers what is where. */
 function fakeStorage({ disks = [], dvds = [] }: PartitionOptions): Partition['storage'] {
@@ -122,4 +122,5 @@ async function createFakePartition(options: PartitionOptions): Promise<Partition
   };
 }
 
+await untilWanted();
 process.exit(await runWorker(process.argv[2]!, createFakePartition));

@@ -290,6 +290,7 @@ export class VirtualMachine {
       worker = await WorkerHandle.start({
         entry: this.#context.workerEntry,
         runtimeFolder: this.#context.runtimeFolder,
+        standby: this.#context.standby,
         listener: this.#listener(),
         record: (record) => this.#context.inventory.change(this.id, { worker: record }),
         spec: {

@@ -2,9 +2,8 @@
  * One run of a VM: its worker process, started by this service or found by it, and how that ended. The process is
  * nobody's child for long: it goes on when the service ends.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import type { ChildProcess } from 'node:child_process';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ViridianError } from '../contracts/errors.ts';
 import {
@@ -18,22 +17,11 @@ import {
 import { printable } from '../support/text.ts';
 import type { WorkerRecord } from './inventory.ts';
 import { bootId, isProcess, startTicks } from './processes.ts';
+import { goOn, newRun, type Standby, spawnWorker, type WorkerPlace } from './standby.ts';
 import { WorkerLink } from './worker-link.ts';
 
 /** Seconds until a worker that was started listens. */
 const PATIENCE = 60;
-/** What a worker needs of our environment; secrets of the service's are not its business. */
-const PASSED_ON = [
-  'PATH',
-  'HOME',
-  'LANG',
-  'TZ',
-  'TMPDIR',
-  'XDG_CACHE_HOME',
-  'NODE_OPTIONS',
-  // Compiled JavaScript that the command keeps: a worker starts the sooner.
-  'NODE_COMPILE_CACHE',
-];
 /** Milliseconds between two tries to reach a worker that was just started: it takes some tens of them. */
 const RETRY = 3;
 
@@ -43,10 +31,8 @@ export interface WorkerListener {
   ended(exit: WorkerExit): void;
 }
 
-export interface WorkerStart {
-  /** The program: run by the same Node as this one. */
-  readonly entry: string;
-  readonly runtimeFolder: string;
+export interface WorkerStart extends WorkerPlace {
+  readonly standby: Standby;
   readonly spec: Omit<WorkerSpec, 'protocol' | 'instance'>;
   readonly listener: WorkerListener;
   /** Called before the process is there to be lost: what is not on record cannot be found again. */
@@ -91,29 +77,24 @@ export class WorkerHandle {
     return join(this.record.folder, WORKER_FILES.socket);
   }
 
-  static async start({ entry, runtimeFolder, spec, listener, record: keep }: WorkerStart): Promise<WorkerHandle> {
-    const instance = randomUUID();
-    // Short: a socket's path has 107 bytes.
-    const folder = join(runtimeFolder, 'w', instance.slice(0, 8));
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+  static async start({
+    entry,
+    runtimeFolder,
+    standby,
+    spec,
+    listener,
+    record: keep,
+  }: WorkerStart): Promise<WorkerHandle> {
+    const ahead = standby.take();
+    const { instance, folder } = ahead ?? newRun(runtimeFolder);
     const full: WorkerSpec = { ...spec, protocol: WORKER_PROTOCOL, instance };
     writeFileSync(join(folder, WORKER_FILES.spec), JSON.stringify(full), { mode: 0o600 });
     keep({ pid: null, startTicks: null, instance, folder, bootId: bootId() });
-    const log = openSync(join(folder, WORKER_FILES.log), 'a', 0o600);
-    let child: ChildProcess;
-    try {
-      child = spawn(process.execPath, ['--no-warnings', entry, folder], {
-        detached: true,
-        stdio: ['ignore', log, log],
-        cwd: '/',
-        env: Object.fromEntries(PASSED_ON.flatMap((name) => (name in process.env ? [[name, process.env[name]]] : []))),
-      });
-    } finally {
-      closeSync(log);
-    }
+    const child = ahead?.child ?? spawnWorker(entry, folder, false);
+    if (ahead) goOn(ahead);
     const failed = new Promise<never>((_, reject) => child.once('error', reject));
     failed.catch(() => {});
-    await Promise.race([failed, new Promise((resolve) => child.once('spawn', resolve))]);
+    if (!ahead) await Promise.race([failed, new Promise((resolve) => child.once('spawn', resolve))]);
     child.unref();
     const pid = child.pid!;
     const record = { pid, startTicks: startTicks(pid), instance, folder, bootId: bootId() };

@@ -17,7 +17,7 @@ import { compileImage, type InterpreterModule } from '../hypervisor/interpreter/
 import { PartitionDisks } from './disks.ts';
 import { type MachineConfig, machineMemorySize } from './machine.ts';
 import { type Networks, PartitionNics } from './nics.ts';
-import { takeThreads } from './processor-threads.ts';
+import { startAhead, takeThreads } from './processor-threads.ts';
 import { PAGED_VERSION } from './saved-header.ts';
 import { decodeSavedState, type SavedPartition } from './saved-state.ts';
 import { bytesSource, isImage, openStateFile, stateVersion } from './state-file.ts';
@@ -150,8 +150,21 @@ function networks(): Networks {
   };
 }
 
-/** A package has it ready-made; a checkout generates it from the instruction table, which takes longer than all the rest. */
+let compiled: Promise<InterpreterModule> | undefined;
+
+/** Does what creating a partition needs in any case, before one is created. */
+export async function getReady(): Promise<void> {
+  startAhead(1);
+  compiled ??= compileIt();
+  await compiled;
+}
+
 async function interpreter(): Promise<InterpreterModule> {
+  return await (compiled ?? compileIt());
+}
+
+/** A package has it ready-made; a checkout generates it from the instruction table, which takes longer than all the rest. */
+async function compileIt(): Promise<InterpreterModule> {
   if (INTERPRETER) return compileImage(await readInput('interpreter', INTERPRETER));
   const { compileInterpreter } = await import('../hypervisor/interpreter/interpreter.ts');
   return compileInterpreter();
