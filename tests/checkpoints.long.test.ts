@@ -126,7 +126,7 @@ describe.skipIf(reason !== undefined)(
 
     it('is saved and goes on', async () => {
       await vm.save();
-      expect(vm.info.state).toBe('Saved');
+      expect((await vm.refresh()).state).toBe('Saved');
       await vm.start();
       await isWell(vm);
     });
