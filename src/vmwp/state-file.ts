@@ -66,6 +66,8 @@ export interface MemoryImage {
   load(buffer: SharedArrayBuffer, at: number): Promise<void>;
   /** @throws ViridianError `badFile` */
   segments(): Promise<readonly LoadSegment[]>;
+  /** The same as they are in the file: another file may have them so. */
+  packedSegments(): Promise<readonly PackedSegment[]>;
   close(): Promise<void>;
 }
 
@@ -346,17 +348,23 @@ class ImageFile implements MemoryImage {
   }
 
   async segments(): Promise<readonly LoadSegment[]> {
-    const { compression, crc32 } = this.#host;
-    const result: LoadSegment[] = [];
+    const { compression } = this.#host;
+    return (await this.packedSegments()).map(({ gpa, length, packed }) => {
+      const bytes = attempt('boot image', () => compression.decompress(packed, length));
+      demand(bytes.length === length, 'boot image');
+      return { gpa, bytes };
+    });
+  }
+
+  async packedSegments(): Promise<readonly PackedSegment[]> {
+    const result: PackedSegment[] = [];
     let at = this.#segmentsAt;
     for (const { gpa, length, stored, sum } of this.#segments) {
       const packed = new Uint8Array(stored);
       await this.#source.read(at, packed);
       at += stored;
-      if (crc32(packed) !== sum) throw bad('is damaged: its boot image is not what was written');
-      const bytes = attempt('boot image', () => compression.decompress(packed, length));
-      if (bytes.length !== length) throw bad('is damaged: its boot image makes no sense');
-      result.push({ gpa, bytes });
+      if (this.#host.crc32(packed) !== sum) throw bad('is damaged: its boot image is not what was written');
+      result.push({ gpa, length, packed });
     }
     return result;
   }

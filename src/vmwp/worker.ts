@@ -658,10 +658,10 @@ export class VmWorker implements Partition {
   }
 
   async #packedSegments(): Promise<readonly PackedSegment[]> {
+    if (this.#image !== undefined) return await this.#image.packedSegments();
     const { compression } = this.#options.host;
-    const { segments } = await this.#wholePlan();
     return await Promise.all(
-      segments.map(async ({ gpa, bytes }) => ({
+      this.#plan.segments.map(async ({ gpa, bytes }) => ({
         gpa,
         length: bytes.length,
         packed: await compression.compressLater(bytes),
