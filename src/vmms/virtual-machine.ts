@@ -352,7 +352,11 @@ export class VirtualMachine {
   /** Waits until the partition is there. @throws ViridianError with the reason when it does not come up. */
   async #ready(worker: WorkerHandle): Promise<WorkerHello> {
     for (;;) {
-      const hello = await worker.request('hello', undefined).catch(() => undefined);
+      const hello = await worker.request('hello', undefined).catch((error: unknown) => {
+        // On a host that is busy with something else it is only slow.
+        return isViridianError(error) && error.code === 'timeout' ? ('later' as const) : undefined;
+      });
+      if (hello === 'later') continue;
       if (hello === undefined || hello.state === 'Stopped') {
         const exit = await worker.ended;
         throw new ViridianError(exit.code ?? 'failure', `${this.name} did not start: ${describe(exit)}`);
