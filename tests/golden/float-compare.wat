@@ -15,7 +15,7 @@
   (import "env" "regions" (table (;0;) 0 funcref))
   (import "env" "outline" (table (;1;) 0 funcref))
   (func (;2;) (type 0) (param i32 i32) (result i32)
-    (local i64 i32 i32 i64 i32 i32 i32 i64 i32 i32 v128 v128 f64 f64 i64 i64 i64 i32 v128 f64 i32 f64 f64 f64 f64 i64 i32 i64 i64)
+    (local i64 i64 i32 i32 v128 f64 v128 f64 f64 f64 f64 f64 i64 i64 i64 i64 i32 i32 f64 f64 i32 v128 i32 i32 i32)
     (if  ;; label = @1
       (i32.lt_s
         (local.get 0)
@@ -45,492 +45,489 @@
           (i32.or
             (local.get 0)
             (i32.const 1073741824)))))
-    (local.set 8
-      (local.get 0))
     (local.set 2
-      (i64.load offset=$rip align=1
-        (i32.const 16777216)))
-    (local.set 12
-      (v128.load offset=$xmm[2] align=1
-        (i32.const 16777216)))
-    (local.set 13
+      (i64.sub
+        (i64.load offset=$rip align=1
+          (i32.const 16777216))
+        (i64.const 0)))
+    (local.set 8
       (v128.load offset=$xmm[0] align=1
         (i32.const 16777216)))
-    (local.set 20
+    (local.set 6
+      (v128.load offset=$xmm[2] align=1
+        (i32.const 16777216)))
+    (local.set 23
       (v128.load offset=$xmm[4] align=1
         (i32.const 16777216)))
-    (local.set 16
+    (local.set 15
       (i64.load offset=$flagResult align=1
         (i32.const 16777216)))
-    (local.set 17
+    (local.set 16
       (i64.load offset=$flagA align=1
         (i32.const 16777216)))
-    (local.set 18
+    (local.set 17
       (i64.load offset=$flagB align=1
         (i32.const 16777216)))
+    (local.set 18
+      (i32.and
+        (local.tee 19
+          (i32.load offset=$flagForm align=1
+            (i32.const 16777216)))
+        (i32.const 1)))
     (local.set 19
-      (i32.load offset=$flagForm align=1
-        (i32.const 16777216)))
-    (local.set 3
+      (i32.shr_u
+        (local.get 19)
+        (i32.const 1)))
+    (local.set 25
       (i32.add
-        (i32.const 16777216)
         (i32.shl
           (i32.load offset=$tlbContext align=1
             (i32.const 16777216))
-          (i32.const 15))))
+          (i32.const 15))
+        (i32.const 16777216)))
     (block  ;; label = @1
       (block  ;; label = @2
         (block  ;; label = @3
-          (loop  ;; label = @4
-            (if  ;; label = @5
-              (i32.ne
-                (local.tee 22
-                  (i32.or
-                    (i32.and
-                      (i32.wrap_i64
-                        (i64.load offset=$cr0 align=1
-                          (i32.const 16777216)))
-                      (i32.const 12))
-                    (i32.xor
-                      (i32.and
-                        (i32.wrap_i64
-                          (i64.load offset=$cr4 align=1
-                            (i32.const 16777216)))
-                        (i32.const 512))
-                      (i32.const 512))))
-                (i32.const 0))
-              (then
-                (local.set 11
-                  (i32.const 0))
-                (br_if 2 (;@3;)
-                  (i32.ne
-                    (i32.and
-                      (local.get 22)
-                      (i32.const 516))
-                    (i32.const 0)))
-                (local.set 11
-                  (i32.const 0))
-                (br 2 (;@3;))))
-            (local.set 23
-              (f64x2.extract_lane 0
-                (local.get 12)))
-            (local.set 24
-              (f64x2.extract_lane 0
-                (local.get 13)))
-            (block  ;; label = @5
-              (block  ;; label = @6
-                (br_if 0 (;@6;)
-                  (i64.eqz
-                    (i64.shr_u
-                      (i64.sub
-                        (i64.shl
-                          (i64.reinterpret_f64
-                            (local.get 24))
-                          (i64.const 1))
-                        (i64.const 1))
-                      (i64.const 53))))
-                (br_if 0 (;@6;)
-                  (i64.eqz
-                    (i64.shr_u
-                      (i64.sub
-                        (i64.shl
-                          (i64.reinterpret_f64
-                            (local.get 23))
-                          (i64.const 1))
-                        (i64.const 1))
-                      (i64.const 53))))
-                (br_if 0 (;@6;)
-                  (f64.ne
-                    (local.tee 25
-                      (f64.add
-                        (local.get 24)
-                        (local.get 23)))
-                    (local.get 25)))
-                (local.set 14
-                  (local.get 24))
-                (local.set 15
-                  (local.get 23))
-                (br 1 (;@5;)))
-              (call 0
-                (local.get 24)
-                (local.get 23)
-                (i32.const 0)
-                (i32.load offset=$mxcsr align=1
-                  (i32.const 16777216)))
-              (local.set 22)
-              (local.set 25)
-              (local.set 26)
-              (i32.store offset=$mxcsr align=1
-                (i32.const 16777216)
-                (i32.and
-                  (local.get 22)
-                  (i32.const 65535)))
+          (block  ;; label = @4
+            (loop  ;; label = @5
               (if  ;; label = @6
-                (i32.lt_s
-                  (local.get 22)
-                  (i32.const 0))
-                (then
-                  (local.set 27
-                    (i64.load offset=$cr4 align=1
-                      (i32.const 16777216)))
-                  (local.set 11
-                    (i32.const 0))
-                  (br_if 3 (;@3;)
-                    (i32.eqz
+                (i32.ne
+                  (local.tee 4
+                    (i32.or
                       (i32.and
                         (i32.wrap_i64
-                          (local.get 27))
-                        (i32.const 1024))))
-                  (local.set 11
-                    (i32.const 0))
-                  (br 3 (;@3;))))
-              (local.set 14
-                (local.get 26))
-              (local.set 15
-                (local.get 25)))
-            (local.set 25
-              (local.get 14))
-            (local.set 26
-              (local.get 15))
-            (local.set 22
-              (i32.eqz
-                (f64.ge
-                  (local.get 25)
-                  (local.get 26))))
-            (local.set 27
-              (i64.extend_i32_u
-                (i32.xor
-                  (local.tee 28
-                    (i32.eqz
-                      (i32.or
-                        (f64.lt
-                          (local.get 25)
-                          (local.get 26))
-                        (f64.gt
-                          (local.get 25)
-                          (local.get 26)))))
-                  (i32.const 1))))
-            (local.set 29
-              (i64.extend_i32_u
-                (i32.or
-                  (i32.const 0)
-                  (i32.shl
-                    (i32.xor
-                      (i32.or
-                        (f64.ne
-                          (local.get 25)
-                          (local.get 25))
-                        (f64.ne
-                          (local.get 26)
-                          (local.get 26)))
-                      (local.get 28))
-                    (i32.const 8)))))
-            (local.set 8
-              (i32.sub
-                (local.get 8)
-                (i32.const 2)))
-            (if  ;; label = @5
-              (i32.eqz
-                (i32.eqz
-                  (f64.gt
-                    (local.get 25)
-                    (local.get 26))))
-              (then
-                (local.set 30
-                  (local.get 2))
-                (local.set 16
-                  (local.get 27))
-                (local.set 17
-                  (i64.const 0))
-                (local.set 18
-                  (local.get 29))
-                (local.set 19
-                  (local.get 22))
-                (local.set 9
-                  (i64.add
-                    (local.get 30)
-                    (i64.const 12)))
-                (local.set 10
-                  (i32.const 1))
-                (br 3 (;@2;)))
-              (else
-                (if  ;; label = @6
-                  (i32.ne
-                    (local.tee 28
-                      (i32.or
+                          (i64.load offset=$cr0 align=1
+                            (i32.const 16777216)))
+                        (i32.const 12))
+                      (i32.xor
                         (i32.and
                           (i32.wrap_i64
-                            (i64.load offset=$cr0 align=1
+                            (i64.load offset=$cr4 align=1
                               (i32.const 16777216)))
-                          (i32.const 12))
-                        (i32.xor
-                          (i32.and
-                            (i32.wrap_i64
-                              (i64.load offset=$cr4 align=1
-                                (i32.const 16777216)))
-                            (i32.const 512))
-                          (i32.const 512))))
+                          (i32.const 512))
+                        (i32.const 512))))
+                  (i32.const 0))
+                (then
+                  (local.set 5
+                    (i32.const 0))
+                  (br_if 2 (;@4;)
+                    (i32.ne
+                      (i32.and
+                        (local.get 4)
+                        (i32.const 516))
+                      (i32.const 0)))
+                  (local.set 5
+                    (i32.const 0))
+                  (br 2 (;@4;))))
+              (local.set 7
+                (f64x2.extract_lane 0
+                  (local.get 6)))
+              (local.set 9
+                (f64x2.extract_lane 0
+                  (local.get 8)))
+              (block  ;; label = @6
+                (block  ;; label = @7
+                  (br_if 0 (;@7;)
+                    (i64.eqz
+                      (i64.shr_u
+                        (i64.sub
+                          (i64.shl
+                            (i64.reinterpret_f64
+                              (local.get 9))
+                            (i64.const 1))
+                          (i64.const 1))
+                        (i64.const 53))))
+                  (br_if 0 (;@7;)
+                    (i64.eqz
+                      (i64.shr_u
+                        (i64.sub
+                          (i64.shl
+                            (i64.reinterpret_f64
+                              (local.get 7))
+                            (i64.const 1))
+                          (i64.const 1))
+                        (i64.const 53))))
+                  (br_if 0 (;@7;)
+                    (f64.ne
+                      (local.tee 10
+                        (f64.add
+                          (local.get 9)
+                          (local.get 7)))
+                      (local.get 10)))
+                  (local.set 11
+                    (local.get 9))
+                  (local.set 12
+                    (local.get 7))
+                  (br 1 (;@6;)))
+                (call 0
+                  (local.get 9)
+                  (local.get 7)
+                  (i32.const 0)
+                  (i32.load offset=$mxcsr align=1
+                    (i32.const 16777216)))
+                (local.set 4)
+                (local.set 10)
+                (local.set 13)
+                (i32.store offset=$mxcsr align=1
+                  (i32.const 16777216)
+                  (i32.and
+                    (local.get 4)
+                    (i32.const 65535)))
+                (if  ;; label = @7
+                  (i32.lt_s
+                    (local.get 4)
                     (i32.const 0))
                   (then
-                    (local.set 16
-                      (local.get 27))
-                    (local.set 17
-                      (i64.const 0))
-                    (local.set 18
-                      (local.get 29))
-                    (local.set 19
-                      (local.get 22))
-                    (local.set 11
-                      (i32.const 1536))
-                    (br_if 3 (;@3;)
-                      (i32.ne
-                        (i32.and
-                          (local.get 28)
-                          (i32.const 516))
-                        (i32.const 0)))
-                    (local.set 16
-                      (local.get 27))
-                    (local.set 17
-                      (i64.const 0))
-                    (local.set 18
-                      (local.get 29))
-                    (local.set 19
-                      (local.get 22))
-                    (local.set 11
-                      (i32.const 1536))
-                    (br 3 (;@3;))))
-                (local.set 26
-                  (f64x2.extract_lane 0
-                    (local.get 20)))
-                (local.set 30
-                  (i64.reinterpret_f64
-                    (local.tee 24
-                      (f64.add
-                        (local.tee 25
-                          (f64x2.extract_lane 0
-                            (local.get 13)))
-                        (local.get 26)))))
-                (block  ;; label = @6
-                  (block  ;; label = @7
-                    (br_if 0 (;@7;)
-                      (i32.eqz
-                        (local.tee 4
-                          (i32.eq
-                            (i32.and
-                              (i32.load offset=$mxcsr align=1
-                                (i32.const 16777216))
-                              (i32.const 32672))
-                            (i32.const 8096)))))
-                    (br_if 0 (;@7;)
-                      (i64.eqz
-                        (i64.shr_u
-                          (i64.sub
-                            (i64.shl
-                              (i64.reinterpret_f64
-                                (local.get 25))
-                              (i64.const 1))
-                            (i64.const 1))
-                          (i64.const 53))))
-                    (br_if 0 (;@7;)
-                      (i64.eqz
-                        (i64.shr_u
-                          (i64.sub
-                            (i64.shl
-                              (i64.reinterpret_f64
-                                (local.get 26))
-                              (i64.const 1))
-                            (i64.const 1))
-                          (i64.const 53))))
-                    (if  ;; label = @8
-                      (i64.ge_u
-                        (i64.sub
-                          (i64.shr_u
-                            (i64.shl
-                              (local.get 30)
-                              (i64.const 1))
-                            (i64.const 53))
-                          (i64.const 2))
-                        (i64.const 2045))
-                      (then
-                        (br_if 1 (;@7;)
-                          (i64.ne
-                            (i64.shl
-                              (local.get 30)
-                              (i64.const 1))
-                            (i64.const 0)))))
-                    (local.set 21
-                      (local.get 24))
-                    (br 1 (;@6;)))
-                  (call 1
-                    (local.get 25)
-                    (local.get 26)
-                    (i32.load offset=$mxcsr align=1
-                      (i32.const 16777216)))
-                  (local.set 28)
-                  (local.set 24)
-                  (i32.store offset=$mxcsr align=1
-                    (i32.const 16777216)
-                    (i32.and
-                      (local.get 28)
-                      (i32.const 65535)))
-                  (if  ;; label = @7
-                    (i32.lt_s
-                      (local.get 28)
+                    (local.set 14
+                      (i64.load offset=$cr4 align=1
+                        (i32.const 16777216)))
+                    (local.set 5
                       (i32.const 0))
-                    (then
-                      (local.set 30
-                        (i64.load offset=$cr4 align=1
-                          (i32.const 16777216)))
-                      (local.set 16
-                        (local.get 27))
-                      (local.set 17
-                        (i64.const 0))
-                      (local.set 18
-                        (local.get 29))
-                      (local.set 19
-                        (local.get 22))
-                      (local.set 11
-                        (i32.const 1536))
-                      (br_if 4 (;@3;)
-                        (i32.eqz
+                    (br_if 3 (;@4;)
+                      (i32.eqz
+                        (i32.and
+                          (i32.wrap_i64
+                            (local.get 14))
+                          (i32.const 1024))))
+                    (local.set 5
+                      (i32.const 0))
+                    (br 3 (;@4;))))
+                (local.set 11
+                  (local.get 13))
+                (local.set 12
+                  (local.get 10)))
+              (local.set 10
+                (local.get 11))
+              (local.set 13
+                (local.get 12))
+              (local.set 15
+                (i64.extend_i32_u
+                  (i32.xor
+                    (local.tee 4
+                      (i32.eqz
+                        (i32.or
+                          (f64.lt
+                            (local.get 10)
+                            (local.get 13))
+                          (f64.gt
+                            (local.get 10)
+                            (local.get 13)))))
+                    (i32.const 1))))
+              (local.set 16
+                (i64.const 0))
+              (local.set 17
+                (i64.extend_i32_u
+                  (i32.or
+                    (i32.const 0)
+                    (i32.shl
+                      (i32.xor
+                        (i32.or
+                          (f64.ne
+                            (local.get 10)
+                            (local.get 10))
+                          (f64.ne
+                            (local.get 13)
+                            (local.get 13)))
+                        (local.get 4))
+                      (i32.const 8)))))
+              (local.set 18
+                (i32.eqz
+                  (f64.ge
+                    (local.get 10)
+                    (local.get 13))))
+              (local.set 19
+                (i32.const 0))
+              (local.set 20
+                (local.get 10))
+              (local.set 21
+                (local.get 13))
+              (local.set 22
+                (i32.eqz
+                  (i32.eqz
+                    (f64.gt
+                      (local.get 20)
+                      (local.get 21)))))
+              (local.set 0
+                (i32.sub
+                  (local.get 0)
+                  (i32.const 2)))
+              (if  ;; label = @6
+                (local.get 22)
+                (then
+                  (local.set 3
+                    (i64.add
+                      (local.get 2)
+                      (i64.const 12)))
+                  (v128.store offset=$xmm[0] align=1
+                    (i32.const 16777216)
+                    (local.get 8))
+                  (i64.store offset=$flagResult align=1
+                    (i32.const 16777216)
+                    (local.get 15))
+                  (i64.store offset=$flagA align=1
+                    (i32.const 16777216)
+                    (local.get 16))
+                  (i64.store offset=$flagB align=1
+                    (i32.const 16777216)
+                    (local.get 17))
+                  (i32.store offset=$flagForm align=1
+                    (i32.const 16777216)
+                    (i32.add
+                      (local.get 18)
+                      (i32.shl
+                        (local.get 19)
+                        (i32.const 1))))
+                  (i64.store offset=$rip align=1
+                    (i32.const 16777216)
+                    (local.get 3))
+                  (br 4 (;@2;)))
+                (else
+                  (if  ;; label = @7
+                    (i32.ne
+                      (local.tee 4
+                        (i32.or
                           (i32.and
                             (i32.wrap_i64
-                              (local.get 30))
-                            (i32.const 1024))))
-                      (local.set 16
-                        (local.get 27))
-                      (local.set 17
-                        (i64.const 0))
-                      (local.set 18
-                        (local.get 29))
-                      (local.set 19
-                        (local.get 22))
-                      (local.set 11
-                        (i32.const 1536))
-                      (br 4 (;@3;))))
-                  (local.set 21
-                    (local.get 24)))
-                (local.set 13
-                  (f64x2.replace_lane 0
-                    (local.get 13)
-                    (local.get 21)))
-                (if  ;; label = @6
-                  (i32.or
-                    (i32.lt_s
-                      (local.tee 8
-                        (i32.sub
-                          (local.get 8)
-                          (i32.const 2)))
-                      (i32.const 4))
-                    (i32.load offset=$attention align=1
-                      (i32.const 16777216)))
-                  (then
-                    (local.set 30
-                      (local.get 2))
-                    (local.set 16
-                      (local.get 27))
-                    (local.set 17
-                      (i64.const 0))
-                    (local.set 18
-                      (local.get 29))
-                    (local.set 19
-                      (local.get 22))
-                    (local.set 9
-                      (local.get 30))
-                    (local.set 10
+                              (i64.load offset=$cr0 align=1
+                                (i32.const 16777216)))
+                            (i32.const 12))
+                          (i32.xor
+                            (i32.and
+                              (i32.wrap_i64
+                                (i64.load offset=$cr4 align=1
+                                  (i32.const 16777216)))
+                              (i32.const 512))
+                            (i32.const 512))))
                       (i32.const 0))
-                    (br 4 (;@2;))))
-                (local.set 16
-                  (local.get 27))
-                (local.set 17
-                  (i64.const 0))
-                (local.set 18
-                  (local.get 29))
-                (local.set 19
-                  (local.get 22))
-                (br 1 (;@4;))))))
-        (local.set 22
-          (local.get 11))
-        (local.set 8
-          (i32.sub
-            (local.get 8)
-            (i32.and
-              (local.get 22)
-              (i32.const 255))))
-        (local.set 9
-          (i64.add
-            (local.get 2)
-            (i64.extend_i32_u
-              (i32.shr_u
-                (local.get 22)
-                (i32.const 8)))))
-        (local.set 10
-          (i32.const 0))
-        (i64.store offset=$regionExits[2] align=1
+                    (then
+                      (local.set 5
+                        (i32.const 1536))
+                      (br_if 3 (;@4;)
+                        (i32.ne
+                          (i32.and
+                            (local.get 4)
+                            (i32.const 516))
+                          (i32.const 0)))
+                      (local.set 5
+                        (i32.const 1536))
+                      (br 3 (;@4;))))
+                  (local.set 7
+                    (f64x2.extract_lane 0
+                      (local.get 23)))
+                  (local.set 14
+                    (i64.reinterpret_f64
+                      (local.tee 10
+                        (f64.add
+                          (local.tee 9
+                            (f64x2.extract_lane 0
+                              (local.get 8)))
+                          (local.get 7)))))
+                  (block  ;; label = @7
+                    (block  ;; label = @8
+                      (br_if 0 (;@8;)
+                        (i32.eqz
+                          (local.tee 24
+                            (i32.eq
+                              (i32.and
+                                (i32.load offset=$mxcsr align=1
+                                  (i32.const 16777216))
+                                (i32.const 32672))
+                              (i32.const 8096)))))
+                      (br_if 0 (;@8;)
+                        (i64.eqz
+                          (i64.shr_u
+                            (i64.sub
+                              (i64.shl
+                                (i64.reinterpret_f64
+                                  (local.get 9))
+                                (i64.const 1))
+                              (i64.const 1))
+                            (i64.const 53))))
+                      (br_if 0 (;@8;)
+                        (i64.eqz
+                          (i64.shr_u
+                            (i64.sub
+                              (i64.shl
+                                (i64.reinterpret_f64
+                                  (local.get 7))
+                                (i64.const 1))
+                              (i64.const 1))
+                            (i64.const 53))))
+                      (if  ;; label = @9
+                        (i64.ge_u
+                          (i64.sub
+                            (i64.shr_u
+                              (i64.shl
+                                (local.get 14)
+                                (i64.const 1))
+                              (i64.const 53))
+                            (i64.const 2))
+                          (i64.const 2045))
+                        (then
+                          (br_if 1 (;@8;)
+                            (i64.ne
+                              (i64.shl
+                                (local.get 14)
+                                (i64.const 1))
+                              (i64.const 0)))))
+                      (local.set 11
+                        (local.get 10))
+                      (br 1 (;@7;)))
+                    (call 1
+                      (local.get 9)
+                      (local.get 7)
+                      (i32.load offset=$mxcsr align=1
+                        (i32.const 16777216)))
+                    (local.set 4)
+                    (local.set 10)
+                    (i32.store offset=$mxcsr align=1
+                      (i32.const 16777216)
+                      (i32.and
+                        (local.get 4)
+                        (i32.const 65535)))
+                    (if  ;; label = @8
+                      (i32.lt_s
+                        (local.get 4)
+                        (i32.const 0))
+                      (then
+                        (local.set 14
+                          (i64.load offset=$cr4 align=1
+                            (i32.const 16777216)))
+                        (local.set 5
+                          (i32.const 1536))
+                        (br_if 4 (;@4;)
+                          (i32.eqz
+                            (i32.and
+                              (i32.wrap_i64
+                                (local.get 14))
+                              (i32.const 1024))))
+                        (local.set 5
+                          (i32.const 1536))
+                        (br 4 (;@4;))))
+                    (local.set 11
+                      (local.get 10)))
+                  (local.set 8
+                    (f64x2.replace_lane 0
+                      (local.get 8)
+                      (local.get 11)))
+                  (local.set 0
+                    (i32.sub
+                      (local.get 0)
+                      (i32.const 2)))
+                  (if  ;; label = @7
+                    (i32.or
+                      (i32.lt_s
+                        (local.get 0)
+                        (i32.const 4))
+                      (i32.load offset=$attention align=1
+                        (i32.const 16777216)))
+                    (then
+                      (local.set 3
+                        (i64.add
+                          (local.get 2)
+                          (i64.const 0)))
+                      (br 4 (;@3;))))
+                  (br 1 (;@5;))))))
+          (local.set 0
+            (i32.sub
+              (local.get 0)
+              (i32.and
+                (local.get 5)
+                (i32.const 255))))
+          (local.set 3
+            (i64.add
+              (local.get 2)
+              (i64.extend_i32_u
+                (i32.shr_u
+                  (local.get 5)
+                  (i32.const 8)))))
+          (i64.store offset=$regionExits[2] align=1
+            (i32.const 16777216)
+            (i64.add
+              (i64.load offset=$regionExits[2] align=1
+                (i32.const 16777216))
+              (i64.const 1))))
+        (v128.store offset=$xmm[0] align=1
           (i32.const 16777216)
-          (i64.add
-            (i64.load offset=$regionExits[2] align=1
-              (i32.const 16777216))
-            (i64.const 1))))
-      (v128.store offset=$xmm[0] align=1
-        (i32.const 16777216)
-        (local.get 13))
-      (i64.store offset=$flagResult align=1
-        (i32.const 16777216)
-        (local.get 16))
-      (i64.store offset=$flagA align=1
-        (i32.const 16777216)
-        (local.get 17))
-      (i64.store offset=$flagB align=1
-        (i32.const 16777216)
-        (local.get 18))
-      (i32.store offset=$flagForm align=1
-        (i32.const 16777216)
-        (local.get 19))
-      (i64.store offset=$rip align=1
-        (i32.const 16777216)
-        (local.get 9))
+          (local.get 8))
+        (i64.store offset=$flagResult align=1
+          (i32.const 16777216)
+          (local.get 15))
+        (i64.store offset=$flagA align=1
+          (i32.const 16777216)
+          (local.get 16))
+        (i64.store offset=$flagB align=1
+          (i32.const 16777216)
+          (local.get 17))
+        (i32.store offset=$flagForm align=1
+          (i32.const 16777216)
+          (i32.add
+            (local.get 18)
+            (i32.shl
+              (local.get 19)
+              (i32.const 1))))
+        (i64.store offset=$rip align=1
+          (i32.const 16777216)
+          (local.get 3))
+        (return
+          (i32.xor
+            (local.get 0)
+            (i32.const -1))))
+      (local.set 26
+        (i32.add
+          (i32.shl
+            (i32.and
+              (i32.xor
+                (local.tee 26
+                  (i32.wrap_i64
+                    (local.get 3)))
+                (i32.shr_u
+                  (local.get 26)
+                  (i32.const 12)))
+              (i32.const 8191))
+            (i32.const 4))
+          (i32.const 16777216)))
       (if  ;; label = @2
-        (i32.eqz
-          (local.get 10))
+        (i64.eq
+          (i64.load offset=229376 align=1
+            (local.get 26))
+          (i64.xor
+            (local.get 3)
+            (i64.const 13792273858822144)))
         (then
-          (return
-            (i32.xor
-              (local.get 8)
-              (i32.const -1)))))
-      (if  ;; label = @2
-        (i32.and
-          (i32.eq
-            (local.get 10)
-            (i32.const 2))
-          (i32.ne
+          (return_call_indirect (type 0)
+            (local.get 0)
             (local.get 1)
-            (i32.const 0)))
-        (then
-          (return
-            (local.get 8)))))
-    (local.set 22
-      (i32.wrap_i64
-        (local.tee 29
-          (i64.load offset=$rip align=1
-            (i32.const 16777216)))))
+            (i32.load offset=229388 align=1
+              (local.get 26)))))
+      (i64.store offset=$regionExits[3] align=1
+        (i32.const 16777216)
+        (i64.add
+          (i64.load offset=$regionExits[3] align=1
+            (i32.const 16777216))
+          (i64.const 1)))
+      (return
+        (local.get 0)))
+    (local.set 26
+      (i32.add
+        (i32.shl
+          (i32.and
+            (i32.xor
+              (local.tee 26
+                (i32.wrap_i64
+                  (local.get 3)))
+              (i32.shr_u
+                (local.get 26)
+                (i32.const 12)))
+            (i32.const 8191))
+          (i32.const 4))
+        (i32.const 16777216)))
     (if  ;; label = @1
       (i64.eq
         (i64.load offset=229376 align=1
-          (local.tee 28
-            (i32.add
-              (i32.const 16777216)
-              (i32.shl
-                (i32.and
-                  (i32.xor
-                    (local.get 22)
-                    (i32.shr_u
-                      (local.get 22)
-                      (i32.const 12)))
-                  (i32.const 8191))
-                (i32.const 4)))))
+          (local.get 26))
         (i64.xor
-          (local.get 29)
+          (local.get 3)
           (i64.shl
             (i64.extend_i32_u
               (i32.load offset=$mode align=1
@@ -538,10 +535,10 @@
             (i64.const 48))))
       (then
         (return_call_indirect (type 0)
-          (local.get 8)
+          (local.get 0)
           (local.get 1)
           (i32.load offset=229388 align=1
-            (local.get 28)))))
+            (local.get 26)))))
     (i64.store offset=$regionExits[3] align=1
       (i32.const 16777216)
       (i64.add
@@ -549,6 +546,6 @@
           (i32.const 16777216))
         (i64.const 1)))
     (return
-      (local.get 8))
+      (local.get 0))
     (unreachable))
   (export "r0" (func 2)))

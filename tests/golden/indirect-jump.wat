@@ -10,7 +10,7 @@
   (import "env" "regions" (table (;0;) 0 funcref))
   (import "env" "outline" (table (;1;) 0 funcref))
   (func (;0;) (type 0) (param i32 i32) (result i32)
-    (local i64 i32 i32 i64 i32 i32 i32 i64 i32 i32 i64 i64 i32 i32)
+    (local i64 i64 i64 i64 i32 i64 i32 i32)
     (if  ;; label = @1
       (i32.lt_s
         (local.get 0)
@@ -40,116 +40,140 @@
           (i32.or
             (local.get 0)
             (i32.const 1073741824)))))
-    (local.set 8
-      (local.get 0))
     (local.set 2
-      (i64.load offset=$rip align=1
-        (i32.const 16777216)))
-    (local.set 12
+      (i64.sub
+        (i64.load offset=$rip align=1
+          (i32.const 16777216))
+        (i64.const 0)))
+    (local.set 4
       (i64.load offset=$gpr[3] align=1
         (i32.const 16777216)))
-    (local.set 3
+    (local.set 8
       (i32.add
-        (i32.const 16777216)
         (i32.shl
           (i32.load offset=$tlbContext align=1
             (i32.const 16777216))
-          (i32.const 15))))
+          (i32.const 15))
+        (i32.const 16777216)))
     (block  ;; label = @1
       (block  ;; label = @2
         (block  ;; label = @3
-          (local.set 13
-            (local.tee 12
-              (i64.const 1048608)))
-          (local.set 11
-            (i32.const 1281))
-          (br_if 0 (;@3;)
-            (i64.ne
-              (i64.shr_s
-                (i64.shl
-                  (local.get 13)
+          (block  ;; label = @4
+            (local.set 4
+              (i64.and
+                (i64.const 1048608)
+                (i64.const 4294967295)))
+            (local.set 5
+              (local.get 4))
+            (local.set 6
+              (i32.const 1281))
+            (br_if 0 (;@4;)
+              (i64.ne
+                (i64.shr_s
+                  (i64.shl
+                    (local.get 5)
+                    (i64.const 16))
                   (i64.const 16))
-                (i64.const 16))
-              (local.get 13)))
-          (local.set 8
+                (local.get 5)))
+            (local.set 7
+              (local.get 5))
+            (local.set 0
+              (i32.sub
+                (local.get 0)
+                (i32.const 2)))
+            (local.set 3
+              (local.get 7))
+            (i64.store offset=$gpr[3] align=1
+              (i32.const 16777216)
+              (local.get 4))
+            (i64.store offset=$rip align=1
+              (i32.const 16777216)
+              (local.get 3))
+            (br 2 (;@2;)))
+          (local.set 0
             (i32.sub
-              (local.get 8)
-              (i32.const 2)))
-          (local.set 9
-            (local.get 13))
-          (local.set 10
-            (i32.const 1))
-          (br 1 (;@2;)))
-        (local.set 14
-          (local.get 11))
-        (local.set 8
-          (i32.sub
-            (local.get 8)
-            (i32.and
-              (local.get 14)
-              (i32.const 255))))
-        (local.set 9
-          (i64.add
-            (local.get 2)
-            (i64.extend_i32_u
-              (i32.shr_u
-                (local.get 14)
-                (i32.const 8)))))
-        (local.set 10
-          (i32.const 0))
-        (i64.store offset=$regionExits[2] align=1
+              (local.get 0)
+              (i32.and
+                (local.get 6)
+                (i32.const 255))))
+          (local.set 3
+            (i64.add
+              (local.get 2)
+              (i64.extend_i32_u
+                (i32.shr_u
+                  (local.get 6)
+                  (i32.const 8)))))
+          (i64.store offset=$regionExits[2] align=1
+            (i32.const 16777216)
+            (i64.add
+              (i64.load offset=$regionExits[2] align=1
+                (i32.const 16777216))
+              (i64.const 1))))
+        (i64.store offset=$gpr[3] align=1
           (i32.const 16777216)
-          (i64.add
-            (i64.load offset=$regionExits[2] align=1
-              (i32.const 16777216))
-            (i64.const 1))))
-      (i64.store offset=$gpr[3] align=1
-        (i32.const 16777216)
-        (local.get 12))
-      (i64.store offset=$rip align=1
-        (i32.const 16777216)
-        (local.get 9))
+          (local.get 4))
+        (i64.store offset=$rip align=1
+          (i32.const 16777216)
+          (local.get 3))
+        (return
+          (i32.xor
+            (local.get 0)
+            (i32.const -1))))
+      (local.set 9
+        (i32.add
+          (i32.shl
+            (i32.and
+              (i32.xor
+                (local.tee 9
+                  (i32.wrap_i64
+                    (local.get 3)))
+                (i32.shr_u
+                  (local.get 9)
+                  (i32.const 12)))
+              (i32.const 8191))
+            (i32.const 4))
+          (i32.const 16777216)))
       (if  ;; label = @2
-        (i32.eqz
-          (local.get 10))
+        (i64.eq
+          (i64.load offset=229376 align=1
+            (local.get 9))
+          (i64.xor
+            (local.get 3)
+            (i64.const 13792273858822144)))
         (then
-          (return
-            (i32.xor
-              (local.get 8)
-              (i32.const -1)))))
-      (if  ;; label = @2
-        (i32.and
-          (i32.eq
-            (local.get 10)
-            (i32.const 2))
-          (i32.ne
+          (return_call_indirect (type 0)
+            (local.get 0)
             (local.get 1)
-            (i32.const 0)))
-        (then
-          (return
-            (local.get 8)))))
-    (local.set 14
-      (i32.wrap_i64
-        (local.tee 13
-          (i64.load offset=$rip align=1
-            (i32.const 16777216)))))
+            (i32.load offset=229388 align=1
+              (local.get 9)))))
+      (i64.store offset=$regionExits[3] align=1
+        (i32.const 16777216)
+        (i64.add
+          (i64.load offset=$regionExits[3] align=1
+            (i32.const 16777216))
+          (i64.const 1)))
+      (return
+        (local.get 0)))
+    (local.set 9
+      (i32.add
+        (i32.shl
+          (i32.and
+            (i32.xor
+              (local.tee 9
+                (i32.wrap_i64
+                  (local.get 3)))
+              (i32.shr_u
+                (local.get 9)
+                (i32.const 12)))
+            (i32.const 8191))
+          (i32.const 4))
+        (i32.const 16777216)))
     (if  ;; label = @1
       (i64.eq
         (i64.load offset=229376 align=1
-          (local.tee 15
-            (i32.add
-              (i32.const 16777216)
-              (i32.shl
-                (i32.and
-                  (i32.xor
-                    (local.get 14)
-                    (i32.shr_u
-                      (local.get 14)
-                      (i32.const 12)))
-                  (i32.const 8191))
-                (i32.const 4)))))
+          (local.get 9))
         (i64.xor
-          (local.get 13)
+          (local.get 3)
           (i64.shl
             (i64.extend_i32_u
               (i32.load offset=$mode align=1
@@ -157,10 +181,10 @@
             (i64.const 48))))
       (then
         (return_call_indirect (type 0)
-          (local.get 8)
+          (local.get 0)
           (local.get 1)
           (i32.load offset=229388 align=1
-            (local.get 15)))))
+            (local.get 9)))))
     (i64.store offset=$regionExits[3] align=1
       (i32.const 16777216)
       (i64.add
@@ -168,10 +192,10 @@
           (i32.const 16777216))
         (i64.const 1)))
     (return
-      (local.get 8))
+      (local.get 0))
     (unreachable))
   (func (;1;) (type 0) (param i32 i32) (result i32)
-    (local i64 i32 i32 i64 i32 i32 i32 i64 i32 i32 i64 i64 i64 i32 i64 i32 i64 i64 i64 i32)
+    (local i64 i64 i64 i64 i64 i64 i64 i64 i32 i32 i32 i32 i32)
     (if  ;; label = @1
       (i32.lt_s
         (local.get 0)
@@ -201,167 +225,206 @@
           (i32.or
             (local.get 0)
             (i32.const 1073741824)))))
-    (local.set 8
-      (local.get 0))
     (local.set 2
       (i64.sub
         (i64.load offset=$rip align=1
           (i32.const 16777216))
         (i64.const 32)))
-    (local.set 16
+    (local.set 4
       (i64.load align=1
         (i32.const 16777216)))
-    (local.set 12
+    (local.set 7
       (i64.load offset=$flagResult align=1
         (i32.const 16777216)))
-    (local.set 13
+    (local.set 8
       (i64.load offset=$flagA align=1
         (i32.const 16777216)))
-    (local.set 14
+    (local.set 9
       (i64.load offset=$flagB align=1
         (i32.const 16777216)))
-    (local.set 15
-      (i32.load offset=$flagForm align=1
-        (i32.const 16777216)))
-    (local.set 3
+    (local.set 11
+      (i32.and
+        (local.tee 10
+          (i32.load offset=$flagForm align=1
+            (i32.const 16777216)))
+        (i32.const 1)))
+    (local.set 10
+      (i32.shr_u
+        (local.get 10)
+        (i32.const 1)))
+    (local.set 12
       (i32.add
-        (i32.const 16777216)
         (i32.shl
           (i32.load offset=$tlbContext align=1
             (i32.const 16777216))
-          (i32.const 15))))
+          (i32.const 15))
+        (i32.const 16777216)))
     (block  ;; label = @1
       (block  ;; label = @2
         (block  ;; label = @3
-          (local.set 17
-            (local.get 15))
-          (local.set 16
-            (i64.add
-              (local.tee 18
-                (local.get 16))
-              (i64.const 1)))
-          (local.set 19
-            (i64.add
-              (local.get 18)
-              (i64.const 1)))
-          (local.set 8
-            (i32.sub
-              (local.get 8)
-              (i32.const 2)))
-          (local.set 20
-            (local.get 2))
-          (local.set 12
-            (local.get 19))
-          (local.set 13
-            (i64.shl
+          (block  ;; label = @4
+            (local.set 4
+              (i64.add
+                (local.tee 5
+                  (local.get 4))
+                (i64.const 1)))
+            (local.set 7
+              (local.tee 6
+                (i64.add
+                  (local.get 5)
+                  (i64.const 1))))
+            (local.set 8
+              (i64.shl
+                (i64.extend_i32_u
+                  (i64.eq
+                    (local.get 6)
+                    (i64.const -9223372036854775808)))
+                (i64.const 63)))
+            (local.set 9
               (i64.extend_i32_u
-                (i64.eq
-                  (local.get 19)
-                  (i64.const -9223372036854775808)))
-              (i64.const 63)))
-          (local.set 14
-            (i64.extend_i32_u
-              (i32.shl
-                (i32.and
-                  (i32.wrap_i64
-                    (i64.shr_u
-                      (i64.xor
-                        (local.get 18)
-                        (local.get 19))
-                      (i64.const 4)))
-                  (i32.const 1))
-                (i32.const 4))))
-          (local.set 15
-            (i32.and
-              (local.get 17)
-              (i32.const 1)))
-          (local.set 9
-            (local.get 20))
-          (local.set 10
-            (i32.const 1))
-          (br 1 (;@2;)))
-        (local.set 17
-          (local.get 11))
-        (local.set 8
-          (i32.sub
-            (local.get 8)
-            (i32.and
-              (local.get 17)
-              (i32.const 255))))
-        (local.set 9
-          (i64.add
-            (local.get 2)
-            (i64.extend_i32_u
-              (i32.shr_u
-                (local.get 17)
-                (i32.const 8)))))
-        (local.set 10
-          (i32.const 0))
-        (i64.store offset=$regionExits[2] align=1
+                (i32.shl
+                  (i32.and
+                    (i32.wrap_i64
+                      (i64.shr_u
+                        (i64.xor
+                          (local.get 5)
+                          (local.get 6))
+                        (i64.const 4)))
+                    (i32.const 1))
+                  (i32.const 4))))
+            (local.set 10
+              (i32.const 0))
+            (local.set 0
+              (i32.sub
+                (local.get 0)
+                (i32.const 2)))
+            (local.set 3
+              (i64.add
+                (local.get 2)
+                (i64.const 0)))
+            (i64.store align=1
+              (i32.const 16777216)
+              (local.get 4))
+            (i64.store offset=$flagResult align=1
+              (i32.const 16777216)
+              (local.get 7))
+            (i64.store offset=$flagA align=1
+              (i32.const 16777216)
+              (local.get 8))
+            (i64.store offset=$flagB align=1
+              (i32.const 16777216)
+              (local.get 9))
+            (i32.store offset=$flagForm align=1
+              (i32.const 16777216)
+              (i32.add
+                (local.get 11)
+                (i32.shl
+                  (local.get 10)
+                  (i32.const 1))))
+            (i64.store offset=$rip align=1
+              (i32.const 16777216)
+              (local.get 3))
+            (br 2 (;@2;)))
+          (local.set 0
+            (i32.sub
+              (local.get 0)
+              (i32.and
+                (local.get 13)
+                (i32.const 255))))
+          (local.set 3
+            (i64.add
+              (local.get 2)
+              (i64.extend_i32_u
+                (i32.shr_u
+                  (local.get 13)
+                  (i32.const 8)))))
+          (i64.store offset=$regionExits[2] align=1
+            (i32.const 16777216)
+            (i64.add
+              (i64.load offset=$regionExits[2] align=1
+                (i32.const 16777216))
+              (i64.const 1))))
+        (i64.store align=1
           (i32.const 16777216)
-          (i64.add
-            (i64.load offset=$regionExits[2] align=1
-              (i32.const 16777216))
-            (i64.const 1))))
-      (i64.store align=1
-        (i32.const 16777216)
-        (local.get 16))
-      (i64.store offset=$flagResult align=1
-        (i32.const 16777216)
-        (local.get 12))
-      (i64.store offset=$flagA align=1
-        (i32.const 16777216)
-        (local.get 13))
-      (i64.store offset=$flagB align=1
-        (i32.const 16777216)
-        (local.get 14))
-      (i32.store offset=$flagForm align=1
-        (i32.const 16777216)
-        (local.get 15))
-      (i64.store offset=$rip align=1
-        (i32.const 16777216)
-        (local.get 9))
+          (local.get 4))
+        (i64.store offset=$flagResult align=1
+          (i32.const 16777216)
+          (local.get 7))
+        (i64.store offset=$flagA align=1
+          (i32.const 16777216)
+          (local.get 8))
+        (i64.store offset=$flagB align=1
+          (i32.const 16777216)
+          (local.get 9))
+        (i32.store offset=$flagForm align=1
+          (i32.const 16777216)
+          (i32.add
+            (local.get 11)
+            (i32.shl
+              (local.get 10)
+              (i32.const 1))))
+        (i64.store offset=$rip align=1
+          (i32.const 16777216)
+          (local.get 3))
+        (return
+          (i32.xor
+            (local.get 0)
+            (i32.const -1))))
+      (local.set 14
+        (i32.add
+          (i32.shl
+            (i32.and
+              (i32.xor
+                (local.tee 14
+                  (i32.wrap_i64
+                    (local.get 3)))
+                (i32.shr_u
+                  (local.get 14)
+                  (i32.const 12)))
+              (i32.const 8191))
+            (i32.const 4))
+          (i32.const 16777216)))
       (if  ;; label = @2
-        (i32.eqz
-          (local.get 10))
+        (i64.eq
+          (i64.load offset=229376 align=1
+            (local.get 14))
+          (i64.xor
+            (local.get 3)
+            (i64.const 13792273858822144)))
         (then
-          (return
-            (i32.xor
-              (local.get 8)
-              (i32.const -1)))))
-      (if  ;; label = @2
-        (i32.and
-          (i32.eq
-            (local.get 10)
-            (i32.const 2))
-          (i32.ne
+          (return_call_indirect (type 0)
+            (local.get 0)
             (local.get 1)
-            (i32.const 0)))
-        (then
-          (return
-            (local.get 8)))))
-    (local.set 17
-      (i32.wrap_i64
-        (local.tee 20
-          (i64.load offset=$rip align=1
-            (i32.const 16777216)))))
+            (i32.load offset=229388 align=1
+              (local.get 14)))))
+      (i64.store offset=$regionExits[3] align=1
+        (i32.const 16777216)
+        (i64.add
+          (i64.load offset=$regionExits[3] align=1
+            (i32.const 16777216))
+          (i64.const 1)))
+      (return
+        (local.get 0)))
+    (local.set 14
+      (i32.add
+        (i32.shl
+          (i32.and
+            (i32.xor
+              (local.tee 14
+                (i32.wrap_i64
+                  (local.get 3)))
+              (i32.shr_u
+                (local.get 14)
+                (i32.const 12)))
+            (i32.const 8191))
+          (i32.const 4))
+        (i32.const 16777216)))
     (if  ;; label = @1
       (i64.eq
         (i64.load offset=229376 align=1
-          (local.tee 21
-            (i32.add
-              (i32.const 16777216)
-              (i32.shl
-                (i32.and
-                  (i32.xor
-                    (local.get 17)
-                    (i32.shr_u
-                      (local.get 17)
-                      (i32.const 12)))
-                  (i32.const 8191))
-                (i32.const 4)))))
+          (local.get 14))
         (i64.xor
-          (local.get 20)
+          (local.get 3)
           (i64.shl
             (i64.extend_i32_u
               (i32.load offset=$mode align=1
@@ -369,10 +432,10 @@
             (i64.const 48))))
       (then
         (return_call_indirect (type 0)
-          (local.get 8)
+          (local.get 0)
           (local.get 1)
           (i32.load offset=229388 align=1
-            (local.get 21)))))
+            (local.get 14)))))
     (i64.store offset=$regionExits[3] align=1
       (i32.const 16777216)
       (i64.add
@@ -380,7 +443,7 @@
           (i32.const 16777216))
         (i64.const 1)))
     (return
-      (local.get 8))
+      (local.get 0))
     (unreachable))
   (export "r0" (func 0))
   (export "r1" (func 1)))

@@ -13,7 +13,7 @@
   (import "env" "regions" (table (;0;) 0 funcref))
   (import "env" "outline" (table (;1;) 0 funcref))
   (func (;1;) (type 0) (param i32 i32) (result i32)
-    (local i64 i32 i32 i64 i32 i32 i32 i64 i32 i32 i64 i64 i64 i32 i64 i64 i64 i32 i64 i64 i64 i64 i64 i64 i32 i32)
+    (local i64 i64 i64 i64 i64 i64 i64 i64 i64 i64 i64 i32 i32 i64 i64 i32 i32 i32 i32)
     (if  ;; label = @1
       (i32.lt_s
         (local.get 0)
@@ -43,266 +43,299 @@
           (i32.or
             (local.get 0)
             (i32.const 1073741824)))))
-    (local.set 8
-      (local.get 0))
     (local.set 2
       (i64.sub
         (i64.load offset=$rip align=1
           (i32.const 16777216))
         (i64.const 4080)))
-    (local.set 16
+    (local.set 4
       (i64.load align=1
         (i32.const 16777216)))
-    (local.set 17
-      (i64.load offset=$gpr[3] align=1
-        (i32.const 16777216)))
-    (local.set 18
+    (local.set 7
       (i64.load offset=$gpr[1] align=1
         (i32.const 16777216)))
-    (local.set 20
+    (local.set 15
       (i64.load offset=$gpr[2] align=1
         (i32.const 16777216)))
-    (local.set 21
+    (local.set 5
+      (i64.load offset=$gpr[3] align=1
+        (i32.const 16777216)))
+    (local.set 16
       (i64.load offset=$gpr[6] align=1
         (i32.const 16777216)))
-    (local.set 12
-      (i64.load offset=$flagResult align=1
-        (i32.const 16777216)))
-    (local.set 13
-      (i64.load offset=$flagA align=1
-        (i32.const 16777216)))
-    (local.set 14
-      (i64.load offset=$flagB align=1
-        (i32.const 16777216)))
-    (local.set 15
-      (i32.load offset=$flagForm align=1
-        (i32.const 16777216)))
-    (local.set 3
+    (local.set 17
       (i32.add
-        (i32.const 16777216)
         (i32.shl
           (i32.load offset=$tlbContext align=1
             (i32.const 16777216))
-          (i32.const 15))))
+          (i32.const 15))
+        (i32.const 16777216)))
     (block  ;; label = @1
       (block  ;; label = @2
         (block  ;; label = @3
-          (loop  ;; label = @4
-            (local.set 16
-              (i64.add
-                (local.get 16)
-                (i64.const 1)))
-            (local.set 22
-              (local.tee 17
+          (block  ;; label = @4
+            (loop  ;; label = @5
+              (local.set 4
                 (i64.add
-                  (local.get 17)
-                  (local.get 16))))
-            (local.set 18
-              (i64.add
-                (local.tee 23
-                  (local.get 18))
-                (local.get 22)))
-            (local.set 24
-              (i64.add
-                (local.get 23)
-                (local.get 22)))
-            (local.set 8
-              (i32.sub
-                (local.get 8)
-                (i32.const 3)))
-            (local.set 25
-              (i64.add
-                (local.get 2)
-                (i64.const 4096)))
-            (local.set 19
-              (i32.load offset=196616 align=1
-                (local.tee 26
-                  (i32.add
-                    (i32.const 16777216)
-                    (i32.and
-                      (i32.shr_u
-                        (i32.wrap_i64
-                          (local.get 25))
-                        (i32.const 8))
-                      (i32.const 16368))))))
-            (if  ;; label = @5
-              (i64.ne
-                (i64.load offset=196608 align=1
-                  (local.get 26))
-                (local.get 25))
-              (then
-                (local.set 19
-                  (local.tee 26
+                  (local.get 4)
+                  (i64.const 1)))
+              (local.set 5
+                (i64.add
+                  (local.get 5)
+                  (local.get 4)))
+              (local.set 6
+                (local.get 5))
+              (local.set 7
+                (i64.add
+                  (local.tee 8
+                    (local.get 7))
+                  (local.get 6)))
+              (local.set 10
+                (local.tee 9
+                  (i64.add
+                    (local.get 8)
+                    (local.get 6))))
+              (local.set 11
+                (local.get 8))
+              (local.set 12
+                (local.get 6))
+              (local.set 13
+                (i64.lt_u
+                  (local.get 9)
+                  (local.get 8)))
+              (local.set 14
+                (i32.const 1))
+              (local.set 0
+                (i32.sub
+                  (local.get 0)
+                  (i32.const 3)))
+              (local.set 19
+                (i32.load offset=196616 align=1
+                  (local.tee 18
+                    (i32.add
+                      (i32.and
+                        (i32.shr_u
+                          (i32.wrap_i64
+                            (i64.add
+                              (local.get 2)
+                              (i64.const 4096)))
+                          (i32.const 8))
+                        (i32.const 16368))
+                      (i32.const 16777216)))))
+              (if  ;; label = @6
+                (i64.ne
+                  (i64.load offset=196608 align=1
+                    (local.get 18))
+                  (i64.add
+                    (local.get 2)
+                    (i64.const 4096)))
+                (then
+                  (local.set 19
                     (call 0
                       (i32.const 16777216)
-                      (local.get 25))))))
-            (if  ;; label = @5
-              (i32.ne
-                (local.get 19)
-                (i32.const 1052672))
-              (then
-                (local.set 25
-                  (local.get 2))
-                (local.set 12
-                  (local.get 24))
-                (local.set 13
-                  (local.get 23))
-                (local.set 14
-                  (local.get 22))
-                (local.set 15
-                  (i32.or
-                    (i64.lt_u
-                      (local.get 24)
-                      (local.get 23))
-                    (i32.const 2)))
-                (local.set 9
-                  (i64.add
-                    (local.get 25)
-                    (i64.const 4090)))
-                (local.set 10
-                  (i32.const 1))
-                (br 3 (;@2;))))
-            (local.set 25
-              (local.tee 20
+                      (i64.add
+                        (local.get 2)
+                        (i64.const 4096))))))
+              (if  ;; label = @6
+                (i32.ne
+                  (local.get 19)
+                  (i32.const 1052672))
+                (then
+                  (local.set 3
+                    (i64.add
+                      (local.get 2)
+                      (i64.const 4090)))
+                  (i64.store align=1
+                    (i32.const 16777216)
+                    (local.get 4))
+                  (i64.store offset=$gpr[1] align=1
+                    (i32.const 16777216)
+                    (local.get 7))
+                  (i64.store offset=$gpr[2] align=1
+                    (i32.const 16777216)
+                    (local.get 15))
+                  (i64.store offset=$gpr[3] align=1
+                    (i32.const 16777216)
+                    (local.get 5))
+                  (i64.store offset=$gpr[6] align=1
+                    (i32.const 16777216)
+                    (local.get 16))
+                  (i64.store offset=$flagResult align=1
+                    (i32.const 16777216)
+                    (local.get 10))
+                  (i64.store offset=$flagA align=1
+                    (i32.const 16777216)
+                    (local.get 11))
+                  (i64.store offset=$flagB align=1
+                    (i32.const 16777216)
+                    (local.get 12))
+                  (i32.store offset=$flagForm align=1
+                    (i32.const 16777216)
+                    (i32.add
+                      (local.get 13)
+                      (i32.shl
+                        (local.get 14)
+                        (i32.const 1))))
+                  (i64.store offset=$rip align=1
+                    (i32.const 16777216)
+                    (local.get 3))
+                  (br 4 (;@2;))))
+              (local.set 15
                 (i64.add
-                  (local.get 20)
-                  (i64.const 305419896))))
-            (local.set 21
-              (i64.add
-                (local.tee 24
-                  (local.get 21))
-                (local.get 25)))
-            (local.set 23
-              (i64.add
-                (local.get 24)
-                (local.get 25)))
-            (if  ;; label = @5
-              (i32.or
-                (i32.lt_s
+                  (local.get 15)
+                  (i64.const 305419896)))
+              (local.set 6
+                (local.get 15))
+              (local.set 16
+                (i64.add
                   (local.tee 8
-                    (i32.sub
-                      (local.get 8)
-                      (i32.const 3)))
-                  (i32.const 6))
-                (i32.load offset=$attention align=1
-                  (i32.const 16777216)))
-              (then
-                (local.set 22
-                  (local.get 2))
-                (local.set 12
-                  (local.get 23))
-                (local.set 13
-                  (local.get 24))
-                (local.set 14
-                  (local.get 25))
-                (local.set 15
-                  (i32.or
-                    (i64.lt_u
-                      (local.get 23)
-                      (local.get 24))
-                    (i32.const 2)))
-                (local.set 9
+                    (local.get 16))
+                  (local.get 6)))
+              (local.set 10
+                (local.tee 9
                   (i64.add
-                    (local.get 22)
-                    (i64.const 4080)))
-                (local.set 10
-                  (i32.const 0))
-                (br 3 (;@2;))))
-            (br 0 (;@4;))))
-        (local.set 26
-          (local.get 11))
-        (local.set 8
-          (i32.sub
-            (local.get 8)
-            (i32.and
-              (local.get 26)
-              (i32.const 255))))
-        (local.set 9
-          (i64.add
-            (local.get 2)
-            (i64.extend_i32_u
-              (i32.shr_u
-                (local.get 26)
-                (i32.const 8)))))
-        (local.set 10
-          (i32.const 0))
-        (i64.store offset=$regionExits[2] align=1
+                    (local.get 8)
+                    (local.get 6))))
+              (local.set 11
+                (local.get 8))
+              (local.set 12
+                (local.get 6))
+              (local.set 13
+                (i64.lt_u
+                  (local.get 9)
+                  (local.get 8)))
+              (local.set 14
+                (i32.const 1))
+              (local.set 0
+                (i32.sub
+                  (local.get 0)
+                  (i32.const 3)))
+              (if  ;; label = @6
+                (i32.or
+                  (i32.lt_s
+                    (local.get 0)
+                    (i32.const 6))
+                  (i32.load offset=$attention align=1
+                    (i32.const 16777216)))
+                (then
+                  (local.set 3
+                    (i64.add
+                      (local.get 2)
+                      (i64.const 4080)))
+                  (br 3 (;@3;))))
+              (br 0 (;@5;))))
+          (local.set 0
+            (i32.sub
+              (local.get 0)
+              (i32.and
+                (local.get 20)
+                (i32.const 255))))
+          (local.set 3
+            (i64.add
+              (local.get 2)
+              (i64.extend_i32_u
+                (i32.shr_u
+                  (local.get 20)
+                  (i32.const 8)))))
+          (i64.store offset=$regionExits[2] align=1
+            (i32.const 16777216)
+            (i64.add
+              (i64.load offset=$regionExits[2] align=1
+                (i32.const 16777216))
+              (i64.const 1))))
+        (i64.store align=1
           (i32.const 16777216)
-          (i64.add
-            (i64.load offset=$regionExits[2] align=1
-              (i32.const 16777216))
-            (i64.const 1))))
-      (i64.store align=1
-        (i32.const 16777216)
-        (local.get 16))
-      (i64.store offset=$gpr[3] align=1
-        (i32.const 16777216)
-        (local.get 17))
-      (i64.store offset=$gpr[1] align=1
-        (i32.const 16777216)
-        (local.get 18))
-      (i64.store offset=$gpr[2] align=1
-        (i32.const 16777216)
-        (local.get 20))
-      (i64.store offset=$gpr[6] align=1
-        (i32.const 16777216)
-        (local.get 21))
-      (i64.store offset=$flagResult align=1
-        (i32.const 16777216)
-        (local.get 12))
-      (i64.store offset=$flagA align=1
-        (i32.const 16777216)
-        (local.get 13))
-      (i64.store offset=$flagB align=1
-        (i32.const 16777216)
-        (local.get 14))
-      (i32.store offset=$flagForm align=1
-        (i32.const 16777216)
-        (local.get 15))
-      (i64.store offset=$rip align=1
-        (i32.const 16777216)
-        (local.get 9))
-      (if  ;; label = @2
-        (i32.eqz
+          (local.get 4))
+        (i64.store offset=$gpr[1] align=1
+          (i32.const 16777216)
+          (local.get 7))
+        (i64.store offset=$gpr[2] align=1
+          (i32.const 16777216)
+          (local.get 15))
+        (i64.store offset=$gpr[3] align=1
+          (i32.const 16777216)
+          (local.get 5))
+        (i64.store offset=$gpr[6] align=1
+          (i32.const 16777216)
+          (local.get 16))
+        (i64.store offset=$flagResult align=1
+          (i32.const 16777216)
           (local.get 10))
-        (then
-          (return
-            (i32.xor
-              (local.get 8)
-              (i32.const -1)))))
+        (i64.store offset=$flagA align=1
+          (i32.const 16777216)
+          (local.get 11))
+        (i64.store offset=$flagB align=1
+          (i32.const 16777216)
+          (local.get 12))
+        (i32.store offset=$flagForm align=1
+          (i32.const 16777216)
+          (i32.add
+            (local.get 13)
+            (i32.shl
+              (local.get 14)
+              (i32.const 1))))
+        (i64.store offset=$rip align=1
+          (i32.const 16777216)
+          (local.get 3))
+        (return
+          (i32.xor
+            (local.get 0)
+            (i32.const -1))))
+      (local.set 18
+        (i32.add
+          (i32.shl
+            (i32.and
+              (i32.xor
+                (local.tee 18
+                  (i32.wrap_i64
+                    (local.get 3)))
+                (i32.shr_u
+                  (local.get 18)
+                  (i32.const 12)))
+              (i32.const 8191))
+            (i32.const 4))
+          (i32.const 16777216)))
       (if  ;; label = @2
-        (i32.and
-          (i32.eq
-            (local.get 10)
-            (i32.const 2))
-          (i32.ne
-            (local.get 1)
-            (i32.const 0)))
+        (i64.eq
+          (i64.load offset=229376 align=1
+            (local.get 18))
+          (i64.xor
+            (local.get 3)
+            (i64.const 13792273858822144)))
         (then
-          (return
-            (local.get 8)))))
-    (local.set 26
-      (i32.wrap_i64
-        (local.tee 22
-          (i64.load offset=$rip align=1
-            (i32.const 16777216)))))
+          (return_call_indirect (type 0)
+            (local.get 0)
+            (local.get 1)
+            (i32.load offset=229388 align=1
+              (local.get 18)))))
+      (i64.store offset=$regionExits[3] align=1
+        (i32.const 16777216)
+        (i64.add
+          (i64.load offset=$regionExits[3] align=1
+            (i32.const 16777216))
+          (i64.const 1)))
+      (return
+        (local.get 0)))
+    (local.set 18
+      (i32.add
+        (i32.shl
+          (i32.and
+            (i32.xor
+              (local.tee 18
+                (i32.wrap_i64
+                  (local.get 3)))
+              (i32.shr_u
+                (local.get 18)
+                (i32.const 12)))
+            (i32.const 8191))
+          (i32.const 4))
+        (i32.const 16777216)))
     (if  ;; label = @1
       (i64.eq
         (i64.load offset=229376 align=1
-          (local.tee 27
-            (i32.add
-              (i32.const 16777216)
-              (i32.shl
-                (i32.and
-                  (i32.xor
-                    (local.get 26)
-                    (i32.shr_u
-                      (local.get 26)
-                      (i32.const 12)))
-                  (i32.const 8191))
-                (i32.const 4)))))
+          (local.get 18))
         (i64.xor
-          (local.get 22)
+          (local.get 3)
           (i64.shl
             (i64.extend_i32_u
               (i32.load offset=$mode align=1
@@ -310,10 +343,10 @@
             (i64.const 48))))
       (then
         (return_call_indirect (type 0)
-          (local.get 8)
+          (local.get 0)
           (local.get 1)
           (i32.load offset=229388 align=1
-            (local.get 27)))))
+            (local.get 18)))))
     (i64.store offset=$regionExits[3] align=1
       (i32.const 16777216)
       (i64.add
@@ -321,10 +354,10 @@
           (i32.const 16777216))
         (i64.const 1)))
     (return
-      (local.get 8))
+      (local.get 0))
     (unreachable))
   (func (;2;) (type 0) (param i32 i32) (result i32)
-    (local i64 i32 i32 i64 i32 i32 i32 i64 i32 i32 i64 i64 i64 i64 i32 i64 i64 i64 i64 i64 i32 i32)
+    (local i64 i64 i64 i64 i64 i64 i64 i64 i64 i64 i32 i32 i32 i32 i32)
     (if  ;; label = @1
       (i32.lt_s
         (local.get 0)
@@ -354,159 +387,181 @@
           (i32.or
             (local.get 0)
             (i32.const 1073741824)))))
-    (local.set 8
-      (local.get 0))
     (local.set 2
       (i64.sub
         (i64.load offset=$rip align=1
           (i32.const 16777216))
         (i64.const 1)))
-    (local.set 12
+    (local.set 4
       (i64.load offset=$gpr[2] align=1
         (i32.const 16777216)))
-    (local.set 17
+    (local.set 6
       (i64.load offset=$gpr[6] align=1
         (i32.const 16777216)))
-    (local.set 13
-      (i64.load offset=$flagResult align=1
-        (i32.const 16777216)))
     (local.set 14
-      (i64.load offset=$flagA align=1
-        (i32.const 16777216)))
-    (local.set 15
-      (i64.load offset=$flagB align=1
-        (i32.const 16777216)))
-    (local.set 16
-      (i32.load offset=$flagForm align=1
-        (i32.const 16777216)))
-    (local.set 3
       (i32.add
-        (i32.const 16777216)
         (i32.shl
           (i32.load offset=$tlbContext align=1
             (i32.const 16777216))
-          (i32.const 15))))
+          (i32.const 15))
+        (i32.const 16777216)))
     (block  ;; label = @1
       (block  ;; label = @2
         (block  ;; label = @3
-          (local.set 18
-            (local.get 12))
-          (local.set 17
-            (i64.add
-              (local.tee 19
-                (local.get 17))
-              (local.get 18)))
-          (local.set 20
-            (i64.add
-              (local.get 19)
-              (local.get 18)))
-          (local.set 8
-            (i32.sub
-              (local.get 8)
-              (i32.const 2)))
-          (local.set 21
-            (local.get 2))
-          (local.set 13
-            (local.get 20))
-          (local.set 14
-            (local.get 19))
-          (local.set 15
-            (local.get 18))
-          (local.set 16
-            (i32.or
+          (block  ;; label = @4
+            (local.set 5
+              (local.get 4))
+            (local.set 6
+              (i64.add
+                (local.tee 7
+                  (local.get 6))
+                (local.get 5)))
+            (local.set 9
+              (local.tee 8
+                (i64.add
+                  (local.get 7)
+                  (local.get 5))))
+            (local.set 10
+              (local.get 7))
+            (local.set 11
+              (local.get 5))
+            (local.set 12
               (i64.lt_u
-                (local.get 20)
-                (local.get 19))
-              (i32.const 2)))
-          (local.set 9
+                (local.get 8)
+                (local.get 7)))
+            (local.set 13
+              (i32.const 1))
+            (local.set 0
+              (i32.sub
+                (local.get 0)
+                (i32.const 2)))
+            (local.set 3
+              (i64.add
+                (local.get 2)
+                (i64.const -16)))
+            (i64.store offset=$gpr[6] align=1
+              (i32.const 16777216)
+              (local.get 6))
+            (i64.store offset=$flagResult align=1
+              (i32.const 16777216)
+              (local.get 9))
+            (i64.store offset=$flagA align=1
+              (i32.const 16777216)
+              (local.get 10))
+            (i64.store offset=$flagB align=1
+              (i32.const 16777216)
+              (local.get 11))
+            (i32.store offset=$flagForm align=1
+              (i32.const 16777216)
+              (i32.add
+                (local.get 12)
+                (i32.shl
+                  (local.get 13)
+                  (i32.const 1))))
+            (i64.store offset=$rip align=1
+              (i32.const 16777216)
+              (local.get 3))
+            (br 2 (;@2;)))
+          (local.set 0
+            (i32.sub
+              (local.get 0)
+              (i32.and
+                (local.get 15)
+                (i32.const 255))))
+          (local.set 3
             (i64.add
-              (local.get 21)
-              (i64.const -16)))
-          (local.set 10
-            (i32.const 1))
-          (br 1 (;@2;)))
-        (local.set 22
-          (local.get 11))
-        (local.set 8
-          (i32.sub
-            (local.get 8)
-            (i32.and
-              (local.get 22)
-              (i32.const 255))))
-        (local.set 9
-          (i64.add
-            (local.get 2)
-            (i64.extend_i32_u
-              (i32.shr_u
-                (local.get 22)
-                (i32.const 8)))))
-        (local.set 10
-          (i32.const 0))
-        (i64.store offset=$regionExits[2] align=1
+              (local.get 2)
+              (i64.extend_i32_u
+                (i32.shr_u
+                  (local.get 15)
+                  (i32.const 8)))))
+          (i64.store offset=$regionExits[2] align=1
+            (i32.const 16777216)
+            (i64.add
+              (i64.load offset=$regionExits[2] align=1
+                (i32.const 16777216))
+              (i64.const 1))))
+        (i64.store offset=$gpr[6] align=1
           (i32.const 16777216)
-          (i64.add
-            (i64.load offset=$regionExits[2] align=1
-              (i32.const 16777216))
-            (i64.const 1))))
-      (i64.store offset=$gpr[6] align=1
-        (i32.const 16777216)
-        (local.get 17))
-      (i64.store offset=$flagResult align=1
-        (i32.const 16777216)
-        (local.get 13))
-      (i64.store offset=$flagA align=1
-        (i32.const 16777216)
-        (local.get 14))
-      (i64.store offset=$flagB align=1
-        (i32.const 16777216)
-        (local.get 15))
-      (i32.store offset=$flagForm align=1
-        (i32.const 16777216)
-        (local.get 16))
-      (i64.store offset=$rip align=1
-        (i32.const 16777216)
-        (local.get 9))
-      (if  ;; label = @2
-        (i32.eqz
+          (local.get 6))
+        (i64.store offset=$flagResult align=1
+          (i32.const 16777216)
+          (local.get 9))
+        (i64.store offset=$flagA align=1
+          (i32.const 16777216)
           (local.get 10))
-        (then
-          (return
-            (i32.xor
-              (local.get 8)
-              (i32.const -1)))))
+        (i64.store offset=$flagB align=1
+          (i32.const 16777216)
+          (local.get 11))
+        (i32.store offset=$flagForm align=1
+          (i32.const 16777216)
+          (i32.add
+            (local.get 12)
+            (i32.shl
+              (local.get 13)
+              (i32.const 1))))
+        (i64.store offset=$rip align=1
+          (i32.const 16777216)
+          (local.get 3))
+        (return
+          (i32.xor
+            (local.get 0)
+            (i32.const -1))))
+      (local.set 16
+        (i32.add
+          (i32.shl
+            (i32.and
+              (i32.xor
+                (local.tee 16
+                  (i32.wrap_i64
+                    (local.get 3)))
+                (i32.shr_u
+                  (local.get 16)
+                  (i32.const 12)))
+              (i32.const 8191))
+            (i32.const 4))
+          (i32.const 16777216)))
       (if  ;; label = @2
-        (i32.and
-          (i32.eq
-            (local.get 10)
-            (i32.const 2))
-          (i32.ne
-            (local.get 1)
-            (i32.const 0)))
+        (i64.eq
+          (i64.load offset=229376 align=1
+            (local.get 16))
+          (i64.xor
+            (local.get 3)
+            (i64.const 13792273858822144)))
         (then
-          (return
-            (local.get 8)))))
-    (local.set 22
-      (i32.wrap_i64
-        (local.tee 21
-          (i64.load offset=$rip align=1
-            (i32.const 16777216)))))
+          (return_call_indirect (type 0)
+            (local.get 0)
+            (local.get 1)
+            (i32.load offset=229388 align=1
+              (local.get 16)))))
+      (i64.store offset=$regionExits[3] align=1
+        (i32.const 16777216)
+        (i64.add
+          (i64.load offset=$regionExits[3] align=1
+            (i32.const 16777216))
+          (i64.const 1)))
+      (return
+        (local.get 0)))
+    (local.set 16
+      (i32.add
+        (i32.shl
+          (i32.and
+            (i32.xor
+              (local.tee 16
+                (i32.wrap_i64
+                  (local.get 3)))
+              (i32.shr_u
+                (local.get 16)
+                (i32.const 12)))
+            (i32.const 8191))
+          (i32.const 4))
+        (i32.const 16777216)))
     (if  ;; label = @1
       (i64.eq
         (i64.load offset=229376 align=1
-          (local.tee 23
-            (i32.add
-              (i32.const 16777216)
-              (i32.shl
-                (i32.and
-                  (i32.xor
-                    (local.get 22)
-                    (i32.shr_u
-                      (local.get 22)
-                      (i32.const 12)))
-                  (i32.const 8191))
-                (i32.const 4)))))
+          (local.get 16))
         (i64.xor
-          (local.get 21)
+          (local.get 3)
           (i64.shl
             (i64.extend_i32_u
               (i32.load offset=$mode align=1
@@ -514,10 +569,10 @@
             (i64.const 48))))
       (then
         (return_call_indirect (type 0)
-          (local.get 8)
+          (local.get 0)
           (local.get 1)
           (i32.load offset=229388 align=1
-            (local.get 23)))))
+            (local.get 16)))))
     (i64.store offset=$regionExits[3] align=1
       (i32.const 16777216)
       (i64.add
@@ -525,7 +580,7 @@
           (i32.const 16777216))
         (i64.const 1)))
     (return
-      (local.get 8))
+      (local.get 0))
     (unreachable))
   (export "r0" (func 1))
   (export "r1" (func 2)))

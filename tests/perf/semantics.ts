@@ -7,10 +7,11 @@
  */
 import { parseArgs } from 'node:util';
 import { TLB, TLB_ENTRIES, TLB_WRITE, VP_STATE } from '../../src/hypervisor/memory/layout.ts';
-import { Machine } from '../../src/hypervisor/translator/machine.ts';
-import { TranslatorPort } from '../../src/hypervisor/translator/port.ts';
+import { Code, Op } from '../../src/hypervisor/translator/code.ts';
+import { Locals } from '../../src/hypervisor/translator/locals.ts';
+import { ALL_PARTS, StencilCache, StencilUse } from '../../src/hypervisor/translator/stencil.ts';
 import { Mode, VpState } from '../../src/hypervisor/vp/state.ts';
-import type { FunctionBuilder, Label } from '../../src/hypervisor/wasm/function.ts';
+import type { FunctionCode } from '../../src/hypervisor/wasm/function.ts';
 import { ModuleBuilder } from '../../src/hypervisor/wasm/module.ts';
 import { Decoder, Instruction } from '../../src/hypervisor/x86/decoder.ts';
 import { Library } from '../../src/hypervisor/x86/library.ts';
@@ -118,40 +119,41 @@ function decode(code: string): Instruction[] {
   return found;
 }
 
-const out = (f: FunctionBuilder, label: Label): ConstructorParameters<typeof TranslatorPort>[3] => ({
-  redoIf: (condition) => {
-    f.brIf(label, condition, false);
-  },
-  mayLeave: () => undefined,
-  redoAt: () => ({ label, undone: { local: 0, value: 0 } }),
-  leave: () => f.unreachable(),
-  branch: () => undefined,
-  jump: () => undefined,
-});
-
 const at = (name: Parameters<typeof VpState.offset>[0]): number => VpState.offset(name);
 const PLAIN = { params: ['i32', 'i64', 'i32', 'i32'], results: ['i32'] } as const;
 
+const LOOP = { params: ['i32'], results: [] } as const;
+const ROUNDS = 0;
+
 /** A function of the number of rounds. */
-function emit(f: FunctionBuilder, code: readonly Instruction[], library: Library): void {
-  const rounds = f.variable('i32', f.param(0));
-  const machine = new Machine(f, VP, MODE, library.helper);
-  machine.reload();
-  f.block((left) => {
-    f.loop((again) => {
-      const done = new Set<string>();
-      let known: TranslatorPort['known'];
-      for (let copy = 0; copy < COPIES; copy++)
-        for (const instruction of code) {
-          const port = new TranslatorPort(machine, instruction, 0, out(f, left), known, done);
-          instruction.form.semantics(port);
-          ({ known } = port);
-        }
-      rounds.set(rounds.get().sub(1));
-      f.brIf(again, rounds.get());
-    });
-  });
-  machine.spill();
+function emit(instructions: readonly Instruction[], library: Library): FunctionCode {
+  const locals = new Locals(VP, LOOP.params.length);
+  const stencils = new StencilCache(VP, MODE, (name) => library.helper(name).type);
+  const uses: StencilUse[] = [];
+  let [known, done] = [0, 0];
+  for (let copy = 0; copy < COPIES; copy++)
+    for (const instruction of instructions) {
+      const stencil = stencils.get(instruction, known, done, ALL_PARTS);
+      uses.push(new StencilUse(locals, stencil, instruction, 0, 0));
+      ({ known, done } = stencil);
+    }
+  const code = new Code();
+  code.begin();
+  locals.reload(code);
+  const left = code.block();
+  const again = code.loop();
+  for (const use of uses) use.write(code, left, library.helper);
+  code.get(ROUNDS);
+  code.i32(1);
+  code.op(Op.SUB32);
+  code.tee(ROUNDS);
+  code.if();
+  code.br(again);
+  code.end();
+  code.end();
+  code.end();
+  locals.spill(code);
+  return code.finish(LOOP, locals.types);
 }
 
 type Loop = (rounds: number) => void;
@@ -165,8 +167,7 @@ function build(sequence: Sequence): Built {
   const fault = module.importTag('fault');
   const library = new Library(module, fault, helperDefinitions);
   for (const name of ['plain_load', 'plain_store']) library.provide(module.importFunction(name, PLAIN));
-  const code = decode(sequence.code);
-  module.function('loop', { params: ['i32'], results: [] }, (f) => emit(f, code, library), true);
+  module.encoded('loop', LOOP, emit(decode(sequence.code), library), true);
   const memory = new WebAssembly.Memory({ initial: PAGES, maximum: PAGES, shared: true });
   const missing = (): never => {
     throw new Error(`${sequence.name}: a memory access misses the TLB`);

@@ -12,18 +12,17 @@ import {
   PageFlag,
   RECORDS,
   RECORDS_SIZE,
+  VP_STATE,
 } from '../memory/layout.ts';
-import { Mode, Segment, Vector, type VpView } from '../vp/state.ts';
-import { type Decoder, Instruction } from '../x86/decoder.ts';
-import { encodeRecord } from './encode-record.ts';
+import { Mode, Segment, Vector, VpState, type VpView } from '../vp/state.ts';
+import { TOO_LONG, TRUNCATED } from '../x86/decode-table.ts';
+import type { Decoder } from '../x86/decoder.ts';
+import { ENDS, LENGTH, RecordWriter } from './encode-record.ts';
 import type { HandlerTable } from './handlers.ts';
-import { Field, Handler, MAX_BLOCK, RECORD } from './record.ts';
+import { Handler, MAX_BLOCK, RECORD } from './record.ts';
+import { RecordRoom, type Stretch } from './record-room.ts';
 
-/** Guest-physical addresses [from, to). */
-export interface Stretch {
-  readonly from: number;
-  readonly to: number;
-}
+export type { Stretch } from './record-room.ts';
 
 export interface BlockCode {
   /** The page's bytes, their address in the partition's memory, and where in the page the block begins. */
@@ -35,33 +34,41 @@ export interface BlockCode {
   readonly mode: number;
 }
 
-interface Block {
-  readonly gpa: number;
-  readonly mode: number;
-  /** Bytes of code, in the first page. */
-  readonly length: number;
-  readonly record: number;
-  readonly count: number;
-  /** Second page of an instruction that crosses pages, else -1. */
-  readonly secondPage: number;
-  /** What it was translated to. */
-  region?: InstalledRegion | undefined;
+/** A guest-physical page with code. */
+interface CodePage {
+  /** Its bytes, and their address in the partition's memory. */
+  bytes: Uint8Array;
+  host: number;
+  /**
+   * The blocks with bytes in the page, each in ENTRY numbers: small integers in one array, because stores to the page look
+   * at all of them. A block that crosses into this page is here a second time, as FOREIGN.
+   */
+  readonly blocks: number[];
 }
+
+/** Numbers of an entry. The first is the block's first byte in the page, its bytes there << 12, and its records << 20. */
+const ENTRY = 4;
+const RECORD_AT = 1;
+/** The mode, and FOREIGN. */
+const MODE = 2;
+/** Of a block in two pages, the number of the other one, else -1. */
+const OTHER = 3;
+const FOREIGN = 1 << 8;
 
 /** Translated code in front of a block's records. */
 interface InstalledRegion {
-  readonly owner: Block;
+  /** The block's first record. */
+  readonly record: number;
   /** Guest-physical addresses of the code it was made from: stretches of one page each. */
   readonly stretches: readonly Stretch[];
   /** In the table of regions. */
   readonly place: number;
 }
 
+const GRANULE_BITS = Math.log2(CODE_MAP_GRANULE);
 /** Words of a block table entry. */
 const WAY = 4;
 const LONGEST_INSTRUCTION = 15;
-/** Room for the records of any block. */
-const LARGEST = (MAX_BLOCK + 3) * RECORD;
 /** Blocks of one page; few pages of code have a tenth of it. */
 const MOST_BLOCKS = 2048;
 
@@ -82,28 +89,27 @@ export interface BlockCacheHost {
 export class BlockCache {
   readonly #host: BlockCacheHost;
   readonly #decoder: Decoder;
-  readonly #handlers: HandlerTable;
   readonly #bytes: Uint8Array;
   readonly #words: Int32Array;
   readonly #halves: Uint16Array;
   readonly #area: number;
-  readonly #pages = new Map<number, Block[]>();
-  readonly #instruction = new Instruction();
+  /** By page number. */
+  readonly #pages = new Map<number, CodePage>();
+  readonly #writer: RecordWriter;
   readonly #straddle = new Uint8Array(32);
-  readonly #byRecord = new Map<number, Block>();
+  /** Guest-physical addresses of blocks, by the number of their first record; what was said of one that is gone remains. */
+  readonly #gpaOf = new Int32Array(RECORDS_SIZE / RECORD);
+  /** Of the mode in VpState, in words. */
+  readonly #mode: number;
+  /** By record. */
+  readonly #regionAt = new Map<number, InstalledRegion>();
   /** By page. */
   readonly #regions = new Map<number, InstalledRegion[]>();
   /** Executions after which a block is reported as hot; 0 never. */
   hotAfter = 0;
   /** A region's place in the table is free again. */
   released: (place: number) => void = () => undefined;
-  /** Room for records: from here to there, then what is in `#room`. */
-  #next: number;
-  #limit: number;
-  #room: Stretch[] = [];
-  /** Records of blocks that were dropped; the jump cache and translations under way may still know them. */
-  #retired: Stretch[] = [];
-  #retiredBytes = 0;
+  readonly #room: RecordRoom;
   /** Counts how often records were used again: what was said of records before that is void. */
   epoch = 0;
   #crowded = false;
@@ -114,74 +120,59 @@ export class BlockCache {
   constructor(buffer: SharedArrayBuffer, area: number, decoder: Decoder, handlers: HandlerTable, host: BlockCacheHost) {
     this.#host = host;
     this.#decoder = decoder;
-    this.#handlers = handlers;
     this.#bytes = new Uint8Array(buffer);
     this.#words = new Int32Array(buffer);
     this.#halves = new Uint16Array(buffer);
+    this.#writer = new RecordWriter(this.#words, handlers);
+    this.#mode = (area + VP_STATE + VpState.offset('mode')) >> 2;
     this.#area = area;
-    this.#next = area + RECORDS;
-    this.#limit = area + RECORDS + RECORDS_SIZE;
+    this.#room = new RecordRoom(area + RECORDS, area + RECORDS + RECORDS_SIZE, () => {
+      this.epoch++;
+      host.flushed();
+    });
   }
 
-  #pageEntry(gpa: number): number {
-    return this.#words[(PAGE_MAP >> 2) + (gpa >>> 12)] as number;
-  }
-
-  /** Whether there is room for the records of another block, after making some where much has been dropped. */
-  #makeRoom(): boolean {
-    if (this.#next + LARGEST <= this.#limit) return true;
-    this.#retire(this.#next, this.#limit);
-    if (this.#room.length === 0 && this.#retiredBytes > RECORDS_SIZE / 8) this.#recycle();
-    const stretch = this.#room.pop();
-    this.#next = stretch?.from ?? this.#limit;
-    this.#limit = stretch?.to ?? this.#limit;
-    return stretch !== undefined;
-  }
-
-  #retire(from: number, to: number): void {
-    if (from === to) return;
-    this.#retired.push({ from, to });
-    this.#retiredBytes += to - from;
-  }
-
-  /** Makes room of retired records, as far as they stand together. */
-  #recycle(): void {
-    this.epoch++;
-    this.#host.flushed();
-    const sorted = this.#retired.sort((a, b) => a.from - b.from);
-    this.#retired = [];
-    this.#retiredBytes = 0;
-    let first: Stretch | undefined = sorted[0];
-    for (const next of [...sorted.slice(1), undefined]) {
-      if (first && next?.from === first.to) {
-        first = { from: first.from, to: next.to };
-        continue;
-      }
-      if (first && first.to - first.from >= LARGEST) this.#room.push(first);
-      else if (first) this.#retire(first.from, first.to);
-      first = next;
-    }
+  #pageEntry(number: number): number {
+    return this.#words[(PAGE_MAP >> 2) + number] as number;
   }
 
   /** Drops every block. */
   flush(): void {
     this.#host.vp.blocksFlushed++;
     this.#crowded = false;
-    const all = new Set([...this.#regions.values()].flat());
-    for (const region of all) this.released(region.place);
+    for (const region of this.#regionAt.values()) this.released(region.place);
+    this.#regionAt.clear();
     this.#regions.clear();
     this.#host.vp.unwind = 1;
     this.#host.releaseAll();
     this.#pages.clear();
-    this.#byRecord.clear();
-    this.#next = this.#area + RECORDS;
-    this.#limit = this.#area + RECORDS + RECORDS_SIZE;
-    this.#room = [];
-    this.#retired = [];
-    this.#retiredBytes = 0;
+    this.#room.clear();
     this.epoch++;
     this.#words.fill(0, (this.#area + BLOCK_TABLE) >> 2, (this.#area + BLOCK_TABLE + BLOCK_TABLE_ENTRIES * 16) >> 2);
     this.#host.flushed();
+  }
+
+  /** A page that holds blocks, and is protected therefore. */
+  #held(number: number): CodePage | undefined {
+    const page = this.#pages.get(number);
+    if (page === undefined) return undefined;
+    const host = (this.#pageEntry(number) & -PAGE) >>> 0;
+    if (page.host !== host) {
+      page.bytes = this.#bytes.subarray(host, host + PAGE);
+      page.host = host;
+    }
+    return page;
+  }
+
+  /** A page that is protected from here on. */
+  #protected(number: number): CodePage {
+    const held = this.#held(number);
+    if (held !== undefined) return held;
+    const host = (this.#pageEntry(number) & -PAGE) >>> 0;
+    this.#host.protectPage(number * PAGE);
+    const page = { bytes: this.#bytes.subarray(host, host + PAGE), host, blocks: [] };
+    this.#pages.set(number, page);
+    return page;
   }
 
   /**
@@ -189,118 +180,118 @@ export class BlockCache {
    * record, with bit 0 set when it must not be cached.
    */
   decode(linear: bigint, gpa: number): number {
-    if (this.#crowded || !this.#makeRoom()) this.flush();
-    const { vp } = this.#host;
-    const mode = vp.mode;
-    const page = gpa & ~(PAGE - 1);
-    const known = this.#pages.get(page >>> 0)?.find((b) => b.gpa === gpa >>> 0 && b.mode === mode);
-    // Another block has taken its place in the table.
-    if (known !== undefined && known.secondPage < 0) return this.#enter(known);
-    const host = (this.#pageEntry(gpa) & ~(PAGE - 1)) >>> 0;
-    if (!this.#pages.has(page >>> 0)) {
-      this.#host.protectPage(page >>> 0);
-      this.#pages.set(page >>> 0, []);
-    }
+    if (this.#crowded || !this.#room.make()) this.flush();
+    const words = this.#words;
+    const mode = words[this.#mode] as number;
+    const number = gpa >>> 12;
     const offset = gpa & (PAGE - 1);
-    const start = host + offset;
-    const pageEnd = host + PAGE;
-    const first = this.#next;
+    const page = this.#protected(number);
+    const { bytes, blocks } = page;
+    let known = -1;
+    for (let at = 0; at < blocks.length; at += ENTRY)
+      if (((blocks[at] as number) & (PAGE - 1)) === offset && blocks[at + MODE] === mode) {
+        known = blocks[at + RECORD_AT] as number;
+        // Another block has taken its place in the table.
+        if ((blocks[at + OTHER] as number) < 0) return this.#enter(gpa, mode, known, -1);
+        break;
+      }
+    const first = this.#room.next;
+    const counted = this.hotAfter > 0 && (mode & Mode.LONG64) !== 0;
     let record = first;
-    if (this.hotAfter > 0 && mode & Mode.LONG64) {
+    if (counted) {
       this.#special(record, Handler.ENTER, 0, this.hotAfter, 0);
       record += RECORD;
     }
-    let at = start;
-    let secondPage = -1;
+    const decoder = this.#decoder;
+    const writer = this.#writer;
+    const room = this.#codeRoom(mode);
+    // Offset from the block's first byte, and from the page's.
+    let done = 0;
+    let at = offset;
+    let second = -1;
     // The bytes of the second page are not RAM, of which nobody tells when it becomes some.
     let cached = true;
-    const instruction = this.#instruction;
-    // Bytes of code within the limit of CS; 64-bit mode has none.
-    const room =
-      mode & Mode.LONG64 ? Number.POSITIVE_INFINITY : (vp.segmentLimit[Segment.CS] as number) - Number(vp.rip) + 1;
     for (;;) {
-      const done = at - start;
-      if (done > 0 && (done >= MAX_BLOCK - 15 || at >= pageEnd)) {
+      if (done > 0 && (done >= MAX_BLOCK - 15 || at >= PAGE)) {
         this.#special(record, Handler.CONTINUE, done, 0, 0);
-        record += RECORD;
         break;
       }
-      let outcome = this.#decoder.decode(this.#bytes, at, pageEnd, mode, instruction);
-      if (outcome === 'truncated') {
+      writer.record = record;
+      writer.ip = done;
+      let outcome = decoder.parse(bytes, at, PAGE, mode, writer);
+      if (outcome === TRUNCATED) {
         if (done > 0) {
           this.#special(record, Handler.CONTINUE, done, 0, 0);
-          record += RECORD;
           break;
         }
-        const have = pageEnd - at;
+        const have = PAGE - at;
         const next = this.#host.translateCode((linear & ~0xfffn) + 0x1000n);
-        const entry = next === undefined ? 0 : this.#pageEntry(next);
-        if (next !== undefined && entry & PageFlag.PRESENT) {
-          secondPage = (next & ~(PAGE - 1)) >>> 0;
-          if (known?.secondPage === secondPage && this.#pages.get(secondPage)?.includes(known))
-            return this.#enter(known);
-          if (!this.#pages.has(secondPage)) {
-            this.#host.protectPage(secondPage);
-            this.#pages.set(secondPage, []);
-          }
+        if (next !== undefined && this.#pageEntry(next >>> 12) & PageFlag.PRESENT) {
+          second = next >>> 12;
+          const behind = this.#pages.get(second);
+          if (known >= 0 && behind && this.#entry(page, known, second) >= 0 && this.#entry(behind, known, number) >= 0)
+            return this.#enter(gpa, mode, known, second);
           // Both pages are protected from here on, and what was stored before is seen.
-          const from = (entry & ~(PAGE - 1)) >>> 0;
-          this.#straddle.set(this.#bytes.subarray(from, from + 16 - have), have);
+          this.#straddle.set(this.#protected(second).bytes.subarray(0, 16 - have), have);
         } else {
           this.#straddle.fill(0xff, have);
           cached = false;
         }
-        this.#straddle.set(this.#bytes.subarray(at, pageEnd));
-        outcome = this.#decoder.decode(this.#straddle, 0, 16, mode, instruction);
+        this.#straddle.set(bytes.subarray(at));
+        outcome = decoder.parse(this.#straddle, 0, 16, mode, writer);
       }
-      const length = outcome === 'ok' ? instruction.length : 1;
-      if (outcome === 'tooLong' || done + length > room) {
-        this.#special(record, Handler.RAISE, done, Vector.GP, 0);
-        record += RECORD;
+      const length = outcome < 0 ? 1 : outcome & LENGTH;
+      if (outcome < 0 || done + length > room) {
+        const protection = outcome === TOO_LONG || done + length > room;
+        this.#special(record, Handler.RAISE, done, protection ? Vector.GP : Vector.UD, protection ? 0 : -1);
         // What it was told by is part of the block.
-        at = Math.min(at + LONGEST_INSTRUCTION, pageEnd);
+        done = Math.min(at + LONGEST_INSTRUCTION, PAGE) - offset;
         break;
       }
-      if (outcome !== 'ok') {
-        this.#special(record, Handler.RAISE, done, Vector.UD, -1);
-        record += RECORD;
-        at = Math.min(at + LONGEST_INSTRUCTION, pageEnd);
-        break;
-      }
-      encodeRecord(this.#words, record, done, instruction, this.#handlers.of(instruction));
-      this.decodedInstructions++;
       record += RECORD;
       at += length;
-      if (secondPage >= 0 || !cached || instruction.form.options.ends === true) {
+      done += length;
+      if ((outcome & ENDS) !== 0 || second >= 0 || !cached) {
         // A branch has gone elsewhere; what only changes state goes on here.
-        this.#special(record, Handler.CONTINUE, at - start, 0, 0);
-        record += RECORD;
+        this.#special(record, Handler.CONTINUE, done, 0, 0);
         break;
       }
     }
     this.decodedBlocks++;
+    this.decodedInstructions += (record - first) / RECORD - (counted ? 1 : 0);
     // The records of a block that is not to be found again are the next block's.
     if (!cached) return first | 1;
-    this.#next = record;
-    const block: Block = {
-      gpa: gpa >>> 0,
-      mode,
-      length: Math.min(at - start || 1, PAGE - offset),
-      record: first,
-      count: (record - first) / RECORD,
-      secondPage,
-    };
-    if (cached && secondPage < 0 && this.hotAfter > 0) this.#byRecord.set(first, block);
+    this.#room.next = record + RECORD;
+    this.#gpaOf[this.#numberOf(first)] = gpa;
     // The same instruction with another second page.
-    if (known) {
-      this.#drop(known);
-      this.#forget(known, known.gpa - (known.gpa % PAGE));
-      this.#forget(known, known.secondPage);
+    if (known >= 0) this.#replace(number, known);
+    const length = Math.min(done || 1, PAGE - offset);
+    const records = (record + RECORD - first) / RECORD;
+    this.#mark(gpa >>> 0, (gpa >>> 0) + length);
+    this.#remember(number, offset | (length << 12) | (records << 20), first, mode, second);
+    if (second >= 0) {
+      this.#mark(second * PAGE, second * PAGE + LONGEST_INSTRUCTION);
+      this.#remember(second, (LONGEST_INSTRUCTION << 12) | (records << 20), first, mode | FOREIGN, number);
     }
-    this.#markBlock(block);
-    this.#remember(page >>> 0, block);
-    if (secondPage >= 0) this.#remember(secondPage, block);
-    return this.#enter(block);
+    return this.#enter(gpa, mode, first, second);
+  }
+
+  /** Bytes of code within the limit of CS; 64-bit mode has none. */
+  #codeRoom(mode: number): number {
+    if (mode & Mode.LONG64) return MAX_BLOCK + LONGEST_INSTRUCTION;
+    const { vp } = this.#host;
+    return (vp.segmentLimit[Segment.CS] as number) - Number(vp.rip) + 1;
+  }
+
+  #numberOf(record: number): number {
+    return (record - this.#area - RECORDS) / RECORD;
+  }
+
+  /** Where in the page's list the block is that begins at `record` and has bytes in the page `other` too, or -1 for none. */
+  #entry({ blocks }: CodePage, record: number, other: number): number {
+    for (let at = 0; at < blocks.length; at += ENTRY)
+      if (blocks[at + RECORD_AT] === record && blocks[at + OTHER] === other) return at;
+    return -1;
   }
 
   /** Its set in the block table, as the index of the first word. */
@@ -308,39 +299,54 @@ export class BlockCache {
     return (this.#area + BLOCK_TABLE + (((gpa ^ (gpa >>> 16)) & (BLOCK_TABLE_ENTRIES - 2)) << 4)) >> 2;
   }
 
-  /** Makes the block the first of its set. */
-  #enter(block: Block): number {
+  /** Makes the block the first of its set. `second` is the number of its second page, or -1. */
+  #enter(gpa: number, mode: number, record: number, second: number): number {
     const words = this.#words;
-    const set = this.#set(block.gpa);
-    if (words[set + 2] !== block.record) words.copyWithin(set + WAY, set, set + WAY);
-    words[set] = block.gpa;
-    words[set + 1] = block.mode;
-    words[set + 2] = block.record;
-    words[set + 3] = block.secondPage < 0 ? 0 : block.secondPage | 1;
-    return block.record;
+    const set = this.#set(gpa);
+    if (words[set + 2] !== record) for (let n = set; n < set + WAY; n++) words[n + WAY] = words[n] as number;
+    words[set] = gpa;
+    words[set + 1] = mode;
+    words[set + 2] = record;
+    words[set + 3] = second < 0 ? 0 : (second * PAGE) | 1;
+    return record;
   }
 
   /** Protecting a page can let another processor's flush in, so the list may have gone since. */
-  #remember(page: number, block: Block): void {
-    const blocks = this.#pages.get(page);
-    if (blocks) blocks.push(block);
-    else this.#pages.set(page, [block]);
+  #remember(number: number, extent: number, record: number, mode: number, other: number): void {
+    const { blocks } = this.#protected(number);
+    blocks.push(extent, record, mode, other);
     // A store looks at every block of its page. Code that keeps making new ones there starts afresh.
-    this.#crowded ||= blocks !== undefined && blocks.length > MOST_BLOCKS;
+    if (blocks.length > MOST_BLOCKS * ENTRY) this.#crowded = true;
   }
 
-  /** Takes a block that was dropped off the list of one of its pages. */
-  #forget(block: Block, page: number): void {
-    const blocks = this.#pages.get(page);
-    const at = blocks?.indexOf(block) ?? -1;
-    if (at >= 0) blocks?.splice(at, 1);
+  /** Drops the block at `record`, in two pages of which this is the first, where it still is. */
+  #replace(number: number, record: number): void {
+    const blocks = this.#pages.get(number)?.blocks ?? [];
+    for (let at = 0; at < blocks.length; at += ENTRY) {
+      if (blocks[at + RECORD_AT] !== record || (blocks[at + MODE] as number) & FOREIGN) continue;
+      const other = blocks[at + OTHER] as number;
+      this.#drop(record, blocks[at] as number);
+      blocks.splice(at, ENTRY);
+      this.#forget(other, record);
+      return;
+    }
+  }
+
+  /** Takes a block that was dropped off the list of its other page. */
+  #forget(number: number, record: number): void {
+    const blocks = this.#pages.get(number)?.blocks ?? [];
+    for (let at = 0; at < blocks.length; at += ENTRY)
+      if (blocks[at + RECORD_AT] === record) {
+        blocks.splice(at, ENTRY);
+        return;
+      }
   }
 
   /** Takes the block out of the table. */
-  #leave(block: Block): void {
-    const set = this.#set(block.gpa);
+  #leave(gpa: number, record: number): void {
+    const set = this.#set(gpa);
     for (const entry of [set, set + WAY]) {
-      if (this.#words[entry + 2] !== block.record) continue;
+      if (this.#words[entry + 2] !== record) continue;
       // No record, so that not even code in the last byte of the address space finds it.
       this.#words[entry] = -1;
       this.#words[entry + 2] = 0;
@@ -364,77 +370,103 @@ export class BlockCache {
   written(gpa: number, size: number): boolean {
     const end = gpa + size;
     let hit = false;
-    for (let page = gpa - (gpa % PAGE); page < end; page += PAGE) {
+    for (let number = gpa >>> 12; number * PAGE < end; number++) {
       // A region reaches beyond the block it stands in front of.
-      const regions = this.#regions.get(page);
-      if (regions)
-        for (const region of regions)
-          if (region.stretches.some(({ from, to }) => from < end && to > gpa)) this.#dropRegion(region);
-      const blocks = this.#pages.get(page);
-      if (!blocks || blocks.length === 0) {
-        this.#release(page);
+      this.#dropRegions(number, gpa, end);
+      const blocks = this.#pages.get(number)?.blocks;
+      if (blocks === undefined || blocks.length === 0) {
+        this.#release(number);
         continue;
       }
-      const kept: Block[] = [];
-      for (const block of blocks) {
-        const firstPage = block.gpa - (block.gpa % PAGE);
-        const inFirst = firstPage === page && block.gpa < end && block.gpa + block.length > gpa;
-        const touched = inFirst || (block.secondPage === page && gpa < page + 15);
-        if (touched) {
-          this.#drop(block);
-          if (block.secondPage >= 0) this.#forget(block, firstPage + block.secondPage - page);
-        } else kept.push(block);
-        hit ||= touched;
-      }
-      if (kept.length === 0) this.#release(page);
-      else if (kept.length !== blocks.length) {
-        this.#pages.set(page, kept);
-        this.#markAgain(page);
-      }
+      if (!this.#dropBetween(blocks, gpa - number * PAGE, end - number * PAGE)) continue;
+      hit = true;
+      if (blocks.length === 0) this.#release(number);
+      else this.#markAgain(number);
     }
     return hit;
+  }
+
+  /** Drops the blocks with bytes between two offsets in a page. */
+  #dropBetween(blocks: number[], from: number, to: number): boolean {
+    let dropped: number[] | undefined;
+    let kept = 0;
+    for (let at = 0; at < blocks.length; at += ENTRY) {
+      const extent = blocks[at] as number;
+      const begin = extent & (PAGE - 1);
+      if (begin < to && begin + ((extent >> 12) & 0xff) > from) {
+        dropped ??= [];
+        for (let n = 0; n < ENTRY; n++) dropped.push(blocks[at + n] as number);
+        continue;
+      }
+      if (dropped !== undefined) for (let n = 0; n < ENTRY; n++) blocks[kept + n] = blocks[at + n] as number;
+      kept += ENTRY;
+    }
+    if (dropped === undefined) return false;
+    blocks.length = kept;
+    for (let at = 0; at < dropped.length; at += ENTRY) {
+      const extent = dropped[at] as number;
+      const record = dropped[at + RECORD_AT] as number;
+      const other = dropped[at + OTHER] as number;
+      // Where both of its pages are this one, it may have been here twice.
+      if (this.#halves[record >> 1] === Handler.REFETCH) continue;
+      this.#drop(record, extent);
+      if (other >= 0) this.#forget(other, record);
+    }
+    return true;
+  }
+
+  /** Drops the regions made from code of a page that is between two guest-physical addresses. */
+  #dropRegions(number: number, gpa: number, end: number): void {
+    const regions = this.#regions.get(number);
+    if (regions === undefined) return;
+    for (const region of regions)
+      if (region.stretches.some(({ from, to }) => from < end && to > gpa)) this.#dropRegion(region);
   }
 
   /** Notes in the code map that [from, to), within a page, holds code. */
   #mark(from: number, to: number): void {
     if (this.#host.vp.codeMapExact === 0) return;
-    for (let granule = Math.floor(from / CODE_MAP_GRANULE); granule * CODE_MAP_GRANULE < to; granule++) {
+    const last = (to - 1) >>> GRANULE_BITS;
+    for (let granule = from >>> GRANULE_BITS; granule <= last; granule++) {
       const at = CODE_MAP + (granule >>> 3);
       this.#bytes[at] = (this.#bytes[at] as number) | (1 << (granule & 7));
     }
   }
-  #markBlock({ gpa, length, secondPage }: Block): void {
-    this.#mark(gpa, gpa + length);
-    if (secondPage >= 0) this.#mark(secondPage, secondPage + LONGEST_INSTRUCTION);
-  }
   /** Code of a page has been dropped. */
-  #markAgain(page: number): void {
+  #markAgain(number: number): void {
     if (this.#host.vp.codeMapExact === 0) return;
+    const page = number * PAGE;
     const first = CODE_MAP + page / (8 * CODE_MAP_GRANULE);
     this.#bytes.fill(0, first, first + PAGE / (8 * CODE_MAP_GRANULE));
-    for (const block of this.#pages.get(page) ?? [])
-      if (block.secondPage === page) this.#mark(page, page + LONGEST_INSTRUCTION);
-      else this.#mark(block.gpa, block.gpa + block.length);
-    for (const { stretches } of this.#regions.get(page) ?? [])
+    const blocks = this.#pages.get(number)?.blocks ?? [];
+    for (let at = 0; at < blocks.length; at += ENTRY) {
+      const extent = blocks[at] as number;
+      const from = page + (extent & (PAGE - 1));
+      this.#mark(from, from + ((extent >> 12) & 0xff));
+    }
+    for (const { stretches } of this.#regions.get(number) ?? [])
       for (const { from, to } of stretches) if (from >= page && from < page + PAGE) this.#mark(from, to);
   }
 
   /** The next block there protects the page anew. */
-  #release(page: number): void {
-    this.#pages.delete(page);
-    this.#markAgain(page);
+  #release(number: number): void {
+    this.#pages.delete(number);
+    this.#markAgain(number);
     // A region that begins in the page before it reaches into this one.
-    if (this.#regions.has(page)) return;
-    this.#host.releasePage(page);
+    if (this.#regions.has(number)) return;
+    this.#host.releasePage(number * PAGE);
   }
 
   /** The code that the block at `record` begins; undefined when it has been dropped, or translated. */
   codeOf(record: number): BlockCode | undefined {
-    const block = this.#byRecord.get(record);
-    if (!block || this.#halves[record >> 1] !== Handler.ENTER) return undefined;
-    const gpa = block.gpa - (block.gpa % PAGE);
-    const host = (this.#pageEntry(gpa) & -PAGE) >>> 0;
-    return { page: this.#bytes.subarray(host, host + PAGE), host, offset: block.gpa - gpa, gpa, mode: block.mode };
+    if (this.#halves[record >> 1] !== Handler.ENTER) return undefined;
+    const at = (this.#gpaOf[this.#numberOf(record)] as number) >>> 0;
+    const offset = at & (PAGE - 1);
+    const page = this.#held(at >>> 12);
+    const entry = page ? this.#entry(page, record, -1) : -1;
+    if (!page || entry < 0) return undefined;
+    const mode = page.blocks[entry + MODE] as number;
+    return { page: page.bytes, host: page.host, offset, gpa: at - offset, mode };
   }
 
   /**
@@ -442,25 +474,31 @@ export class BlockCache {
    * or -1 where it is translated or `taken`.
    */
   blocksOf(page: number, mode: number, taken: ReadonlySet<number>, base = 0): Int32Array {
-    const blocks = this.#pages.get(page) ?? [];
-    const words = new Int32Array(blocks.length * 4);
-    let at = 0;
-    for (const b of blocks) {
-      if (b.mode !== mode || b.secondPage >= 0) continue;
-      words[at++] = b.gpa - page + base;
-      words[at++] = b.record;
-      words[at++] = b.count;
-      const left = this.#words[(b.record >> 2) + 4] as number;
-      words[at++] = b.region || taken.has(b.record) ? -1 : this.hotAfter - left;
+    const blocks = this.#pages.get(page >>> 12)?.blocks ?? [];
+    const words = new Int32Array(blocks.length);
+    let count = 0;
+    for (let at = 0; at < blocks.length; at += ENTRY) {
+      if (blocks[at + MODE] !== mode || (blocks[at + OTHER] as number) >= 0) continue;
+      const extent = blocks[at] as number;
+      const record = blocks[at + RECORD_AT] as number;
+      const left = this.#words[(record >> 2) + 4] as number;
+      const gone = this.#halves[record >> 1] === Handler.REGION || taken.has(record);
+      words[count] = (extent & (PAGE - 1)) + base;
+      words[count + 1] = record;
+      words[count + 2] = extent >> 20;
+      words[count + 3] = gone ? -1 : this.hotAfter - left;
+      count += 4;
     }
-    return words.slice(0, at);
+    return count === words.length ? words : words.slice(0, count);
   }
 
   /** Blocks at these offsets of a page have become part of a region: what is entered from elsewhere has to get hot anew. */
   cool(page: number, mode: number, offsets: readonly number[]): void {
-    for (const block of this.#pages.get(page) ?? []) {
-      if (block.mode !== mode || block.region || !offsets.includes(block.gpa - page)) continue;
-      if (this.#halves[block.record >> 1] === Handler.ENTER) this.#words[(block.record >> 2) + 4] = this.hotAfter;
+    const blocks = this.#pages.get(page >>> 12)?.blocks ?? [];
+    for (let at = 0; at < blocks.length; at += ENTRY) {
+      const record = blocks[at + RECORD_AT] as number;
+      if (blocks[at + MODE] !== mode || this.#halves[record >> 1] !== Handler.ENTER) continue;
+      if (offsets.includes((blocks[at] as number) & (PAGE - 1))) this.#words[(record >> 2) + 4] = this.hotAfter;
     }
   }
 
@@ -471,62 +509,55 @@ export class BlockCache {
 
   /** The bytes of a page that holds blocks, and whose changes are noticed therefore, and their address in memory. */
   pageOf(gpa: number): { readonly page: Uint8Array; readonly host: number } | undefined {
-    if ((this.#pages.get(gpa)?.length ?? 0) === 0) return undefined;
-    const host = (this.#pageEntry(gpa) & -PAGE) >>> 0;
-    return { page: this.#bytes.subarray(host, host + PAGE), host };
+    const page = this.#held(gpa >>> 12);
+    return page && page.blocks.length > 0 ? { page: page.bytes, host: page.host } : undefined;
   }
 
   /** Puts a region, made from stretches of pages that hold blocks, in front of the block at `record`. */
   install(record: number, place: number, stretches: readonly Stretch[]): void {
-    const owner = this.#byRecord.get(record) as Block;
-    const region = { owner, stretches, place };
-    owner.region = region;
-    for (const { from } of stretches) {
-      const page = from - (from % PAGE);
-      const regions = this.#regions.get(page);
+    const region = { record, stretches, place };
+    this.#regionAt.set(record, region);
+    for (const { from, to } of stretches) {
+      const regions = this.#regions.get(from >>> 12);
       if (regions) regions.push(region);
-      else this.#regions.set(page, [region]);
+      else this.#regions.set(from >>> 12, [region]);
+      this.#mark(from, to);
     }
-    for (const { from, to } of stretches) this.#mark(from, to);
     this.#special(record, Handler.REGION, 0, place, 0);
   }
 
   /** Takes a region out; its block is interpreted again, and may become hot again. */
   #dropRegion(region: InstalledRegion): void {
     this.#host.vp.unwind = 1;
-    region.owner.region = undefined;
+    this.#regionAt.delete(region.record);
     this.released(region.place);
-    this.#special(region.owner.record, Handler.ENTER, 0, this.hotAfter, 0);
+    this.#special(region.record, Handler.ENTER, 0, this.hotAfter, 0);
     for (const { from } of region.stretches) {
-      const page = from - (from % PAGE);
-      const kept = (this.#regions.get(page) ?? []).filter((r) => r !== region);
-      if (kept.length > 0) this.#regions.set(page, kept);
-      else this.#regions.delete(page);
+      const kept = (this.#regions.get(from >>> 12) ?? []).filter((r) => r !== region);
+      if (kept.length > 0) this.#regions.set(from >>> 12, kept);
+      else this.#regions.delete(from >>> 12);
     }
   }
 
-  #drop(block: Block): void {
+  /** Makes sure that a block, which its pages' lists do not hold any more, is not run. */
+  #drop(record: number, extent: number): void {
     this.#host.vp.blocksInvalidated++;
-    const { region } = block;
-    if (region) this.#dropRegion(region);
+    const halves = this.#halves;
+    if (halves[record >> 1] === Handler.REGION) this.#dropRegion(this.#regionAt.get(record) as InstalledRegion);
+    const end = record + (extent >> 20) * RECORD;
+    const gpa = (this.#gpaOf[this.#numberOf(record)] as number) >>> 0;
     // Translated code calls the interpreter with records of blocks that hold its instructions.
-    const end = block.gpa + block.length;
-    for (const other of this.#regions.get(block.gpa - (block.gpa % PAGE)) ?? [])
-      if (other.stretches.some(({ from, to }) => from < end && to > block.gpa)) this.#dropRegion(other);
-    this.#byRecord.delete(block.record);
-    for (let n = 0; n < block.count; n++) {
-      const half = (block.record + n * RECORD + Field.HANDLER) >> 1;
-      // What raises or goes on elsewhere stays harmless when it is looked up again.
-      this.#halves[half] = Handler.REFETCH;
-    }
-    this.#leave(block);
-    this.#retire(block.record, block.record + block.count * RECORD);
+    this.#dropRegions(gpa >>> 12, gpa, Math.min(gpa + ((extent >> 12) & 0xff), gpa - (gpa % PAGE) + PAGE));
+    // What raises or goes on elsewhere stays harmless when it is looked up again.
+    for (let at = record; at < end; at += RECORD) halves[at >> 1] = Handler.REFETCH;
+    this.#leave(gpa, record);
+    this.#room.retire(record, end);
   }
 
-  /** Blocks held. */
+  /** Blocks held; one in two pages counts twice. */
   get size(): number {
     let count = 0;
-    for (const blocks of this.#pages.values()) count += blocks.length;
+    for (const { blocks } of this.#pages.values()) count += blocks.length / ENTRY;
     return count;
   }
 

@@ -1,125 +1,129 @@
 /** Decoded instructions as the interpreter's records (record.ts). */
-import type { Instruction } from '../x86/decoder.ts';
-import type { Form, OperandForm } from '../x86/form.ts';
+import { LOCK, LONG64, REPEATS, REPNE, RIP, SEGMENTS } from '../x86/decode-table.ts';
+import type { Receiver } from '../x86/decoder.ts';
+import type { HandlerTable } from './handlers.ts';
+import {
+  ABSOLUTE,
+  ENDING,
+  FLAT,
+  FLAVORED,
+  FORMS,
+  IMMEDIATE_SHIFT,
+  IMPLICIT_LOCK,
+  LOCKED,
+  MAY_BE_MEMORY,
+  MEMORY,
+  MEMORY_FLAT,
+  NO_IMMEDIATE,
+  ONE_BYTE,
+  RELATIVE,
+  REPEATED,
+  RM_SHIFT,
+  recordTable,
+  SIZED,
+  TWO_BYTES,
+  TWO_REPEATS,
+  VARIATION_BITS,
+  WAY,
+  WAY_SHIFT,
+  WHILE_EQUAL,
+  WHILE_UNEQUAL,
+  WITH_REX,
+} from './record-table.ts';
 
-/** Register slots beyond the sixteen: VpState.zero and VpState.blockIp follow the registers. */
-const ZERO_SLOT = 16 * 8;
-const BLOCK_IP_SLOT = 17 * 8;
 const STACK_MARK = 0x80;
 
-/**
- * Writes the record of a decoded instruction.
- * @param record its address, @param ip the instruction's offset from the block's first byte.
- */
-export function encodeRecord(words: Int32Array, record: number, ip: number, i: Instruction, handler: number): void {
-  const { form, isMemory: memory } = i;
-  const { isAbsolute, immediate } = shapeOf(form);
-  const registers = operandFields(form, i);
-  let base = registers.rm;
-  let index = 0;
-  if (memory) {
-    base = i.base < 0 ? ZERO_SLOT : i.base === 16 ? BLOCK_IP_SLOT : i.base * 8;
-    index = i.index < 0 ? ZERO_SLOT : i.index * 8;
-  }
-  const stack = i.long64 && i.segmentOverride < 0 && memory && (i.base === 4 || i.base === 5);
-  let displacementLow = i.displacement;
-  let displacementHigh = isAbsolute ? i.displacementHigh : i.displacement >> 31;
-  if (i.base === 16 && memory) {
-    // Relative to the next instruction, kept relative to the block.
-    const sum = i.displacement + ip + i.length;
-    displacementLow = sum | 0;
-    displacementHigh = sum < 0 ? -1 : 0;
-  }
-  let immediateLow = i.immediate;
-  let immediateHigh = i.immediateHigh;
-  if (immediate?.kind === 'J') {
-    const sum = i.immediate + ip + i.length;
-    immediateLow = sum | 0;
-    immediateHigh = sum < 0 ? -1 : 0;
-  } else if (immediate?.kind === 'A') {
-    immediateHigh = 0;
-    if (i.size === 2) immediateLow &= 0xffff;
-  } else if (immediate) {
-    const bytes = immediate.width === 'b' ? 1 : immediate.width === 'w' ? 2 : i.size;
-    if (bytes < 8) immediateHigh = 0;
-    if (bytes === 2) immediateLow &= 0xffff;
-    else if (bytes === 1) immediateLow &= 0xff;
-  }
-  const w = record >> 2;
-  words[w] = handler | (ip << 16) | (i.length << 24);
-  words[w + 1] = registers.reg | (base << 8) | (index << 16) | (i.scale << 24);
-  words[w + 2] = i.immediate2;
-  words[w + 3] = i.segment | ((i.addressSize | (stack ? STACK_MARK : 0)) << 8) | (form.id << 16);
-  words[w + 4] = immediateLow;
-  words[w + 5] = immediateHigh;
-  words[w + 6] = displacementLow;
-  words[w + 7] = displacementHigh;
-}
+/** What RecordWriter returns: the length, and whether the block ends. */
+export const LENGTH = 0xff;
+export const ENDS = 0x100;
 
-/** What encoding asks of a form each time. */
-interface Shape {
-  /** An address is part of the instruction. */
-  readonly isAbsolute: boolean;
-  /** Its first operand that is one. */
-  readonly immediate: OperandForm | undefined;
-}
-const shapes: (Shape | undefined)[] = [];
-function shapeOf({ id, operands }: Form): Shape {
-  let shape = shapes[id];
-  if (!shape) {
-    shape = {
-      isAbsolute: operands.some((o) => o.kind === 'O'),
-      immediate: operands.find((o) => o.kind === 'I' || o.kind === 'J' || o.kind === 'A'),
-    };
-    shapes[id] = shape;
-  }
-  return shape;
-}
+/** Writes the record of each instruction that it receives at `record`, for a block in which it stands at the offset `ip`. */
+export class RecordWriter implements Receiver {
+  record = 0;
+  ip = 0;
+  readonly words: Int32Array;
+  readonly table: Int32Array;
+  readonly numbers: Uint16Array;
 
-/** Byte offsets (or numbers) for the REG and RM fields. */
-function operandFields(form: Form, i: Instruction): { reg: number; rm: number } {
-  let reg = 0;
-  let rm = 0;
-  for (const o of form.operands) {
-    switch (o.kind) {
-      case 'G':
-      case 'Z':
-        reg = general(o, i.reg, i);
-        break;
-      case 'V':
-        reg = i.reg * 16;
-        break;
-      case 'P':
-        reg = (i.reg & 7) * 16;
-        break;
-      case 'S':
-      case 'C':
-      case 'D':
-        reg = o.kind === 'S' ? i.reg & 7 : i.reg;
-        break;
-      case 'E':
-      case 'R':
-        rm = general(o, i.rm, i);
-        break;
-      case 'W':
-      case 'U':
-        rm = i.rm * 16;
-        break;
-      case 'Q':
-      case 'N':
-        rm = (i.rm & 7) * 16;
-        break;
-      case 'ST':
-        rm = i.rm & 7;
-        break;
-      default:
+  constructor(words: Int32Array, handlers: HandlerTable) {
+    this.words = words;
+    this.numbers = handlers.numbers;
+    this.table = recordTable(handlers.forms);
+  }
+
+  receive(
+    form: number,
+    length: number,
+    size: number,
+    conditions: number,
+    rex: number,
+    addressSize: number,
+    modrm: number,
+    reg: number,
+    rm: number,
+    base: number,
+    index: number,
+    scale: number,
+    segment: number,
+    displacement: number,
+    displacementHigh: number,
+    immediate: number,
+    immediateHigh: number,
+    immediate2: number,
+  ): number {
+    const t = this.table;
+    const ip = this.ip;
+    const traits = t[FORMS + form] as number;
+    const register = rex === 0 ? reg : reg | WITH_REX;
+    // The registers' fields, from bit 0 as from byte Field.REG.
+    let fields = t[((traits & WAY) << WAY_SHIFT) + register] as number;
+    let variation = size;
+    let address = addressSize;
+    let high = displacement >> 31;
+    if (modrm < 0xc0 && (traits & MAY_BE_MEMORY) !== 0) {
+      variation |= addressSize === 3 ? MEMORY_FLAT : MEMORY;
+      fields |= (base << 11) | (index << 19) | (scale << 24);
+      if (base === RIP) {
+        // Relative to the next instruction, kept relative to the block.
+        const sum = displacement + ip + length;
+        displacement = sum | 0;
+        high = sum < 0 ? -1 : 0;
+      } else if ((base === 4 || base === 5) && (conditions & LONG64) !== 0 && (conditions & SEGMENTS) === 0)
+        address |= STACK_MARK;
+      if ((conditions & LOCK) !== 0 || (traits & IMPLICIT_LOCK) !== 0) variation |= LOCKED;
+    } else {
+      const other = rex === 0 ? rm : rm | WITH_REX;
+      fields |= (t[(((traits >> RM_SHIFT) & WAY) << WAY_SHIFT) + other] as number) << 8;
+      if (addressSize === 3 && (traits & FLAVORED) !== 0) variation |= FLAT;
+      if ((traits & ABSOLUTE) !== 0) high = displacementHigh;
     }
+    if ((conditions & REPEATS) !== 0 && (traits & REPEATED) !== 0)
+      variation |= (conditions & REPNE) !== 0 && (traits & TWO_REPEATS) !== 0 ? WHILE_UNEQUAL : WHILE_EQUAL;
+    const way = (traits >> IMMEDIATE_SHIFT) & WAY;
+    if (way !== NO_IMMEDIATE) {
+      if (way === RELATIVE) {
+        const sum = immediate + ip + length;
+        immediate = sum | 0;
+        immediateHigh = sum < 0 ? -1 : 0;
+      } else {
+        // Zero-extended from the operand's width.
+        if (way !== SIZED || size !== 3) immediateHigh = 0;
+        if (way === ONE_BYTE) immediate &= 0xff;
+        else if (way === TWO_BYTES || size === 1) immediate &= 0xffff;
+      }
+    }
+    const handler = this.numbers[(form << VARIATION_BITS) | variation] as number;
+    if (handler === 0) throw new Error(`no handler for form ${form}, variation ${variation}`);
+    const words = this.words;
+    const w = this.record >> 2;
+    words[w] = handler | (ip << 16) | (length << 24);
+    words[w + 1] = fields;
+    words[w + 2] = immediate2;
+    words[w + 3] = segment | (address << 8) | (form << 16);
+    words[w + 4] = immediate;
+    words[w + 5] = immediateHigh;
+    words[w + 6] = displacement;
+    words[w + 7] = high;
+    return (traits & ENDING) === 0 ? length : length | ENDS;
   }
-  return { reg, rm };
-}
-
-/** Without a REX prefix, byte registers 4..7 are AH, CH, DH and BH. */
-function general(o: OperandForm, register: number, i: Instruction): number {
-  if (o.width === 'b' && i.rex === 0 && register >= 4 && register < 8) return (register - 4) * 8 + 1;
-  return register * 8;
 }

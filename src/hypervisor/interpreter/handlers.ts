@@ -3,17 +3,18 @@ import type { Instruction } from '../x86/decoder.ts';
 import type { Form, SemanticFunction } from '../x86/form.ts';
 import type { Variant } from './port.ts';
 import { Handler } from './record.ts';
+import { FLAT, LOCKED, MEMORY, VARIATION_BITS, WHILE_EQUAL, WHILE_UNEQUAL } from './record-table.ts';
 
 const LOG2: Readonly<Record<number, number>> = { 1: 0, 2: 1, 4: 2, 8: 3 };
 
-/** Key of a product within its form; see `variantKey`. */
+/** A product's number within its form. */
 function packed(size: number, memory: boolean, flat: boolean, lock: boolean, repeat: 'none' | 'rep' | 'repne'): number {
   return (
     (LOG2[size] as number) |
-    (memory ? 4 : 0) |
-    (flat ? 8 : 0) |
-    (lock ? 16 : 0) |
-    (repeat === 'rep' ? 32 : repeat === 'repne' ? 64 : 0)
+    (memory ? MEMORY : 0) |
+    (flat ? FLAT : 0) |
+    (lock ? LOCKED : 0) |
+    (repeat === 'rep' ? WHILE_EQUAL : repeat === 'repne' ? WHILE_UNEQUAL : 0)
   );
 }
 
@@ -40,13 +41,18 @@ function variantsOf(form: Form): Variant[] {
   return result;
 }
 
-/** Products of different forms that are the same code share a handler. */
-function signature(v: Variant, identity: (f: SemanticFunction) => number): string {
-  const operands = v.form.operands.map(
-    (o) => `${o.kind}${o.kind === 'I' || o.kind === 'J' ? '' : o.width}${o.access}${o.register}`,
-  );
-  const keyed = packed(v.size, v.memory, v.flat, v.lock, v.repeat);
-  return `${identity(v.form.semantics)}:${operands.join()}:${keyed}:${v.form.flavored ? 1 : 0}`;
+/** What the code of a form depends on in its operands. */
+function operandText({ operands }: Form): string {
+  return operands
+    .map((o) => `${o.kind}${o.kind === 'I' || o.kind === 'J' ? '' : o.width}${o.access}${o.register}`)
+    .join();
+}
+
+/** Numbers things in the order in which they are met. */
+function numberOf<T>(numbers: Map<T, number>, thing: T): number {
+  let number = numbers.get(thing);
+  if (number === undefined) numbers.set(thing, (number = numbers.size));
+  return number;
 }
 
 function isHot(v: Variant): boolean {
@@ -66,28 +72,26 @@ export class HandlerTable {
   /** Handlers that are functions, in order after the inline ones. */
   readonly outline: readonly Variant[];
   readonly firstOutline: number;
-  readonly #numbers = new Map<number, number>();
+  /** Handlers by a form's id << VARIATION_BITS | variation; 0 where the form has no such product. */
+  readonly numbers: Uint16Array;
+  readonly forms: readonly Form[];
 
   constructor(forms: readonly Form[]) {
-    const identities = new Map<SemanticFunction, number>();
-    const identity = (f: SemanticFunction): number => {
-      let n = identities.get(f);
-      if (n === undefined) {
-        n = identities.size;
-        identities.set(f, n);
-      }
-      return n;
-    };
-    const groups = new Map<string, { variant: Variant; hot: boolean; keys: number[] }>();
+    this.forms = forms;
+    // Products of different forms that are the same code share a handler: the code of a form has a number.
+    const semantics = new Map<SemanticFunction, number>();
+    const codes = new Map<string, number>();
+    const groups = new Map<number, { variant: Variant; hot: boolean; keys: number[] }>();
     for (const form of forms) {
+      const code = numberOf(codes, `${numberOf(semantics, form.semantics)}:${operandText(form)}:${form.flavored}`);
       for (const variant of variantsOf(form)) {
-        const text = signature(variant, identity);
-        const key = (form.id << 7) | packed(variant.size, variant.memory, variant.flat, variant.lock, variant.repeat);
-        const group = groups.get(text);
+        const variation = packed(variant.size, variant.memory, variant.flat, variant.lock, variant.repeat);
+        const key = (form.id << VARIATION_BITS) | variation;
+        const group = groups.get((code << VARIATION_BITS) | variation);
         if (group) {
           group.keys.push(key);
           group.hot ||= isHot(variant);
-        } else groups.set(text, { variant, hot: isHot(variant), keys: [key] });
+        } else groups.set((code << VARIATION_BITS) | variation, { variant, hot: isHot(variant), keys: [key] });
       }
     }
     const all = [...groups.values()];
@@ -96,8 +100,9 @@ export class HandlerTable {
     this.inline = hot.map((g) => g.variant);
     this.outline = cold.map((g) => g.variant);
     this.firstOutline = Handler.FIRST + hot.length;
+    this.numbers = new Uint16Array(forms.length << VARIATION_BITS);
     [...hot, ...cold].forEach((g, i) => {
-      for (const key of g.keys) this.#numbers.set(key, Handler.FIRST + i);
+      for (const key of g.keys) this.numbers[key] = Handler.FIRST + i;
     });
   }
 
@@ -124,10 +129,9 @@ export class HandlerTable {
     lock: boolean,
     repeat: 'none' | 'rep' | 'repne',
   ): number {
-    const number = this.#numbers.get(
-      (form.id << 7) | packed(size, memory, isFlavored(form, memory) && flat, lock, repeat),
-    );
-    if (number === undefined) throw new Error(`no handler for ${form.mnemonic} (${form.encoding}) size ${size}`);
+    const variation = packed(size, memory, isFlavored(form, memory) && flat, lock, repeat);
+    const number = this.numbers[(form.id << VARIATION_BITS) | variation];
+    if (!number) throw new Error(`no handler for ${form.mnemonic} (${form.encoding}) size ${size}`);
     return number;
   }
 }

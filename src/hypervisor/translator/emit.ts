@@ -1,31 +1,26 @@
 /**
- * Emits one region as a WebAssembly function (see REGION in interpreter/build.ts for what it takes and returns). Calls of the
- * guest are calls of the function that its target was translated to, while a few of these are nested; other ways out go to the
- * next region by a tail call. The jump cache tells which function that is; a place that holds none returns at once.
+ * Emits one region as a WebAssembly function (see REGION in abi.ts for what it takes and returns). Calls of the guest are calls of
+ * the function that its target was translated to, while a few of these are nested; other ways out go to the next region by a tail
+ * call. The jump cache tells which function that is; a place that holds none returns at once.
  */
-import { CODE_TLB, CODE_TLB_CONTEXT, CODE_TLB_ENTRIES, JUMP_CACHE } from '../memory/layout.ts';
+import { CODE_TLB, CODE_TLB_CONTEXT, CODE_TLB_ENTRIES, JUMP_CACHE, JUMP_CACHE_ENTRIES } from '../memory/layout.ts';
 import { Mode, RegionExit, VpState } from '../vp/state.ts';
-import type { Callee, FunctionBuilder, FunctionType, Label, Table, Variable } from '../wasm/function.ts';
-import type { Value } from '../wasm/value.ts';
-import type { FlagState } from '../x86/lazy-flags.ts';
-import { countExit, jumpCacheEntry, REGION, UNWIND } from './abi.ts';
-import type { FormFacts } from './facts.ts';
-import { Machine } from './machine.ts';
-import { type KnownFlags, TranslatorPort } from './port.ts';
+import type { Callee, FunctionCode } from '../wasm/function.ts';
+import { REGION, UNWIND } from './abi.ts';
+import { Code, type Label, Op } from './code.ts';
+import { Locals, Own } from './locals.ts';
+import { type BlockPlan, CLEAN, type Dirty, dirtied, OFFSET_SHIFT, planRegion } from './plan.ts';
 import { type Block, LEAVES, type Region, type RegionInstruction } from './region.ts';
+import type { Stencils } from './stencil.ts';
 import { analyse, type Structure } from './structure.ts';
 
 const at = (name: Parameters<typeof VpState.offset>[0]): number => VpState.offset(name);
 const PAGE = 4096;
 /** Calls of the guest that are calls of WebAssembly at one time. */
 const DEEPEST = 48;
-/** What an interpreter's function for an instruction takes: VpState and record; it returns 1 where RIP says how to go on. */
-const OUTLINE: FunctionType = { params: ['i32', 'i32'], results: ['i32'] };
-
-/** How the code behind the exit goes on. */
-const Way = { REDO: 0, CHAIN: 1, RETURN: 2 } as const;
-/** Where an instruction is left to the interpreter: instructions of its block that are done, and from this bit on its offset. */
-const OFFSET_SHIFT = 8;
+/** Parameters: instructions that may still be executed, which is counted down in it, and calls nested. */
+const BUDGET = 0;
+const NESTED = 1;
 
 export interface EmitOptions {
   readonly region: Region;
@@ -34,150 +29,252 @@ export interface EmitOptions {
   /** The processor's mode, which stays the same in a region. */
   readonly mode: number;
   helper(name: string): Callee;
-  /** What is known of an instruction's product. */
-  facts(instruction: RegionInstruction): FormFacts;
+  readonly stencils: Stencils;
   /** The interpreter's function and record for an instruction that is called; undefined: it is left to the interpreter. */
   outline(instruction: RegionInstruction): { place: number; record: number; blockAt: number } | undefined;
   /** Guest-physical address of the second page. */
   readonly nextGpa: number;
-  readonly tables: { readonly regions: Table; readonly outline: Table };
+  /** Numbers of the module's tables, and of the types of the functions in them. */
+  readonly tables: { readonly regions: number; readonly outline: number };
+  readonly types: { readonly region: number; readonly outline: number };
   /** Looks at the budget before every instruction. */
   readonly exact?: boolean;
 }
 
-export function emitRegion(f: FunctionBuilder, options: EmitOptions): void {
-  new Emitter(f, options).emit();
+/** Written again for every region. */
+const code = new Code();
+
+export function emitRegion(options: EmitOptions): FunctionCode {
+  return new Emitter(options).emit();
 }
 
 class Emitter {
-  readonly #f: FunctionBuilder;
   readonly #options: EmitOptions;
   readonly #region: Region;
   readonly #structure: Structure;
-  readonly #machine: Machine;
-  readonly #budget: Variable;
-  readonly #rip: Variable;
-  readonly #way: Variable;
-  readonly #undone: Variable;
+  readonly #locals: Locals;
+  readonly #plans: ReadonlyMap<number, BlockPlan>;
   readonly #loops = new Map<number, Label>();
   readonly #merges = new Map<number, Label>();
-  readonly #flagsLive: ReadonlySet<number>;
-  readonly #modeBits: bigint;
+  readonly #page: number;
+  readonly #rip: number;
   /** Budget with which it goes on: every path between two looks at the budget is shorter than the region. */
   readonly #least: number;
-  /** Known flags that the locals have too, on the path on which they are known under this name. */
-  readonly #held = new WeakSet<FlagState>();
-  /** RIP, budget and way are set. */
-  #exit!: Label;
   /** Which instruction is undone is set. */
-  #redo!: Label;
-  /** Everything is in VpState: to the region at RIP. */
-  #onwards!: Label;
+  #redo: Label = 0;
+  /** RIP and budget are set: the interpreter goes on there. */
+  #exit: Label = 0;
+  /** Everything is in VpState, and RIP in its local too: to the region there. */
+  #onwards: Label = 0;
+  /** The same where the mode may be another one. */
+  #elsewhere: Label = 0;
 
-  constructor(f: FunctionBuilder, options: EmitOptions) {
-    this.#f = f;
+  constructor(options: EmitOptions) {
     this.#options = options;
-    const { region } = options;
+    const { region, vp, stencils, exact = false } = options;
     this.#region = region;
     this.#structure = analyse({
       entry: region.entry,
       successors: (node) => (region.blocks.get(node) as Block).successors,
     });
-    this.#machine = new Machine(f, options.vp, options.mode, options.helper);
-    this.#budget = f.variable('i32');
-    this.#rip = f.variable('i64');
-    this.#way = f.variable('i32');
-    this.#undone = f.variable('i32');
-    this.#modeBits = BigInt(options.mode) << 48n;
-    this.#least = options.exact ? 1 : region.size;
-    this.#flagsLive = liveFlags(region, this.#structure, options.facts);
+    this.#locals = new Locals(vp, REGION.params.length);
+    this.#page = this.#locals.own(Own.PAGE);
+    this.#rip = this.#locals.own(Own.RIP);
+    this.#least = exact ? 1 : region.size;
+    this.#plans = planRegion({ region, structure: this.#structure, stencils, locals: this.#locals, exact });
   }
 
-  emit(): void {
-    const f = this.#f;
-    const m = this.#machine;
-    const { vp } = m;
-    f.if(
-      f.param(0).ltS(this.#least),
-      () => {
-        countExit(f, vp, RegionExit.BUDGET);
-        f.return(f.param(0).not());
-      },
-      undefined,
-      false,
-    );
-    f.if(
-      f.load('i32.load', vp, at('attention')),
-      () => {
-        countExit(f, vp, RegionExit.ATTENTION);
-        f.return(f.param(0).or(UNWIND));
-      },
-      undefined,
-      false,
-    );
-    this.#budget.set(f.param(0));
-    m.page.set(f.load('i64.load', vp, at('rip')).sub(this.#region.entry));
-    m.reload();
-    f.block((onwards) => {
-      this.#onwards = onwards;
-      f.block((exit) => {
-        this.#exit = exit;
-        f.block((redo) => {
-          this.#redo = redo;
-          this.#tree(this.#region.entry, undefined);
-        });
-        const undone = this.#undone.get();
-        this.#budget.set(this.#budget.get().sub(undone.and(2 ** OFFSET_SHIFT - 1)));
-        this.#rip.set(m.page.get().add(undone.shrU(OFFSET_SHIFT).extU()));
-        this.#way.set(Way.REDO);
-        countExit(f, vp, RegionExit.ACCESS);
-      });
-      m.spill();
-      f.store('i64.store', vp, this.#rip.get(), at('rip'));
-      f.if(this.#way.get().eqz(), () => {
-        f.return(this.#budget.get().not());
-      });
-      f.if(this.#way.get().eq(Way.RETURN).and(f.param(1).ne(0)), () => {
-        f.return(this.#budget.get());
-      });
-    });
-    const to = f.load('i64.load', vp, at('rip'));
-    this.#chain(to, to.xor(f.load('i32.load', vp, at('mode')).extU().shl(48)));
+  emit(): FunctionCode {
+    code.begin();
+    code.get(BUDGET);
+    code.i32(this.#least);
+    code.op(Op.LT_S32);
+    code.if(false);
+    this.#count(RegionExit.BUDGET);
+    this.#returnComplement();
+    code.end();
+    this.#load('I32', 'attention');
+    code.if(false);
+    this.#count(RegionExit.ATTENTION);
+    this.#returnUnwinding();
+    code.end();
+    this.#load('I64', 'rip');
+    code.i64(this.#region.entry);
+    code.op(Op.SUB64);
+    code.set(this.#page);
+    this.#locals.reload(code, this.#flagsAreRead(this.#region.entry));
+    this.#elsewhere = code.block();
+    this.#onwards = code.block();
+    this.#exit = code.block();
+    this.#redo = code.block();
+    this.#tree(this.#region.entry);
+    code.end();
+    this.#undo();
+    code.end();
+    this.#locals.spill(code);
+    this.#storeRip();
+    this.#returnComplement();
+    code.end();
+    this.#chain(false);
+    code.end();
+    this.#chain(true);
+    return code.finish(REGION, this.#locals.types);
   }
 
-  /** Goes to the region at a linear address if the jump cache knows one, in place of returning. State is in VpState. */
-  #chain(rip: Value, tag = this.#tag(rip)): void {
-    const f = this.#f;
-    const entry = jumpCacheEntry(this.#machine.vp, rip);
-    f.if(
-      f.load('i64.load', entry, JUMP_CACHE).eq(tag),
-      () => {
-        const place = f.load('i32.load', entry, JUMP_CACHE + 12);
-        f.tailCallIndirect(this.#options.tables.regions, REGION, place, this.#budget.get(), f.param(1));
-      },
-      undefined,
-      true,
-    );
-    countExit(f, this.#machine.vp, RegionExit.JUMP);
-    f.return(this.#budget.get());
+  /** An instruction is left to the interpreter. */
+  #undo(): void {
+    const undone = this.#locals.own(Own.UNDONE);
+    code.get(BUDGET);
+    code.get(undone);
+    code.i32(2 ** OFFSET_SHIFT - 1);
+    code.op(Op.AND32, Op.SUB32);
+    code.set(BUDGET);
+    code.get(this.#page);
+    code.get(undone);
+    code.i32(OFFSET_SHIFT);
+    code.op(Op.SHR_U32, Op.EXTEND_U, Op.ADD64);
+    code.set(this.#rip);
+    this.#count(RegionExit.ACCESS);
+  }
+
+  // ---- pieces ------------------------------------------------------------------------------------------------------------
+
+  #address(): void {
+    code.i32(this.#options.vp);
+  }
+  #load(name: 'I32' | 'I64', field: Parameters<typeof VpState.offset>[0]): void {
+    this.#address();
+    code.load(name, at(field));
+  }
+  /** Counts why control leaves. */
+  #count(reason: number): void {
+    const offset = at('regionExits') + reason * 8;
+    this.#address();
+    this.#address();
+    code.load('I64', offset);
+    code.i64(1);
+    code.op(Op.ADD64);
+    code.store('I64', offset);
+  }
+  /** The interpreter is to execute the instruction at RIP. */
+  #returnComplement(): void {
+    code.get(BUDGET);
+    code.i32(-1);
+    code.op(Op.XOR32, Op.RETURN);
+  }
+  #returnUnwinding(): void {
+    code.get(BUDGET);
+    code.i32(UNWIND);
+    code.op(Op.OR32, Op.RETURN);
+  }
+  #retire(count: number): void {
+    if (count === 0) return;
+    code.get(BUDGET);
+    code.i32(count);
+    code.op(Op.SUB32);
+    code.set(BUDGET);
+  }
+  /** Linear address of an offset of the page. */
+  #linear(offset: number): void {
+    code.get(this.#page);
+    code.i64(offset);
+    code.op(Op.ADD64);
+  }
+  #storeRip(): void {
+    this.#address();
+    code.get(this.#rip);
+    code.store('I64', at('rip'));
+  }
+  /** Leaves for an offset of the page, where the interpreter executes an instruction. */
+  #redoAt(offset: number): void {
+    this.#linear(offset);
+    code.set(this.#rip);
+    code.br(this.#exit);
+  }
+  /** Leaves for an offset of the page. */
+  #leaveAt(offset: number, dirty: Dirty): void {
+    this.#linear(offset);
+    this.#leave(dirty);
+  }
+  /** Leaves for the address on the stack; a return may be that of a call in another region. */
+  #leave(dirty: Dirty, isReturn = false): void {
+    code.set(this.#rip);
+    this.#locals.spill(code, dirty);
+    this.#storeRip();
+    if (isReturn) {
+      code.get(NESTED);
+      code.if();
+      code.get(BUDGET);
+      code.op(Op.RETURN);
+      code.end();
+    }
+    code.br(this.#onwards);
+  }
+  /** The jump cache's entry for a linear address in a local, less the constant JUMP_CACHE, into the local `entry`. */
+  #jumpCacheEntry(linear: number, entry: number): void {
+    code.get(linear);
+    code.op(Op.WRAP);
+    code.tee(entry);
+    code.get(entry);
+    code.i32(12);
+    code.op(Op.SHR_U32, Op.XOR32);
+    code.i32(JUMP_CACHE_ENTRIES - 1);
+    code.op(Op.AND32);
+    code.i32(4);
+    code.op(Op.SHL32);
+    this.#address();
+    code.op(Op.ADD32);
+    code.set(entry);
+  }
+  /** Pushes the arguments of the region that an entry names, and its place. */
+  #arguments(entry: number, deeper: boolean): void {
+    code.get(BUDGET);
+    code.get(NESTED);
+    if (deeper) {
+      code.i32(1);
+      code.op(Op.ADD32);
+    }
+    code.get(entry);
+    code.load('I32', JUMP_CACHE + 12);
+  }
+
+  /** Goes to the region at RIP if the jump cache knows one, in place of returning. State is in VpState. */
+  #chain(otherMode: boolean): void {
+    const entry = this.#locals.own(Own.ENTRY);
+    this.#jumpCacheEntry(this.#rip, entry);
+    code.get(entry);
+    code.load('I64', JUMP_CACHE);
+    code.get(this.#rip);
+    if (otherMode) {
+      this.#load('I32', 'mode');
+      code.op(Op.EXTEND_U);
+      code.i64(48);
+      code.op(Op.SHL64);
+    } else code.i64(BigInt(this.#options.mode) << 48n);
+    code.op(Op.XOR64, Op.EQ64);
+    code.if(true);
+    this.#arguments(entry, false);
+    code.callIndirect(this.#options.types.region, this.#options.tables.regions, true);
+    code.end();
+    this.#count(RegionExit.JUMP);
+    code.get(BUDGET);
+    code.op(Op.RETURN);
   }
 
   // ---- structure ---------------------------------------------------------------------------------------------------------
 
-  #tree(node: number, known: KnownFlags): void {
+  #tree(node: number): void {
     const merges = this.#structure
       .children(node)
       .filter((child) => this.#structure.isMerge(child))
       .sort((a, b) => this.#order(b) - this.#order(a));
     if (!this.#structure.isLoopHeader(node)) {
-      this.#within(node, merges, known);
+      this.#within(node, merges, 0);
       return;
     }
-    this.#keep(node, known);
-    this.#f.loop((again) => {
-      this.#loops.set(node, again);
-      this.#within(node, merges, undefined);
-    });
+    this.#loops.set(node, code.loop());
+    this.#within(node, merges, 0);
+    code.end();
   }
 
   #order(node: number): number {
@@ -185,374 +282,281 @@ class Emitter {
   }
 
   /** The block's code, inside a WebAssembly block for each node that several paths from here reach. */
-  #within(node: number, merges: readonly number[], known: KnownFlags): void {
-    const [outermost, ...rest] = merges;
+  #within(node: number, merges: readonly number[], from: number): void {
+    const outermost = merges[from];
     if (outermost === undefined) {
-      this.#block(this.#region.blocks.get(node) as Block, known);
+      this.#block(this.#region.blocks.get(node) as Block);
       return;
     }
-    this.#f.block((label) => {
-      this.#merges.set(outermost, label);
-      this.#within(node, rest, known);
-    });
-    this.#tree(outermost, undefined);
+    this.#merges.set(outermost, code.block());
+    this.#within(node, merges, from + 1);
+    code.end();
+    this.#tree(outermost);
   }
 
-  /** Several paths meet at `node`: the flags that it may need go into the locals. */
-  #keep(node: number, known: KnownFlags): void {
-    if (known && this.#flagsLive.has(node) && !this.#held.has(known)) this.#machine.setFlags(known);
-  }
-
-  #edge(from: Block, to: number, known: KnownFlags): void {
-    const f = this.#f;
+  /** @param dirty where the edge begins */
+  #edge(from: Block, to: number, dirty: Dirty): void {
     const kind = from.successors.includes(to) ? this.#structure.edge(from.at, to) : 'irreducible';
     if (kind === 'irreducible') {
-      this.#leaveAt(to, Way.CHAIN, known);
+      this.#leaveAt(to, dirty);
       return;
     }
-    if (!from.far && (this.#region.blocks.get(to) as Block).far) this.#checkNextPage(to, known);
+    if (!from.far && (this.#region.blocks.get(to) as Block).far) this.#checkNextPage(to, dirty);
     if (kind === 'back') {
-      f.if(
-        this.#budget
-          .get()
-          .ltS(this.#least)
-          .or(f.load('i32.load', this.#machine.vp, at('attention'))),
-        () => {
-          this.#leaveAt(to, Way.REDO, known);
-        },
-        undefined,
-        false,
-      );
-      this.#keep(to, known);
-      f.br(this.#loops.get(to) as Label);
+      code.get(BUDGET);
+      code.i32(this.#least);
+      code.op(Op.LT_S32);
+      this.#load('I32', 'attention');
+      code.op(Op.OR32);
+      code.if(false);
+      this.#redoAt(to);
+      code.end();
+      code.br(this.#loops.get(to) as Label);
       return;
     }
     const merge = this.#merges.get(to);
-    if (merge && this.#structure.isMerge(to)) {
-      this.#keep(to, known);
-      f.br(merge);
-    } else this.#tree(to, known);
+    if (merge !== undefined && this.#structure.isMerge(to)) code.br(merge);
+    else this.#tree(to);
   }
 
   /**
    * Control goes on in the second page: leaves unless that is the page that the region was made from. It stays so: who changes
    * a translation of addresses has translated code unwind.
    */
-  #checkNextPage(to: number, known: KnownFlags): void {
-    const f = this.#f;
-    const { vp, page, mode, helper } = this.#machine;
-    const next = page.get().add(PAGE);
-    const user = mode & Mode.USER ? CODE_TLB_CONTEXT : 0;
-    const entry = vp.add(
-      next
-        .wrap()
-        .shrU(8)
-        .and((CODE_TLB_ENTRIES - 1) << 4),
-    );
-    const gpa = f.variable('i32', f.load('i32.load', entry, CODE_TLB + user + 8));
-    f.if(
-      f.load('i64.load', entry, CODE_TLB + user).ne(next),
-      () => {
-        gpa.set(f.call1(helper('code_page'), vp, next));
-      },
-      undefined,
-      false,
-    );
-    f.if(
-      gpa.get().ne(this.#options.nextGpa | 0),
-      () => {
-        this.#leaveAt(to, Way.CHAIN, known);
-      },
-      undefined,
-      false,
-    );
+  #checkNextPage(to: number, dirty: Dirty): void {
+    const { mode, nextGpa, helper } = this.#options;
+    const [entry, gpa] = [this.#locals.own(Own.ENTRY), this.#locals.own(Own.HOST)];
+    const tlb = CODE_TLB + (mode & Mode.USER ? CODE_TLB_CONTEXT : 0);
+    this.#linear(PAGE);
+    code.op(Op.WRAP);
+    code.i32(8);
+    code.op(Op.SHR_U32);
+    code.i32((CODE_TLB_ENTRIES - 1) << 4);
+    code.op(Op.AND32);
+    this.#address();
+    code.op(Op.ADD32);
+    code.tee(entry);
+    code.load('I32', tlb + 8);
+    code.set(gpa);
+    code.get(entry);
+    code.load('I64', tlb);
+    this.#linear(PAGE);
+    code.op(Op.NE64);
+    code.if(false);
+    this.#address();
+    this.#linear(PAGE);
+    code.call(helper('code_page').index());
+    code.set(gpa);
+    code.end();
+    code.get(gpa);
+    code.i32(nextGpa);
+    code.op(Op.NE32);
+    code.if(false);
+    this.#leaveAt(to, dirty);
+    code.end();
   }
 
-  /** Leaves for an offset of the page. */
-  #leaveAt(offset: number, way: number, known: KnownFlags): void {
-    this.#leave(this.#machine.page.get().add(offset), way, known);
-  }
-  #leave(rip: Value, way: number, known: KnownFlags): void {
-    if (known && !this.#held.has(known)) this.#machine.setFlags(known);
-    this.#rip.set(rip);
-    this.#way.set(way);
-    this.#f.br(this.#exit);
-  }
-  #retire(count: number): void {
-    if (count > 0) this.#budget.set(this.#budget.get().sub(count));
-  }
+  // ---- code --------------------------------------------------------------------------------------------------------------
 
-  // ---- code ----------------------------------------------------------------------------------------------------------------
-
-  #block(block: Block, before: KnownFlags): void {
-    const f = this.#f;
-    const count = block.instructions.length;
-    let known = before;
-    const { region } = f;
-    const checked = new Set<string>();
+  #block(block: Block): void {
+    const { instructions } = block;
+    const { uses, ending, needs, dirty: before } = this.#plans.get(block.at) as BlockPlan;
+    const count = instructions.length;
     let retired = 0;
-    let condition: Value | undefined;
-    let target: Value | undefined;
-    for (const [n, instruction] of block.instructions.entries()) {
-      if (this.#options.exact) this.#stopAt(instruction, n - retired, known);
-      if (instruction.outline) {
-        this.#callOutline(instruction, n - retired, known);
-        retired = n + 1;
-        known = undefined;
-        checked.clear();
+    let dirty = before;
+    for (let n = 0; n < count; n++) {
+      const instruction = instructions[n] as RegionInstruction;
+      if (this.#options.exact) this.#stopAt(instruction, n - retired);
+      const use = uses[n];
+      if (use) {
+        use.write(code, this.#redo, this.#options.helper);
+        dirty = dirtied(dirty, use);
         continue;
       }
-      if (known && this.#options.facts(instruction).conditional) {
-        this.#machine.setFlags(known);
-        known = undefined;
-      }
-      const done = n - retired;
-      const undone = (instruction.at << OFFSET_SHIFT) | done;
-      const flags = known;
-      let kept: KnownFlags;
-      const keep = (): void => {
-        if (!flags || kept || this.#held.has(flags)) return;
-        this.#machine.setFlags(flags);
-        if (f.region !== region) return;
-        kept = { ...flags };
-        this.#held.add(kept);
-      };
-      const port = new TranslatorPort(
-        this.#machine,
-        instruction.decoded,
-        instruction.at,
-        {
-          mayLeave: keep,
-          redoAt: () => ({ label: this.#redo, undone: { local: this.#undone.local, value: undone } }),
-          redoIf: (condition) => {
-            keep();
-            this.#undone.set(undone);
-            f.brIf(this.#redo, condition, false);
-          },
-          leave: (to) => {
-            target = to;
-          },
-          branch: (value) => {
-            condition = value;
-          },
-          jump: () => undefined,
-        },
-        known,
-        checked,
-      );
-      instruction.form.semantics(port);
-      known = port.known === flags ? (kept ?? flags) : port.known;
+      this.#callOutline(instruction, n - retired, dirty, needs[n + 1] !== 0);
+      retired = n + 1;
+      dirty = CLEAN;
     }
     this.#retire(count - retired);
-    const last = block.instructions[count - 1] as RegionInstruction;
-    if (block.ending === 'call') this.#call(block, target as Value, known);
-    else if (target) this.#leave(target, last.form.mnemonic === 'RET' ? Way.RETURN : Way.CHAIN, known);
-    else if (block.ending === 'branch') {
-      const taken = condition as Value;
-      f.if(
-        taken,
-        () => {
-          this.#edgeOut(block, block.target, last, known);
-        },
-        () => {
-          this.#edge(block, block.end, known);
-        },
-      );
-    } else if (block.ending === 'leave') this.#leaveAt(block.end, Way.CHAIN, known);
-    else this.#edge(block, block.target, known);
+    const last = instructions[count - 1] as RegionInstruction;
+    if (block.ending === 'call') this.#call(block, dirty);
+    else if (ending === 'leave') {
+      code.get(this.#locals.own(Own.TARGET));
+      this.#leave(dirty, last.form.mnemonic === 'RET');
+    } else if (block.ending === 'branch') {
+      code.get(this.#locals.own(Own.CONDITION));
+      code.if();
+      this.#edgeOut(block, block.target, last, dirty);
+      code.else();
+      this.#edge(block, block.end, dirty);
+      code.end();
+    } else if (block.ending === 'leave') this.#leaveAt(block.end, dirty);
+    else this.#edge(block, block.target, dirty);
   }
 
   /** Leaves in front of an instruction if the budget is used up with those of its block that are `done`. */
-  #stopAt(instruction: RegionInstruction, done: number, known: KnownFlags): void {
-    this.#f.if(
-      this.#budget.get().leS(done),
-      () => {
-        this.#retire(done);
-        this.#leaveAt(instruction.at, Way.REDO, known);
-      },
-      undefined,
-      false,
-    );
+  #stopAt(instruction: RegionInstruction, done: number): void {
+    code.get(BUDGET);
+    code.i32(done);
+    code.op(Op.LE_S32);
+    code.if(false);
+    this.#retire(done);
+    this.#redoAt(instruction.at);
+    code.end();
   }
 
   /** A taken branch. To another page: a target that is not canonical faults at the branch, which is the interpreter's. */
-  #edgeOut(block: Block, target: number, branch: RegionInstruction, known: KnownFlags): void {
+  #edgeOut(block: Block, target: number, branch: RegionInstruction, dirty: Dirty): void {
     if ((target < 0 || target >= PAGE) && !block.successors.includes(target)) {
-      const rip = this.#machine.page.get().add(target);
-      this.#f.if(
-        rip.shl(16).shrS(16).ne(rip),
-        () => {
-          this.#budget.set(this.#budget.get().add(1));
-          this.#leaveAt(branch.at, Way.REDO, known);
-        },
-        undefined,
-        false,
-      );
+      this.#linear(target);
+      code.tee(this.#rip);
+      code.i64(16);
+      code.op(Op.SHL64);
+      code.i64(16);
+      code.op(Op.SHR_S64);
+      code.get(this.#rip);
+      code.op(Op.NE64);
+      code.if(false);
+      this.#retire(-1);
+      this.#redoAt(branch.at);
+      code.end();
     }
-    this.#edge(block, target, known);
+    this.#edge(block, target, dirty);
   }
 
   /** A call: the region at its target is called, and if that comes back to the next instruction, this one goes on. */
-  #call(block: Block, target: Value, known: KnownFlags): void {
-    const f = this.#f;
-    const m = this.#machine;
+  #call(block: Block, dirty: Dirty): void {
+    const { mode, types, tables } = this.#options;
+    const [target, entry] = [this.#locals.own(Own.TARGET), this.#locals.own(Own.ENTRY)];
     if (block.successors.length === 0) {
-      this.#leave(target, Way.CHAIN, known);
+      code.get(target);
+      this.#leave(dirty);
       return;
     }
-    f.if(
-      f.param(1).geU(DEEPEST),
-      () => {
-        this.#leave(target, Way.CHAIN, known);
-      },
-      undefined,
-      false,
-    );
-    if (known) m.setFlags(known);
-    m.spill();
-    f.store('i64.store', m.vp, target, at('rip'));
-    const entry = jumpCacheEntry(m.vp, target);
-    f.if(
-      f.load('i64.load', entry, JUMP_CACHE).ne(this.#tag(target)),
-      () => {
-        countExit(f, m.vp, RegionExit.CALL);
-        f.return(this.#budget.get().or(UNWIND));
-      },
-      undefined,
-      false,
-    );
-    const place = f.load('i32.load', entry, JUMP_CACHE + 12);
-    const { regions } = this.#options.tables;
-    const [left] = f.callIndirect(regions, REGION, place, this.#budget.get(), f.param(1).add(1)) as [Value];
-    f.if(
-      left.geU(UNWIND),
-      () => {
-        f.return(left);
-      },
-      undefined,
-      false,
-    );
-    this.#budget.set(left);
-    const rip = f.load('i64.load', m.vp, at('rip'));
-    const otherMode = f.load('i32.load', m.vp, at('mode')).ne(this.#options.mode);
-    f.if(
-      rip.ne(m.page.get().add(block.end)).or(otherMode),
-      () => {
-        f.br(this.#onwards);
-      },
-      undefined,
-      false,
-    );
+    code.get(target);
+    code.set(this.#rip);
+    this.#locals.spill(code, dirty);
+    this.#storeRip();
+    code.get(NESTED);
+    code.i32(DEEPEST);
+    code.op(Op.GE_U32);
+    code.if(false);
+    code.br(this.#onwards);
+    code.end();
+    this.#jumpCacheEntry(target, entry);
+    code.get(entry);
+    code.load('I64', JUMP_CACHE);
+    code.get(target);
+    code.i64(BigInt(mode) << 48n);
+    code.op(Op.XOR64, Op.NE64);
+    code.if(false);
+    this.#count(RegionExit.CALL);
+    this.#returnUnwinding();
+    code.end();
+    this.#arguments(entry, true);
+    code.callIndirect(types.region, tables.regions);
+    code.tee(BUDGET);
+    code.i32(UNWIND);
+    code.op(Op.GE_U32);
+    code.if(false);
+    code.get(BUDGET);
+    code.op(Op.RETURN);
+    code.end();
+    this.#load('I64', 'rip');
+    code.tee(this.#rip);
+    this.#linear(block.end);
+    code.op(Op.NE64);
+    this.#load('I32', 'mode');
+    code.i32(mode);
+    code.op(Op.NE32, Op.OR32);
+    code.if(false);
+    code.br(this.#elsewhere);
+    code.end();
     // What was called has used the budget too.
-    f.if(
-      this.#budget.get().ltS(this.#least),
-      () => {
-        f.return(this.#budget.get().not());
-      },
-      undefined,
-      false,
-    );
-    m.reload();
-    this.#edge(block, block.end, undefined);
+    code.get(BUDGET);
+    code.i32(this.#least);
+    code.op(Op.LT_S32);
+    code.if(false);
+    this.#returnComplement();
+    code.end();
+    const next = this.#region.blocks.get(block.end) as Block;
+    // On the other ways it may leave at once.
+    const straight = this.#structure.edge(block.at, block.end) === 'forward' && block.far === next.far;
+    this.#locals.reload(code, !straight || this.#flagsAreRead(block.end));
+    this.#edge(block, block.end, CLEAN);
   }
 
-  /** What the jump cache has of a linear address in this mode. */
-  #tag(linear: Value): Value {
-    return linear.xor(this.#modeBits);
+  /** Whether somebody may read the flags as they are where a block begins; in front of anything that leaves that is so. */
+  #flagsAreRead(at: number): boolean {
+    return (this.#plans.get(at) as BlockPlan).needs[0] !== 0;
   }
 
   /**
    * The interpreter's function for an instruction. It may do anything: where it has not just gone on to the next instruction,
    * or somebody waits for this processor, or translated code was dropped, control leaves.
    */
-  #callOutline(instruction: RegionInstruction, done: number, known: KnownFlags): void {
-    const f = this.#f;
-    const m = this.#machine;
-    const { vp } = m;
+  #callOutline(instruction: RegionInstruction, done: number, dirty: Dirty, flagsAreRead: boolean): void {
+    const { mode, types, tables } = this.#options;
     const callee = this.#options.outline(instruction);
     if (!callee) {
       this.#retire(done);
-      this.#leaveAt(instruction.at, Way.REDO, known);
+      this.#redoAt(instruction.at);
       return;
     }
     this.#retire(done + 1);
-    if (known) m.setFlags(known);
-    m.spill();
-    f.store('i32.store', vp, this.#budget.get(), at('budget'));
-    f.store('i32.store', vp, callee.record, at('calledRecord'));
-    f.store('i64.store', vp, m.page.get().add(callee.blockAt), at('blockIp'));
-    const [leave] = f.callIndirect(this.#options.tables.outline, OUTLINE, callee.place, vp, callee.record) as [Value];
-    f.store('i32.store', vp, 0, at('calledRecord'));
-    const next = m.page.get().add(instruction.at + instruction.length);
-    const window = f.load('i32.load', vp, at('flags')).and(f.load('i32.load', vp, at('interruptWindow')));
-    f.if(leave.eqz(), () => {
-      f.store('i64.store', vp, next, at('rip'));
-    });
-    const wanted = f
-      .load('i32.load', vp, at('attention'))
-      .or(window)
-      .or(f.load('i32.load', vp, at('unwind')));
-    f.if(
-      wanted,
-      () => {
-        countExit(f, vp, RegionExit.SYSTEM);
-        f.return(this.#budget.get().or(UNWIND));
-      },
-      undefined,
-      false,
-    );
+    this.#locals.spill(code, dirty);
+    this.#address();
+    code.get(BUDGET);
+    code.store('I32', at('budget'));
+    this.#address();
+    code.i32(callee.record);
+    code.store('I32', at('calledRecord'));
+    this.#address();
+    this.#linear(callee.blockAt);
+    code.store('I64', at('blockIp'));
+    this.#address();
+    code.i32(callee.record);
+    code.i32(callee.place);
+    code.callIndirect(types.outline, tables.outline);
+    // Zero: it goes on with the next instruction.
+    code.op(Op.EQZ32);
+    code.if();
+    this.#address();
+    this.#linear(instruction.at + instruction.length);
+    code.store('I64', at('rip'));
+    code.end();
+    this.#address();
+    code.i32(0);
+    code.store('I32', at('calledRecord'));
+    this.#load('I32', 'attention');
+    this.#load('I32', 'flags');
+    this.#load('I32', 'interruptWindow');
+    code.op(Op.AND32, Op.OR32);
+    this.#load('I32', 'unwind');
+    code.op(Op.OR32);
+    code.if(false);
+    this.#count(RegionExit.SYSTEM);
+    this.#returnUnwinding();
+    code.end();
     // What shadows one instruction ends with it, and that one is executed now.
-    f.store('i32.store', vp, 0, at('interruptShadow'));
-    const rip = f.load('i64.load', vp, at('rip'));
-    const mode = f.load('i32.load', vp, at('mode'));
-    const elsewhere = rip.ne(next).or(mode.ne(this.#options.mode));
+    this.#address();
+    code.i32(0);
+    code.store('I32', at('interruptShadow'));
+    this.#load('I64', 'rip');
+    code.set(this.#rip);
     if (LEAVES.has(instruction.form.mnemonic)) {
-      this.#chain(rip, rip.xor(mode.extU().shl(48)));
+      code.br(this.#elsewhere);
       return;
     }
-    f.if(
-      elsewhere,
-      () => {
-        this.#chain(rip, rip.xor(mode.extU().shl(48)));
-      },
-      undefined,
-      false,
-    );
-    m.reload();
+    code.get(this.#rip);
+    this.#linear(instruction.at + instruction.length);
+    code.op(Op.NE64);
+    this.#load('I32', 'mode');
+    code.i32(mode);
+    code.op(Op.NE32, Op.OR32);
+    code.if(false);
+    code.br(this.#elsewhere);
+    code.end();
+    this.#locals.reload(code, flagsAreRead);
   }
-}
-
-/** Blocks at whose beginning somebody may still read the flags: an instruction, or whoever goes on where control leaves. */
-function liveFlags(region: Region, structure: Structure, facts: EmitOptions['facts']): Set<number> {
-  const live = new Set<number>();
-  /** Undefined: as at the block's end. */
-  const local = new Map<number, boolean | undefined>();
-  for (const block of region.blocks.values()) {
-    let answer: boolean | undefined;
-    for (const instruction of block.instructions) {
-      const { needsFlags, setsAllFlags } = facts(instruction);
-      if (needsFlags || setsAllFlags) {
-        answer = needsFlags;
-        break;
-      }
-    }
-    local.set(block.at, answer);
-  }
-  for (let changed = true; changed; ) {
-    changed = false;
-    for (const block of region.blocks.values()) {
-      if (live.has(block.at)) continue;
-      const exits = block.ending === 'branch' ? block.successors.length < 2 : block.successors.length < 1;
-      // A call spills, and a back edge leaves when the budget is used up.
-      const atEnd =
-        exits ||
-        block.ending === 'call' ||
-        block.successors.some((s) => live.has(s) || structure.edge(block.at, s) !== 'forward');
-      if (local.get(block.at) ?? atEnd) {
-        live.add(block.at);
-        changed = true;
-      }
-    }
-  }
-  return live;
 }

@@ -17,24 +17,28 @@ function facts(bytes: string) {
 }
 
 describe('what is known of an instruction before it is translated', () => {
-  // Flags are all new where none of the old ones goes into them: ADC's carry does, and INC keeps it, if anybody reads it.
+  const [CARRY, ALL] = [8, 31];
+  const EQUAL = 2;
   // biome-ignore format: a table
   it.each([
-    ['add eax, ecx',       '01 c8',       { needsFlags: false, setsAllFlags: true }],
-    ['add [rax], ecx',     '01 08',       { needsFlags: true,  setsAllFlags: true }],
-    ['adc eax, ecx',       '11 c8',       { needsFlags: true,  setsAllFlags: false }],
-    ['inc eax',            'ff c0',       { needsFlags: false, setsAllFlags: false }],
-    ['mov eax, ecx',       '89 c8',       { needsFlags: false, setsAllFlags: false }],
-    ['mov eax, [rcx]',     '8b 01',       { needsFlags: true,  setsAllFlags: false }],
-    ['lea rax, [rcx+8]',   '48 8d 41 08', { needsFlags: false, setsAllFlags: false }],
-    ['jz',                 '74 10',       { needsFlags: true,  setsAllFlags: false }],
-    ['xor eax, eax',       '31 c0',       { needsFlags: false, setsAllFlags: true }],
-    ['shl eax, 0',         'c1 e0 00',    { conditional: false, setsAllFlags: false }],
-    ['shl eax, cl',        'd3 e0',       { setsAllFlags: false }],
+    ['add eax, ecx',       '01 c8',       { needsAll: false, sets: true,  reads: 0,     passes: 0 }],
+    ['add [rax], ecx',     '01 08',       { needsAll: true,  sets: true,  reads: 0,     passes: 0 }],
+    ['adc eax, ecx',       '11 c8',       { needsAll: false, sets: true,  reads: CARRY, passes: CARRY }],
+    ['inc eax',            'ff c0',       { needsAll: false, sets: true,  reads: 0,     passes: CARRY }],
+    ['mov eax, ecx',       '89 c8',       { needsAll: false, sets: false, reads: 0 }],
+    ['mov eax, [rcx]',     '8b 01',       { needsAll: true,  sets: false, reads: 0 }],
+    ['lea rax, [rcx+8]',   '48 8d 41 08', { needsAll: false, sets: false, reads: 0 }],
+    ['jz',                 '74 10',       { needsAll: false, sets: false, reads: 0, condition: EQUAL }],
+    ['setnz [rax]',        '0f 95 00',    { needsAll: true,  sets: false, reads: 0, condition: EQUAL }],
+    ['xor eax, eax',       '31 c0',       { needsAll: false, sets: true,  reads: 0,     passes: 0 }],
+    ['shl eax, 0',         'c1 e0 00',    { needsAll: false, sets: false, conditional: false }],
+    ['shl eax, cl',        'd3 e0',       { needsAll: true,  sets: true,  conditional: true }],
+    ['lahf',               '9f',          { needsAll: false, sets: false, reads: ALL }],
+    ['bt eax, ecx',        '0f a3 c8',    { needsAll: false, sets: true,  reads: 0,     passes: ALL & ~CARRY }],
+    ['addps xmm0, xmm1',   '0f 58 c1',    { sets: false, asks: true }],
   ] as const)('%s', (_text, bytes, expected) => {
     expect(facts(bytes)).toMatchObject({ translatable: true, ...expected });
   });
-
   it.each([
     ['rep movsb', 'f3 a4'],
     ['hlt', 'f4'],

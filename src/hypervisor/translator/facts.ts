@@ -1,46 +1,49 @@
 /**
- * What the translator knows of an instruction's product before it emits it, found out by building the product once on its own:
- * whether it can be translated, and what it does to the flags.
+ * What the translator knows of an instruction before it emits it, found out by building it once on its own: whether it can be
+ * translated, and what it does to the flags.
  */
-import { type Callee, FunctionBuilder, type Label } from '../wasm/function.ts';
+import { type Callee, FunctionBuilder } from '../wasm/function.ts';
 import type { Instruction } from '../x86/decoder.ts';
-import type { Form } from '../x86/form.ts';
 import type { FlagState } from '../x86/lazy-flags.ts';
-import { Machine } from './machine.ts';
+import { FLAG_PARTS, Machine } from './machine.ts';
+import { groupOf, productOf } from './numbers.ts';
 import { TranslatorPort, Untranslatable } from './port.ts';
 
 export interface FormFacts {
   readonly translatable: boolean;
-  /** Reads flags, or may leave in front of itself, so that the flags before it must be right. */
-  readonly needsFlags: boolean;
-  /** All arithmetic flags are new after it. */
-  readonly setsAllFlags: boolean;
+  /** May leave in front of itself, or sets flags on one of several paths: the flags before it must be right, all of them. */
+  readonly needsAll: boolean;
+  /** Words of the flags that it reads for itself, and those that it needs for the flags behind it: bits in the order of FLAG_PARTS. */
+  readonly reads: number;
+  readonly passes: number;
+  /** The condition that it reads, by its number without the lowest bit, and nothing else of the flags; -1: none. */
+  readonly condition: number;
+  /** Flags are other ones after it. */
+  readonly sets: boolean;
   /** Sets flags on one of several paths. */
   readonly conditional: boolean;
+  /** Depends on what holds already, or changes that: see Semantics.established(). */
+  readonly asks: boolean;
 }
 
-const UNKNOWN: FormFacts = { translatable: false, needsFlags: true, setsAllFlags: false, conditional: false };
+const UNKNOWN: FormFacts = {
+  translatable: false,
+  needsAll: true,
+  reads: 0,
+  passes: 0,
+  condition: -1,
+  sets: false,
+  conditional: false,
+  asks: true,
+};
 const NOTHING = { params: [], results: [] } as const;
 const known = new Map<number, FormFacts>();
 
-/** A constant count decides whether a shift sets flags, others' say what is shuffled. These do the same with any. */
-const ANY_IMMEDIATE = new Set('ADD ADC SUB SBB CMP AND OR XOR TEST MOV IMUL PUSH RET BT BTS BTR BTC'.split(' '));
-const immediates = new WeakMap<Form, boolean>();
-
-function hasImmediate(form: Form): boolean {
-  let found = immediates.get(form);
-  if (found === undefined) {
-    found = form.operands.some((o) => o.kind === 'I');
-    immediates.set(form, found);
-  }
-  return found;
-}
-
 export function factsOf(i: Instruction, mode: number, helperType: (name: string) => Callee['type']): FormFacts {
   if (!i.long64 || i.addressSize !== 3 || i.form.options.repeat !== undefined) return UNKNOWN;
-  const count = ANY_IMMEDIATE.has(i.form.mnemonic) || !hasImmediate(i.form) ? 0 : i.immediate & 63;
-  const product = i.size * 4 + (i.isMemory ? 2 : 0) + (i.lock ? 1 : 0);
-  const key = (i.form.id * 64 + count) * 64 + product;
+  const product = productOf(i);
+  if (product < 0) return tryOut(i, mode, helperType);
+  const key = groupOf(i) * 2 ** 20 + product;
   let facts = known.get(key);
   if (!facts) {
     facts = tryOut(i, mode, helperType);
@@ -49,71 +52,61 @@ export function factsOf(i: Instruction, mode: number, helperType: (name: string)
   return facts;
 }
 
+/** Jcc, SETcc and CMOVcc have the condition in the opcode: Intel SDM vol. 2, appendix B. */
+function conditionOf({ form }: Instruction): number {
+  const { map, opcode } = form;
+  const row = opcode & 0xf0;
+  const has = map === 0 ? row === 0x70 : map === 1 && (row === 0x40 || row === 0x80 || row === 0x90);
+  return has ? (opcode & 15) >> 1 : -1;
+}
+
 interface Trial {
   readonly leaves: boolean;
   readonly conditional: boolean;
-  /** Whether the flags that were there before have been used. */
-  readonly used: boolean;
+  readonly sets: boolean;
+  readonly asks: boolean;
+  /** Words that have been used of the flags that were there before. */
+  readonly used: number;
 }
 
 /** Builds the product alone; @param keep whether somebody reads the flags afterwards. */
 function build(i: Instruction, mode: number, helperType: (name: string) => Callee['type'], keep: boolean): Trial {
   const f = new FunctionBuilder('trial', NOTHING, () => 0);
-  const machine = new Machine(f, 0, mode, (name) => ({ name, type: helperType(name), index: () => 0 }));
-  const [result, a, b] = [0, 8, 16].map((offset) => f.load('i64.load', 0, offset)) as [
-    FlagState['a'],
-    FlagState['a'],
-    FlagState['a'],
-  ];
-  const before = { result, a, b, carry: f.load('i32.load', 0, 24), kind: f.load('i32.load', 0, 28) };
-  let leaves = false;
-  let out!: Label;
-  const nothing = (): void => undefined;
-  const ending = {
-    mayLeave: nothing,
-    redoAt: () => {
-      leaves = true;
-      return { label: out, undone: { local: 0, value: 0 } };
-    },
-    redoIf: (condition: FlagState['carry']) => {
-      leaves = true;
-      f.store('i32.store', 0, condition, 64);
-    },
-    // Whoever goes on there may read the flags; what is said of a block's end sees to that.
-    leave: nothing,
-    branch: (condition: FlagState['a']) => {
-      f.store('i32.store', 0, condition, 64);
-    },
-    jump: nothing,
+  const m = new Machine(f, 0, mode, (name) => ({ name, type: helperType(name), index: () => 0 }));
+  const before: FlagState = {
+    result: f.load('i64.load', 0, 0),
+    a: f.load('i64.load', 0, 8),
+    b: f.load('i64.load', 0, 16),
+    carry: f.load('i32.load', 0, 24),
+    kind: f.load('i32.load', 0, 28),
   };
-  let conditional = false;
-  f.block((label) => {
-    out = label;
-    const port = new TranslatorPort(machine, i, 0, ending, before);
-    i.form.semantics(port);
-    ({ conditional } = port);
-    const after = port.known ?? machine.flags();
-    if (keep) {
-      f.store('i64.store', 0, after.result, 32);
-      f.store('i64.store', 0, after.a, 40);
-      f.store('i64.store', 0, after.b, 48);
-      f.store('i32.store', 0, after.carry, 56);
-      f.store('i32.store', 0, after.kind, 60);
-    }
-    machine.spill();
-  });
-  f.finish();
-  const used = [before.result, before.a, before.b, before.carry, before.kind].some((v) => v.uses > 0);
-  return { leaves, conditional, used };
+  const port = new TranslatorPort(m, i, before);
+  i.form.semantics(port);
+  if (keep) m.setFlags(port.known ?? m.flags());
+  f.record();
+  return {
+    leaves: port.leaves,
+    conditional: port.conditional,
+    sets: port.known !== before,
+    asks: port.asks,
+    used: FLAG_PARTS.reduce((bits, part, n) => bits | (before[part].uses > 0 ? 1 << n : 0), 0),
+  };
 }
 
 function tryOut(i: Instruction, mode: number, helperType: (name: string) => Callee['type']): FormFacts {
   try {
-    const alone = build(i, mode, helperType, false);
-    const { conditional } = alone;
-    const needsFlags = alone.leaves || alone.used;
-    const setsAllFlags = !conditional && !build(i, mode, helperType, true).used;
-    return { translatable: true, needsFlags, setsAllFlags, conditional };
+    const { leaves, conditional, sets, asks, used } = build(i, mode, helperType, false);
+    const condition = used !== 0 && !sets ? conditionOf(i) : -1;
+    return {
+      translatable: true,
+      needsAll: leaves || conditional,
+      reads: condition < 0 ? used : 0,
+      passes: sets ? build(i, mode, helperType, true).used : 0,
+      condition,
+      sets,
+      conditional,
+      asks,
+    };
   } catch (error) {
     if (error instanceof Untranslatable) return UNKNOWN;
     throw error;

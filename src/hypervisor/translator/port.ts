@@ -1,6 +1,6 @@
 /**
- * The translator's implementation of the semantics port: operands are known, and registers are the machine's locals; of the flags,
- * what is known while code is built is kept as values until somebody reads them. Translated code never raises: where an
+ * The translator's implementation of the semantics port, for recording stencils: registers are the machine's locals, by their place in
+ * the instruction, and numbers are holes; of the flags, what is known is kept as values until somebody reads them. Translated code never raises: where an
  * instruction faults, touches anything but plain RAM, or stores to code, control leaves in front of it and the interpreter
  * executes it. Over 600 lines, because the port is one object with a method for each operation.
  */
@@ -8,8 +8,8 @@
 import { loadName, storeName } from '../interpreter/port.ts';
 import { TLB, TLB_ENTRIES, TLB_WRITE } from '../memory/layout.ts';
 import { Segment, VpState } from '../vp/state.ts';
-import { ByteWriter } from '../wasm/bytes.ts';
-import type { FunctionBuilder, Label, Variable } from '../wasm/function.ts';
+import { ByteWriter, Hole } from '../wasm/bytes.ts';
+import type { FunctionBuilder, Variable } from '../wasm/function.ts';
 import type { Operand as Term, Value } from '../wasm/value.ts';
 import type { Instruction } from '../x86/decoder.ts';
 import { isInMemory, type OperandForm, operandBytes, operandOf } from '../x86/form.ts';
@@ -27,29 +27,9 @@ import {
 } from '../x86/lazy-flags.ts';
 import { type FlagName, type FlagValues, Register, type Semantics } from '../x86/semantics.ts';
 import { isSettled } from '../x86/softfloat/settled.ts';
-import {
-  ADD32,
-  AND32,
-  BR_IF,
-  CALL,
-  CONST32,
-  CONST64,
-  ELSE,
-  END,
-  EQZ32,
-  getLocal,
-  I32,
-  IF,
-  LOAD32,
-  LOAD64,
-  LT_U64,
-  SHR_U32,
-  SUB64,
-  setLocal,
-  teeLocal,
-  WRAP,
-} from './encode.ts';
+import { BR_IF, CALL, CONST32, CONST64, getLocal, IF, Load, Op, setLocal, teeLocal } from './code.ts';
 import type { Machine } from './machine.ts';
+import { immediateHole, immediateOf, isPartOfProduct, Numbers, Role } from './numbers.ts';
 
 type FieldName = Parameters<typeof VpState.offset>[0];
 const at = (name: FieldName): number => VpState.offset(name);
@@ -60,32 +40,24 @@ const IN_LOCALS = new Set(['gpr', 'xmm', 'rip', 'blockIp', 'flagResult', 'flagA'
 const entryMask = new ByteWriter();
 entryMask.signed32((TLB_ENTRIES - 1) << 4);
 /** linear >> 8 & mask, added to what is below it on the stack. */
-const ENTRY_OF = [WRAP, CONST32, 8, SHR_U32, CONST32, ...entryMask.view(), AND32, ADD32];
-const LOAD64_AT = [LOAD64, 0];
-const LOAD32_AT = [LOAD32, 0];
-const SUB_CONST = [SUB64, CONST64];
-const IF_I32 = [IF, I32];
-const ADD_ELSE_CONST = [ADD32, ELSE, CONST32];
+const ENTRY_OF = [Op.WRAP, CONST32, 8, Op.SHR_U32, CONST32, ...entryMask.view(), Op.AND32, Op.ADD32];
+const LOAD64_AT = [...Load.I64, 0];
+const LOAD32_AT = [...Load.I32, 0];
+const SUB_CONST = [Op.SUB64, CONST64];
+const IF_I32 = [IF, 0x7f];
+const ADD_ELSE_CONST = [Op.ADD32, Op.ELSE, CONST32];
+
+/** Operands whose register is in ModRM.rm. */
+const IN_RM: ReadonlySet<string> = new Set(['E', 'R', 'W', 'U', 'Q', 'N', 'ST']);
 
 /** Thrown while building: the instruction is left to the interpreter. */
 export class Untranslatable extends Error {}
 
-export interface Ending {
-  /** Where the condition holds, control leaves in front of the instruction, for the interpreter to execute it. */
-  redoIf(condition: Value): void;
-  /** The same, for code that encodes itself: branch to the label with the local set to the value. */
-  redoAt(): { readonly label: Label; readonly undone: { readonly local: number; readonly value: number } };
-  /** Said where it is sure to come by, of a condition that is looked at on some paths only. */
-  mayLeave(): void;
-  /** Control goes to a linear address elsewhere, the instruction done. */
-  leave(target: Value): void;
-  /** Direct transfers of the region's blocks. */
-  branch(condition: Value): void;
-  jump(): void;
-}
-
 /** The flags as far as they are known while code is built; undefined: the machine's locals have them. */
 export type KnownFlags = FlagState | undefined;
+
+/** How the instruction ends a block: it has set the machine's target, or its condition. */
+export type Ending = 'leave' | 'branch' | 'jump' | undefined;
 
 export class TranslatorPort implements Semantics, FlagStore {
   readonly f: FunctionBuilder;
@@ -95,8 +67,6 @@ export class TranslatorPort implements Semantics, FlagStore {
   readonly repeat = 'none';
   readonly #m: Machine;
   readonly #i: Instruction;
-  readonly #at: number;
-  readonly #ending: Ending;
   /** Of the one operand that is in memory: an instruction has no two. */
   #knownHost: Value | undefined;
   #knownLinear: Value | undefined;
@@ -108,21 +78,17 @@ export class TranslatorPort implements Semantics, FlagStore {
   known: KnownFlags;
   /** The instruction has set flags on one of several paths. */
   conditional = false;
+  /** Control may leave in front of the instruction. */
+  leaves = false;
+  /** The instruction depends on what holds already. */
+  asks = false;
+  ending: Ending;
 
   /** @param done What holds already, see established(). */
-  constructor(
-    machine: Machine,
-    instruction: Instruction,
-    offset: number,
-    ending: Ending,
-    known: KnownFlags,
-    done: Set<string> = new Set(),
-  ) {
+  constructor(machine: Machine, instruction: Instruction, known: KnownFlags, done: Set<string> = new Set()) {
     this.#done = done;
     this.#m = machine;
     this.#i = instruction;
-    this.#at = offset;
-    this.#ending = ending;
     this.f = machine.f;
     this.size = instruction.size;
     this.bits = instruction.size * 8;
@@ -171,36 +137,28 @@ export class TranslatorPort implements Semantics, FlagStore {
     return operand.width === 'b' && operand.kind !== 'fixed' && this.#i.rex === 0 && register >= 4 && register < 8;
   }
   #number(operand: OperandForm): number {
-    switch (operand.kind) {
-      case 'fixed':
-        return operand.register;
-      case 'E':
-      case 'R':
-      case 'W':
-      case 'U':
-      case 'Q':
-      case 'N':
-      case 'ST':
-        return this.#i.rm;
-      default:
-        return this.#i.reg;
-    }
+    if (operand.kind === 'fixed') return operand.register;
+    return IN_RM.has(operand.kind) ? this.#i.rm : this.#i.reg;
+  }
+  /** Which register that is, by its place in the instruction. */
+  #role(operand: OperandForm): number {
+    if (operand.kind === 'fixed') return operand.register;
+    const high = this.#isHigh(operand, this.#number(operand));
+    if (IN_RM.has(operand.kind)) return high ? Role.RM_HIGH : Role.RM;
+    return high ? Role.REG_HIGH : Role.REG;
   }
   #readRegister(operand: OperandForm, bytes: number): Value {
-    const n = this.#number(operand);
-    if (this.#isHigh(operand, n))
-      return this.reg(n - 4, 8)
-        .shrU(8)
-        .and(0xff);
-    return this.reg(n, bytes);
+    const role = this.#role(operand);
+    if (role === Role.REG_HIGH || role === Role.RM_HIGH) return this.reg(role, 8).shrU(8).and(0xff);
+    return this.reg(role, bytes);
   }
   #writeRegister(operand: OperandForm, bytes: number, value: Value): void {
-    const n = this.#number(operand);
-    if (!this.#isHigh(operand, n)) {
-      this.setReg(n, value, bytes);
+    const role = this.#role(operand);
+    if (role !== Role.REG_HIGH && role !== Role.RM_HIGH) {
+      this.setReg(role, value, bytes);
       return;
     }
-    const variable = this.#m.register(n - 4);
+    const variable = this.#m.register(role);
     this.#m.written(variable);
     variable.set(variable.get().and(~0xff00n).or(value.zext(8).shl(8)));
   }
@@ -228,23 +186,10 @@ export class TranslatorPort implements Semantics, FlagStore {
   get registerOffset(): boolean {
     return this.#i.form.operands[1]?.kind === 'G';
   }
-  address(n: number): Value {
-    const { f } = this;
-    const i = this.#i;
-    const extra = this.#displacement;
-    if (this.#operand(n).kind === 'O') {
-      return f.i64((BigInt(i.displacementHigh) << 32n) | BigInt(i.displacement >>> 0));
-    }
-    let sum: Value | undefined;
-    const plus = (v: Value): void => {
-      sum = sum ? sum.add(v) : v;
-    };
-    if (i.base === 16) plus(this.#m.page.get().add(this.#at + i.length + i.displacement));
-    else if (i.base >= 0) plus(this.reg(i.base, 8));
-    if (i.index >= 0) plus(this.reg(i.index, 8).shl(i.scale));
-    if (i.base !== 16 && (i.displacement !== 0 || !sum)) plus(f.i64(i.displacement));
-    if (extra) plus(extra);
-    return sum as unknown as Value;
+  /** Who writes the stencil has computed it (stencil.ts), as it is before the instruction. */
+  address(_n: number): Value {
+    const address = this.#m.address.get();
+    return this.#displacement ? address.add(this.#displacement) : address;
   }
   linear(n: number): Value {
     const known = this.#knownLinear;
@@ -288,13 +233,9 @@ export class TranslatorPort implements Semantics, FlagStore {
   }
   #immediate(n: number, operand: OperandForm): Value {
     const i = this.#i;
-    const first = this.#i.form.operands.findIndex((o) => o.kind === 'I') === n;
-    if (!first) return this.f.i64(i.immediate2 >>> 0);
+    if (i.form.operands.findIndex((o) => o.kind === 'I') !== n) return this.f.i64(i.immediate2 >>> 0);
     const bytes = operand.width === 'b' ? 1 : operand.width === 'w' ? 2 : this.size;
-    // A number where one will do: BigInts are slow.
-    if (bytes < 8) return this.f.i64((bytes === 4 ? i.immediate : i.immediate & (2 ** (bytes * 8) - 1)) >>> 0);
-    if (i.immediateHigh === i.immediate >> 31) return this.f.i64(i.immediate);
-    return this.f.i64((BigInt(i.immediateHigh) << 32n) | BigInt(i.immediate >>> 0));
+    return isPartOfProduct(i) ? this.f.i64(immediateOf(i, bytes)) : this.f.hole('i64', immediateHole(bytes));
   }
   #modifyHost(n: number, bytes: number): Value {
     const known = this.#knownHost;
@@ -323,7 +264,7 @@ export class TranslatorPort implements Semantics, FlagStore {
     }
     const bytes = this.#bytes(this.#operand(n));
     const host = this.#modifyHost(n, bytes);
-    if (bytes > 1) this.#ending.redoIf(host.and(bytes - 1));
+    if (bytes > 1) this.#redoIf(host.and(bytes - 1));
     const width = bytes === 8 ? '' : String(bytes * 8);
     const expected = f.variable('i64', f.load(loadName(bytes), host));
     f.loop((again) => {
@@ -344,13 +285,13 @@ export class TranslatorPort implements Semantics, FlagStore {
     if (known) return known;
     const operand = this.#operand(n);
     const linear = this.linear(n);
-    if (operand.width === 'x') this.#ending.redoIf(linear.wrap().and(15));
+    if (operand.width === 'x') this.#redoIf(linear.wrap().and(15));
     const host = this.#host(linear, 16, write || operand.access === 'readwrite', this.#mark());
     this.#knownHost = host;
     return host;
   }
   #xmm(n: number): Variable {
-    return this.#m.vector(this.#number(this.#operand(n)));
+    return this.#m.vector(this.#role(this.#operand(n)));
   }
   readV(n: number): Value {
     return this.isMemory(n) ? this.f.load('v128.load', this.#vectorHost(n, false)) : this.#xmm(n).get();
@@ -420,7 +361,10 @@ export class TranslatorPort implements Semantics, FlagStore {
     // Whoever waits for these looks at the next instruction. CLI, CLD and STD let nothing in.
     const quiet = /^(CLI|CLD|STD)$/.test(this.#i.form.mnemonic);
     if (name === 'attention' || name === 'interruptShadow' || (name === 'flags' && !quiet)) throw new Untranslatable();
-    if (name === 'mxcsr' && this.#i.form.mnemonic === 'LDMXCSR') this.#done.delete('settled');
+    if (name === 'mxcsr' && this.#i.form.mnemonic === 'LDMXCSR') {
+      this.asks = true;
+      this.#done.delete('settled');
+    }
     const field = this.#field(name, index);
     this.f.store(`${field.type}.store`, this.#m.vp, value, field.offset);
   }
@@ -435,8 +379,8 @@ export class TranslatorPort implements Semantics, FlagStore {
   #host(linear: Value, bytes: number, write: boolean, mark: number): Value {
     const { f } = this;
     const m = this.#m;
-    this.#ending.mayLeave();
-    const { label, undone } = this.#ending.redoAt();
+    this.leaves = true;
+    const { undone } = m;
     const slow = m.helper(write ? 'plain_store' : 'plain_load');
     const offset = TLB + (write ? TLB_WRITE : 0);
     return f.code('i32', [m.tlb.get(), linear], (out, at) => {
@@ -452,16 +396,16 @@ export class TranslatorPort implements Semantics, FlagStore {
       out.unsigned(offset);
       out.raw(SUB_CONST);
       out.signed32(4097 - bytes);
-      out.byte(LT_U64);
+      out.byte(Op.LT_U64);
       at.hint(true);
       out.raw(IF_I32);
       getLocal(out, address);
-      out.byte(WRAP);
+      out.byte(Op.WRAP);
       getLocal(out, entry);
       out.raw(LOAD32_AT);
       out.unsigned(offset + 8);
       out.raw(ADD_ELSE_CONST);
-      out.signed32(undone.value);
+      out.index(Hole.WORD, Numbers.UNDONE);
       setLocal(out, undone.local);
       out.byte(CONST32);
       out.signed32(Number(m.vp.imm));
@@ -471,15 +415,22 @@ export class TranslatorPort implements Semantics, FlagStore {
       out.byte(CONST32);
       out.signed32(mark);
       out.byte(CALL);
-      out.unsigned(slow.index());
+      at.callee(slow);
       teeLocal(out, host);
-      out.byte(EQZ32);
+      out.byte(Op.EQZ32);
       at.hint(false);
       out.byte(BR_IF);
-      out.unsigned(at.depth(label) + 1);
+      at.branch(f.outside, 1);
       getLocal(out, host);
-      out.byte(END);
+      out.byte(Op.END);
     });
+  }
+  /** Where the condition holds, control leaves in front of the instruction, for the interpreter to execute it. */
+  #redoIf(condition: Value): void {
+    const { f } = this;
+    this.leaves = true;
+    this.#m.undone.set(f.hole('i32', Numbers.UNDONE));
+    f.brIf(f.outside, condition, false);
   }
   loadLinear(linear: Value, bytes: number, through?: 'stack'): Value {
     return this.f.load(loadName(bytes), this.#host(linear, bytes, false, through ? STACK : 0));
@@ -566,38 +517,40 @@ export class TranslatorPort implements Semantics, FlagStore {
   // ---- control flow ----------------------------------------------------------------------------------------------------------------------
 
   current(): Value {
-    return this.#m.page.get().add(this.#at);
+    return this.#m.page.get().add(this.f.hole('i64', Numbers.AT));
   }
   next(): Value {
-    return this.#m.page.get().add(this.#at + this.#i.length);
+    return this.#m.page.get().add(this.f.hole('i64', Numbers.NEXT));
   }
   target(): Value {
     this.#relative = true;
-    return this.next().add(this.#i.immediate);
+    return this.#m.page.get().add(this.f.hole('i64', Numbers.TARGET));
   }
   jump(target: Value, commit?: () => void): void {
     const inside = this.#relative && this.#i.form.mnemonic === 'JMP';
-    if (!inside) this.#ending.redoIf(target.shl(16).shrS(16).ne(target));
+    if (!inside) this.#redoIf(target.shl(16).shrS(16).ne(target));
     commit?.();
-    if (inside) this.#ending.jump();
-    else this.#ending.leave(target);
+    this.ending = inside ? 'jump' : 'leave';
+    if (!inside) this.#m.target.set(target);
   }
   branch(condition: Value): void {
-    this.#ending.branch(condition);
+    this.ending = 'branch';
+    this.#m.condition.set(condition);
   }
 
   raise(): void {
     // What only raises is not worth a region.
     if (this.f.region === this.#region) throw new Untranslatable();
-    this.#ending.redoIf(this.f.i32(1));
+    this.#redoIf(this.f.i32(1));
   }
   raiseIf(condition: Value): void {
-    this.#ending.redoIf(condition);
+    this.#redoIf(condition);
   }
   requireCpl0(): void {
     throw new Untranslatable();
   }
   settled(): Value {
+    this.asks = true;
     const { settled } = this.#m;
     // Nothing unsettles it but loading it. What settles it on the way is found by the next block.
     if (!this.#done.has('settled')) settled.set(isSettled(this.state('mxcsr')));
@@ -608,6 +561,7 @@ export class TranslatorPort implements Semantics, FlagStore {
     if (this.known && this.f.region === this.#region) this.known = { ...this.known, floats: [x, y] };
   }
   established(what: string): boolean {
+    this.asks = true;
     if (this.#done.has(what)) return true;
     // The instruction that asks makes sure of it, on every path or on one of several.
     if (this.f.region === this.#region) this.#done.add(what);

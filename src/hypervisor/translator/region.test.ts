@@ -6,6 +6,17 @@ import { findRegion, type Region, type RegionOptions } from './region.ts';
 
 const decoder = new Decoder(forms);
 const PAGE = 4096;
+/** Nobody looks at them here. */
+const FACTS = {
+  translatable: true,
+  needsAll: false,
+  reads: 0,
+  passes: 0,
+  condition: -1,
+  sets: false,
+  conditional: false,
+  asks: false,
+};
 const MODE = Mode.LONG64 | Mode.LONG | Mode.PROTECTED;
 
 /** Code at offsets of two pages; what is between is INT3. */
@@ -21,7 +32,7 @@ function find(code: Readonly<Record<number, string>>, entry: number, more: Parti
     page,
     entry,
     mode: MODE,
-    classify: ({ form }) => (form.mnemonic === 'INT3' ? 'none' : 'inline'),
+    classify: ({ form }) => (form.mnemonic === 'INT3' ? 'none' : FACTS),
     executed: () => true,
     isEntry: () => false,
     ...more,
@@ -85,9 +96,9 @@ describe('the region at a block', () => {
 
   it('marks what the interpreter executes for it', () => {
     const region = find({ 0: '90 f4 90 c3' }, 0, {
-      classify: ({ form }) => (form.mnemonic === 'HLT' ? 'outline' : 'inline'),
+      classify: ({ form }) => (form.mnemonic === 'HLT' ? 'outline' : FACTS),
     });
-    expect(region?.blocks.get(0)?.instructions.map(({ outline }) => outline)).toEqual([false, true]);
+    expect(region?.blocks.get(0)?.instructions.map(({ facts }) => facts)).toEqual([FACTS, undefined]);
   });
 
   it('reaches into the page behind, whose code is blocks of its own', () => {

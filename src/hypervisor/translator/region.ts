@@ -6,6 +6,7 @@
  */
 import { type Decoder, Instruction } from '../x86/decoder.ts';
 import type { Form } from '../x86/form.ts';
+import type { FormFacts } from './facts.ts';
 
 /** An instruction of a region, copied out of the decoder's reused object. */
 export interface RegionInstruction {
@@ -14,8 +15,8 @@ export interface RegionInstruction {
   /** Offset in the page. */
   readonly at: number;
   readonly length: number;
-  /** Executed by the interpreter's function for it, which the region calls. */
-  readonly outline: boolean;
+  /** Undefined: it is executed by the interpreter's function for it, which the region calls. */
+  readonly facts: FormFacts | undefined;
 }
 
 export interface Block {
@@ -61,8 +62,8 @@ export interface RegionOptions {
   readonly entry: number;
   /** The processor's mode, by which code is decoded. */
   readonly mode: number;
-  /** How an instruction is translated; `none`: it is left to the interpreter. */
-  classify(instruction: Instruction, at: number): 'inline' | 'outline' | 'none';
+  /** What is known of an instruction that is translated; `outline`: it is called; `none`: it is left to the interpreter. */
+  classify(instruction: Instruction, at: number): FormFacts | 'outline' | 'none';
   /** Whether a jump to an offset is worth following. */
   executed(at: number): boolean;
   /** Whether another region begins at an offset. */
@@ -97,7 +98,7 @@ export function findRegion(options: RegionOptions): Region | undefined {
       count++;
       const { form, length } = decoded;
       const next = at + length;
-      const instruction = { form, decoded, at, length, outline: how === 'outline' };
+      const instruction = { form, decoded, at, length, facts: how === 'outline' ? undefined : how };
       const target = form.operands[0]?.kind === 'J' ? next + decoded.immediate : -1;
       const kind = kindOf(instruction);
       // What has bytes in the second page begins a block.
@@ -120,12 +121,12 @@ export function findRegion(options: RegionOptions): Region | undefined {
   return cut(options.entry, leaders, found);
 }
 
-function kindOf({ form, outline }: RegionInstruction): Found['kind'] {
-  if (form.operands[0]?.kind === 'J' && !outline) {
+function kindOf({ form, facts }: RegionInstruction): Found['kind'] {
+  if (form.operands[0]?.kind === 'J' && facts) {
     if (form.mnemonic === 'JMP') return 'jump';
     if (form.mnemonic !== 'CALL') return 'branch';
   }
-  if (form.mnemonic === 'CALL' && !outline) return 'call';
+  if (form.mnemonic === 'CALL' && facts) return 'call';
   return LEAVES.has(form.mnemonic) ? 'leave' : 'plain';
 }
 

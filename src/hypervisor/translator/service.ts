@@ -11,12 +11,13 @@ import type { Callee } from '../wasm/function.ts';
 import { ModuleBuilder } from '../wasm/module.ts';
 import { Decoder, type Instruction } from '../x86/decoder.ts';
 import { forms, helperDefinitions } from '../x86/table.ts';
-import { REGION } from './abi.ts';
+import { OUTLINE, REGION } from './abi.ts';
 import { emitRegion } from './emit.ts';
-import { factsOf } from './facts.ts';
+import { type FormFacts, factsOf } from './facts.ts';
 import { Untranslatable } from './port.ts';
-import { findRegion, type Region, type RegionInstruction } from './region.ts';
+import { findRegion, type Region } from './region.ts';
 import { type TranslationItem, type TranslationRequest, type TranslationResult, unpackRequest } from './request.ts';
+import { StencilCache } from './stencil.ts';
 
 const PLAIN = { params: ['i32', 'i64', 'i32', 'i32'], results: ['i32'] } as const;
 const CODE_PAGE = { params: ['i32', 'i64'], results: ['i32'] } as const;
@@ -129,8 +130,9 @@ class Source {
   isEntry(at: number): boolean {
     return this.#entered.get(at) === -1;
   }
-  classify(instruction: Instruction, at: number): 'inline' | 'outline' | 'none' {
-    if (factsOf(instruction, this.#item.mode, helperType).translatable) return 'inline';
+  classify(instruction: Instruction, at: number): FormFacts | 'outline' | 'none' {
+    const facts = factsOf(instruction, this.#item.mode, helperType);
+    if (facts.translatable) return facts;
     return this.outline(instruction, at) ? 'outline' : 'none';
   }
 
@@ -153,6 +155,17 @@ class Source {
   }
 }
 
+const caches = new Map<number, StencilCache>();
+function stencilsOf(vp: number, mode: number): StencilCache {
+  const key = vp * 2 ** 16 + mode;
+  let cache = caches.get(key);
+  if (!cache) {
+    cache = new StencilCache(vp, mode, helperType);
+    caches.set(key, cache);
+  }
+  return cache;
+}
+
 function helperType(name: string): Callee['type'] {
   if (name.startsWith('plain_')) return PLAIN;
   if (name === 'code_page') return CODE_PAGE;
@@ -166,8 +179,9 @@ function build(
   vp: number,
   exact: boolean,
 ): Uint8Array<ArrayBuffer> {
-  const module = new ModuleBuilder({ memory: { initial: 1, maximum: 65536 }, leaves: true });
-  const tables = { regions: module.importTable('regions'), outline: module.importTable('outline') };
+  const module = new ModuleBuilder({ memory: { initial: 1, maximum: 65536 } });
+  const tables = { regions: module.importTable('regions').index(), outline: module.importTable('outline').index() };
+  const types = { region: module.typeIndex(REGION), outline: module.typeIndex(OUTLINE) };
   const callees = new Map<string, Callee>();
   const helper = (name: string): Callee => {
     let callee = callees.get(name);
@@ -181,27 +195,19 @@ function build(
     if (!item) return;
     const { region, source } = item;
     const { mode } = source;
-    module.function(
-      `r${i}`,
-      REGION,
-      (f) => {
-        emitRegion(f, {
-          region,
-          vp,
-          mode,
-          nextGpa: source.nextGpa,
-          helper,
-          exact,
-          facts: ({ decoded }: RegionInstruction) => {
-            const facts = factsOf(decoded, mode, helperType);
-            return exact ? { ...facts, needsFlags: true } : facts;
-          },
-          outline: ({ decoded, at }) => source.outline(decoded, at),
-          tables,
-        });
-      },
-      true,
-    );
+    const code = emitRegion({
+      region,
+      vp,
+      mode,
+      nextGpa: source.nextGpa,
+      helper,
+      exact,
+      stencils: stencilsOf(vp, mode),
+      outline: ({ decoded, at }) => source.outline(decoded, at),
+      tables,
+      types,
+    });
+    module.encoded(`r${i}`, REGION, code, true);
   });
   return module.finish();
 }

@@ -2,9 +2,19 @@
 
 const text = new TextEncoder();
 
+/** Numbers that a piece of code leaves out while it is recorded (stencil.ts): what each is, where it belongs and which one. */
+export const Hole = { LOCAL: 0, CALLEE: 1, BRANCH: 2, WORD: 3, LONG: 4, HINT: 5 } as const;
+export interface HoleAt {
+  readonly kind: number;
+  readonly at: number;
+  readonly value: number;
+}
+
 export class ByteWriter {
   #bytes = new Uint8Array(1024);
   length = 0;
+  /** Where numbers are left out; undefined: nowhere. */
+  holes: HoleAt[] | undefined;
 
   #reserve(count: number): void {
     if (this.length + count <= this.#bytes.length) return;
@@ -24,6 +34,21 @@ export class ByteWriter {
     if (values.length > 16) this.#bytes.set(values, this.length);
     else for (let i = 0; i < values.length; i++) this.#bytes[this.length + i] = values[i] as number;
     this.length += values.length;
+  }
+
+  /** A stretch of another array; short ones, most often. */
+  copy(bytes: Uint8Array, from: number, to: number): void {
+    const count = to - from;
+    this.#reserve(count);
+    if (count > 32) this.#bytes.set(bytes.subarray(from, to), this.length);
+    else for (let i = 0; i < count; i++) this.#bytes[this.length + i] = bytes[from + i] as number;
+    this.length += count;
+  }
+
+  /** The number of a local, a function or a label. */
+  index(kind: number, value: number): void {
+    if (this.holes) this.holes.push({ kind, at: this.length, value });
+    else this.unsigned(value);
   }
 
   /** Replaces a byte that has been written. */
@@ -71,6 +96,12 @@ export class ByteWriter {
       }
       this.byte(low | 0x80);
     }
+  }
+
+  /** The same of a number where it is a safe integer. */
+  signed(value: number | bigint): void {
+    if (typeof value === 'number' && value === (value | 0)) this.signed32(value);
+    else this.signed64(BigInt(value));
   }
 
   name(value: string): void {

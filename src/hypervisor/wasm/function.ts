@@ -7,7 +7,7 @@
  *
  * Over 600 lines: it is one builder, and where a value is placed and how it is encoded belong together.
  */
-import { ByteWriter } from './bytes.ts';
+import { ByteWriter, Hole, type HoleAt } from './bytes.ts';
 import { type MemoryOperator, memoryOperator, type Operator, operator, type ValueType } from './opcodes.ts';
 import { fold, identity, type Operand, Value } from './value.ts';
 
@@ -126,8 +126,10 @@ class Statement {
 /** Encodes a piece of code that is always the same but for its numbers. */
 export type Encode = (out: ByteWriter, at: Encoding) => void;
 export interface Encoding {
-  /** How many labels out a label is, from where the piece begins. */
-  depth(label: Label): number;
+  /** Writes how many labels out a label is, from `inner` labels inside the piece. */
+  branch(label: Label, inner: number): void;
+  /** Writes the number of a function. */
+  callee(callee: Callee): void;
   /** Says of the branch that is written next whether it is likely. */
   hint(likely: boolean): void;
 }
@@ -180,6 +182,15 @@ export interface FunctionCode {
   readonly hints: readonly { readonly at: number; readonly likely: boolean }[];
 }
 
+/** A recorded piece of code. Locals and functions are numbered as they were there. */
+export interface RecordedCode {
+  readonly bytes: Uint8Array;
+  /** In the order of their places. */
+  readonly holes: readonly HoleAt[];
+  readonly locals: readonly ValueType[];
+  readonly callees: readonly Callee[];
+}
+
 /** Whether an i32 constant, as a condition, is true. */
 function holds(condition: Value): boolean {
   return BigInt.asIntN(32, BigInt(condition.imm)) !== 0n;
@@ -194,6 +205,10 @@ export class FunctionBuilder {
   /** Constants made so far. */
   readonly #words = new Map<number, Value>();
   readonly #longs = new Map<number, Value>();
+  /** Of a recorded piece: where a branch leaves it. */
+  readonly outside = new Label('outside');
+  /** Functions that a recorded piece calls. */
+  readonly #callees: Callee[] = [];
   #freeVariables: Variable[] = [];
   #openVariables: Variable[] = [];
   readonly #typeIndex: (type: FunctionType) => number;
@@ -231,6 +246,11 @@ export class FunctionBuilder {
   /** A v128 constant from its 16 bytes. */
   v128(bytes: readonly number[]): Value {
     return new Value(this, 'v128', 'const', [], 0, undefined, bytes);
+  }
+
+  /** A number of a recorded piece that is known when it is written. */
+  hole(type: 'i32' | 'i64', which: number): Value {
+    return new Value(this, type, 'hole', NO_VALUES, which);
   }
 
   coerce(operand: Operand, type: ValueType): Value {
@@ -375,7 +395,7 @@ export class FunctionBuilder {
     if (value.builder !== this) throw new Error(`${this.name}: a value of ${value.builder.name} is used here`);
     let at: Region | undefined = this.region;
     while (at && at !== value.region) at = at.parent;
-    if (!at && value.kind !== 'const' && value.kind !== 'param')
+    if (!at && value.kind !== 'const' && value.kind !== 'param' && value.kind !== 'hole')
       throw new Error(`${this.name}: a value made inside a branch is used outside it; use a variable`);
   }
 
@@ -534,7 +554,7 @@ export class FunctionBuilder {
     // The end of the outermost loop that holds position `at` but not the value's own region.
     const loopEnds: number[] = [];
     const use = (value: Value, at: number): void => {
-      if (value.kind === 'const' || value.kind === 'param') return;
+      if (value.kind === 'const' || value.kind === 'param' || value.kind === 'hole') return;
       value.uses++;
       value.useAt = at;
       const last = loopEnds[value.region.loops] ?? at;
@@ -580,9 +600,45 @@ export class FunctionBuilder {
   }
 
   finish(): FunctionCode {
+    const out = scratch;
+    const hints = this.#encode(out);
+    if (this.type.results.length > 0) out.byte(0x00);
+    out.byte(0x0b);
+    const head = new ByteWriter();
+    const groups: [number, ValueType][] = [];
+    for (const type of this.#locals) {
+      const last = groups.at(-1);
+      if (last && last[1] === type) last[0]++;
+      else groups.push([1, type]);
+    }
+    head.unsigned(groups.length);
+    for (const [count, type] of groups) {
+      head.unsigned(count);
+      head.byte(TYPE_CODE[type]);
+    }
+    const shift = head.length;
+    head.raw(out.view());
+    return { body: head.finish(), hints: hints.map((h) => ({ at: h.at + shift, likely: h.likely })) };
+  }
+
+  /** The statements alone, without what depends on the function that they are written into. */
+  record(): RecordedCode {
+    const out = scratch;
+    const holes: HoleAt[] = [];
+    out.holes = holes;
+    try {
+      for (const { at, likely } of this.#encode(out)) holes.push({ kind: Hole.HINT, at, value: likely ? 1 : 0 });
+    } finally {
+      out.holes = undefined;
+    }
+    // A number that belongs to the instruction before the hinted one comes first: sorting keeps that order.
+    holes.sort((a, b) => a.at - b.at);
+    return { bytes: out.finish(), holes, locals: this.#locals, callees: this.#callees };
+  }
+
+  #encode(out: ByteWriter): { at: number; likely: boolean }[] {
     this.#structure();
     this.#place();
-    const out = scratch;
     out.length = 0;
     const hints: { at: number; likely: boolean }[] = [];
     const free = new Map<ValueType, number[]>();
@@ -606,7 +662,7 @@ export class FunctionBuilder {
     const set = (local: number): void => {
       const from = out.length;
       out.byte(0x21);
-      out.unsigned(local);
+      out.index(Hole.LOCAL, local);
       lastSet = { local, from, to: out.length };
     };
     const get = (local: number): void => {
@@ -616,7 +672,7 @@ export class FunctionBuilder {
         return;
       }
       out.byte(0x20);
-      out.unsigned(local);
+      out.index(Hole.LOCAL, local);
     };
     const emit = (value: Value): void => {
       if (value.local >= 0) {
@@ -624,7 +680,10 @@ export class FunctionBuilder {
         return;
       }
       if (value.kind === 'const') this.#constant(out, value);
-      else if (value.kind === 'param' || value.kind === 'get') get(Number(value.imm));
+      else if (value.kind === 'hole') {
+        out.byte(CONST_CODE[value.type as 'i32' | 'i64']);
+        out.index(value.type === 'i32' ? Hole.WORD : Hole.LONG, Number(value.imm));
+      } else if (value.kind === 'param' || value.kind === 'get') get(Number(value.imm));
       else {
         for (const arg of value.args) emit(arg);
         if (value.kind === 'select') {
@@ -637,6 +696,11 @@ export class FunctionBuilder {
           if (value.lanes) out.raw(value.lanes);
         } else throw new Error(`${this.name}: a call's result is used before the call`);
       }
+    };
+    /** Of a recorded piece, how many of its own labels a branch that leaves it is inside of. */
+    const branch = (label: Label | undefined, inner = 0): void => {
+      if (out.holes && label === this.outside) out.index(Hole.BRANCH, labels.length + inner);
+      else out.unsigned(depth(label) + inner);
     };
     const depth = (label: Label | undefined): number => {
       const at = labels.lastIndexOf(label);
@@ -652,7 +716,7 @@ export class FunctionBuilder {
       } else {
         if (item.kind !== 'else' && item.kind !== 'end') for (const arg of item.args) emit(arg);
         if (item.kind === 'set') set(item.local);
-        else this.#statement(out, item, labels, depth, hints);
+        else this.#statement(out, item, labels, depth, branch, hints);
         const { results } = item;
         for (let r = results.length - 1; r >= 0; r--) {
           const result = results[r] as Value;
@@ -668,23 +732,7 @@ export class FunctionBuilder {
         else free.set(value.type, [value.local]);
       }
     });
-    if (this.type.results.length > 0) out.byte(0x00);
-    out.byte(0x0b);
-    const head = new ByteWriter();
-    const groups: [number, ValueType][] = [];
-    for (const type of this.#locals) {
-      const last = groups.at(-1);
-      if (last && last[1] === type) last[0]++;
-      else groups.push([1, type]);
-    }
-    head.unsigned(groups.length);
-    for (const [count, type] of groups) {
-      head.unsigned(count);
-      head.byte(TYPE_CODE[type]);
-    }
-    const shift = head.length;
-    head.raw(out.view());
-    return { body: head.finish(), hints: hints.map((h) => ({ at: h.at + shift, likely: h.likely })) };
+    return hints;
   }
 
   #statement(
@@ -692,6 +740,7 @@ export class FunctionBuilder {
     item: Statement,
     labels: (Label | undefined)[],
     depth: (label: Label | undefined) => number,
+    branch: (label: Label | undefined, inner?: number) => void,
     hints: { at: number; likely: boolean }[],
   ): void {
     const { parts } = item;
@@ -707,7 +756,7 @@ export class FunctionBuilder {
       case 'call':
         if (parts.callee) {
           out.byte(0x10);
-          out.unsigned(parts.callee.index());
+          this.#callee(out, parts.callee);
         } else {
           out.byte(0x11);
           out.unsigned(parts.tableType ?? 0);
@@ -744,12 +793,12 @@ export class FunctionBuilder {
         break;
       case 'br':
         out.byte(0x0c);
-        out.unsigned(depth(parts.label));
+        branch(parts.label);
         break;
       case 'brIf':
         hint();
         out.byte(0x0d);
-        out.unsigned(depth(parts.label));
+        branch(parts.label);
         break;
       case 'brTable': {
         out.byte(0x0e);
@@ -785,13 +834,25 @@ export class FunctionBuilder {
         break;
       case 'code':
         (parts.encode as Encode)(out, {
-          depth,
+          branch,
+          callee: (callee) => {
+            this.#callee(out, callee);
+          },
           hint: (likely) => {
             hints.push({ at: out.length, likely });
           },
         });
         break;
     }
+  }
+
+  #callee(out: ByteWriter, callee: Callee): void {
+    if (!out.holes) {
+      out.unsigned(callee.index());
+      return;
+    }
+    if (!this.#callees.includes(callee)) this.#callees.push(callee);
+    out.index(Hole.CALLEE, this.#callees.indexOf(callee));
   }
 
   #constant(out: ByteWriter, value: Value): void {

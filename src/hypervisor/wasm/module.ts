@@ -15,13 +15,13 @@ interface Defined {
   readonly type: FunctionType;
   readonly exported: boolean;
   build: ((f: FunctionBuilder) => void) | undefined;
+  /** Its code, from who encodes it himself. */
+  encoded?: FunctionCode;
 }
 
 export interface ModuleOptions {
   /** Imported as `env.memory`, shared; limits in 64 KiB pages. */
   readonly memory: { readonly initial: number; readonly maximum: number };
-  /** No function calls another one of the module: each is encoded as soon as it is built. */
-  readonly leaves?: boolean;
 }
 
 export class ModuleBuilder {
@@ -77,6 +77,11 @@ export class ModuleBuilder {
     return callee;
   }
 
+  /** A function whose code is there already. */
+  encoded(name: string, type: FunctionType, code: FunctionCode, exported = false): void {
+    this.#functions.push({ name, type, exported, build: undefined, encoded: code });
+  }
+
   /** A table imported as `env.<name>`. */
   importTable(name: string): Table {
     const index = this.#importedTables.push(name) - 1;
@@ -91,18 +96,19 @@ export class ModuleBuilder {
 
   finish(): Uint8Array<ArrayBuffer> {
     // Building a body may declare further functions and imports; indices are known only when all bodies are built.
-    const builders: FunctionBuilder[] = [];
-    const early: FunctionCode[] = [];
+    const made: (FunctionBuilder | FunctionCode)[] = [];
     for (let i = 0; i < this.#functions.length; i++) {
       const d = this.#functions[i] as Defined;
+      if (d.encoded) {
+        made.push(d.encoded);
+        continue;
+      }
       const f = new FunctionBuilder(d.name, d.type, this.typeIndex);
       if (!d.build) throw new Error(`${d.name} is declared but not defined`);
       d.build(f);
-      // Imports keep their numbers; only calls of the module's own functions have to wait.
-      if (this.#options.leaves === true) early.push(f.finish());
-      else builders.push(f);
+      made.push(f);
     }
-    const codes: FunctionCode[] = [...early, ...builders.map((f) => f.finish())];
+    const codes = made.map((f) => (f instanceof FunctionBuilder ? f.finish() : f));
     const types = this.#functions.map((d) => this.typeIndex(d.type));
     const importTypes = this.#imports.map((i) => this.typeIndex(i.type));
     const tagType = this.#tags.length ? this.typeIndex({ params: [], results: [] }) : 0;

@@ -48,14 +48,14 @@ function member(family: OperatorFamily, type: ValueType): Operator {
 }
 
 export type Operand = Value | number | bigint;
-type Kind = 'const' | 'param' | 'op' | 'load' | 'get' | 'call' | 'select';
+type Kind = 'const' | 'hole' | 'param' | 'op' | 'load' | 'get' | 'call' | 'select';
 
 export class Value {
   readonly builder: FunctionBuilder;
   readonly type: ValueType;
   readonly kind: Kind;
   readonly args: readonly Value[];
-  /** Constant value, local index, or memory offset, by kind. */
+  /** Constant value, which number of a recorded piece, local index, or memory offset, by kind. */
   readonly imm: number | bigint;
   readonly operator: Operator | undefined;
   readonly lanes: readonly number[] | undefined;

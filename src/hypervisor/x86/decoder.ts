@@ -1,14 +1,96 @@
 /**
  * Instruction decoder: Intel SDM vol. 2, chapter 2 "Instruction Format" and appendix A. Table-driven: candidates for an
  * opcode come from the forms; everything about an instruction that does not depend on run-time values is found here.
+ *
+ * New code is decoded by whichever tier V8 has reached by then, and much of it before there is optimized code. So what
+ * decoding asks of a form is numbers in one typed array, made once, and `parse` is one function on local variables: it
+ * touches no object, and hands what it found to a receiver in one call.
  */
-import { Mode, Segment } from '../vp/state.ts';
+import { Segment } from '../vp/state.ts';
+import {
+  ABSOLUTE,
+  ADDRESS_SIZE,
+  BEHIND,
+  CANDIDATE,
+  CODE32,
+  COUNTS,
+  DS,
+  decodeTable,
+  FIRST,
+  FLAT,
+  FORM,
+  FS_PREFIX,
+  HAS_MODRM,
+  IMMEDIATE,
+  IN_OPCODE,
+  LOCK,
+  LOCKABLE,
+  LONG64,
+  MODE_SHIFT,
+  MODES,
+  MODRM,
+  NO_MEMORY,
+  NO_REGISTER,
+  NONE,
+  REGISTER,
+  REP,
+  REPEATS,
+  REX,
+  RIP,
+  SECOND_SHIFT,
+  SEGMENT_SHIFT,
+  SEGMENTS,
+  SIZE_SHIFT,
+  SIZES,
+  SS,
+  TOO_LONG,
+  TRAITS,
+  TRUNCATED,
+  UNDEFINED,
+  VALUE,
+} from './decode-table.ts';
 import type { Form } from './form.ts';
 
 export type Decoding = 'ok' | 'truncated' | 'undefined' | 'tooLong';
 
+/** By what `parse` returns, from -1 down. */
+const OUTCOMES: readonly Decoding[] = ['undefined', 'truncated', 'tooLong'];
+
+/** Takes decoded instructions. */
+export interface Receiver {
+  /**
+   * @param form its id. @param size log2 of the operand size in bytes, as `addressSize` is of the address size.
+   * @param conditions the word of conditions (decode-table.ts). @param modrm 0xC0 without a ModRM byte.
+   * @param reg @param rm register numbers with REX applied.
+   * @param base @param index registers of the memory operand: NO_REGISTER, RIP. @param segment of the memory operand.
+   * @param displacementHigh upper half of the address that is part of the instruction.
+   * @param immediate sign-extended from its encoded width to `immediateHigh`.
+   * @returns what `parse` returns, not negative.
+   */
+  receive(
+    form: number,
+    length: number,
+    size: number,
+    conditions: number,
+    rex: number,
+    addressSize: number,
+    modrm: number,
+    reg: number,
+    rm: number,
+    base: number,
+    index: number,
+    scale: number,
+    segment: number,
+    displacement: number,
+    displacementHigh: number,
+    immediate: number,
+    immediateHigh: number,
+    immediate2: number,
+  ): number;
+}
+
 /** A decoded instruction; one object is reused for every decoding. */
-export class Instruction {
+export class Instruction implements Receiver {
   form!: Form;
   length = 0;
   /** Operand size in bytes. */
@@ -43,43 +125,63 @@ export class Instruction {
   get isMemory(): boolean {
     return this.form.hasModrm && this.form.rm !== 'register' && this.modrm >> 6 !== 3;
   }
+
+  receive(
+    form: number,
+    length: number,
+    size: number,
+    conditions: number,
+    rex: number,
+    addressSize: number,
+    modrm: number,
+    reg: number,
+    rm: number,
+    base: number,
+    index: number,
+    scale: number,
+    segment: number,
+    displacement: number,
+    displacementHigh: number,
+    immediate: number,
+    immediateHigh: number,
+    immediate2: number,
+  ): number {
+    this.length = length;
+    this.size = 1 << size;
+    this.addressSize = addressSize;
+    this.rex = rex;
+    this.lock = (conditions & LOCK) !== 0;
+    this.repeat = (conditions & REPEATS) === 0 ? 0 : (conditions & REP) !== 0 ? 0xf3 : 0xf2;
+    this.segmentOverride = ((conditions & SEGMENTS) >> SEGMENT_SHIFT) - 1;
+    this.modrm = modrm;
+    this.reg = reg;
+    this.rm = rm;
+    this.base = base === NO_REGISTER ? -1 : base === RIP ? 16 : base;
+    this.index = index === NO_REGISTER ? -1 : index;
+    this.scale = scale;
+    this.segment = segment;
+    this.displacement = displacement;
+    this.displacementHigh = displacementHigh;
+    this.immediate = immediate;
+    this.immediateHigh = immediateHigh;
+    this.immediate2 = immediate2;
+    this.long64 = (conditions & LONG64) !== 0;
+    return form;
+  }
 }
 
-const PREFIX = new Map<number, 'size' | 'address' | 'lock' | 'repeat' | number>([
-  [0x66, 'size'],
-  [0x67, 'address'],
-  [0xf0, 'lock'],
-  [0xf2, 'repeat'],
-  [0xf3, 'repeat'],
-  [0x26, Segment.ES],
-  [0x2e, Segment.CS],
-  [0x36, Segment.SS],
-  [0x3e, Segment.DS],
-  [0x64, Segment.FS],
-  [0x65, Segment.GS],
-]);
-/** Base and index registers of 16-bit addressing, SDM vol. 2 table 2-1. */
+/** Base and index registers of 16-bit addressing, SDM vol. 2 table 2-1: a byte for each value of ModRM.rm. */
 const BASE16 = [3, 3, 5, 5, 6, 7, 5, 3];
-const INDEX16 = [6, 7, 6, 7, -1, -1, -1, -1];
+const INDEX16 = [6, 7, 6, 7, NO_REGISTER, NO_REGISTER, NO_REGISTER, NO_REGISTER];
 
 export class Decoder {
-  /** Candidates by map and opcode. */
-  readonly #candidates: (readonly Form[])[][] = [];
+  readonly #table: Int32Array;
+  /** By id. */
+  readonly #forms: Form[] = [];
 
   constructor(forms: readonly Form[]) {
-    for (let map = 0; map < 4; map++) this.#candidates.push(Array.from({ length: 256 }, () => []));
-    const add = (form: Form, opcode: number): void => {
-      ((this.#candidates[form.map] as (readonly Form[])[])[opcode] as Form[]).push(form);
-    };
-    for (const form of forms) for (let r = 0; r < (form.opcodeRegister ? 8 : 1); r++) add(form, form.opcode + r);
-    // Most specific first: exact ModRM bytes, then mandatory prefixes, then REX.W constraints.
-    const weight = (f: Form): number =>
-      (f.modrm ? (f.modrm[1] === 1 ? 16 : 8) : 0) +
-      (f.prefix === 'any' ? 0 : f.prefix === 'none' || f.prefix === 'notRepeat' ? 1 : 4) +
-      (f.w === undefined ? 0 : 2) +
-      (f.clearB ? 1 : 0) +
-      (f.options.mode === 'only64' ? 1 : 0);
-    for (const map of this.#candidates) for (const list of map) (list as Form[]).sort((a, b) => weight(b) - weight(a));
+    for (const form of forms) this.#forms[form.id] = form;
+    this.#table = decodeTable(forms);
   }
 
   /**
@@ -87,213 +189,204 @@ export class Decoder {
    * @param mode bits of `Mode`.
    */
   decode(bytes: Uint8Array, at: number, end: number, mode: number, into: Instruction): Decoding {
-    const long64 = (mode & Mode.LONG64) !== 0;
-    const code32 = (mode & Mode.CODE32) !== 0;
-    const limit = Math.min(end, at + 15);
-    // Fifteen bytes are too long already: whether a sixteenth could be fetched does not matter.
-    const short = (): Decoding => (end >= at + 15 ? 'tooLong' : 'truncated');
-    let p = at;
-    let operandPrefix = false;
-    let addressPrefix = false;
-    into.lock = false;
-    into.repeat = 0;
-    into.segmentOverride = -1;
-    into.rex = 0;
-    into.long64 = long64;
-    let byte: number;
-    for (;;) {
-      if (p >= limit) return short();
-      byte = bytes[p++] as number;
-      const prefix = PREFIX.get(byte);
-      if (prefix === undefined) {
-        if (!long64 || (byte & 0xf0) !== 0x40) break;
-        into.rex = byte;
-        continue;
-      }
-      into.rex = 0;
-      if (prefix === 'size') operandPrefix = true;
-      else if (prefix === 'address') addressPrefix = true;
-      else if (prefix === 'lock') into.lock = true;
-      else if (prefix === 'repeat') into.repeat = byte;
-      else if (!long64 || prefix === Segment.FS || prefix === Segment.GS) into.segmentOverride = prefix;
-    }
-    const rex = into.rex;
-    let map = 0;
-    if (byte === 0x0f) {
-      if (p >= limit) return short();
-      byte = bytes[p++] as number;
-      map = 1;
-      if (byte === 0x38 || byte === 0x3a) {
-        map = byte === 0x38 ? 2 : 3;
-        if (p >= limit) return short();
-        byte = bytes[p++] as number;
-      }
-    }
-    const candidates = (this.#candidates[map] as (readonly Form[])[])[byte] as readonly Form[];
-    if (candidates.length === 0) return 'undefined';
-    let modrm = -1;
-    let form: Form | undefined;
-    for (const candidate of candidates) {
-      if (candidate.options.mode === (long64 ? 'not64' : 'only64')) continue;
-      if (candidate.prefix !== 'any') {
-        if (candidate.prefix === 'F3' || candidate.prefix === 'F2') {
-          if (into.repeat !== (candidate.prefix === 'F3' ? 0xf3 : 0xf2)) continue;
-        } else if (candidate.prefix === 'notRepeat') {
-          if (into.repeat !== 0) continue;
-        } else if (into.repeat !== 0 || operandPrefix !== (candidate.prefix === '66')) continue;
-      }
-      if (candidate.clearB && (rex & 1) !== 0) continue;
-      if (candidate.w !== undefined && candidate.w !== ((rex >> 3) & 1)) continue;
-      if (candidate.hasModrm) {
-        if (modrm < 0) {
-          if (p >= limit) return short();
-          modrm = bytes[p] as number;
-        }
-        if (candidate.modrm) {
-          if (modrm < candidate.modrm[0] || modrm >= candidate.modrm[0] + candidate.modrm[1]) continue;
-        } else {
-          if (candidate.digit !== undefined && candidate.digit !== ((modrm >> 3) & 7)) continue;
-          // MOV to and from control and debug registers ignore the mod field.
-          const ignoresMod =
-            candidate.rm === 'register' && candidate.operands.some((o) => o.kind === 'C' || o.kind === 'D');
-          if (!ignoresMod && candidate.rm === 'memory' && modrm >= 0xc0) continue;
-          if (!ignoresMod && candidate.rm === 'register' && modrm < 0xc0) continue;
-        }
-      }
-      form = candidate;
-      break;
-    }
-    if (!form) return 'undefined';
-    into.form = form;
-    const wide = (rex & 8) !== 0;
-    const long = form.options.long;
-    let size: number;
-    if (long64 && long === 'force') size = 8;
-    else if (wide) size = 8;
-    else if (long64 && long === 'default') size = operandPrefix && form.prefix !== '66' ? 2 : 8;
-    else size = operandPrefix !== !(long64 || code32) ? 2 : 4;
-    if (long64 && form.prefix === '66' && size === 2) size = 4;
-    if (form.prefix === '66' && !long64) size = 4;
-    if (form.sizes.length === 1) size = form.sizes[0] as number;
-    else if (!form.sizes.includes(size)) size = form.sizes.includes(4) ? 4 : (form.sizes[0] as number);
-    into.size = size;
-    into.addressSize = long64 ? (addressPrefix ? 2 : 3) : code32 !== addressPrefix ? 2 : 1;
-    into.reg = form.opcodeRegister ? (byte & 7) | ((rex & 1) << 3) : 0;
-    into.segment = into.segmentOverride >= 0 ? into.segmentOverride : long64 ? Segment.FLAT : Segment.DS;
-    into.displacement = 0;
-    into.displacementHigh = 0;
-    into.base = -1;
-    into.index = -1;
-    into.scale = 0;
-    into.modrm = 0xc0;
-    if (form.hasModrm) {
-      p++;
-      into.modrm = modrm;
-      into.reg = ((modrm >> 3) & 7) | ((rex & 4) << 1);
-      into.rm = (modrm & 7) | ((rex & 1) << 3);
-      if (modrm < 0xc0 && form.rm !== 'register') {
-        p = this.#memory(bytes, p, limit, into);
-        if (p < 0) return short();
-      }
-    }
-    let immediates = 0;
-    into.immediate = 0;
-    into.immediateHigh = 0;
-    into.immediate2 = 0;
-    for (const o of form.operands) {
-      if (o.kind === 'O') {
-        const count = 1 << into.addressSize;
-        if (p + count > limit) return short();
-        into.displacement = little(bytes, p, Math.min(count, 4));
-        into.displacementHigh = count === 8 ? little(bytes, p + 4, 4) : 0;
-        p += count;
-      } else if (o.kind === 'A') {
-        const count = Math.min(size, 4);
-        if (p + count + 2 > limit) return short();
-        into.immediate = little(bytes, p, count);
-        into.immediate2 = little(bytes, p + count, 2) & 0xffff;
-        p += count + 2;
-      } else if (o.kind === 'I' || o.kind === 'J') {
-        const count = immediateBytes(o.width, size, long64 && o.kind === 'J' && form.options.long === 'force');
-        if (p + count > limit) return short();
-        const low = little(bytes, p, Math.min(count, 4));
-        if (immediates++ === 0) {
-          into.immediate = count === 1 ? (low << 24) >> 24 : count === 2 ? (low << 16) >> 16 : low;
-          into.immediateHigh = count === 8 ? little(bytes, p + 4, 4) : into.immediate >> 31;
-        } else into.immediate2 = low & (count === 1 ? 0xff : 0xffff);
-        p += count;
-      }
-    }
-    into.length = p - at;
-    if (into.lock && !(form.options.lock && into.isMemory && form.operands[0]?.access === 'readwrite'))
-      return 'undefined';
+    const form = this.parse(bytes, at, end, mode, into);
+    if (form < 0) return OUTCOMES[~form] as Decoding;
+    into.form = this.#forms[form] as Form;
     return 'ok';
   }
 
-  #memory(bytes: Uint8Array, at: number, limit: number, into: Instruction): number {
+  /** The same for any receiver. @returns what the receiver returned, or UNDEFINED, TRUNCATED or TOO_LONG. */
+  parse(bytes: Uint8Array, at: number, end: number, mode: number, receiver: Receiver): number {
+    const t = this.#table;
+    let limit = at + 15;
+    // Fifteen bytes are too long already: whether a sixteenth could be fetched does not matter.
+    let short = TOO_LONG;
+    if (end < limit) {
+      limit = end;
+      short = TRUNCATED;
+    }
+    let conditions = (mode & MODES) << MODE_SHIFT;
+    const long64 = conditions & LONG64;
     let p = at;
-    const mod = into.modrm >> 6;
-    const rm = into.modrm & 7;
-    let displacement = mod === 1 ? 1 : mod === 2 ? 4 : 0;
-    let stack = false;
-    if (into.addressSize === 1) {
-      into.base = BASE16[rm] as number;
-      into.index = INDEX16[rm] as number;
-      stack = into.base === 5;
-      if (mod === 0 && rm === 6) {
-        into.base = -1;
-        stack = false;
-        displacement = 2;
-      } else if (mod === 2) displacement = 2;
-    } else if (rm === 4) {
-      if (p >= limit) return -1;
-      const sib = bytes[p++] as number;
-      const index = ((sib >> 3) & 7) | ((into.rex & 2) << 2);
-      into.index = index === 4 ? -1 : index;
-      into.scale = sib >> 6;
-      into.base = (sib & 7) | ((into.rex & 1) << 3);
-      if ((sib & 7) === 5 && mod === 0) {
-        into.base = -1;
-        displacement = 4;
+    let rex = 0;
+    let byte = 0;
+    for (;;) {
+      if (p >= limit) return short;
+      byte = bytes[p++] as number;
+      const prefix = t[byte] as number;
+      if (prefix === 0) break;
+      if (prefix === REX) {
+        if (long64 === 0) break;
+        rex = byte;
+        continue;
       }
-      stack = into.base === 4 || into.base === 5;
-    } else if (mod === 0 && rm === 5) {
-      into.base = into.long64 ? 16 : -1;
-      displacement = 4;
+      rex = 0;
+      if ((prefix & SEGMENTS) !== 0) {
+        // 64-bit mode ignores the other four.
+        if (long64 === 0 || prefix >= FS_PREFIX) conditions = (conditions & ~SEGMENTS) | prefix;
+      } else if ((prefix & REPEATS) !== 0) conditions = (conditions & ~REPEATS) | prefix;
+      else conditions |= prefix;
+    }
+    let opcode = byte;
+    if (byte === 0x0f) {
+      if (p >= limit) return short;
+      byte = bytes[p++] as number;
+      opcode = byte + 0x100;
+      if (byte === 0x38 || byte === 0x3a) {
+        opcode = byte === 0x38 ? 0x200 : 0x300;
+        if (p >= limit) return short;
+        byte = bytes[p++] as number;
+        opcode += byte;
+      }
+    }
+    if (rex !== 0) conditions |= ((rex & 8) << 9) | ((rex & 1) << 9);
+    let modrm = 0xc0;
+    let candidate = t[FIRST + opcode] as number;
+    if (p < limit) {
+      modrm = bytes[p] as number;
+      conditions |= modrm;
+      if (modrm >= 0xc0) conditions |= REGISTER;
+      while ((conditions & (t[candidate] as number)) !== t[candidate + VALUE]) candidate += CANDIDATE;
     } else {
-      into.base = into.rm;
-      stack = into.base === 4 || into.base === 5;
+      // The first one that everything else agrees with is what a ModRM byte is missing to, if it takes one.
+      const seen = ~(MODRM | REGISTER);
+      while ((conditions & (t[candidate] as number) & seen) !== ((t[candidate + VALUE] as number) & seen))
+        candidate += CANDIDATE;
     }
-    if (p + displacement > limit) return -1;
-    if (displacement > 0) {
-      const raw = little(bytes, p, displacement);
-      into.displacement = displacement === 1 ? (raw << 24) >> 24 : displacement === 2 ? (raw << 16) >> 16 : raw;
+    const traits = t[candidate + TRAITS] as number;
+    if ((traits & NONE) !== 0) return UNDEFINED;
+    const size = ((t[candidate + SIZES] as number) >>> (((conditions >> SIZE_SHIFT) & 15) << 1)) & 3;
+    let addressSize = 3;
+    if (long64 !== 0) {
+      if ((conditions & ADDRESS_SIZE) !== 0) addressSize = 2;
+    } else addressSize = ((conditions & CODE32) !== 0) === ((conditions & ADDRESS_SIZE) !== 0) ? 1 : 2;
+    const override = conditions & SEGMENTS;
+    let segment: number = FLAT;
+    if (override !== 0) segment = (override >> SEGMENT_SHIFT) - 1;
+    else if (long64 === 0) segment = DS;
+    let reg = 0;
+    let rm = 0;
+    let base = NO_REGISTER;
+    let index = NO_REGISTER;
+    let scale = 0;
+    let displacement = 0;
+    if ((traits & HAS_MODRM) !== 0) {
+      if (p >= limit) return short;
+      p++;
+      reg = ((modrm >> 3) & 7) | ((rex & 4) << 1);
+      rm = (modrm & 7) | ((rex & 1) << 3);
+      if (modrm < 0xc0 && (traits & NO_MEMORY) === 0) {
+        // Bytes of displacement.
+        let count = 0;
+        if (modrm >= 0x80) count = 4;
+        else if (modrm >= 0x40) count = 1;
+        if (addressSize !== 1) {
+          base = rm;
+          if ((modrm & 7) === 4) {
+            if (p >= limit) return short;
+            const sib = bytes[p++] as number;
+            index = ((sib >> 3) & 7) | ((rex & 2) << 2);
+            if (index === 4) index = NO_REGISTER;
+            scale = sib >> 6;
+            base = (sib & 7) | ((rex & 1) << 3);
+            if ((sib & 7) === 5 && modrm < 0x40) {
+              base = NO_REGISTER;
+              count = 4;
+            }
+          } else if ((modrm & 0xc7) === 5) {
+            base = long64 !== 0 ? RIP : NO_REGISTER;
+            count = 4;
+          }
+        } else {
+          base = BASE16[modrm & 7] as number;
+          index = INDEX16[modrm & 7] as number;
+          if ((modrm & 0xc7) === 6) {
+            base = NO_REGISTER;
+            count = 2;
+          } else if (count === 4) count = 2;
+        }
+        // Addressing by the stack or frame pointer.
+        if (segment === DS && override === 0 && (base === 4 || base === 5)) segment = SS;
+        if (count !== 0) {
+          if (p + count > limit) return short;
+          if (count === 1) displacement = ((bytes[p] as number) << 24) >> 24;
+          else if (count === 4) displacement = word(bytes, p);
+          else displacement = (half(bytes, p) << 16) >> 16;
+          p += count;
+        }
+      }
+    } else {
+      modrm = 0xc0;
+      if ((traits & IN_OPCODE) !== 0) reg = (byte & 7) | ((rex & 1) << 3);
     }
-    if (stack && into.segmentOverride < 0 && !into.long64) into.segment = Segment.SS;
-    return p + displacement;
+    let displacementHigh = 0;
+    let immediate = 0;
+    let immediateHigh = 0;
+    let immediate2 = 0;
+    if ((traits & BEHIND) !== 0) {
+      if ((traits & IMMEDIATE) !== 0) {
+        const count = ((t[candidate + COUNTS] as number) >>> ((size + (long64 !== 0 ? 4 : 0)) << 2)) & 15;
+        if (p + count > limit) return short;
+        if (count === 1) immediate = ((bytes[p] as number) << 24) >> 24;
+        else if (count === 2) immediate = (half(bytes, p) << 16) >> 16;
+        else immediate = word(bytes, p);
+        immediateHigh = count === 8 ? word(bytes, p + 4) : immediate >> 31;
+        p += count;
+        const second = traits >> SECOND_SHIFT;
+        if (second !== 0) {
+          if (p + second > limit) return short;
+          immediate2 = second === 1 ? (bytes[p] as number) : half(bytes, p);
+          p += second;
+        }
+      } else {
+        const address = (traits & ABSOLUTE) !== 0;
+        const count = address ? 1 << addressSize : size === 1 ? 2 : 4;
+        if (p + count + (address ? 0 : 2) > limit) return short;
+        const low = count === 2 ? half(bytes, p) : word(bytes, p);
+        if (address) {
+          displacement = low;
+          if (count === 8) displacementHigh = word(bytes, p + 4);
+          p += count;
+        } else {
+          immediate = low;
+          immediate2 = half(bytes, p + count);
+          p += count + 2;
+        }
+      }
+    }
+    if ((conditions & LOCK) !== 0 && ((traits & LOCKABLE) === 0 || modrm >= 0xc0)) return UNDEFINED;
+    return receiver.receive(
+      t[candidate + FORM] as number,
+      p - at,
+      size,
+      conditions,
+      rex,
+      addressSize,
+      modrm,
+      reg,
+      rm,
+      base,
+      index,
+      scale,
+      segment,
+      displacement,
+      displacementHigh,
+      immediate,
+      immediateHigh,
+      immediate2,
+    );
   }
 }
 
-function little(bytes: Uint8Array, at: number, count: number): number {
-  let value = 0;
-  for (let i = 0; i < count; i++) value |= (bytes[at + i] as number) << (8 * i);
-  return value | 0;
+function half(bytes: Uint8Array, at: number): number {
+  return (bytes[at] as number) | ((bytes[at + 1] as number) << 8);
 }
 
-function immediateBytes(width: string, size: number, forced: boolean): number {
-  switch (width) {
-    case 'b':
-    case 'bs':
-      return 1;
-    case 'w':
-      return 2;
-    case 'd':
-      return 4;
-    case 'v':
-      return size;
-    case 'z':
-      return forced ? 4 : Math.min(size, 4);
-    default:
-      throw new Error(`immediate width ${width}`);
-  }
+function word(bytes: Uint8Array, at: number): number {
+  return (
+    (bytes[at] as number) |
+    ((bytes[at + 1] as number) << 8) |
+    ((bytes[at + 2] as number) << 16) |
+    ((bytes[at + 3] as number) << 24)
+  );
 }

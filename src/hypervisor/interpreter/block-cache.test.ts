@@ -1,0 +1,204 @@
+/** Blocks without a processor: which of them a store drops, and what the code map and the page map are told. */
+import { beforeEach, describe, expect, it } from 'vitest';
+import {
+  BLOCK_TABLE,
+  BLOCK_TABLE_ENTRIES,
+  CODE_MAP,
+  CODE_MAP_GRANULE,
+  PAGE,
+  PAGE_MAP,
+  PageFlag,
+  ramBase,
+  VP_STATE,
+  vpArea,
+} from '../memory/layout.ts';
+import { Mode, VpState } from '../vp/state.ts';
+import { Decoder } from '../x86/decoder.ts';
+import { forms } from '../x86/table.ts';
+import { BlockCache } from './block-cache.ts';
+import { HandlerTable } from './handlers.ts';
+import { Handler, RECORD } from './record.ts';
+
+const PAGES = 8;
+const RAM = ramBase(1);
+const MODE = Mode.LONG64 | Mode.LONG | Mode.PROTECTED;
+const HOT = 50;
+const NOP = 0x90;
+const RET = 0xc3;
+/** MOV EAX, imm32: five bytes. */
+const MOV = 0xb8;
+
+const decoder = new Decoder(forms);
+const handlers = new HandlerTable(forms);
+const buffer = new SharedArrayBuffer(RAM + PAGES * PAGE);
+const bytes = new Uint8Array(buffer);
+const words = new Int32Array(buffer);
+const vp = VpState.view(buffer, vpArea(0) + VP_STATE);
+
+let held: Set<number>;
+/** Guest-physical address of the page behind, for an instruction that crosses. */
+let behind: number | undefined;
+let cache: BlockCache;
+
+beforeEach(() => {
+  bytes.fill(NOP, RAM);
+  words.fill(0, PAGE_MAP >> 2, (PAGE_MAP >> 2) + PAGES + 1);
+  for (let n = 0; n < PAGES; n++) words[(PAGE_MAP >> 2) + n] = (RAM + n * PAGE) | PageFlag.PRESENT | PageFlag.WRITABLE;
+  bytes.fill(0, CODE_MAP, CODE_MAP + 64);
+  words.fill(0, (vpArea(0) + BLOCK_TABLE) >> 2, (vpArea(0) + BLOCK_TABLE + BLOCK_TABLE_ENTRIES * 16) >> 2);
+  held = new Set();
+  behind = undefined;
+  vp.mode = MODE;
+  vp.codeMapExact = 1;
+  cache = new BlockCache(buffer, vpArea(0), decoder, handlers, {
+    vp,
+    translateCode: () => behind,
+    protectPage: (page) => held.add(page),
+    releasePage: (page) => held.delete(page),
+    releaseAll: () => held.clear(),
+    flushed: () => undefined,
+  });
+  cache.hotAfter = HOT;
+});
+
+function put(gpa: number, ...code: number[]): void {
+  bytes.set(code, RAM + gpa);
+}
+/** Makes the block at an address, as if its linear address were the same. */
+function block(gpa: number): number {
+  return cache.decode(BigInt(gpa), gpa);
+}
+function handler(record: number): number {
+  return (words[record >> 2] as number) & 0xffff;
+}
+function isDropped(record: number): boolean {
+  return handler(record) === Handler.REFETCH;
+}
+/** Granules that the code map says hold code. */
+function granules(): number[] {
+  const found: number[] = [];
+  for (let n = 0; n < (PAGES * PAGE) / CODE_MAP_GRANULE; n++)
+    if (((bytes[CODE_MAP + (n >> 3)] as number) >> (n & 7)) & 1) found.push(n);
+  return found;
+}
+
+describe('a store', () => {
+  it('drops the blocks whose bytes it touches, and no other', () => {
+    put(0x103, RET);
+    put(0x203, RET);
+    const [first, inner, second] = [block(0x100), block(0x102), block(0x200)];
+    expect(cache.size).toBe(3);
+    expect(cache.written(0x104, 0xfc)).toBe(false);
+    expect(cache.written(0x101, 1)).toBe(true);
+    expect([first, inner, second].map(isDropped)).toEqual([true, false, false]);
+    expect(cache.written(0x103, 0x100)).toBe(true);
+    expect([inner, second].map(isDropped)).toEqual([true, true]);
+    expect([cache.size, held.size]).toEqual([0, 0]);
+  });
+
+  it('leaves the code map and the page as they have to be', () => {
+    put(0x13f, RET);
+    put(0x203, RET);
+    block(0x100);
+    block(0x200);
+    expect(granules()).toEqual([4, 8]);
+    expect([...held]).toEqual([0]);
+    cache.written(0x120, 4);
+    expect(granules()).toEqual([8]);
+    expect([...held]).toEqual([0]);
+    cache.written(0x203, 1);
+    expect(granules()).toEqual([]);
+    expect([...held]).toEqual([]);
+  });
+
+  it('of a whole page drops all of its blocks, which are made anew from the new bytes', () => {
+    const old = Array.from({ length: 40 }, (_, n) => block(0x1000 + n * 16));
+    expect(cache.written(0x1000, PAGE)).toBe(true);
+    expect(old.every(isDropped)).toBe(true);
+    put(0x1000, RET);
+    const made = block(0x1000);
+    // ENTER, RET, and where it goes on.
+    expect([0, 2].map((n) => handler(made + n * RECORD))).toEqual([Handler.ENTER, Handler.CONTINUE]);
+    expect(cache.codeOf(made)).toMatchObject({ gpa: 0x1000, offset: 0, mode: MODE, host: RAM + 0x1000 });
+    expect(cache.codeOf(old[3] as number)).toBeUndefined();
+  });
+
+  it('drops the regions made from the bytes that it touches', () => {
+    put(0x103, RET);
+    const released: number[] = [];
+    cache.released = (place) => released.push(place);
+    const record = block(0x100);
+    cache.install(record, 7, [
+      { from: 0x100, to: 0x104 },
+      { from: 0x1010, to: 0x1020 },
+    ]);
+    expect(handler(record)).toBe(Handler.REGION);
+    cache.written(0x1020, 8);
+    expect(released).toEqual([]);
+    cache.written(0x101f, 1);
+    expect([released, handler(record)]).toEqual([[7], Handler.ENTER]);
+    cache.install(record, 8, [{ from: 0x100, to: 0x104 }]);
+    cache.written(0x103, 1);
+    expect([released, handler(record)]).toEqual([[7, 8], Handler.REFETCH]);
+  });
+});
+
+describe('an instruction in two pages', () => {
+  const at = 2 * PAGE - 3;
+  beforeEach(() => {
+    put(at, MOV);
+    behind = 4 * PAGE;
+  });
+
+  it('is one block in both, found again as long as the same page is behind', () => {
+    const record = block(at);
+    expect([cache.size, [...held]]).toEqual([2, [PAGE, 4 * PAGE]]);
+    expect(block(at)).toBe(record);
+    behind = 5 * PAGE;
+    const other = block(at);
+    expect(other).not.toBe(record);
+    expect(isDropped(record)).toBe(true);
+    expect([cache.size, cache.pageOf(4 * PAGE)]).toEqual([2, undefined]);
+    expect(cache.pageOf(5 * PAGE)).toMatchObject({ host: RAM + 5 * PAGE });
+  });
+
+  it.each([
+    ['the first', at + 1],
+    ['the second', 4 * PAGE + 1],
+  ])('is dropped by a store to %s', (_which, gpa) => {
+    const record = block(at);
+    expect(cache.written(gpa, 1)).toBe(true);
+    expect([isDropped(record), cache.size]).toEqual([true, 0]);
+  });
+
+  it('is dropped once where both pages are the same', () => {
+    behind = PAGE;
+    const before = vp.blocksInvalidated;
+    const record = block(at);
+    expect(cache.size).toBe(2);
+    cache.written(PAGE, PAGE);
+    expect([isDropped(record), cache.size, vp.blocksInvalidated - before]).toEqual([true, 0, 1n]);
+  });
+
+  it('is not kept where the second page is no memory', () => {
+    behind = undefined;
+    expect(block(at) & 1).toBe(1);
+    expect(cache.size).toBe(0);
+  });
+});
+
+describe('what the translator asks', () => {
+  it('is told the blocks of a page in one mode, and how often each was entered', () => {
+    const [first, second] = [block(0x100), block(0x180)];
+    vp.mode = MODE | Mode.USER;
+    const user = block(0x100);
+    expect(user).not.toBe(first);
+    words[(first >> 2) + 4] = HOT - 9;
+    expect([...cache.blocksOf(0, MODE, new Set([second]), PAGE)]).toEqual([
+      ...[PAGE + 0x100, first, (second - first) / RECORD, 9],
+      ...[PAGE + 0x180, second, (user - second) / RECORD, -1],
+    ]);
+    cache.cool(0, MODE, [0x100]);
+    expect(cache.entered(first)).toBe(0);
+  });
+});
