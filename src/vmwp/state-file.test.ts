@@ -115,6 +115,9 @@ describe('a file', () => {
     writeFileSync(file, change(bytes) ?? bytes);
     return file;
   }
+  function withByte(bytes: Uint8Array, at: number, byte: number): undefined {
+    bytes[at] = byte;
+  }
   /** The first page that is not zero. */
   const stored = MEMORY_AT + fixture.subarray(MEMORY_AT).findIndex((byte) => byte !== 0);
 
@@ -154,10 +157,10 @@ describe('a file', () => {
     ['with more behind it', (bytes) => Uint8Array.from([...bytes, 0]), /is damaged: its length/],
     [
       'of a later version',
-      (bytes) => void bytes.set([4], 8),
+      (bytes) => withByte(bytes, 8, 4),
       /has version 4, and this build reads versions 1 to 3: use the build that wrote it/,
     ],
-    ['with another length', (bytes) => void bytes.set([9], 26), /is damaged: its checksum/],
+    ['with another length', (bytes) => withByte(bytes, 26, 9), /is damaged: its checksum/],
     ['with a byte of its header changed', (bytes) => void (bytes[headerAt + 5]! ^= 1), /is damaged: /],
     ['with a byte of its end changed', (bytes) => void (bytes[bytes.length - 1]! ^= 1), /is damaged: its boot image/],
     ['with a byte of memory changed', (bytes) => void (bytes[stored]! ^= 1), /is damaged: page \d+ of its memory/],
