@@ -24,6 +24,7 @@ const bundles: readonly Readonly<Record<string, string>>[] = [
     client: 'src/client/index.ts',
     'worker-process': 'src/vmwp/node/worker-process.ts',
     'service-process': 'src/vmms/service-process.ts',
+    'switch-process': 'src/vswitch/node/switch-process.ts',
   },
   { 'vp-thread': 'src/vmwp/vp-thread.ts' },
   { 'translator-thread': 'src/vmwp/translator-thread.ts' },

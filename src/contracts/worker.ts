@@ -6,6 +6,7 @@
 import type { Disk, Dvd, VmMetrics } from './api/vm.ts';
 import type { ErrorCode } from './errors.ts';
 import type { EngineChoice, KeyValuePool, StateSavingResult } from './partition.ts';
+import type { PortAddress } from './switches.ts';
 
 export const WORKER_PROTOCOL = 1;
 
@@ -34,13 +35,19 @@ export interface WorkerSpec {
   readonly onReboot: 'restart' | 'stop';
   readonly disks: readonly Disk[];
   readonly dvds: readonly Dvd[];
-  /** `private`: connected to nothing outside of the VM. */
-  readonly nics: readonly { readonly id: string; readonly network: 'nat' | 'private'; readonly mac: string | null }[];
+  readonly nics: readonly WorkerNic[];
   /** A saved state to go on from. The worker stands still until it is told to resume. */
   readonly restore: string | null;
   /** It is as it was written: its memory is read when the guest touches it, and not compared with its checksums before. */
   readonly restoreUnread: boolean;
   readonly niceness: number;
+}
+
+/** An adapter, and the port of a switch that it is connected to; null: to none. */
+export interface WorkerNic {
+  readonly id: string;
+  readonly mac: string;
+  readonly port: PortAddress | null;
 }
 
 export type WorkerState = 'Starting' | 'Running' | 'Paused' | 'PausedCritical' | 'Stopped';
@@ -127,6 +134,11 @@ export interface WorkerMethods {
   attachDvd: { params: { dvd: Dvd }; result: undefined };
   detachDvd: { params: { slot: number }; result: undefined };
   insertDvd: { params: { dvd: Dvd }; result: undefined };
+  listNics: { params: undefined; result: readonly WorkerNic[] };
+  attachNic: { params: { nic: WorkerNic }; result: undefined };
+  detachNic: { params: { id: string }; result: undefined };
+  /** Plugs the cable in elsewhere, or nowhere. */
+  connectNic: { params: { id: string; port: PortAddress | null }; result: undefined };
 }
 export type WorkerMethod = keyof WorkerMethods;
 

@@ -477,6 +477,27 @@ describe('a saved bus', () => {
     expect(rest.length).toBeGreaterThan(0);
   });
 
+  it('keeps a channel that was taken back apart from the device that is back under its name', () => {
+    const { host, guest } = opened();
+    const second = new Echo('second', 2);
+    host.bus.offer(second);
+    guest.open(guest.offer(), 4);
+    host.bus.withdraw(second);
+    host.bus.offer(new Echo('second', 3));
+    const bus = new VmBus(host.ports(), host.mailbox);
+    const again = new Echo('second', 3);
+    bus.offer(new Echo('echo', 1));
+    bus.offer(again);
+    bus.restore(JSON.parse(JSON.stringify(host.bus.save())));
+    expect(bus.save()).toEqual(host.bus.save());
+    expect(bus.openChannels(again)).toEqual([]);
+    expect(bus.save().channels.map(({ device, state }) => `${device} ${state}`)).toEqual([
+      'echo open',
+      'second rescinded',
+      'second offered',
+    ]);
+  });
+
   it('offers a device that it does not know', () => {
     const all = opened();
     const bus = new VmBus(all.host.ports(), all.host.mailbox);

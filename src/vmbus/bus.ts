@@ -530,8 +530,7 @@ export class VmBus {
     this.#channels.clear();
     restoreGpadls(this.#gpadls, saved);
     // Primary channels first: the others hang on them.
-    for (const each of [...saved.channels].sort((a, b) => a.subIndex - b.subIndex))
-      this.#restoreChannel(each, each.device in saved.devices);
+    for (const each of [...saved.channels].sort((a, b) => a.subIndex - b.subIndex)) this.#restoreChannel(each);
     for (const [name, device] of this.#devices) {
       const known = this.#channelsOf(device);
       if (name in saved.devices && known.length > 0) device.restore(saved.devices[name], this.openChannels(device));
@@ -539,9 +538,10 @@ export class VmBus {
     }
   }
 
-  #restoreChannel(saved: SavedChannel, present: boolean): void {
+  #restoreChannel(saved: SavedChannel): void {
     const { relid, subIndex } = saved;
-    const gone = !present && saved.state === 'rescinded';
+    // Its device may be back under the same name: this channel is not that one's.
+    const gone = saved.state === 'rescinded';
     const device = gone ? goneDevice(saved.device) : this.#devices.get(saved.device);
     if (!device) throw new RangeError(`its VMBus has ${saved.device}, which this partition was not given`);
     if (relid === 0 || this.#channels.has(relid))

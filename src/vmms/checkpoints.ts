@@ -12,13 +12,12 @@ import type { Checkpoint, Job } from '../contracts/api/resources.ts';
 import type { VmConfiguration } from '../contracts/api/vm.ts';
 import { ViridianError } from '../contracts/errors.ts';
 import { isLive, type VmState } from '../contracts/vm-state.ts';
-import { macText } from '../vswitch/ethernet.ts';
-import { dynamicMac } from '../vswitch/mac-pool.ts';
 import { named, vmFolder } from './context.ts';
 import type { Row } from './database.ts';
 import type { JobControl } from './jobs.ts';
 import { type FrozenDisk, Layers } from './layers.ts';
 import type { Management } from './management.ts';
+import { freshNics } from './network/macs.ts';
 import { bytesTaken, StateFiles } from './state-files.ts';
 import type { VirtualMachine } from './virtual-machine.ts';
 
@@ -400,7 +399,8 @@ export class Checkpoints {
               ...found.configuration,
               name,
               disks: found.configuration.disks.map((disk) => above.get(disk.slot) ?? disk),
-              nics: this.#newAddresses(id, found.configuration),
+              // Addresses on a network are the original's.
+              nics: freshNics(found.configuration.nics),
             },
             id,
           );
@@ -414,18 +414,6 @@ export class Checkpoints {
       }
       control.result(id);
       if (start) await this.#management.machine(id).start(control);
-    });
-  }
-
-  /** Addresses on a network are the original's: its guest is offered adapters with others when it is restored. */
-  #newAddresses(vm: string, { nics }: VmConfiguration): VmConfiguration['nics'] {
-    const all = this.#management.context.inventory.list().flatMap(({ configuration }) => configuration.nics);
-    const taken = new Set(all.map(({ macAddress }) => macAddress));
-    const text = (mac: number): string => macText(mac).replaceAll('-', ':').toLowerCase();
-    return nics.map((nic) => {
-      const macAddress = text(dynamicMac(`${vm} ${nic.id}`, (mac) => taken.has(text(mac))));
-      taken.add(macAddress);
-      return { id: nic.id, switch: nic.switch, macAddress };
     });
   }
 

@@ -7,6 +7,7 @@ import type { EventLog } from './events.ts';
 import type { HostFacts } from './host-facts.ts';
 import type { Inventory, VmRecord } from './inventory.ts';
 import type { Jobs } from './jobs.ts';
+import type { Networks } from './network/networks.ts';
 import type { Standby } from './standby.ts';
 
 export interface ServiceContext {
@@ -14,6 +15,7 @@ export interface ServiceContext {
   readonly inventory: Inventory;
   readonly events: EventLog;
   readonly jobs: Jobs;
+  readonly networks: Networks;
   readonly dataFolder: string;
   readonly runtimeFolder: string;
   /** The worker's program. */

@@ -13,14 +13,14 @@ describe('the inventory', () => {
     const path = join(folder, 'old.db');
     new Database(path).close();
     const old = new DatabaseSync(path);
-    // As version 1 was.
+    // As version 2 was.
     old.exec(`alter table checkpoints drop column background;
       alter table checkpoints drop column unfinished;
       drop table whole_states;
       insert into vms (id, name, revision, configuration, state, created) values ('v', 'one', 1, '{}', 'Off', '');
       insert into checkpoints (id, vm, name, kind, created, configuration, disks, pause)
         values ('c', 'v', 'first', 'Standard', '', '{}', '[]', 5);
-      pragma user_version = 1;`);
+      pragma user_version = 2;`);
     old.close();
     const db = new Database(path);
     expect(db.get('select name, pause, background, unfinished from checkpoints')).toEqual({

@@ -8,7 +8,7 @@ import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlit
 import { ViridianError } from '../contracts/errors.ts';
 
 /** Raised with a migration below. */
-const SCHEMA_VERSION = 2;
+const SCHEMA_VERSION = 3;
 
 const SCHEMA = `
 create table settings (name text primary key, value text not null) strict;
@@ -71,7 +71,19 @@ create table events (
   data text not null
 ) strict;
 create index events_by_vm on events (vm, id);
-create table switches (name text primary key, kind text not null, notes text not null) strict;
+create table switches (
+  name text primary key,
+  kind text not null,
+  notes text not null,
+  settings text not null default '{}'
+) strict;
+-- MAC addresses that the host has given.
+create table macs (
+  mac text primary key,
+  vm text not null references vms (id) on delete cascade,
+  nic text not null,
+  unique (vm, nic)
+) strict;
 create table tokens (
   id text primary key,
   name text not null unique,
@@ -82,13 +94,20 @@ create table tokens (
 ) strict;
 `;
 
-/** By the version that they lead to. */
+/** What makes a schema out of the one before it, by the version that it makes. */
 const MIGRATIONS: Readonly<Record<number, string>> = {
   2: `
+alter table switches add column settings text not null default '{}';
+create table macs (
+  mac text primary key,
+  vm text not null references vms (id) on delete cascade,
+  nic text not null,
+  unique (vm, nic)
+) strict;`,
+  3: `
 alter table checkpoints add column background real;
 alter table checkpoints add column unfinished integer not null default 0;
-create table whole_states (stamp text primary key) strict;
-`,
+create table whole_states (stamp text primary key) strict;`,
 };
 
 export type Row = Readonly<Record<string, string | number | null>>;
@@ -109,12 +128,17 @@ export class Database {
         'badFile',
         `${path}: it was written by a newer version of Viridian (schema ${version}, and this build knows ${SCHEMA_VERSION})`,
       );
-    if (version === SCHEMA_VERSION) return;
-    this.transaction(() => {
-      if (version === 0) this.#db.exec(SCHEMA);
-      else for (let next = version + 1; next <= SCHEMA_VERSION; next++) this.#db.exec(MIGRATIONS[next]!);
-      this.#db.exec(`pragma user_version = ${SCHEMA_VERSION}`);
-    });
+    if (version > 0 && version < SCHEMA_VERSION)
+      this.transaction(() => {
+        for (let next = version + 1; next <= SCHEMA_VERSION; next++) this.#db.exec(MIGRATIONS[next]!);
+        this.#db.exec(`pragma user_version = ${SCHEMA_VERSION}`);
+      });
+    if (version === 0) {
+      this.transaction(() => {
+        this.#db.exec(SCHEMA);
+        this.#db.exec(`pragma user_version = ${SCHEMA_VERSION}`);
+      });
+    }
   }
 
   #statement(sql: string): StatementSync {

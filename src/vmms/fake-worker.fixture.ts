@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import type { DiskFile, StoragePlace } from '../contracts/block-device.ts';
+import type { NetworkPort, NicOptions } from '../contracts/network.ts';
 import type { Partition, PartitionOptions, StopReason, StorageUnit } from '../contracts/partition.ts';
 import { writeOutput } from '../host/node/files.ts';
 import { runWorker, untilWanted } from '../vmwp/node/worker.ts';
@@ -38,6 +39,53 @@ function fakeStorage({ disks = [], dvds = [] }: PartitionOptions): Partition['st
   };
 }
 
+/** Adapters whose guest shows what it hears, and shouts what it is told to: `!shout nic0 TEXT.` */
+class FakeNics {
+  readonly #ports = new Map<string, { readonly port: NetworkPort; readonly mac: string; up: boolean }>();
+  readonly #say: (text: string) => void;
+
+  constructor(say: (text: string) => void) {
+    this.#say = say;
+  }
+
+  attach({ name = '', mac = '', network }: NicOptions): void {
+    if (typeof network === 'string') throw new Error('a network of its own');
+    const nic = { port: network, mac, up: false };
+    this.#ports.set(name, nic);
+    network.onLink((up) => {
+      nic.up = up;
+    });
+    network.onFrame(({ bytes }) => {
+      this.#say(`[${name} heard ${Buffer.from(bytes.subarray(14)).toString('latin1')}]`);
+      return true;
+    });
+  }
+
+  detach(name: string): void {
+    this.#ports.get(name)?.port.close();
+    this.#ports.delete(name);
+  }
+
+  shout(name: string, text: string): void {
+    const { port, mac } = this.#ports.get(name)!;
+    const bytes = Buffer.concat([
+      Buffer.from('ffffffffffff', 'hex'),
+      Buffer.from(mac.replaceAll(':', ''), 'hex'),
+      Buffer.from([0x88, 0xb5]),
+      Buffer.from(text),
+    ]);
+    port.send({ bytes, segmentSize: 0, checksum: 'complete' });
+  }
+
+  get text(): string {
+    return [...this.#ports].map(([name, { mac, up }]) => `${name}=${mac}${up ? '' : ' down'}`).join(' ');
+  }
+
+  close(): void {
+    for (const name of [...this.#ports.keys()]) this.detach(name);
+  }
+}
+
 async function createFakePartition(options: PartitionOptions): Promise<Partition> {
   const stopped = Promise.withResolvers<StopReason>();
   let output: (bytes: Uint8Array) => void = () => {};
@@ -48,6 +96,8 @@ async function createFakePartition(options: PartitionOptions): Promise<Partition
   const storage = fakeStorage(options);
   const say = (text: string): void => output(Buffer.from(text));
   const alive = setInterval(() => {}, 1000);
+  const nics = new FakeNics(say);
+  for (const nic of options.nics ?? []) nics.attach(nic);
   return {
     console: {
       write(bytes) {
@@ -57,7 +107,10 @@ async function createFakePartition(options: PartitionOptions): Promise<Partition
         if (text.includes('!off')) stopped.resolve({ kind: 'powerOff' });
         if (text.includes('!panic')) stopped.resolve({ kind: 'crash', parameters: [1n], message: 'no init' });
         if (text.includes('!state')) say(`<${typed}>`);
-        else if (text.includes('!flood')) for (let i = 0; i < 64; i++) say('x'.repeat(2 ** 20));
+        else if (/!shout (\w+) (\w+)\./.test(text)) {
+          const [, name, words] = /!shout (\w+) (\w+)\./.exec(text)!;
+          nics.shout(name!, words!);
+        } else if (text.includes('!flood')) for (let i = 0; i < 64; i++) say('x'.repeat(2 ** 20));
         else say(text);
         return Promise.resolve();
       },
@@ -75,8 +128,11 @@ async function createFakePartition(options: PartitionOptions): Promise<Partition
     },
     integration: { heartbeat: () => 'OK' as const } as Partition['integration'],
     storage,
-    attachNic: () => Promise.resolve('nic0'),
-    detachNic: () => undefined,
+    attachNic: (nic) => {
+      nics.attach(nic);
+      return Promise.resolve(nic.name!);
+    },
+    detachNic: (name) => nics.detach(name),
     setLink: () => undefined,
     connect: () => Promise.reject(new Error('no guest')),
     listen: () => ({ close: () => undefined }),
@@ -109,6 +165,7 @@ async function createFakePartition(options: PartitionOptions): Promise<Partition
     inspect: () =>
       Promise.resolve({
         rip: 0x10n,
+        nics: nics.text,
         files: storage
           .list()
           .map(({ kind, lun, file }) => `${kind}${lun}=${basename(file ?? '')}`)
@@ -117,6 +174,7 @@ async function createFakePartition(options: PartitionOptions): Promise<Partition
     stats: () => ({ instructions: 5n, busySeconds: 2, counters: {} }),
     [Symbol.asyncDispose]: () => {
       clearInterval(alive);
+      nics.close();
       return Promise.resolve();
     },
   };

@@ -21,7 +21,8 @@ export async function runService({ version, tcp, listening }: RunServiceOptions)
     dataFolder: dataFolder(),
     runtimeFolder: runtimeFolder(),
     socket: serviceSocket(),
-    workerEntry: workerEntry(),
+    workerEntry: entry('../vmwp/node/worker-process.ts', './worker-process.js'),
+    switchEntry: entry('../vswitch/node/switch-process.ts', './switch-process.js'),
     version,
     tcp,
     pages: pages(),
@@ -32,9 +33,8 @@ export async function runService({ version, tcp, listening }: RunServiceOptions)
 }
 
 /** A source file in a checkout, a bundle in a package. */
-function workerEntry(): string {
-  const name = IN_CHECKOUT ? '../vmwp/node/worker-process.ts' : './worker-process.js';
-  return fileURLToPath(new URL(name, import.meta.url));
+function entry(source: string, bundle: string): string {
+  return fileURLToPath(new URL(IN_CHECKOUT ? source : bundle, import.meta.url));
 }
 
 /** Undefined where the web console has not been built. */

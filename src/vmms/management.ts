@@ -5,7 +5,16 @@
 import { existsSync, mkdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Host, Job, Usage } from '../contracts/api/resources.ts';
-import { type Disk, Dvd, type NewVm, Nic, type Vm, type VmChange, type VmConfiguration } from '../contracts/api/vm.ts';
+import {
+  type Disk,
+  Dvd,
+  type NewVm,
+  Nic,
+  type NicChange,
+  type Vm,
+  type VmChange,
+  type VmConfiguration,
+} from '../contracts/api/vm.ts';
 import { ViridianError } from '../contracts/errors.ts';
 import { isLive, type VmState } from '../contracts/vm-state.ts';
 import { nodeDiskFiles } from '../host/node/disk-files.ts';
@@ -104,6 +113,7 @@ export class Management {
       lastExit: record.lastExit,
       job: job?.id ?? null,
       revision: record.revision,
+      adapters: this.context.networks.adapters(record),
       configuration: record.configuration,
     };
   }
@@ -119,13 +129,14 @@ export class Management {
     this.#check(configuration);
     for (const file of filesOf(configuration)) demandFile(file);
     const record = this.context.inventory.add(configuration, id);
+    this.#takeMacs(record);
     mkdirSync(vmFolder(this.context, record.id), { recursive: true, mode: 0o700 });
     this.context.events.add({ kind: 'vm.created', vm: named(record), text: `${configuration.name} was created` });
     return this.#view(record);
   }
 
   /** What no VM can have, whatever its state. */
-  #check(configuration: VmConfiguration): void {
+  #check(configuration: VmConfiguration, id?: string): void {
     const { name, memory, disks, dvds, nics } = configuration;
     const { facts, settings } = this.context;
     demandPossible({ edition: settings.edition, total: facts.memory }, name, memory);
@@ -137,12 +148,13 @@ export class Management {
       'adapter',
       nics.map(({ id }) => id),
     );
-    for (const nic of nics) if (nic.switch !== null) this.demandSwitch(nic.switch);
+    const { switches, macs } = this.context.networks;
+    for (const nic of nics) switches.demandNic(nic);
+    macs.demandFree(configuration, id);
   }
 
-  demandSwitch(name: string): void {
-    if (this.context.db.get('select name from switches where name = ?', name) === undefined)
-      throw new ViridianError('notFound', `there is no switch '${name}': make it with 'hv switch create ${name}'`);
+  #takeMacs({ id, configuration }: VmRecord): void {
+    for (const nic of configuration.nics) this.context.networks.macs.take(id, nic);
   }
 
   /** @param revision what the caller believes it to be; undefined: whatever it is. */
@@ -162,10 +174,13 @@ export class Management {
         }`,
       );
     const configuration = changedConfiguration(record.configuration, change);
-    this.#check(configuration);
+    this.#check(configuration, record.id);
     const before = new Set(filesOf(record.configuration));
     for (const file of filesOf(configuration)) if (!before.has(file)) demandFile(file);
-    return this.#changed(record, configuration, names, events);
+    const changed = this.#changed(record, configuration, names, events);
+    // Addresses and names on networks go by it.
+    if (names.includes('name')) await this.machine(record.id).matchNics();
+    return changed;
   }
 
   #changed(
@@ -179,6 +194,7 @@ export class Management {
       // What was missing may be there now.
       ...(record.state === 'OffCritical' ? { state: 'Off', critical: null } : {}),
     });
+    this.#takeMacs(now);
     const old = record.configuration.name;
     const { name } = configuration;
     events.add({
@@ -309,6 +325,20 @@ export class Management {
     });
   }
 
+  changeNic(idOrName: string, id: string, change: NicChange): Job {
+    return this.#component(idOrName, 'nic.change', 'changing a network adapter', (configuration) => {
+      const nic = configuration.nics.find((each) => each.id === id);
+      demandFound(nic !== undefined, configuration, `network adapter '${id}'`);
+      const given = Object.entries(change).filter(([, value]) => value !== undefined);
+      const merged = Object.entries({ ...nic, ...Object.fromEntries(given) });
+      // Null is a value of the switch alone.
+      const changed = Nic.parse(
+        Object.fromEntries(merged.filter(([name, value]) => value !== null || name === 'switch')),
+      );
+      return { ...configuration, nics: configuration.nics.map((each) => (each.id === id ? changed : each)) };
+    });
+  }
+
   removeNic(idOrName: string, id: string): Job {
     return this.#component(idOrName, 'nic.remove', 'removing a network adapter', (configuration) => {
       const nics = configuration.nics.filter((nic) => nic.id !== id);
@@ -326,22 +356,25 @@ export class Management {
     return this.job(idOrName, kind, text, async (machine) => {
       const { record } = machine;
       const live = record.state === 'Running' || record.state === 'Paused';
-      if (kind.startsWith('nic') ? !WHEN_OFF.includes(record.state) : !live && !WHEN_OFF.includes(record.state))
+      // What a saved guest knows of its adapters' switches is nothing; that they are there it does.
+      const possible = live || WHEN_OFF.includes(record.state) || (kind === 'nic.change' && record.state === 'Saved');
+      if (!possible)
         throw new ViridianError(
           'wrongState',
-          `${machine.name} is ${record.state}: ${kind.startsWith('nic') ? 'network adapters can change while it is Off' : 'disks and drives can change while it is Off, Running or Paused'}`,
+          `${machine.name} is ${record.state}: disks, drives and network adapters can change while it is Off, Running or Paused`,
         );
       const configuration = await changed(record.configuration);
-      this.#check(configuration);
+      this.#check(configuration, record.id);
       this.#changed(record, configuration, [kind]);
       if (!live) return;
+      const match = (): Promise<void> => (kind.startsWith('nic') ? machine.matchNics() : machine.matchStorage());
       try {
-        await machine.matchStorage();
+        await match();
       } catch (error) {
         // A worker that is gone has no say in what it starts with next time.
         if (machine.pid !== null) {
           this.context.inventory.change(record.id, { configuration: record.configuration });
-          await machine.matchStorage().catch(() => {});
+          await match().catch(() => {});
         }
         throw error;
       }

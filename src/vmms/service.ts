@@ -16,6 +16,7 @@ import { type HostFacts, hostFacts, requirements, unmet } from './host-facts.ts'
 import { Inventory } from './inventory.ts';
 import { Jobs } from './jobs.ts';
 import { Management } from './management.ts';
+import { Networks } from './network/networks.ts';
 import { bootId } from './processes.ts';
 import { Standby } from './standby.ts';
 import type { VirtualMachine } from './virtual-machine.ts';
@@ -27,6 +28,8 @@ export interface ServiceOptions {
   readonly socket: string;
   /** The worker's program. */
   readonly workerEntry: string;
+  /** The switch process's program. */
+  readonly switchEntry: string;
   readonly version: string;
   readonly tcp?: TcpOptions | undefined;
   readonly pages?: string | undefined;
@@ -75,9 +78,12 @@ export class Service implements AsyncDisposable {
     const db = new Database(join(dataFolder, 'viridian.db'));
     const events = new EventLog(db);
     const facts = options.facts ?? hostFacts();
+    const inventory = new Inventory(db);
+    const { switchEntry } = options;
     const context: ServiceContext = {
       db,
-      inventory: new Inventory(db),
+      inventory,
+      networks: new Networks({ db, inventory, events, dataFolder, runtimeFolder, switchEntry }),
       events,
       jobs: new Jobs(events),
       dataFolder,
@@ -98,6 +104,8 @@ export class Service implements AsyncDisposable {
     rmSync(join(dataFolder, 'scratch'), { recursive: true, force: true });
     // What is there comes before who asks for it.
     await Promise.all(service.management.machines.map((machine) => machine.adopt()));
+    await context.networks.recover();
+    await Promise.all(service.management.machines.map((machine) => machine.matchNics().catch(() => {})));
     await service.management.recover();
     await service.#endStrays();
     const port = await service.#api.listen();
@@ -155,13 +163,14 @@ export class Service implements AsyncDisposable {
     this.#ending = true;
     for (const timer of this.#timers) clearTimeout(timer);
     const { management } = this;
-    const { jobs, events, db } = management.context;
+    const { jobs, events, db, networks } = management.context;
     if (stopVms) await Promise.all(management.machines.map((machine) => this.#stopVm(machine)));
     // What is half done is finished, or is taken up by the next service.
     await Promise.race([jobs.idle(), new Promise((resolve) => setTimeout(resolve, 5000).unref())]);
     events.add({ kind: 'service.ended', text: 'the service ends' });
     management.context.standby.end();
     for (const machine of management.machines) machine.leave();
+    await networks.leave();
     await this.#api.close();
     db.close();
     closeSync(this.#lock);

@@ -44,6 +44,7 @@ export async function testHost(more: Partial<ServiceOptions> = {}): Promise<Test
     runtimeFolder: join(folder, 'run'),
     socket: join(folder, 'run/vmms.sock'),
     workerEntry: fileURLToPath(new URL('fake-worker.fixture.ts', import.meta.url)),
+    switchEntry: fileURLToPath(new URL('../vswitch/node/switch-process.ts', import.meta.url)),
     version: '0.0.0-test',
     facts: { ...hostFacts(), architecture: 'x64', memory: 64 * GIB, flags: new Set(['nx']) },
     ...more,

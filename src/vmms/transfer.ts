@@ -16,6 +16,7 @@ import { named, vmFolder } from './context.ts';
 import { configurationOf, type VmRecord } from './inventory.ts';
 import type { JobControl } from './jobs.ts';
 import type { Management } from './management.ts';
+import { freshNics } from './network/macs.ts';
 import { copyWithHoles } from './state-files.ts';
 
 export const storageHost: StorageHost = { files: nodeDiskFiles, codecs: nodeCodecs };
@@ -111,7 +112,10 @@ export class Transfer {
     return jobs.start({ kind: 'import', text: `importing ${basename(folder)}` }, async (control) => {
       const { id: oldId, configuration, saved } = await readManifest(folder);
       const id = mode === 'register' ? oldId : randomUUID();
-      const wanted = { ...configuration, name: name ?? configuration.name };
+      const { macs } = this.#management.context.networks;
+      // A copy beside its original has addresses of its own.
+      const nics = mode === 'copy' ? macs.withoutTaken(configuration.nics) : configuration.nics;
+      const wanted = { ...configuration, nics, name: name ?? configuration.name };
       if (inventory.named(wanted.name) !== undefined)
         throw new ViridianError('wrongState', `there is a virtual machine '${wanted.name}' already: give another name`);
       const target = vmFolder(this.#management.context, id);
@@ -159,7 +163,7 @@ export class Transfer {
       const over = (of: ReadonlyMap<number, Disk>): Disk[] =>
         configuration.disks.map((disk) => of.get(disk.slot) ?? disk);
       db.transaction(() => {
-        const nics = configuration.nics.map((nic) => ({ id: nic.id, switch: nic.switch }));
+        const nics = freshNics(configuration.nics);
         this.#management.createChecked({ ...configuration, name, nics, disks: over(theirs) }, id);
         for (const disk of shared) {
           layers.record(record.id, own.get(disk.slot)!, disk);
@@ -198,7 +202,7 @@ export class Transfer {
         }
         const { disks } = await copyFiles({ ...record.configuration, boot: NO_BOOT, dvds: [] }, target, control);
         // Addresses on a network are the original's.
-        const nics = record.configuration.nics.map((nic) => ({ id: nic.id, switch: nic.switch }));
+        const nics = freshNics(record.configuration.nics);
         this.#management.createChecked({ ...record.configuration, name, disks, nics }, id);
       } catch (error) {
         await rm(target, { recursive: true, force: true });

@@ -35,6 +35,8 @@ export class VirtualMachine {
   readonly #context: ServiceContext;
   readonly #meter: Meter;
   #worker: WorkerHandle | undefined;
+  /** Of the worker; its adapters are plugged in under it. */
+  #instance: string | undefined;
   #startedAt: string | null = null;
   #crashes: number[] = [];
   readonly #files: StateFiles;
@@ -153,7 +155,9 @@ export class VirtualMachine {
     this.#worker = undefined;
     this.#startedAt = null;
     const usage = this.#meter.stop();
-    const { inventory, events } = this.#context;
+    const { inventory, events, networks } = this.#context;
+    if (this.#instance !== undefined) void networks.unplug(this.#instance);
+    this.#instance = undefined;
     if (inventory.get(this.id) === undefined) return;
     const { state, saved } = this.record;
     const lastExit = { kind: exit.kind, message: exit.message, time: exit.time };
@@ -211,6 +215,15 @@ export class VirtualMachine {
     }
   }
 
+  /** The adapters that the VM has, if it runs, are made what the configuration says. */
+  async matchNics(): Promise<void> {
+    const worker = this.#worker;
+    if (worker === undefined || this.#instance === undefined) return;
+    await this.#context.networks.match(this.record, this.#instance, (method, params) =>
+      worker.request(method, params, 60),
+    );
+  }
+
   /** The worker of an earlier service; what it says is the truth. */
   async adopt(): Promise<void> {
     const { record } = this;
@@ -224,7 +237,9 @@ export class VirtualMachine {
       return;
     }
     this.#worker = found;
-    const { events, inventory } = this.#context;
+    const { events, inventory, networks } = this.#context;
+    this.#instance = found.record.instance;
+    networks.adopt(record, this.#instance);
     if (record.state === 'Saved') {
       // The state was on record, and the service ended before it could end the worker.
       await this.#end(found);
@@ -285,8 +300,11 @@ export class VirtualMachine {
       );
     control.progress(0.1, saved === null ? 'starting the worker process' : 'reading the saved state');
     this.#enter('Starting');
+    const instance = randomUUID();
     let worker: WorkerHandle;
     try {
+      const nics = await this.#context.networks.plug(this.record, instance);
+      this.#instance = instance;
       worker = await WorkerHandle.start({
         entry: this.#context.workerEntry,
         runtimeFolder: this.#context.runtimeFolder,
@@ -296,6 +314,7 @@ export class VirtualMachine {
         spec: {
           vm: this.id,
           name: this.name,
+          instance,
           memory: configuration.memory,
           processors: configuration.processors,
           engine: configuration.engine,
@@ -305,17 +324,15 @@ export class VirtualMachine {
           onReboot: configuration.guestReset === 'Stop' ? 'stop' : 'restart',
           disks: configuration.disks.toSorted((a, b) => a.slot - b.slot),
           dvds: configuration.dvds.toSorted((a, b) => a.slot - b.slot),
-          nics: configuration.nics.map((nic) => ({
-            id: nic.id,
-            network: this.#network(nic.switch),
-            mac: nic.macAddress ?? null,
-          })),
+          nics,
           restore: saved?.file ?? null,
           restoreUnread: saved !== null && this.#files.isAsWritten(saved.file),
           niceness: niceness(configuration.processorWeight),
         },
       });
     } catch (error) {
+      this.#instance = undefined;
+      await this.#context.networks.unplug(instance);
       this.#enter(this.record.saved === null ? 'Off' : 'Saved', { worker: null });
       if (!isViridianError(error)) throw error;
       throw new ViridianError(error.code, `${this.name} did not start: ${error.message}`, { cause: error });
@@ -332,21 +349,6 @@ export class VirtualMachine {
       // Pages that the guest has not touched are read from it all the same: the worker has it open.
       if (saved.owned) this.#files.remove(saved.file);
     }
-  }
-
-  /** A switch of kind NAT is a network of each VM's own; the other kinds are on record only. */
-  #network(name: string | null): 'nat' | 'private' {
-    const kind =
-      name === null ? undefined : this.#context.db.get('select kind from switches where name = ?', name)?.kind;
-    if (kind === 'NAT') return 'nat';
-    if (kind !== undefined)
-      this.#context.events.add({
-        kind: 'vm.not-connected',
-        severity: 'warning',
-        vm: named(this.record),
-        text: `${this.name}: an adapter is not connected: between VMs there is no switch of kind ${kind} yet, use one of kind NAT`,
-      });
-    return 'private';
   }
 
   /** Waits until the partition is there. @throws ViridianError with the reason when it does not come up. */

@@ -33,7 +33,7 @@ export interface WorkerListener {
 
 export interface WorkerStart extends WorkerPlace {
   readonly standby: Standby;
-  readonly spec: Omit<WorkerSpec, 'protocol' | 'instance'>;
+  readonly spec: Omit<WorkerSpec, 'protocol'>;
   readonly listener: WorkerListener;
   /** Called before the process is there to be lost: what is not on record cannot be found again. */
   readonly record: (record: WorkerRecord) => void;
@@ -86,8 +86,9 @@ export class WorkerHandle {
     record: keep,
   }: WorkerStart): Promise<WorkerHandle> {
     const ahead = standby.take();
-    const { instance, folder } = ahead ?? newRun(runtimeFolder);
-    const full: WorkerSpec = { ...spec, protocol: WORKER_PROTOCOL, instance };
+    const { instance } = spec;
+    const { folder } = ahead ?? newRun(runtimeFolder);
+    const full: WorkerSpec = { ...spec, protocol: WORKER_PROTOCOL };
     writeFileSync(join(folder, WORKER_FILES.spec), JSON.stringify(full), { mode: 0o600 });
     keep({ pid: null, startTicks: null, instance, folder, bootId: bootId() });
     const child = ahead?.child ?? spawnWorker(entry, folder, false);

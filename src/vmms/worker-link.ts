@@ -1,7 +1,7 @@
-/** A connection to a worker process: requests with their answers, and what it tells unasked. */
+/** Connections to a worker process and to the switch process: requests with their answers, and what they tell unasked. */
 import { connect } from 'node:net';
-import { ViridianError } from '../contracts/errors.ts';
-import type { FromWorker, WorkerEvent, WorkerMethod, WorkerMethods } from '../contracts/worker.ts';
+import { type ErrorCode, ViridianError } from '../contracts/errors.ts';
+import type { WorkerEvent, WorkerMethods } from '../contracts/worker.ts';
 import { JsonLines } from '../host/node/json-lines.ts';
 
 interface Waiting {
@@ -10,18 +10,31 @@ interface Waiting {
   readonly timer: NodeJS.Timeout | undefined;
 }
 
-export class WorkerLink {
+/** By name, what each takes and gives. */
+type Methods<M> = { readonly [N in keyof M]: { readonly params: unknown; readonly result: unknown } };
+
+interface Answer {
+  readonly id: number;
+  readonly result?: unknown;
+  readonly error?: { readonly code: ErrorCode; readonly message: string };
+}
+
+export class RequestLink<M extends Methods<M>, E extends { readonly event: string }> {
   readonly closed: Promise<void>;
+  /** Who is at the other end, for people. */
+  readonly #peer: string;
   readonly #lines: JsonLines;
   readonly #waiting = new Map<number, Waiting>();
-  #onEvent: (event: WorkerEvent) => void;
+  #onEvent: (event: E) => void;
   #next = 1;
   #open = true;
 
   private constructor(
-    lines: (link: WorkerLink, closed: () => void) => JsonLines,
-    onEvent: (event: WorkerEvent) => void,
+    peer: string,
+    lines: (link: RequestLink<M, E>, closed: () => void) => JsonLines,
+    onEvent: (event: E) => void,
   ) {
+    this.#peer = peer;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.closed = promise;
     this.#onEvent = onEvent;
@@ -29,17 +42,22 @@ export class WorkerLink {
   }
 
   /** Rejects when nobody listens there. */
-  static async open(socketPath: string, onEvent: (event: WorkerEvent) => void = () => {}): Promise<WorkerLink> {
+  static async open<M extends Methods<M>, E extends { readonly event: string }>(
+    peer: string,
+    socketPath: string,
+    onEvent: (event: E) => void,
+  ): Promise<RequestLink<M, E>> {
     const socket = connect(socketPath);
     await new Promise<void>((resolve, reject) => {
       socket.once('connect', resolve);
       socket.once('error', reject);
     });
-    return new WorkerLink(
+    return new RequestLink<M, E>(
+      peer,
       (link, closed) =>
         new JsonLines(
           socket,
-          (message) => link.#take(message as FromWorker),
+          (message) => link.#take(message as Answer | E),
           () => {
             link.#close();
             closed();
@@ -49,7 +67,7 @@ export class WorkerLink {
     );
   }
 
-  #take(message: FromWorker): void {
+  #take(message: Answer | E): void {
     if ('event' in message) {
       this.#onEvent(message);
       return;
@@ -66,26 +84,26 @@ export class WorkerLink {
     this.#open = false;
     for (const { reject, timer } of this.#waiting.values()) {
       clearTimeout(timer);
-      reject(new ViridianError('failure', 'the worker process has ended'));
+      reject(this.#ended());
     }
     this.#waiting.clear();
   }
 
+  #ended(): ViridianError {
+    return new ViridianError('failure', `${this.#peer} has ended`);
+  }
+
   /** @param seconds How long an answer may take; 0: as long as it takes. */
-  async request<M extends WorkerMethod>(
-    method: M,
-    params: WorkerMethods[M]['params'],
-    seconds = 30,
-  ): Promise<WorkerMethods[M]['result']> {
-    if (!this.#open) throw new ViridianError('failure', 'the worker process has ended');
+  async request<N extends keyof M & string>(method: N, params: M[N]['params'], seconds = 30): Promise<M[N]['result']> {
+    if (!this.#open) throw this.#ended();
     const id = this.#next++;
-    const { promise, resolve, reject } = Promise.withResolvers<WorkerMethods[M]['result']>();
+    const { promise, resolve, reject } = Promise.withResolvers<M[N]['result']>();
     const timer =
       seconds === 0
         ? undefined
         : setTimeout(() => {
             this.#waiting.delete(id);
-            reject(new ViridianError('timeout', `the worker process did not answer '${method}' within ${seconds} s`));
+            reject(new ViridianError('timeout', `${this.#peer} did not answer '${method}' within ${seconds} s`));
           }, seconds * 1000);
     this.#waiting.set(id, { resolve, reject, timer });
     this.#lines.send({ id, method, params });
@@ -96,3 +114,10 @@ export class WorkerLink {
     this.#lines.destroy();
   }
 }
+
+export type WorkerLink = RequestLink<WorkerMethods, WorkerEvent>;
+export const WorkerLink = {
+  /** Rejects when nobody listens there. */
+  open: (path: string, onEvent: (event: WorkerEvent) => void = () => {}): Promise<WorkerLink> =>
+    RequestLink.open<WorkerMethods, WorkerEvent>('the worker process', path, onEvent),
+};

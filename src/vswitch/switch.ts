@@ -15,6 +15,7 @@ import {
   MAX_FRAME,
   macAt,
   macText,
+  parseIp,
   parseMac,
   u16,
 } from './ethernet.ts';
@@ -47,6 +48,15 @@ export interface AdapterOptions {
   readonly vm: string;
   /** Which of the VM's adapters it is, from 0. */
   readonly index?: number | undefined;
+  /** What its address is reserved under, and captures call it. Default: the VM's name, with `/index` from the second on. */
+  readonly name?: string | undefined;
+  /** Its label in DNS; null: none. Default: the VM's name, for its first adapter. */
+  readonly hostName?: string | null | undefined;
+  /**
+   * Where the switch gives out no addresses: the only IPv4 address that the adapter may have, and no other one may. Default: any
+   * that is not another's.
+   */
+  readonly address?: string | undefined;
   /** A static MAC address. Default: one from Hyper-V's range that stays the same for this VM and adapter. */
   readonly mac?: string | undefined;
   /** The guest may send from any MAC and IP address. Default: false. */
@@ -71,12 +81,17 @@ export interface AdapterPort extends SwitchPort {
   readonly address: string | undefined;
   /** Pulls the cable, and puts it back. */
   setLink(up: boolean): void;
+  readonly counters: Readonly<Port['counters']>;
+  /** Frames by why they were dropped. */
+  readonly drops: Port['drops'];
   inspect(): InspectNode;
 }
 
 export interface CaptureOptions {
   /** Only frames from or to this adapter, by its VM's name (and `/index` from the second on). */
   readonly adapter?: string | undefined;
+  /** Only frames from or to this address, whether there is an adapter that has it or not. */
+  readonly mac?: string | undefined;
   /** Bytes of a frame that are kept. Default: all. */
   readonly snaplen?: number | undefined;
   /** Milliseconds since 1970 UTC. */
@@ -101,6 +116,8 @@ interface Adapter {
   readonly hostName: string | undefined;
   readonly egress: Egress | undefined;
   readonly rules: GuardRules;
+  /** That it is held to. */
+  readonly address: number | undefined;
 }
 
 interface Capture {
@@ -173,7 +190,7 @@ export class VirtualSwitch {
   connect(options: AdapterOptions): AdapterPort {
     const { vm, index = 0, vlan = 0, macSpoofing = false, bandwidth = {}, offloads = true } = options;
     if (this.#closed) throw new ViridianError('wrongState', `switch ${this.name} is closed`);
-    const owner = index === 0 ? vm : `${vm}/${index}`;
+    const owner = options.name ?? (index === 0 ? vm : `${vm}/${index}`);
     const mac =
       options.mac === undefined ? dynamicMac(owner, (taken) => this.#ports.has(taken)) : parseMac(options.mac);
     if (mac === undefined)
@@ -194,15 +211,32 @@ export class VirtualSwitch {
     const egress = options.egress === undefined ? undefined : new Egress(options.egress.map(parseEgressRule));
     if (egress !== undefined && this.nat === undefined)
       throw new ViridianError('invalid', 'an egress policy is for adapters of a NAT switch');
-    const hostName = index === 0 ? hostNameOf(vm) : undefined;
+    const named = options.hostName === undefined && index === 0 ? vm : options.hostName;
+    const hostName = typeof named === 'string' ? hostNameOf(named) : undefined;
+    const own = options.address === undefined ? undefined : parseIp(options.address);
+    if (options.address !== undefined && own === undefined)
+      throw new ViridianError('invalid', `"${options.address}" is no IPv4 address`);
+    const other = own === undefined ? undefined : this.#holderOf(own, vlan);
+    if (other !== undefined)
+      throw new ViridianError('wrongState', `${options.address} is the address of ${other} on switch ${this.name}`);
     const config = { name: owner, mac, guarded: !macSpoofing, vlan, bandwidth, offloads };
     const { nat } = this;
     const rules = {
       mac,
-      mayUse: (address: number) => nat === undefined || vlan !== 0 || nat.mayUse(mac, address),
+      mayUse:
+        nat !== undefined && vlan === 0
+          ? (address: number) => nat.mayUse(mac, address)
+          : (address: number) => (own === undefined ? this.#holderOf(address, vlan) === undefined : address === own),
       dhcpGuard: nat !== undefined,
     };
-    return this.#plug(config, { owner, hostName, egress, rules });
+    return this.#plug(config, { owner, hostName, egress, rules, address: own });
+  }
+
+  /** Whose address it is, by what was said when adapters were connected. */
+  #holderOf(address: number, vlan: number): string | undefined {
+    for (const [port, adapter] of this.#adapters)
+      if (adapter.address === address && port.config.vlan === vlan) return adapter.owner;
+    return undefined;
   }
 
   /** The host's end of an internal switch: a port like an adapter's, that may send from any address. */
@@ -212,12 +246,12 @@ export class VirtualSwitch {
     return this.connect({ vm: 'host', macSpoofing: true, ...options });
   }
 
-  /** Joins an external switch with a device of the host's. Closing the port closes the device. @throws ViridianError */
+  /** Joins an external or internal switch with a device of the host's. Closing the port closes the device. @throws ViridianError */
   connectDevice(device: FrameDevice): AdapterPort {
-    if (this.kind !== 'external')
+    if (this.kind !== 'external' && this.kind !== 'internal')
       throw new ViridianError(
         'invalid',
-        `switch ${this.name} is ${this.kind}: a device of the host is for an external one`,
+        `switch ${this.name} is ${this.kind}: a device of the host is for an external or internal one`,
       );
     const port = this.connect({ vm: device.name, macSpoofing: true });
     port.onFrame((frame) => {
@@ -247,6 +281,8 @@ export class VirtualSwitch {
       resume: () => port.resume(),
       onLink: (changed) => port.onLink(changed),
       setLink: (up) => port.setLink(up),
+      counters: port.counters,
+      drops: port.drops,
       inspect: () => port.inspect(),
       close: () => port.close(),
     };
@@ -361,7 +397,7 @@ export class VirtualSwitch {
         'invalid',
         `a capture keeps from 64 to ${DEFAULT_SNAPLEN} bytes of a frame, not ${snaplen}`,
       );
-    let mac: number | undefined;
+    let mac = options.mac === undefined ? undefined : parseMac(options.mac);
     if (adapter !== undefined) {
       for (const [port, { owner }] of this.#adapters) if (owner === adapter) mac = port.config.mac;
       if (mac === undefined) throw new ViridianError('notFound', `switch ${this.name} has no adapter ${adapter}`);
@@ -370,6 +406,11 @@ export class VirtualSwitch {
     write(pcapHeader(snaplen));
     this.#captures.add(capture);
     return () => this.#captures.delete(capture);
+  }
+
+  /** How many there are. */
+  get captures(): number {
+    return this.#captures.size;
   }
 
   #capture(frame: Frame): void {

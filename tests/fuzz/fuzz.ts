@@ -23,6 +23,7 @@ const TARGETS: Readonly<Record<string, () => Promise<FuzzTarget>>> = {
   'nat-udp': async () => (await import('./network.ts')).udpTarget,
   'nat-tcp': async () => (await import('./tcp.ts')).tcpTarget,
   switch: async () => (await import('./switch.ts')).switchTarget,
+  'switch-port': async () => (await import('./switch-port.ts')).switchPortTarget,
   ic: async () => (await import('./ic.ts')).target,
   hypercalls: async () => (await import('./hypercalls.ts')).target,
 };

@@ -4,7 +4,7 @@ import type { FuzzTarget } from './target.ts';
 export interface StatefulFuzzer {
   /** Cases in a row between two resets: a failure is repeated by beginning at the multiple of this before its seed. */
   readonly group: number;
-  reset(seed: number): void;
+  reset(seed: number): void | Promise<void>;
   run(seed: number): void | Promise<void>;
   /** What was done last, newest at the end. */
   readonly log: readonly string[];
@@ -23,7 +23,7 @@ export function statefulTarget(about: string, covers: readonly string[], fuzzer:
     about,
     covers,
     run: async (seed) => {
-      if (!fresh || seed % fuzzer.group === 0) fuzzer.reset(seed - (seed % fuzzer.group));
+      if (!fresh || seed % fuzzer.group === 0) await fuzzer.reset(seed - (seed % fuzzer.group));
       fresh = true;
       try {
         await fuzzer.run(seed);

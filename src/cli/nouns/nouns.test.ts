@@ -12,7 +12,7 @@ import { EDITION_WORDS } from './host/commands.ts';
 import { bytes, duration, table } from './output.ts';
 import { expandCmdlet } from './register.ts';
 import { COMMANDS, NOUNS } from './table.ts';
-import { disk, nic, oneOf } from './values.ts';
+import { disk, forward, forwardText, hostPort, nic, oneOf, rate } from './values.ts';
 import { candidates } from './watch/completion.ts';
 
 const HV = fileURLToPath(new URL('../../../bin/hv', import.meta.url));
@@ -66,6 +66,22 @@ describe('values', () => {
     expect(() => disk('/a,frobnicate')).toThrow("'frobnicate' is none of slot=N");
     expect(nic('lan,mac=00-15-5D-00-00-01')).toEqual({ switch: 'lan', macAddress: '00:15:5d:00:00:01' });
     expect(nic('none')).toEqual({ switch: null });
+    expect(nic('lan,vlan=7,address=10.0.0.5,spoofing')).toEqual({
+      switch: 'lan',
+      vlan: 7,
+      address: '10.0.0.5',
+      macSpoofing: true,
+    });
+    expect(['1G', '2.5M', '500k'].map(rate('--send-limit'))).toEqual([1e9, 2.5e6, 5e5]);
+    expect(() => rate('--send-limit')('fast')).toThrow('bits per second');
+    expect(forward('[::1]:5353:53/udp')).toEqual({
+      protocol: 'udp',
+      hostAddress: '::1',
+      hostPort: 5353,
+      guestPort: 53,
+    });
+    for (const text of ['8080:80', '[::1]:5353:53/udp', '0.0.0.0:1:2']) expect(forwardText(forward(text))).toBe(text);
+    expect(hostPort('--allow-host')('53/udp')).toEqual({ protocol: 'udp', port: 53 });
     expect(oneOf('--x', ['StayOff'])('stayoff')).toBe('StayOff');
     expect(() => oneOf('--x', ['StayOff'])('on')).toThrow("--x must be StayOff, not 'on'");
   });

@@ -4,6 +4,7 @@ import type { CommandRow } from './command-row.ts';
 import { COMPONENT_COMMANDS } from './components/commands.ts';
 import { GUEST_COMMANDS } from './guest/commands.ts';
 import { HOST_COMMANDS } from './host/commands.ts';
+import { NETWORK_COMMANDS } from './network/commands.ts';
 import { ROLE_COMMANDS } from './role/commands.ts';
 import { VM_COMMANDS } from './vm/commands.ts';
 import { WATCH_COMMANDS } from './watch/commands.ts';
@@ -31,6 +32,7 @@ export const COMMANDS: readonly CommandRow[] = [
   ...VM_COMMANDS,
   ...CHECKPOINT_COMMANDS,
   ...COMPONENT_COMMANDS,
+  ...NETWORK_COMMANDS,
   ...GUEST_COMMANDS,
   ...HOST_COMMANDS,
   ...ROLE_COMMANDS,

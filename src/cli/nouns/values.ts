@@ -1,7 +1,8 @@
 /** Values of options, shared by rows. */
 import { resolve } from 'node:path';
 import { ViridianError } from '../../contracts/errors.ts';
-import { parseMemory, parseProcessors } from '../arguments.ts';
+import type { PortForward } from '../../contracts/network.ts';
+import { parseMemory, parseProcessors, parsePublish } from '../arguments.ts';
 
 export const memory = parseMemory('--memory');
 export const processors = parseProcessors;
@@ -64,16 +65,72 @@ export function disk(text: string): DiskValue {
 export interface NicValue {
   readonly switch: string | null;
   readonly macAddress?: string;
+  readonly address?: string;
+  readonly vlan?: number;
+  readonly macSpoofing?: boolean;
 }
 
-/** SWITCH[,mac=ADDRESS] */
+/** SWITCH[,mac=ADDRESS][,address=IP][,vlan=N][,spoofing] */
 export function nic(text: string): NicValue {
   const [name = '', ...parts] = text.split(',');
   let value: NicValue = { switch: name === '' || name === 'none' ? null : name };
   for (const part of parts) {
-    const match = /^mac=(.*)$/.exec(part);
-    if (!match) throw new ViridianError('invalid', `--nic: '${part}' is not mac=ADDRESS`);
-    value = { ...value, macAddress: match[1]!.toLowerCase().replaceAll('-', ':') };
+    const [word, content = ''] = part.split('=', 2);
+    if (word === 'mac') value = { ...value, macAddress: macAddress(content) };
+    else if (word === 'address') value = { ...value, address: content };
+    else if (word === 'vlan') value = { ...value, vlan: whole('vlan', 1)(content) };
+    else if (part === 'spoofing') value = { ...value, macSpoofing: true };
+    else throw new ViridianError('invalid', `--nic: '${part}' is none of mac=ADDRESS, address=IP, vlan=N, spoofing`);
   }
   return value;
+}
+
+/** As configurations spell it. */
+export function macAddress(text: string): string {
+  return text.toLowerCase().replaceAll('-', ':');
+}
+
+/** A value, or 'none': commander makes a text of null. */
+export function orNone<T>(parse: (text: string) => T): (text: string) => T | 'none' {
+  return (text) => (text === 'none' ? 'none' : parse(text));
+}
+
+const RATES: Readonly<Record<string, number>> = { '': 1, k: 1e3, m: 1e6, g: 1e9 };
+
+/** Bits per second: 500k, 10M, 1G. */
+export function rate(option: string): (text: string) => number {
+  return (text) => {
+    const match = /^(\d+(?:\.\d+)?)([kmg]?)(?:bit)?$/i.exec(text);
+    const bits = match ? Math.round(Number(match[1]) * RATES[match[2]!.toLowerCase()]!) : 0;
+    if (bits < 1000)
+      throw new ViridianError('invalid', `${option} must be bits per second from 1k on, as 10M, not '${text}'`);
+    return bits;
+  };
+}
+
+export interface HostPort {
+  readonly protocol: 'tcp' | 'udp';
+  readonly port: number;
+}
+
+/** 5432, 53/udp */
+export function hostPort(option: string): (text: string) => HostPort {
+  return (text) => {
+    const match = /^(\d{1,5})(?:\/(tcp|udp))?$/.exec(text);
+    const port = Number(match?.[1] ?? 0);
+    if (port < 1 || port > 65_535)
+      throw new ViridianError('invalid', `${option} must be a port of the host, as 5432 or 53/udp, not '${text}'`);
+    return { protocol: match?.[2] === 'udp' ? 'udp' : 'tcp', port };
+  };
+}
+
+/** 8080:80, 0.0.0.0:8080:80, 5353:53/udp */
+export function forward(text: string): PortForward {
+  return parsePublish(text)[0]!;
+}
+
+export function forwardText({ protocol, hostAddress, hostPort: port, guestPort }: PortForward): string {
+  const at = hostAddress?.includes(':') ? `[${hostAddress}]:` : `${hostAddress}:`;
+  const host = hostAddress === undefined || hostAddress === '127.0.0.1' ? '' : at;
+  return `${host}${port}:${guestPort}${protocol === 'udp' ? '/udp' : ''}`;
 }

@@ -19,10 +19,12 @@ import {
   type Role,
   SignInLink,
   Switch,
+  SwitchChange,
+  SwitchDetail,
   Token,
   Usage,
 } from './resources.ts';
-import { Disk, Dvd, HostPath, Id, Name, NewVm, Nic, Vm, VmChange, VmMetrics } from './vm.ts';
+import { Disk, Dvd, HostPath, Id, Name, NewVm, Nic, NicChange, Vm, VmChange, VmMetrics } from './vm.ts';
 
 export interface Operation {
   readonly tag: string;
@@ -203,6 +205,12 @@ export const OPERATIONS = {
   },
   removeDvd: { ...part, ...change, summary: 'Remove a DVD drive' },
   addNic: { ...part, ...change, summary: 'Add a network adapter', body: Nic.partial({ id: true }) },
+  changeNic: {
+    ...part,
+    ...change,
+    summary: 'Change a network adapter, or connect it to another switch; what is left out stays',
+    body: NicChange,
+  },
   removeNic: { ...part, ...change, summary: 'Remove a network adapter' },
 
   listCheckpoints: {
@@ -345,6 +353,24 @@ export const OPERATIONS = {
     response: Switch,
     status: 201,
   },
+  getSwitch: {
+    tag: 'Switches',
+    summary: 'A switch with its ports, the addresses that it has given out, and its port forwards',
+    role: 'viewer',
+    response: SwitchDetail,
+  },
+  changeSwitch: {
+    tag: 'Switches',
+    summary: 'Change notes and access to the host; also while VMs are at it',
+    role: 'administrator',
+    body: SwitchChange,
+    response: Switch,
+  },
+  removeLease: {
+    tag: 'Switches',
+    summary: "Give up the reservation of an address, by its owner: a VM's name, or name/adapter",
+    role: 'administrator',
+  },
   removeSwitch: {
     tag: 'Switches',
     summary: 'Remove a switch that no adapter is connected to',
@@ -404,6 +430,7 @@ export const PATH_PARAMETERS: Readonly<Record<string, z.ZodType>> = {
   slot: z.coerce.number().int().min(0).max(63),
   nic: z.string().min(1).max(31),
   switch: z.string().min(1).max(100),
+  owner: z.string().min(1).max(140),
   pool: Pool,
   key: z.string().min(1).max(255),
 };

@@ -1,7 +1,8 @@
 /** What else the API speaks of: jobs, events, checkpoints, switches, the host, tokens. */
 import { z } from 'zod';
 import { ERROR_EXIT_CODES, type ErrorCode } from '../errors.ts';
-import { HostPath, Id, Name, type VmMetrics } from './vm.ts';
+import { SWITCH_KINDS } from '../switches.ts';
+import { Forward, HostPath, Id, Name, type VmMetrics } from './vm.ts';
 
 export const ApiError = z
   .strictObject({
@@ -75,21 +76,82 @@ export const Checkpoint = z
   .meta({ id: 'Checkpoint' });
 export type Checkpoint = z.infer<typeof Checkpoint>;
 
-export const SWITCH_KINDS = ['Private', 'Internal', 'NAT', 'External'] as const;
+const Notes = z.string().max(1000);
+const HostAccess = z
+  .array(z.strictObject({ protocol: z.enum(['tcp', 'udp']), port: z.int().min(1).max(65_535) }))
+  .max(64)
+  .describe("of kind NAT: ports of the host's loopback address that guests reach at the gateway's");
 export const NewSwitch = z.strictObject({
   name: Name,
-  kind: z.enum(SWITCH_KINDS),
-  notes: z.string().max(1000).optional(),
+  kind: z
+    .enum(SWITCH_KINDS)
+    .describe(
+      'Private: VMs only. Internal: and the host. NAT: and what the host reaches. External: and a network outside',
+    ),
+  notes: Notes.optional(),
+  device: z
+    .string()
+    .regex(
+      /^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$/,
+      "must be a network device's name: letters, digits, '.', '_', '-', 15 at most",
+    )
+    .optional()
+    .describe("the host's TAP device, of kind External and Internal; default of an Internal one: hv- and its name"),
+  subnet: z.string().max(18).optional().describe('of kind NAT: as 172.30.0.0/24'),
+  hostAccess: HostAccess.optional(),
 });
+export type NewSwitch = z.infer<typeof NewSwitch>;
+export const SwitchChange = z
+  .strictObject({ notes: Notes, hostAccess: HostAccess })
+  .partial()
+  .meta({ id: 'SwitchChange' });
+export type SwitchChange = z.infer<typeof SwitchChange>;
 export const Switch = z
   .strictObject({
     name: z.string(),
     kind: z.enum(SWITCH_KINDS),
-    notes: z.string(),
+    notes: Notes,
+    device: z.string().nullable(),
+    subnet: z.string().nullable(),
+    hostAccess: HostAccess,
     vms: z.array(z.string()).describe('names of VMs with an adapter at it'),
   })
   .meta({ id: 'Switch' });
 export type Switch = z.infer<typeof Switch>;
+
+/** A port of a running VM's adapter. */
+export const SwitchPort = z
+  .strictObject({
+    vm: z.string(),
+    nic: z.string(),
+    owner: z.string().describe('what its address is reserved under'),
+    mac: z.string(),
+    vlan: z.int(),
+    link: z.boolean().describe('the adapter is connected'),
+    address: z.string().nullable().describe('its IPv4 address, where that is known'),
+    spoofingGuard: z.boolean(),
+    sentFrames: z.number(),
+    sentBytes: z.number(),
+    receivedFrames: z.number(),
+    receivedBytes: z.number(),
+    dropped: z
+      .record(z.string(), z.number())
+      .describe('frames by why: mac, address, dhcp, router (the guard), noRoom, ...'),
+  })
+  .meta({ id: 'SwitchPort' });
+export type SwitchPort = z.infer<typeof SwitchPort>;
+
+export const SwitchDetail = Switch.extend({
+  running: z.boolean().describe('the switch process runs'),
+  gateway: z.string().nullable().describe('of kind NAT: gateway, DHCP and DNS server'),
+  domain: z.string().nullable().describe('names of VMs are in it'),
+  ports: z.array(SwitchPort),
+  leases: z.array(
+    z.strictObject({ owner: z.string(), address: z.string(), fixed: z.boolean().describe('by the configuration') }),
+  ),
+  forwards: z.array(Forward.required().extend({ vm: z.string(), nic: z.string() })),
+}).meta({ id: 'SwitchDetail' });
+export type SwitchDetail = z.infer<typeof SwitchDetail>;
 
 export const EDITIONS = [
   'Unlimited',

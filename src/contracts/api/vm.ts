@@ -57,6 +57,22 @@ export const Dvd = z
   .meta({ id: 'Dvd' });
 export type Dvd = z.infer<typeof Dvd>;
 
+export const Forward = z
+  .strictObject({
+    protocol: z.enum(['tcp', 'udp']),
+    hostAddress: z
+      .string()
+      .regex(/^[0-9A-Fa-f.:]{2,45}$/, 'must be an IP address')
+      .optional()
+      .describe('where the host listens; default: 127.0.0.1'),
+    hostPort: z.int().min(1).max(65_535),
+    guestPort: z.int().min(1).max(65_535),
+  })
+  .meta({ id: 'PortForward' });
+export type Forward = z.infer<typeof Forward>;
+
+const Bandwidth = z.int().min(1000).max(1e12);
+
 export const Nic = z
   .strictObject({
     id: z.string().regex(/^[a-z0-9][a-z0-9-]{0,30}$/, 'must be lower-case letters, digits and "-"'),
@@ -66,9 +82,51 @@ export const Nic = z
       .regex(/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/, 'must be six pairs of hexadecimal digits, as 00:15:5d:00:00:01')
       .optional()
       .describe('given by the host where it is not set'),
+    vlan: z.int().min(1).max(4094).optional().describe('access VLAN; NAT is in none'),
+    macSpoofing: z.boolean().optional().describe('the guest may send from any MAC and IP address'),
+    address: z
+      .string()
+      .regex(/^\d{1,3}(\.\d{1,3}){3}$/, 'must be an IPv4 address')
+      .optional()
+      .describe('the IPv4 address that DHCP gives it; on other switches the only one it may have'),
+    sendLimit: Bandwidth.optional().describe('bits per second'),
+    receiveLimit: Bandwidth.optional().describe('bits per second'),
+    egress: z
+      .array(z.string().min(1).max(300))
+      .max(100)
+      .optional()
+      .describe('with NAT: where it may go, as tcp:192.0.2.7:443 or *.debian.org:80-443; default: anywhere'),
+    forwards: z.array(Forward).max(64).optional().describe('with NAT: ports of the host that lead to the guest'),
   })
   .meta({ id: 'Nic' });
 export type Nic = z.infer<typeof Nic>;
+/** What may change while the VM runs. Null: back to the default. */
+export const NicChange = z
+  .strictObject({
+    switch: Nic.shape.switch,
+    vlan: Nic.shape.vlan.unwrap().nullable(),
+    macSpoofing: z.boolean(),
+    address: Nic.shape.address.unwrap().nullable(),
+    sendLimit: Bandwidth.nullable(),
+    receiveLimit: Bandwidth.nullable(),
+    egress: Nic.shape.egress.unwrap().nullable(),
+    forwards: Nic.shape.forwards.unwrap(),
+  })
+  .partial()
+  .meta({ id: 'NicChange' });
+export type NicChange = z.infer<typeof NicChange>;
+
+/** A network adapter as it is. */
+export const Adapter = z
+  .strictObject({
+    id: z.string(),
+    switch: z.string().nullable(),
+    macAddress: z.string().nullable().describe('null: it gets one with the first start'),
+    address: z.string().nullable().describe('its IPv4 address, where that is known'),
+    connected: z.boolean().describe('the VM runs, and the adapter is at a switch'),
+  })
+  .meta({ id: 'Adapter' });
+export type Adapter = z.infer<typeof Adapter>;
 
 export const Boot = z
   .strictObject({
@@ -180,6 +238,7 @@ export const Vm = z
     lastExit: LastExit.nullable(),
     job: z.string().nullable().describe('the job that is under way'),
     revision: z.int().describe('of the configuration; its ETag'),
+    adapters: z.array(Adapter).describe('network adapters, with the addresses that they have'),
     configuration: VmConfiguration,
   })
   .meta({ id: 'Vm' });

@@ -56,6 +56,7 @@ class TapDevice implements FrameDevice {
   readonly #fd: number;
   #receive: ((frame: DeviceFrame) => void) | undefined;
   #closed = false;
+  #reading = false;
 
   constructor(name: string, fd: number) {
     this.name = name;
@@ -84,15 +85,20 @@ class TapDevice implements FrameDevice {
   /** A read waits in a thread of Node's pool: the device cannot be polled through Node. */
   #read(): void {
     const buffer = Buffer.allocUnsafeSlow(LARGEST);
+    this.#reading = true;
     read(this.#fd, buffer, 0, buffer.length, null, (error, count) => {
+      this.#reading = false;
       if (this.#closed) return closeSync(this.#fd);
       if (error === null && count > VNET_HEADER) this.#receive?.(frameOf(buffer, count));
       if (error === null || error.code === 'EAGAIN' || error.code === 'EINTR') this.#read();
     });
   }
 
+  /** While a read waits, the device is ours until it has something to read. */
   close(): void {
+    if (this.#closed) return;
     this.#closed = true;
+    if (!this.#reading) closeSync(this.#fd);
   }
 }
 

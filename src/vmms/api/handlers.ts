@@ -4,7 +4,7 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { OperationBody, OperationQuery, OperationResult } from '../../contracts/api/operations.ts';
 import type { OperationName } from '../../contracts/api/paths.ts';
-import type { SignInLink, Switch } from '../../contracts/api/resources.ts';
+import type { SignInLink } from '../../contracts/api/resources.ts';
 import { ViridianError } from '../../contracts/errors.ts';
 import type { KeyValuePool } from '../../contracts/partition.ts';
 import { type Management, scratchFolder } from '../management.ts';
@@ -39,22 +39,17 @@ export const LARGEST_UPLOAD = 256 * 2 ** 20;
 
 export function apiHandlers(management: Management, tokens: Tokens, service: ServiceControl): ApiHandlers {
   const { context } = management;
-  const { jobs, events, db } = context;
+  const { jobs, events, networks } = context;
   const seen = (caller: Caller, vm: string | null): boolean =>
     caller.vms === null || (vm !== null && caller.vms.includes(vm));
   const job = (caller: Caller, id: string): void => {
     if (!seen(caller, jobs.get(id).vm)) throw new ViridianError('notFound', `there is no job ${id}`);
   };
-  const switches = (): Switch[] =>
-    db.all('select * from switches order by name').map((row) => ({
-      name: String(row.name),
-      kind: row.kind as Switch['kind'],
-      notes: String(row.notes),
-      vms: context.inventory
-        .list()
-        .filter(({ configuration }) => configuration.nics.some((nic) => nic.switch === row.name))
-        .map(({ configuration }) => configuration.name),
-    }));
+  /** Which VMs, by their names, a caller may know of. */
+  const named =
+    (caller: Caller) =>
+    (name: string): boolean =>
+      caller.vms === null || seen(caller, context.inventory.named(name)?.id ?? null);
   const checkpoints = management.checkpoints;
 
   return {
@@ -97,6 +92,7 @@ export function apiHandlers(management: Management, tokens: Tokens, service: Ser
     setDvd: ({ params, body }) => management.setDvd(params.vm!, Number(params.slot), body.file),
     removeDvd: ({ params }) => management.removeDvd(params.vm!, Number(params.slot)),
     addNic: ({ params, body }) => management.addNic(params.vm!, body),
+    changeNic: ({ params, body }) => management.changeNic(params.vm!, params.nic!, body),
     removeNic: ({ params }) => management.removeNic(params.vm!, params.nic!),
 
     listCheckpoints: ({ params }) => checkpoints.list(params.vm!),
@@ -192,23 +188,16 @@ export function apiHandlers(management: Management, tokens: Tokens, service: Ser
       return events.list(wanted).filter((event) => seen(caller, event.vm));
     },
 
-    listSwitches: switches,
-    createSwitch: ({ body }) => {
-      if (body.kind !== 'NAT')
-        throw new ViridianError('invalid', `a switch of kind ${body.kind} connects no VMs yet: NAT is what there is`);
-      if (switches().some(({ name }) => name === body.name))
-        throw new ViridianError('wrongState', `there is a switch '${body.name}' already`);
-      db.run('insert into switches (name, kind, notes) values (?, ?, ?)', body.name, body.kind, body.notes ?? '');
-      events.add({ kind: 'switch.created', text: `the switch ${body.name} (${body.kind}) was created` });
-      return switches().find(({ name }) => name === body.name)!;
+    listSwitches: ({ caller }) => networks.list(named(caller)),
+    createSwitch: ({ body }) => networks.create(body),
+    getSwitch: ({ caller, params }) => networks.detail(params.switch!, named(caller)),
+    changeSwitch: ({ params, body }) => networks.change(params.switch!, body),
+    removeSwitch: async ({ params }) => {
+      await networks.remove(params.switch!);
+      return undefined;
     },
-    removeSwitch: ({ params }) => {
-      const found = switches().find(({ name }) => name === params.switch);
-      if (found === undefined) throw new ViridianError('notFound', `there is no switch '${params.switch}'`);
-      if (found.vms.length > 0)
-        throw new ViridianError('wrongState', `adapters of ${found.vms.join(', ')} are connected to ${found.name}`);
-      db.run('delete from switches where name = ?', found.name);
-      events.add({ kind: 'switch.removed', text: `the switch ${found.name} was removed` });
+    removeLease: async ({ params }) => {
+      await networks.forgetLease(params.switch!, params.owner!);
       return undefined;
     },
 

@@ -76,6 +76,18 @@ export class Streams {
         if (gauges !== undefined) followGauges(gauges, caller, client, id);
       };
     }
+    const capture = /^\/switches\/([^/]+)\/capture$/.exec(url.pathname.slice(API_BASE.length));
+    if (capture && url.pathname.startsWith(API_BASE)) {
+      // What passes a switch is of all VMs at it.
+      demandRole(caller, 'administrator');
+      if (caller.vms !== null)
+        throw new ViridianError('denied', 'a capture shows what is sent by VMs that are not yours');
+      const name = decoded(capture[1]!);
+      management.context.networks.switches.find(name);
+      const text = (key: string): string | undefined => url.searchParams.get(key) ?? undefined;
+      const wanted = { vm: text('vm'), nic: text('nic'), snaplen: number(url.searchParams.get('snaplen')) };
+      return (client) => captureSwitch(management, client, name, wanted);
+    }
     const match = /^\/vms\/([^/]+)\/(console|screen)$/.exec(url.pathname.slice(API_BASE.length));
     if (!match || !url.pathname.startsWith(API_BASE))
       throw new ViridianError('notFound', `there is no stream ${url.pathname}`);
@@ -107,7 +119,7 @@ function decoded(text: string): string {
 
 function number(text: string | null): number | undefined {
   if (text === null) return undefined;
-  if (!/^\d{1,15}$/.test(text)) throw new ViridianError('invalid', 'after: must be the id of an event');
+  if (!/^\d{1,15}$/.test(text)) throw new ViridianError('invalid', `'${text}' must be a number`);
   return Number(text);
 }
 
@@ -164,6 +176,32 @@ function followGauges(gauges: Gauges, caller: Caller, client: WebSocket, vm: str
     if (mine) send(client, JSON.stringify({ gauges: told }));
   });
   client.on('close', stop);
+}
+
+// ---- captures ---------------------------------------------------------------------------------------------------------------------
+
+/** Binary messages: a pcap file in pieces, until the client closes. What it does not take is left out. */
+async function captureSwitch(
+  management: Management,
+  client: WebSocket,
+  name: string,
+  options: { readonly vm: string | undefined; readonly nic: string | undefined; readonly snaplen: number | undefined },
+): Promise<void> {
+  let gone = false;
+  let end = (): void => {};
+  client.on('close', () => {
+    gone = true;
+    end();
+  });
+  const capture = await management.context.networks.capture(name, options, (bytes) => {
+    if (client.bufferedAmount < MOST_UNSENT) client.send(bytes);
+  });
+  if (gone) {
+    capture.end();
+    return;
+  }
+  end = capture.end;
+  void capture.closed.then(() => client.close(CLOSE.tryAgainLater, 'the switch process has ended'));
 }
 
 // ---- the console ------------------------------------------------------------------------------------------------------------------

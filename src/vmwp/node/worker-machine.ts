@@ -17,6 +17,7 @@ import type {
 import type { WorkerExit, WorkerMethod, WorkerMethods, WorkerSpec, WorkerState } from '../../contracts/worker.ts';
 import { ConsoleHistory } from './console-history.ts';
 import { ProcessMeter } from './process-meter.ts';
+import { RemoteNics } from './remote-nics.ts';
 
 export interface WorkerListener {
   state(state: WorkerState): void;
@@ -37,6 +38,7 @@ export class WorkerMachine {
   readonly #spec: WorkerSpec;
   readonly #listener: WorkerListener;
   readonly #meter = new ProcessMeter();
+  readonly #nics: RemoteNics;
   #partition: Partition | undefined;
   #saving: StateSaving | undefined;
   #state: WorkerState = 'Starting';
@@ -47,6 +49,7 @@ export class WorkerMachine {
   constructor(spec: WorkerSpec, listener: WorkerListener) {
     this.#spec = spec;
     this.#listener = listener;
+    this.#nics = new RemoteNics(spec.nics);
   }
 
   get state(): WorkerState {
@@ -80,7 +83,7 @@ export class WorkerMachine {
         onReboot: spec.onReboot,
         disks: spec.disks.map(diskFile),
         dvds: spec.dvds.map(({ slot, file }) => ({ lun: slot, file: file ?? undefined })),
-        nics: spec.nics.map(({ id, network, mac }) => ({ name: id, network, mac: mac ?? undefined })),
+        nics: this.#nics.options(),
         onDisk: ({ kind, file, message }) => {
           if (kind === 'full' || kind === 'room') this.#full = kind === 'full' ? file : null;
           this.#listener.disk(kind, file, message);
@@ -227,6 +230,10 @@ export class WorkerMachine {
       const { storage } = this.#live;
       return (file === null ? storage.ejectDvd(at(slot)) : storage.insertDvd(at(slot), file)) as Promise<undefined>;
     },
+    listNics: () => this.#nics.list(),
+    attachNic: ({ nic }) => this.#nics.attach(this.#live, nic) as Promise<undefined>,
+    detachNic: ({ id }) => this.#nics.detach(this.#live, id) as undefined,
+    connectNic: ({ id, port }) => this.#nics.connect(id, port) as undefined,
   };
 
   async #metrics(): Promise<VmMetrics> {

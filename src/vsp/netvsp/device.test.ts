@@ -308,6 +308,16 @@ describe('the synthetic network adapter', () => {
     expect(other.inspect()).toMatchObject({ version: '6.1', freeSections: 7, packetsInGuest: 1, filter: 0xd });
     vsc.port.receive(plain(tcp(20)));
     expect(vsc.frame()!.bytes).toEqual(tcp(20));
+    expect(other.takenFromAnother).toBe(false);
+    const { address: _address, ...before } = saved as { address: string };
+    const stranger = new Netvsp(
+      { name: 'nic0', instance: vsc.netvsp.offer.instance, mac: MAC.with(5, 99) },
+      { memory: vsc.host.memory, port: vsc.port },
+    );
+    for (const state of [saved, before]) {
+      stranger.restore(state, vsc.host.bus.openChannels(vsc.netvsp));
+      expect(stranger.takenFromAnother).toBe(true);
+    }
     for (const spoiled of [
       { version: 2 },
       { ...(saved as object), settings: {} },

@@ -471,7 +471,7 @@ export class Netvsp implements ChannelDevice {
 
   restore(saved: unknown, channels: readonly Channel[]): void {
     const state = parseSavedNetvsp(saved, this.name);
-    this.#takenFromAnother = state.address !== undefined && state.address !== hexOf(this.#control.facts.permanentMac);
+    this.#takenFromAnother = state.address !== hexOf(this.#control.facts.permanentMac);
     this.#channels.clear();
     for (const channel of channels) this.#channels.set(channel.subIndex, channel);
     this.#listChannels();

@@ -17,8 +17,8 @@ export interface SavedNetvsp {
   readonly waiting: readonly string[];
   /** What the guest was told. */
   readonly linkUp: boolean;
-  /** The address it was made with, in hexadecimal; undefined in states of before it was recorded. */
-  readonly address: string | undefined;
+  /** The address it was made with, in hexadecimal. */
+  readonly address: string;
 }
 
 const U32 = 0xffff_ffff;
@@ -32,16 +32,18 @@ export function parseSavedNetvsp(
   const record = asRecord(saved, what);
   if (record.version !== 1) throw new RangeError(`${what} has another version`);
   const { receive, send } = record;
+  const settings = parseSettings(record.settings, what);
   return {
     version: 1,
     nvsp: asWhole(record.nvsp, what, U32),
-    settings: parseSettings(record.settings, what),
+    settings,
     receive: receive === null ? null : parseReceive(receive, what),
     send: send === null ? null : parseBuffer(send, what),
     transaction: asWhole(record.transaction, what),
     waiting: asArray(record.waiting, what).map((text) => asBytes(text, what)),
     linkUp: asBoolean(record.linkUp, what),
-    address: record.address === undefined ? undefined : asText(record.address, what),
+    // States of before it was recorded: the address in use, which guests seldom change.
+    address: record.address === undefined ? settings.mac : asText(record.address, what),
   };
 }
 

@@ -36,6 +36,8 @@ export interface NatOptions {
   readonly leases?: unknown;
   /** Called when a reservation was made or dropped. */
   readonly onLeases?: ((state: LeaseState) => void) | undefined;
+  /** Called when an adapter has taken an address by DHCP. */
+  readonly onBound?: ((mac: number, address: string) => void) | undefined;
 }
 
 export interface NatConfig {

@@ -98,6 +98,17 @@ export class Leases {
     this.#changed();
   }
 
+  /** The owner is called otherwise now; an address that the new name had is given up. */
+  rename(owner: string, now: string): void {
+    const address = this.#byOwner.get(owner);
+    if (address === undefined) return;
+    const fixed = this.#fixed.has(owner);
+    this.forget(now);
+    this.forget(owner);
+    if (fixed) this.#fixed.add(now);
+    this.#set(now, address);
+  }
+
   entries(): IterableIterator<[owner: string, address: number]> {
     return this.#byOwner.entries();
   }

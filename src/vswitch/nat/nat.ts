@@ -95,6 +95,7 @@ export class Nat {
   /** MAC addresses by IPv4 address, and leases that adapters have taken, by MAC address. */
   readonly #neighbors = new Map<number, number>();
   readonly #bound = new Map<number, number>();
+  readonly #onBound: NatOptions['onBound'];
   #timer: { cancel: () => void; fast: boolean } | undefined;
   #identification = 0;
   #closed = false;
@@ -106,6 +107,7 @@ export class Nat {
     const { gateway, limits } = config;
     this.config = config;
     this.#ports = ports;
+    this.#onBound = options.onBound;
     this.#leases = new Leases(
       config.network,
       gateway,
@@ -165,7 +167,7 @@ export class Nat {
       domain: config.domain,
       lookup: (label) => {
         if (label === 'host' || label === 'gateway') return config.gateway;
-        return this.#find((client) => client.hostName === label)?.address;
+        return this.#find((client) => client.hostName === label)?.address ?? this.#reservedFor(label);
       },
       reverse: (address) => {
         if (!inNetwork(address, config.network)) return null;
@@ -378,6 +380,7 @@ export class Nat {
     if (old !== undefined && old !== address && this.#neighbors.get(old) === mac) this.#neighbors.delete(old);
     this.#bound.set(mac, address);
     this.#neighbors.set(address, mac);
+    if (old !== address) this.#onBound?.(mac, ipText(address));
   }
 
   #ownerOf(mac: number): string {
@@ -469,6 +472,16 @@ export class Nat {
     return undefined;
   }
 
+  /** The address of a connected adapter that had it before this network was here, and has not asked for it again. */
+  #reservedFor(label: string): number | undefined {
+    const { link } = this.#ports;
+    for (const [owner, address] of this.#leases.entries()) {
+      const mac = link.macOf(owner);
+      if (mac !== undefined && link.client(mac)?.hostName === label) return address;
+    }
+    return undefined;
+  }
+
   /** Asks who has an address; the answer is learned. */
   #ask(address: number): void {
     const { gateway, gatewayMac, network } = this.config;
@@ -494,6 +507,32 @@ export class Nat {
     const ip = parseIp(address);
     if (ip === undefined) throw new ViridianError('invalid', `"${address}" is no IPv4 address`);
     this.#leases.reserve(owner, ip);
+  }
+
+  /** An adapter is known by another name from now on, and keeps its address. */
+  renameOwner(owner: string, now: string): void {
+    this.#leases.rename(owner, now);
+  }
+
+  /** Gives a reservation up. False: there is none. */
+  forgetLease(owner: string): boolean {
+    const there = this.#leases.addressOf(owner) !== undefined;
+    this.#leases.forget(owner);
+    return there;
+  }
+
+  get subnet(): string {
+    const { network, prefix } = this.config.network;
+    return `${ipText(network)}/${prefix}`;
+  }
+
+  get gateway(): string {
+    return ipText(this.config.gateway);
+  }
+
+  reservedOf(owner: string): string | undefined {
+    const address = this.#leases.addressOf(owner);
+    return address === undefined ? undefined : ipText(address);
   }
 
   leases(): LeaseState {
@@ -545,8 +584,8 @@ export class Nat {
       if (Object.keys(flows).length === 32) break;
     }
     return {
-      subnet: `${ipText(config.network.network)}/${config.network.prefix}`,
-      gateway: ipText(config.gateway),
+      subnet: this.subnet,
+      gateway: this.gateway,
       domain: config.domain,
       ...this.counters,
       leases,

@@ -1,9 +1,9 @@
-/** `hv disk ...`, `hv dvd ...`, `hv nic ...`, `hv switch ...`: what they do. */
+/** `hv disk ...`, `hv dvd ...`: what they do. */
 import { resolve } from 'node:path';
 import type { Job, Vm } from '../../../client/index.ts';
 import type { Action } from '../command-row.ts';
 import { showRows } from '../output.ts';
-import { onlyAsked, service, vmOf } from '../session.ts';
+import { onlyAsked, vmOf } from '../session.ts';
 import { whole } from '../values.ts';
 
 async function done(vm: Vm, job: Promise<Job>): Promise<undefined> {
@@ -86,66 +86,4 @@ export const removeDvd: Action = async ([name, slot], flags) => {
   if (onlyAsked(flags, `remove the drive in slot ${slot} of ${vm.name}`)) return undefined;
   const params = { vm: vm.id, slot: whole('the slot')(slot!) };
   return await done(vm, vm.host.transport.call('removeDvd', { params }));
-};
-
-export const addNic: Action = async ([name, to], flags) => {
-  const vm = await vmOf(name);
-  if (onlyAsked(flags, `add a network adapter to ${vm.name}`)) return undefined;
-  const { id, mac } = flags as { id?: string; mac?: string };
-  const body = {
-    switch: to ?? null,
-    ...(id === undefined ? {} : { id }),
-    ...(mac === undefined ? {} : { macAddress: mac.toLowerCase().replaceAll('-', ':') }),
-  };
-  return await done(vm, vm.host.transport.call('addNic', { params: { vm: vm.id }, body }));
-};
-
-export const removeNic: Action = async ([name, nic], flags) => {
-  const vm = await vmOf(name);
-  if (onlyAsked(flags, `remove ${nic} of ${vm.name}`)) return undefined;
-  return await done(vm, vm.host.transport.call('removeNic', { params: { vm: vm.id, nic: nic! } }));
-};
-
-export const listNics: Action = async ([name], flags) => {
-  const { configuration } = (await vmOf(name)).info;
-  await showRows(configuration.nics, flags, {
-    name: (nic) => nic.id,
-    none: `${name} has no network adapters`,
-    columns: [
-      { title: 'ID', value: (nic) => nic.id },
-      { title: 'SWITCH', value: (nic) => nic.switch ?? '-' },
-      { title: 'MAC', value: (nic) => nic.macAddress ?? 'dynamic' },
-    ],
-  });
-  return undefined;
-};
-
-export const createSwitch: Action = async ([name], flags) => {
-  const kind = (flags.kind as 'NAT' | undefined) ?? 'NAT';
-  if (onlyAsked(flags, `make the switch ${name} (${kind})`)) return undefined;
-  const notes = flags.notes as string | undefined;
-  const body = { name: name!, kind, ...(notes === undefined ? {} : { notes }) };
-  await (await service()).transport.call('createSwitch', { body });
-  return undefined;
-};
-
-export const listSwitches: Action = async (_args, flags) => {
-  const all = await (await service()).transport.call('listSwitches');
-  await showRows(all, flags, {
-    name: (each) => each.name,
-    none: "no switches; make one with 'hv switch create'",
-    columns: [
-      { title: 'NAME', value: (each) => each.name },
-      { title: 'KIND', value: (each) => each.kind },
-      { title: 'VMS', value: (each) => each.vms.join(' ') || '-' },
-      { title: 'NOTES', value: (each) => each.notes },
-    ],
-  });
-  return undefined;
-};
-
-export const removeSwitch: Action = async ([name], flags) => {
-  if (onlyAsked(flags, `remove the switch ${name}`)) return undefined;
-  await (await service()).transport.call('removeSwitch', { params: { switch: name! } });
-  return undefined;
 };

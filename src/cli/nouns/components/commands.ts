@@ -1,10 +1,9 @@
-/** `hv disk ...`, `hv dvd ...`, `hv nic ...`, `hv switch ...`: what they understand. */
+/** `hv disk ...`, `hv dvd ...`: what they understand. */
 import type { CommandRow } from '../command-row.ts';
 import { oneOf, path, whole } from '../values.ts';
 
 const load = async (name: keyof typeof import('./actions.ts')) => (await import('./actions.ts'))[name];
 const FORMATS = ['vhdx', 'vhd', 'raw', 'iso', 'qcow2'];
-const SWITCHES = ['Private', 'Internal', 'NAT', 'External'];
 const slot = {
   flags: '--slot <n>',
   text: 'its place at the controller; default: the first free one',
@@ -92,80 +91,5 @@ export const COMPONENT_COMMANDS: readonly CommandRow[] = [
     changes: true,
     cmdlets: ['Remove-VMDvdDrive'],
     load: () => load('removeDvd'),
-  },
-  {
-    noun: 'nic',
-    verb: 'add',
-    args: '<vm> [switch]',
-    kinds: ['vm', 'switch'],
-    text: 'add a network adapter',
-    options: [
-      { flags: '--id <id>', text: 'call it so; default: nic0, nic1, ...' },
-      { flags: '--mac <address>', text: 'as 00:15:5d:00:00:01; default: given by the host' },
-    ],
-    changes: true,
-    cmdlets: ['Add-VMNetworkAdapter'],
-    load: () => load('addNic'),
-  },
-  {
-    noun: 'nic',
-    verb: 'rm',
-    aliases: ['remove'],
-    args: '<vm> <nic>',
-    kinds: ['vm'],
-    text: 'remove a network adapter',
-    changes: true,
-    cmdlets: ['Remove-VMNetworkAdapter'],
-    load: () => load('removeNic'),
-  },
-  {
-    noun: 'nic',
-    verb: 'ls',
-    aliases: ['list'],
-    args: '<vm>',
-    kinds: ['vm'],
-    text: 'the network adapters of a VM',
-    shows: true,
-    cmdlets: ['Get-VMNetworkAdapter'],
-    load: () => load('listNics'),
-  },
-  {
-    noun: 'switch',
-    verb: 'create',
-    aliases: ['new'],
-    args: '<name>',
-    text: 'make a virtual switch',
-    options: [
-      {
-        flags: '--kind <kind>',
-        text: `${SWITCHES.join(', ')} (default: NAT); the others are refused until they connect VMs`,
-        parse: oneOf('--kind', SWITCHES),
-        kind: SWITCHES,
-      },
-      { flags: '--notes <text>', text: 'for people' },
-    ],
-    changes: true,
-    cmdlets: ['New-VMSwitch'],
-    load: () => load('createSwitch'),
-  },
-  {
-    noun: 'switch',
-    verb: 'ls',
-    aliases: ['list'],
-    text: 'virtual switches',
-    shows: true,
-    cmdlets: ['Get-VMSwitch'],
-    load: () => load('listSwitches'),
-  },
-  {
-    noun: 'switch',
-    verb: 'rm',
-    aliases: ['remove'],
-    args: '<switch>',
-    kinds: ['switch'],
-    text: 'remove a switch that no adapter is connected to',
-    changes: true,
-    cmdlets: ['Remove-VMSwitch'],
-    load: () => load('removeSwitch'),
   },
 ];

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { dirname, isAbsolute, resolve } from 'node:path';
 import type { NewVm, Vm, VmChange, VmInfo } from '../../../client/index.ts';
 import { ViridianError } from '../../../contracts/errors.ts';
+import type { PortForward } from '../../../contracts/network.ts';
 import { parseMemory } from '../../arguments.ts';
 import { inspectText } from '../../inspect-text.ts';
 import type { Action, Flags } from '../command-row.ts';
@@ -41,7 +42,7 @@ export const create: Action = async ([name], flags) => {
   const fromFile = flags.file === undefined ? {} : await readConfiguration(flags.file as string);
   const change = settings(flags);
   const disks = (flags.disk as DiskValue[] | undefined)?.map((disk, i) => ({ ...disk, slot: disk.slot ?? i }));
-  const nics = (flags.nic as NicValue[] | undefined)?.map((nic, i) => ({ ...nic, id: `nic${i}` }));
+  const nics = nicsOf(flags, fromFile.nics);
   const dvds = (flags.dvd as string[] | undefined)?.map((file, i) => ({ file, slot: (disks?.length ?? 0) + i }));
   const wanted = {
     ...fromFile,
@@ -61,6 +62,17 @@ export const create: Action = async ([name], flags) => {
   await showOne(await vm.refresh(), flags, () => `${vm.name} ${vm.info.state}`, vm.name);
   return undefined;
 };
+
+/** Adapters of `--nic`, else of the file; `--publish` is the first one's. */
+function nicsOf(flags: Flags, ofFile: NewVm['nics']): NewVm['nics'] {
+  const given = (flags.nic as NicValue[] | undefined)?.map((nic, i) => ({ ...nic, id: `nic${i}` }));
+  const nics: NewVm['nics'] = given ?? ofFile;
+  const forwards = flags.publish as PortForward[] | undefined;
+  if (forwards === undefined) return nics;
+  if (nics === undefined || nics.length === 0)
+    throw new ViridianError('invalid', "--publish needs a network: give '--nic SWITCH', with a switch of kind NAT");
+  return nics.map((nic, i) => (i === 0 ? { ...nic, forwards: [...(nic.forwards ?? []), ...forwards] } : nic));
+}
 
 /** YAML, of which JSON is a part. Sizes may be written as people write them, paths are relative to the file. */
 async function readConfiguration(file: string): Promise<Partial<NewVm>> {
@@ -139,9 +151,9 @@ function describe(vm: VmInfo): string {
     ['append', c.boot.append || '-'],
     ...c.disks.map((disk) => [`disk ${disk.slot}`, diskText(disk)] as const),
     ...c.dvds.map((dvd) => [`dvd ${dvd.slot}`, dvd.file ?? 'empty'] as const),
-    ...c.nics.map(
-      (nic) =>
-        [`nic ${nic.id}`, `${nic.switch ?? 'not connected'}${nic.macAddress ? ` ${nic.macAddress}` : ''}`] as const,
+    ...vm.adapters.map(
+      ({ id, switch: to, macAddress, address }) =>
+        [`nic ${id}`, [to ?? 'not connected', macAddress ?? '', address ?? ''].join(' ').trimEnd()] as const,
     ),
     ['checkpoint', vm.currentCheckpoint ?? '-'],
     ['starts', `${c.automaticStartAction}, delay ${c.automaticStartDelay} s, order ${c.automaticStartOrder}`],

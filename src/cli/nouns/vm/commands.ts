@@ -1,6 +1,6 @@
 /** `hv vm ...`: what it understands. */
 import type { CommandRow, OptionRow } from '../command-row.ts';
-import { disk, memory, nic, oneOf, path, processors, whole } from '../values.ts';
+import { disk, forward, memory, nic, oneOf, path, processors, whole } from '../values.ts';
 
 const ENGINES = ['auto', 'interpreter', 'translator'];
 
@@ -72,10 +72,16 @@ export const VM_COMMANDS: readonly CommandRow[] = [
       { flags: '--dvd <file>', text: 'a DVD drive with this image in it', parse: path, repeats: true, kind: 'file' },
       {
         flags: '--nic <switch>',
-        text: 'a network adapter: SWITCH[,mac=ADDRESS]',
+        text: 'a network adapter: SWITCH[,mac=ADDRESS][,address=IP][,vlan=N][,spoofing]',
         parse: nic,
         repeats: true,
         kind: 'switch',
+      },
+      {
+        flags: '-p, --publish <ports>',
+        text: 'a port of the host that leads to the guest, through its first adapter: [ADDRESS:]HOSTPORT:GUESTPORT[/udp]',
+        parse: forward,
+        repeats: true,
       },
       { flags: '-f, --file <file>', text: 'take the configuration from YAML or JSON', parse: path, kind: 'file' },
       { flags: '--start', text: 'and start it' },
