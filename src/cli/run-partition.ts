@@ -76,7 +76,9 @@ export async function runPartition(request: RunRequest, create: CreatePartition)
     if (ending !== undefined) await partition.pause();
     if (request.hash) digest = await partition.digest();
     if (request.save !== undefined) {
-      await writeOutput('saved state', request.save, await partition.save());
+      const saving = partition.saveTo(request.save);
+      await saving.take();
+      await saving.finish();
       saved = true;
     }
   }

@@ -66,6 +66,7 @@ export interface ResolvedPartitionOptions {
   readonly check: ResolvedCheck | undefined;
   readonly trace: ((event: TraceEvent) => void) | undefined;
   readonly restore: FileSource | undefined;
+  readonly restoreUnread: boolean;
 }
 
 /** These are part of a saved state, so nobody may give others when restoring it. */
@@ -144,6 +145,7 @@ export function resolvePartitionOptions(given: PartitionOptions): ResolvedPartit
     check,
     trace: options.trace,
     restore: fileSource('restore', options.restore),
+    restoreUnread: options.restoreUnread === true,
   };
 }
 

@@ -104,6 +104,11 @@ export interface PartitionOptions {
   readonly trace?: ((event: TraceEvent) => void) | undefined;
   /** What `save` gave: the partition continues from there, with the options it was created with. */
   readonly restore?: FileSource | undefined;
+  /**
+   * The file of `restore` is known to be as it was written: its memory is not read and compared first, but when the guest
+   * touches it.
+   */
+  readonly restoreUnread?: boolean | undefined;
 }
 
 /**
@@ -396,11 +401,43 @@ export interface Partition extends AsyncDisposable {
   injectNmi(): void;
   /** The whole state, versioned, as bytes. Of a paused partition, or of one stopped by `instructionLimit`. */
   save(): Promise<Uint8Array>;
+  /** The same into a file, memory being copied while the guest runs. One at a time. */
+  saveTo(file: string, options?: StateSavingOptions): StateSaving;
   /** Digests of the whole state, to compare runs by. Of a partition that could be saved. */
   digest(): Promise<PartitionDigest>;
   /** Registers, page walk of the instruction pointer, interrupt controllers, devices, VMBus. In any state. */
   inspect(): Promise<InspectNode>;
   stats(): PartitionStats;
+}
+
+export interface StateSavingOptions {
+  /** 0 to 1. */
+  readonly onProgress?: ((fraction: number) => void) | undefined;
+}
+
+/**
+ * A saved state in the making. `ready`, pause, `take`, resume, `finish`: the guest stands still for `take` alone. Where one of them
+ * rejects, with a ViridianError, nothing of the file is left.
+ */
+export interface StateSaving {
+  /** Resolves when so much of memory is in the file that a pause is short. */
+  readonly ready: Promise<void>;
+  /** Puts aside what is not in the file, of a partition that stands still: it may run on, and the state is that of now. */
+  take(): Promise<void>;
+  /** Resolves when the file is whole, on the storage medium, and has its name. */
+  finish(): Promise<StateSavingResult>;
+  cancel(): Promise<void>;
+}
+
+export interface StateSavingResult {
+  /** Bytes in the file that are not a hole. */
+  readonly bytes: number;
+  /** How often memory was gone through while the guest ran. */
+  readonly rounds: number;
+  /** Bytes written, those that were overwritten again included. */
+  readonly written: number;
+  /** Bytes of memory that were copied while the guest stood still. */
+  readonly putAside: number;
 }
 
 export type CreatePartition = (options: PartitionOptions) => Promise<Partition>;

@@ -5,7 +5,7 @@
  */
 import type { Disk, Dvd, VmMetrics } from './api/vm.ts';
 import type { ErrorCode } from './errors.ts';
-import type { EngineChoice, KeyValuePool } from './partition.ts';
+import type { EngineChoice, KeyValuePool, StateSavingResult } from './partition.ts';
 import type { PortAddress } from './switches.ts';
 
 export const WORKER_PROTOCOL = 1;
@@ -43,6 +43,8 @@ export interface WorkerSpec {
   readonly storageMaximum: number | null;
   /** A saved state to go on from. The worker stands still until it is told to resume. */
   readonly restore: string | null;
+  /** It is as it was written: its memory is read when the guest touches it, and not compared with its checksums before. */
+  readonly restoreUnread: boolean;
   readonly niceness: number;
 }
 
@@ -81,8 +83,15 @@ export interface WorkerMethods {
   hello: { params: undefined; result: WorkerHello };
   pause: { params: undefined; result: undefined };
   resume: { params: undefined; result: undefined };
-  /** Of a paused VM. The file is whole, or not there. */
-  save: { params: { file: string }; result: { bytes: number } };
+  /**
+   * Saving into a file, a step at a time (contracts/partition.ts: `StateSaving`): memory is copied while the guest runs, and
+   * `saving` events say how far; of the paused VM the rest is put aside; when it runs on, that is written. The file is whole then, or
+   * not there. Another `saveBegin`, or `saveCancel`, ends what is under way.
+   */
+  saveBegin: { params: { file: string }; result: undefined };
+  saveTake: { params: undefined; result: undefined };
+  saveFinish: { params: undefined; result: StateSavingResult };
+  saveCancel: { params: undefined; result: undefined };
   /** The guest has agreed; `stopped` tells when it has done it. */
   shutdown: { params: { restart?: boolean; force?: boolean }; result: undefined };
   turnOff: { params: undefined; result: undefined };
@@ -178,6 +187,8 @@ export type WorkerEvent =
       readonly file: string;
       readonly message: string;
     }
+  /** How much of what `saveBegin` and `saveFinish` do is done, 0 to 1. */
+  | { readonly event: 'saving'; readonly fraction: number }
   | { readonly event: 'console'; readonly data: string };
 
 export type FromWorker = WorkerAnswer | WorkerEvent;

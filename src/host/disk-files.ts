@@ -58,6 +58,12 @@ export interface RandomFile {
    */
   writeNow?(offset: number, from: readonly Uint8Array[], length: number): boolean;
   /**
+   * Puts [offset, offset + length) of the file in the place of the memory at `at`: it is read when it is touched, and copied
+   * when it is written to, so that the file stays as it is. It must not be cut or written to while the memory is in use; its name
+   * may go. False where the host cannot: nothing has happened then.
+   */
+  map?(offset: number, buffer: SharedArrayBuffer, at: number, length: number): boolean;
+  /**
    * The range reads as zeroes afterwards; it must lie within the file.
    * @param space what becomes of it on the host: `free` gives it back where the host can, `keep` does not.
    */
@@ -79,6 +85,8 @@ export interface OpenFileOptions {
   readonly create?: 'new' | 'replace';
   /** Against other processes and other openings in this one. By default `exclusive` to write, `shared` to read. */
   readonly lock?: 'exclusive' | 'shared' | 'none';
+  /** A file that is made is its owner's alone to read. */
+  readonly private?: boolean;
 }
 
 export interface DiskFiles {

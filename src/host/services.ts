@@ -28,6 +28,8 @@ export interface ThreadOptions {
 
 export interface Compression {
   compress(bytes: Uint8Array): Uint8Array;
+  /** The same on another thread; the bytes are not to change meanwhile. */
+  compressLater(bytes: Uint8Array): Promise<Uint8Array>;
   /** @throws when the bytes are damaged, or would unpack to more than `limit`. */
   decompress(bytes: Uint8Array, limit: number): Uint8Array;
 }
@@ -58,6 +60,8 @@ export interface HostServices {
   /** Random bytes that nobody can foretell. */
   randomBytes(count: number): Uint8Array;
   readonly compression: Compression;
+  /** CRC-32, as fast as the host can. */
+  crc32(bytes: Uint8Array): number;
   /** Puts bytes away where they take no memory; the function reads them. Undefined: they could not be. */
   spill(bytes: Uint8Array): Promise<(() => Uint8Array) | undefined>;
   /** Gives freed memory back to the machine, as far as that can be done; with `garbage` also what nobody refers to. */

@@ -10,7 +10,16 @@ import { Service } from './service.ts';
 import { type TestHost, testHost } from './testing.fixture.ts';
 
 describe('a service that is killed', { timeout: 120_000 }, () => {
-  const STEPS = ['held', 'state written', 'released', 'disks made', 'committed', 'reopened'];
+  const STEPS = [
+    'copied',
+    'held',
+    'state written',
+    'released',
+    'disks made',
+    'committed',
+    'reopened',
+    'state finished',
+  ];
   const MERGING = ['forgotten', 'merged', 'relinked', 'replaced'];
 
   /** Runs a service of its own process that kills itself at a step of what it is asked for; then another one. */
@@ -93,7 +102,7 @@ describe('a service that is killed', { timeout: 120_000 }, () => {
 });
 
 it('a worker that is killed while a checkpoint is made leaves none or a whole one', async () => {
-  for (const step of ['released', 'committed']) {
+  for (const step of ['copied', 'released', 'committed', 'reopened', 'state finished']) {
     let kill = (): void => {};
     const own = await testHost({ step: (name) => name === step && kill() });
     const { vm } = await vmWithDisk(own, 'vm');
@@ -105,9 +114,12 @@ it('a worker that is killed while a checkpoint is made leaves none or a whole on
     for (let i = 0; (await vm.refresh()).worker !== null && i < 200; i++) await new Promise((r) => setTimeout(r, 25));
     expect(['Off', 'Saved']).toContain(vm.info.state);
     const made = await vm.checkpoints();
+    // Only what was written is there.
+    expect(made).toHaveLength(step === 'state finished' ? 1 : 0);
     for (const each of made)
       expect(existsSync(join(own.folder, 'data/vms', vm.id, 'checkpoints', `${each.id}.state`))).toBe(true);
     expect(await letters(await active(vm))).toBe('a.....');
+    expect(filesOf(own, vm)).toHaveLength(made.length * 2);
     await own.service.stop();
   }
 });

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { checkDisk, createDisk } from '../storage/index.ts';
@@ -113,6 +113,40 @@ describe('checkpoints', () => {
       await fork.remove();
     }
     await vm.remove();
+  });
+
+  it('have the next fork start in a process that waits already, and ends with the service', async () => {
+    const own = await testHost();
+    const vm = await own.vm('quick');
+    const waiting = (): number[] =>
+      readdirSync('/proc')
+        .filter((name) => /^\d+$/.test(name))
+        .filter((pid) => {
+          try {
+            return (
+              readFileSync(`/proc/${pid}/cmdline`, 'latin1').startsWith('viridian-standby') &&
+              readlinkSync(`/proc/${pid}/fd/1`).startsWith(own.folder)
+            );
+          } catch {
+            return false;
+          }
+        })
+        .map(Number);
+    const until = async (count: number): Promise<number[]> => {
+      while (waiting().length !== count) await new Promise((resolve) => setTimeout(resolve, 50));
+      return waiting();
+    };
+    await vm.start();
+    expect(waiting()).toEqual([]);
+    await vm.checkpoint('base');
+    const [pid] = await until(1);
+    const fork = await vm.fork('base', { name: 'fork' });
+    expect((await fork.refresh()).worker?.pid).toBe(pid);
+    const [next] = await until(1);
+    expect(next).not.toBe(pid);
+    for (const each of [fork, vm]) await each.stop({ turnOff: true });
+    await own.service.stop();
+    await until(0);
   });
 
   it('are exported; clones are copied or linked', async () => {

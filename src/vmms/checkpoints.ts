@@ -1,10 +1,12 @@
 /**
  * Checkpoints: a VM as it was. Memory and devices are a saved state; each disk's file is frozen, and the VM goes on in a
- * differencing disk over it. The VM stands still while its memory is written. What is new becomes true in one commit of the database:
- * before it there is no checkpoint, after it there is a whole one, wherever the service or the worker is killed.
+ * differencing disk over it. Memory is copied while the VM runs; it stands still while what is left is put aside and its disks are
+ * exchanged, and runs on while that is written. What the disks are becomes true in one commit of the database. Until the state's file
+ * is whole nobody sees the checkpoint, and when it does not come to that, the disks are merged: wherever the service or the worker
+ * is killed, there is no checkpoint or a whole one.
  */
 import { randomUUID } from 'node:crypto';
-import { copyFileSync, existsSync, linkSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Checkpoint, Job } from '../contracts/api/resources.ts';
 import type { VmConfiguration } from '../contracts/api/vm.ts';
@@ -16,6 +18,7 @@ import type { JobControl } from './jobs.ts';
 import { type FrozenDisk, Layers } from './layers.ts';
 import type { Management } from './management.ts';
 import { freshNics } from './network/macs.ts';
+import { bytesTaken, StateFiles } from './state-files.ts';
 import type { VirtualMachine } from './virtual-machine.ts';
 
 type Kind = Checkpoint['kind'];
@@ -31,6 +34,8 @@ interface CheckpointRecord {
   readonly stateFile: string | null;
   readonly disks: readonly FrozenDisk[];
   readonly pause: number | null;
+  readonly background: number | null;
+  readonly unfinished: boolean;
 }
 
 const POSSIBLE: readonly VmState[] = ['Off', 'Saved', 'Running', 'Paused'];
@@ -39,19 +44,25 @@ const KEPT = ['name', 'notes', 'tags', 'automaticStartAction', 'automaticStartDe
 
 export class Checkpoints {
   readonly #management: Management;
+  readonly #files: StateFiles;
   readonly layers: Layers;
 
   constructor(management: Management) {
     this.#management = management;
+    this.#files = new StateFiles(management.context.db);
     this.layers = new Layers(management.context);
   }
 
   // ---- finding ----------------------------------------------------------------------------------------------------------------
 
-  #records(vm: string): CheckpointRecord[] {
+  #all(vm: string): CheckpointRecord[] {
     return this.#management.context.db
       .all('select * from checkpoints where vm = ? order by created, rowid', vm)
       .map(recordOf);
+  }
+
+  #records(vm: string): CheckpointRecord[] {
+    return this.#all(vm).filter(({ unfinished }) => !unfinished);
   }
 
   list(idOrName: string): Checkpoint[] {
@@ -114,16 +125,19 @@ export class Checkpoints {
     if (thrown) throw new ViridianError('wrongState', `${thrown.file}: what is written to it is thrown away`);
     const made: (readonly [FrozenDisk, FrozenDisk])[] = [];
     const created = new Date().toISOString();
-    let pause: number | null = null;
-    let committed = false;
+    const saving = withMemory && live;
     const started = performance.now();
+    let committed = false;
+    let pause: number | null = null;
     try {
-      await machine.still({
+      if (saving) {
+        await machine.copyMemory(file, control, 0.8);
+        step('copied');
+      }
+      const stood = await machine.still({
         before: async () => {
-          if (!withMemory) return;
-          control.progress(0.2, 'writing memory');
-          if (live) await machine.ask('save', { file }, 0);
-          else linkOrCopy(record.saved!.file, file);
+          if (saving) await machine.ask('saveTake', undefined, 0);
+          else if (withMemory) this.#files.link(record.saved!.file, file);
           step('state written');
         },
         work: async () => {
@@ -133,8 +147,8 @@ export class Checkpoints {
           context.db.transaction(() => {
             for (const [below, above] of made) this.layers.record(record.id, above, below);
             context.db.run(
-              `insert into checkpoints (id, vm, parent, name, kind, created, configuration, state_file, disks)
-                values (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+              `insert into checkpoints (id, vm, parent, name, kind, created, configuration, state_file, disks, unfinished)
+                values (?, ?, ?, ?, ?, ?, ?, ?, ?, 1)`,
               id,
               record.id,
               record.checkpoint,
@@ -151,35 +165,67 @@ export class Checkpoints {
                 ...record.configuration,
                 disks: record.configuration.disks.map((disk) => above.get(disk.slot) ?? disk),
               },
-              checkpoint: id,
             });
           });
           committed = true;
           step('committed');
         },
-        // It cannot go on; the checkpoint is where it was.
-        lost: () => {
-          if (committed && withMemory)
-            context.inventory.change(record.id, { saved: { file, owned: false }, state: 'Saved' });
+        // It cannot go on; where the state can still be written, the checkpoint is where it was.
+        lost: async () => {
+          if (!committed || !saving) return;
+          await this.#finishState(machine, file);
+          context.inventory.change(record.id, { saved: { file, owned: false }, state: 'Saved' });
         },
       });
-      if (live) pause = performance.now() - started;
+      if (live) pause = stood;
+      if (saving) {
+        control.progress(0.85, 'writing the rest of memory');
+        await this.#finishState(machine, file);
+      }
     } catch (error) {
       context.inventory.reload(record.id);
+      if (saving) await machine.ask('saveCancel', undefined, 60).catch(() => {});
       if (!committed) {
         for (const [, above] of made) rmSync(above.file, { force: true });
-        rmSync(file, { force: true });
+        this.#files.remove(file);
+        throw error;
       }
+      if (!withMemory || existsSync(file)) this.#finished(machine, id, pause, null);
+      else await this.#giveUp(machine, id);
       throw error;
     }
-    context.db.run('update checkpoints set pause = ? where id = ?', pause, id);
+    this.#finished(machine, id, pause, live ? performance.now() - started - pause! : null);
     control.result(id);
+    context.standby.prepare();
     context.events.add({
       kind: 'checkpoint.created',
       vm: named(machine.record),
       text: `a checkpoint of ${machine.name} was made`,
       data: { checkpoint: id, kind, pause },
     });
+  }
+
+  async #finishState(machine: VirtualMachine, file: string): Promise<void> {
+    await machine.ask('saveFinish', undefined, 0);
+    this.#files.written(file);
+    this.#management.context.step('state finished');
+  }
+
+  /** From here on it is there. */
+  #finished(machine: VirtualMachine, id: string, pause: number | null, background: number | null): void {
+    const { db, inventory } = this.#management.context;
+    db.transaction(() => {
+      db.run('update checkpoints set unfinished = 0, pause = ?, background = ? where id = ?', pause, background, id);
+      inventory.change(machine.id, { checkpoint: id });
+    });
+  }
+
+  /** Its state was never written: the disks are as if it had not been made. */
+  async #giveUp(machine: VirtualMachine, id: string): Promise<void> {
+    const found = this.#all(machine.id).find((each) => each.id === id);
+    if (found === undefined) return;
+    this.#forget(machine, [found], found.parent);
+    await this.#tidy(machine).catch((error: unknown) => this.#tellUnfinished(machine, error));
   }
 
   rename(idOrName: string, checkpoint: string, name: string): Checkpoint {
@@ -233,7 +279,7 @@ export class Checkpoints {
         });
       });
       context.step('committed');
-      if (record.saved?.owned) rmSync(record.saved.file, { force: true });
+      if (record.saved?.owned) this.#files.remove(record.saved.file);
       await this.layers.tidy(record.id);
       context.events.add({
         kind: 'checkpoint.applied',
@@ -288,7 +334,7 @@ export class Checkpoints {
     });
     context.step('forgotten');
     for (const { stateFile } of gone)
-      if (stateFile !== null && stateFile !== inUse?.stateFile) rmSync(stateFile, { force: true });
+      if (stateFile !== null && stateFile !== inUse?.stateFile) this.#files.remove(stateFile);
   }
 
   /** Files that nobody needs any more; a running VM stands still while what it stands on is merged. */
@@ -311,7 +357,7 @@ export class Checkpoints {
 
   /** Before a VM goes: its user's own disk files are to hold what its disks hold. */
   async removeAll(machine: VirtualMachine, control: JobControl): Promise<void> {
-    this.#forget(machine, this.#records(machine.id), null);
+    this.#forget(machine, this.#all(machine.id), null);
     if (this.layers.hasOthers(machine.id)) await this.#tidy(machine, control);
   }
 
@@ -352,7 +398,7 @@ export class Checkpoints {
         for (const disk of found.disks) made.push([disk, await this.layers.over(id, disk, 'fork')]);
         const above = new Map(made.map(([below, disk]) => [below.slot, disk]));
         const state = found.stateFile === null ? null : join(folder, 'saved-fork.state');
-        if (state !== null) linkOrCopy(found.stateFile!, state);
+        if (state !== null) this.#files.link(found.stateFile!, state);
         context.db.transaction(() => {
           this.#management.createChecked(
             {
@@ -381,36 +427,42 @@ export class Checkpoints {
   async recover(machine: VirtualMachine): Promise<void> {
     const { context } = this.#management;
     const { id, saved } = machine.record;
+    await this.#recoverState(machine);
     const states = new Set([saved?.file, ...this.#records(id).map(({ stateFile }) => stateFile)]);
     const known = this.layers.known(id);
-    sweep(join(vmFolder(context, id), 'checkpoints'), (file) => file.endsWith('.state') && !states.has(file));
-    sweep(vmFolder(context, id), (file) => /\/(saved-|imported).*\.state(\.partial)?$/.test(file) && !states.has(file));
+    const stray = (file: string): boolean => /\.state(\.partial)?$/.test(file) && !states.has(file);
+    sweep(join(vmFolder(context, id), 'checkpoints'), stray);
+    sweep(vmFolder(context, id), (file) => /\/(saved-|imported)/.test(file) && stray(file));
     sweep(this.layers.folder(id), (file) => /\.vhdx(\.partial)?$/.test(file) && !known.has(file));
-    try {
-      await this.#tidy(machine);
-    } catch (error) {
-      const text = error instanceof Error ? error.message : String(error);
-      context.events.add({
-        kind: 'checkpoint.unfinished',
-        severity: 'error',
-        vm: named(machine.record),
-        text: `disks of ${machine.name} are still to be merged: ${text}`,
-      });
+    await this.#tidy(machine).catch((error: unknown) => this.#tellUnfinished(machine, error));
+  }
+
+  /** The worker may still have what was put aside, and have been writing it all the time. */
+  async #recoverState(machine: VirtualMachine): Promise<void> {
+    for (const { id, stateFile } of this.#all(machine.id).filter(({ unfinished }) => unfinished)) {
+      if (stateFile !== null && !existsSync(stateFile) && machine.pid !== null)
+        await this.#finishState(machine, stateFile).catch(() => {});
+      if (stateFile === null || existsSync(stateFile)) this.#finished(machine, id, null, null);
+      else await this.#giveUp(machine, id);
     }
+    // What was begun for a checkpoint, or a save, that nobody wants any more.
+    if (machine.pid !== null) await machine.ask('saveCancel', undefined, 60).catch(() => {});
+  }
+
+  #tellUnfinished(machine: VirtualMachine, error: unknown): void {
+    const text = error instanceof Error ? error.message : String(error);
+    this.#management.context.events.add({
+      kind: 'checkpoint.unfinished',
+      severity: 'error',
+      vm: named(machine.record),
+      text: `disks of ${machine.name} are still to be merged: ${text}`,
+    });
   }
 }
 
 function sweep(folder: string, stray: (file: string) => boolean): void {
   if (!existsSync(folder)) return;
   for (const name of readdirSync(folder)) if (stray(join(folder, name))) rmSync(join(folder, name), { force: true });
-}
-
-function linkOrCopy(from: string, to: string): void {
-  try {
-    linkSync(from, to);
-  } catch {
-    copyFileSync(from, to);
-  }
 }
 
 /** As Hyper-V names them. */
@@ -430,6 +482,8 @@ function recordOf(row: Row): CheckpointRecord {
     stateFile: row.state_file as string | null,
     disks: JSON.parse(String(row.disks)) as FrozenDisk[],
     pause: row.pause as number | null,
+    background: row.background as number | null,
+    unfinished: row.unfinished === 1,
   };
 }
 
@@ -444,7 +498,8 @@ function view(record: CheckpointRecord, current: string | null): Checkpoint {
     createdAt: record.created,
     memory: record.stateFile !== null,
     current: record.id === current,
-    size: files.reduce((sum, file) => sum + (statSync(file, { throwIfNoEntry: false })?.size ?? 0), 0),
+    size: files.reduce((sum, file) => sum + bytesTaken(file), 0),
     pause: record.pause,
+    background: record.background,
   };
 }

@@ -8,6 +8,7 @@ import type { HostFacts } from './host-facts.ts';
 import type { Inventory, VmRecord } from './inventory.ts';
 import type { Jobs } from './jobs.ts';
 import type { Networks } from './network/networks.ts';
+import type { Standby } from './standby.ts';
 
 export interface ServiceContext {
   readonly db: Database;
@@ -19,6 +20,7 @@ export interface ServiceContext {
   readonly runtimeFolder: string;
   /** The worker's program. */
   readonly workerEntry: readonly string[];
+  readonly standby: Standby;
   readonly facts: HostFacts;
   readonly settings: Settings;
   /** Called between the steps of what must not stay half done; tests kill the service there. */

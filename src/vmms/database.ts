@@ -9,7 +9,7 @@ import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlit
 import { ViridianError } from '../contracts/errors.ts';
 
 /** Raised with a migration below. */
-const SCHEMA_VERSION = 2;
+const SCHEMA_VERSION = 3;
 
 const SCHEMA = `
 create table settings (name text primary key, value text not null) strict;
@@ -43,7 +43,11 @@ create table checkpoints (
   -- Files: of memory and devices, and of disks by slot as JSON.
   state_file text,
   disks text not null,
-  pause real
+  -- Milliseconds for which the guest stood still, and for which it ran while the state was being written.
+  pause real,
+  background real,
+  -- Its disks are, and its state is still being written. Nobody sees it yet.
+  unfinished integer not null default 0
 ) strict;
 -- Files that disks of checkpoints are made of, and what each stands on.
 create table layers (
@@ -53,6 +57,8 @@ create table layers (
   ours integer not null,
   allow text not null
 ) strict;
+-- State files that were written and synced here, as the host's file system knows them: they need not be read to be trusted.
+create table whole_states (stamp text primary key) strict;
 -- VMs that stand still while something is done to their disks, and whether they are to run afterwards.
 create table held (vm text primary key references vms (id) on delete cascade, running integer not null) strict;
 create table events (
@@ -99,6 +105,10 @@ create table macs (
   nic text not null,
   unique (vm, nic)
 ) strict;`,
+  3: `
+alter table checkpoints add column background real;
+alter table checkpoints add column unfinished integer not null default 0;
+create table whole_states (stamp text primary key) strict;`,
 };
 /** Bytes that the file and its log have to spare, each. */
 const SPARE = 2 * 2 ** 20;

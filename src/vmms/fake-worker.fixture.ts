@@ -14,7 +14,8 @@ import { ViridianError } from '../contracts/errors.ts';
 import { EXEC_PORT } from '../contracts/exec.ts';
 import type { NetworkPort, NicOptions } from '../contracts/network.ts';
 import type { Partition, PartitionOptions, StopReason, StorageUnit } from '../contracts/partition.ts';
-import { runWorker } from '../vmwp/node/worker.ts';
+import { writeOutput } from '../host/node/files.ts';
+import { runWorker, untilWanted } from '../vmwp/node/worker.ts';
 
 /** Remembers what is where. */
 function fakeStorage({ disks = [], dvds = [] }: PartitionOptions): Partition['storage'] {
@@ -196,6 +197,21 @@ async function createFakePartition(options: PartitionOptions): Promise<Partition
     reset: () => Promise.resolve(say('reset\n')),
     injectNmi: () => say('nmi\n'),
     save: () => Promise.resolve(Buffer.from(typed)),
+    saveTo: (file) => {
+      let taken = '';
+      return {
+        ready: Promise.resolve(),
+        take: () => {
+          taken = typed;
+          return Promise.resolve();
+        },
+        finish: async () => {
+          await writeOutput('saved state', file, Buffer.from(taken));
+          return { bytes: taken.length, rounds: 1, written: taken.length, putAside: 0 };
+        },
+        cancel: () => Promise.resolve(),
+      };
+    },
     digest: () => Promise.resolve({ instructions: 0n, registers: '', memory: '', devices: '' }),
     inspect: () =>
       Promise.resolve({
@@ -215,4 +231,5 @@ async function createFakePartition(options: PartitionOptions): Promise<Partition
   };
 }
 
+await untilWanted();
 process.exit(await runWorker(process.argv[2]!, createFakePartition));

@@ -146,6 +146,11 @@ export interface Launched {
   readonly rungs: Promise<readonly IsolationRung[]>;
 }
 
+/** Whether workers are held back here. */
+export function isIsolating(): boolean {
+  return process.env.VIRIDIAN_ISOLATION !== 'off' && launcherProblem() === undefined;
+}
+
 /** Starts the worker, held back as far as this host can. `VIRIDIAN_ISOLATION=off` in the service's environment does without. */
 export function launch({ arguments: args, places, folder, log, env }: Launch): Launched {
   const options = { detached: true, cwd: '/', env };

@@ -19,6 +19,7 @@ import { Jobs } from './jobs.ts';
 import { Management } from './management.ts';
 import { Networks } from './network/networks.ts';
 import { bootId } from './processes.ts';
+import { Standby } from './standby.ts';
 import type { VirtualMachine } from './virtual-machine.ts';
 import { WorkerLink } from './worker-link.ts';
 
@@ -90,6 +91,11 @@ export class Service implements AsyncDisposable {
       dataFolder,
       runtimeFolder,
       workerEntry: options.workerEntry,
+      // Checkpoints with memory are there to be forked.
+      standby: new Standby(
+        { entry: options.workerEntry, runtimeFolder },
+        () => db.get('select id from checkpoints where state_file is not null limit 1') !== undefined,
+      ),
       facts,
       settings: new Settings(db),
       step: options.step ?? (() => {}),
@@ -111,6 +117,7 @@ export class Service implements AsyncDisposable {
       data: { pid: process.pid },
     });
     service.#startWithHost();
+    service.management.context.standby.prepare();
     return { service, port };
   }
 
@@ -163,6 +170,7 @@ export class Service implements AsyncDisposable {
     // What is half done is finished, or is taken up by the next service.
     await Promise.race([jobs.idle(), new Promise((resolve) => setTimeout(resolve, 5000).unref())]);
     events.add({ kind: 'service.ended', text: 'the service ends' });
+    management.context.standby.end();
     for (const machine of management.machines) machine.leave();
     await networks.leave();
     await this.#api.close();

@@ -17,6 +17,7 @@ import { configurationOf, type VmRecord } from './inventory.ts';
 import type { JobControl } from './jobs.ts';
 import type { Management } from './management.ts';
 import { freshNics } from './network/macs.ts';
+import { copyWithHoles } from './state-files.ts';
 
 export const storageHost: StorageHost = { files: nodeDiskFiles, codecs: nodeCodecs };
 
@@ -76,7 +77,7 @@ export class Transfer {
     try {
       control.cancellable(true);
       const files = await copyFiles(source.configuration, partial, control);
-      if (source.saved !== null) await copyFile(source.saved, join(partial, 'saved.state'));
+      if (source.saved !== null) await copyWithHoles(source.saved, join(partial, 'saved.state'));
       const relative = (file: string): string => file.slice(partial.length + 1);
       const manifest: z.infer<typeof Manifest> = {
         viridian: EXPORT_VERSION,
@@ -123,7 +124,7 @@ export class Transfer {
       let state: string | null = saved;
       if (saved !== null && mode === 'copy') {
         state = join(target, 'imported.state');
-        await copyFile(saved, state);
+        await copyWithHoles(saved, state);
       }
       try {
         db.transaction(() => {

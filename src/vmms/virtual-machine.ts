@@ -3,7 +3,7 @@
  * The database is written before anybody is told.
  */
 import { randomUUID } from 'node:crypto';
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { Disk, Dvd, IsolationRung } from '../contracts/api/vm.ts';
 import { isViridianError, ViridianError } from '../contracts/errors.ts';
@@ -15,10 +15,13 @@ import type { VmRecord, VmRecordChange } from './inventory.ts';
 import type { JobControl } from './jobs.ts';
 import { demandRoom } from './limits.ts';
 import { Meter } from './meter.ts';
+import { StateFiles } from './state-files.ts';
 import { WorkerHandle, type WorkerListener } from './worker-handle.ts';
 
 /** Seconds that a worker has to end in. */
 const END_PATIENCE = 15;
+/** Milliseconds between two looks at a worker that is loading. */
+const LOOK = 5;
 /** A worker that ends by itself is started again so often within so many milliseconds. */
 const RESTARTS = 3;
 const RESTART_PERIOD = 10 * 60_000;
@@ -37,10 +40,13 @@ export class VirtualMachine {
   #instance: string | undefined;
   #startedAt: string | null = null;
   #crashes: number[] = [];
+  readonly #files: StateFiles;
+  #onSaving: ((fraction: number) => void) | undefined;
 
   constructor(context: ServiceContext, id: string) {
     this.#context = context;
     this.id = id;
+    this.#files = new StateFiles(context.db);
     this.#meter = new Meter(
       () => this.ask('metrics', undefined, 5),
       (usage) => this.#context.inventory.change(this.id, { usage }),
@@ -142,6 +148,9 @@ export class VirtualMachine {
           text: `${this.name}: ${event.message}`,
           data: { file: event.file },
         });
+        break;
+      case 'saving':
+        this.#onSaving?.(event.fraction);
         break;
       case 'stopped':
       case 'console':
@@ -308,6 +317,7 @@ export class VirtualMachine {
         entry: this.#context.workerEntry,
         runtimeFolder: this.#context.runtimeFolder,
         vmFolder: vmFolder(this.#context, this.id),
+        standby: this.#context.standby,
         listener: this.#listener(),
         record: (record) => this.#context.inventory.change(this.id, { worker: record }),
         spec: {
@@ -327,6 +337,7 @@ export class VirtualMachine {
           processorMaximum: configuration.processorMaximum,
           storageMaximum: configuration.storageMaximum,
           restore: saved?.file ?? null,
+          restoreUnread: saved !== null && this.#files.isAsWritten(saved.file),
           niceness: niceness(configuration.processorWeight),
         },
       });
@@ -345,20 +356,25 @@ export class VirtualMachine {
     this.#enter('Running', { wasRunning: true, saved: null });
     if (saved !== null) {
       await worker.request('resume', undefined);
-      if (saved.owned) rmSync(saved.file, { force: true });
+      // Pages that the guest has not touched are read from it all the same: the worker has it open.
+      if (saved.owned) this.#files.remove(saved.file);
     }
   }
 
   /** Waits until the partition is there. @throws ViridianError with the reason when it does not come up. */
   async #ready(worker: WorkerHandle): Promise<WorkerHello> {
     for (;;) {
-      const hello = await worker.request('hello', undefined).catch(() => undefined);
+      const hello = await worker.request('hello', undefined).catch((error: unknown) => {
+        // On a host that is busy with something else it is only slow.
+        return isViridianError(error) && error.code === 'timeout' ? ('later' as const) : undefined;
+      });
+      if (hello === 'later') continue;
       if (hello === undefined || hello.state === 'Stopped') {
         const exit = await worker.ended;
         throw new ViridianError(exit.code ?? 'failure', `${this.name} did not start: ${describe(exit)}`);
       }
       if (hello.state !== 'Starting') return hello;
-      await new Promise((resolve) => setTimeout(resolve, 25));
+      await new Promise((resolve) => setTimeout(resolve, LOOK));
     }
   }
 
@@ -472,6 +488,23 @@ export class VirtualMachine {
     if (this.#worker !== undefined && this.state === through) this.#enter(to!);
   }
 
+  /** Copies memory into a state's file while the guest runs, until little is left. It can be cancelled. @param to progress then. */
+  async copyMemory(file: string, control: JobControl, to: number): Promise<void> {
+    const cancel = (): void => void this.ask('saveCancel', undefined, 60).catch(() => {});
+    this.#onSaving = (fraction) => control.progress(to * fraction);
+    control.progress(0, 'copying memory');
+    control.signal.addEventListener('abort', cancel);
+    control.cancellable(true);
+    try {
+      await this.ask('saveBegin', { file }, 0);
+      control.signal.throwIfAborted();
+    } finally {
+      control.cancellable(false);
+      control.signal.removeEventListener('abort', cancel);
+      this.#onSaving = undefined;
+    }
+  }
+
   /** Stands still, state in a file, worker gone. Until the file is whole and on record, the VM can go on. */
   async save(control: JobControl): Promise<void> {
     this.demand('save');
@@ -481,16 +514,19 @@ export class VirtualMachine {
     mkdirSync(vmFolder(this.#context, this.id), { recursive: true, mode: 0o700 });
     this.#enter('Saving');
     try {
-      control.progress(0.1, 'pausing');
+      await this.copyMemory(file, control, 0.8);
+      control.progress(0.8, 'writing the rest of memory');
       if (running) await worker.request('pause', undefined, 60);
-      control.progress(0.2, 'writing memory');
-      await worker.request('save', { file }, 0);
+      await worker.request('saveTake', undefined, 0);
+      await worker.request('saveFinish', undefined, 0);
+      this.#files.written(file);
     } catch (error) {
       if (this.#worker !== undefined) {
+        await worker.request('saveCancel', undefined, 60).catch(() => {});
         if (running) await worker.request('resume', undefined).catch(() => {});
         this.#enter(running ? 'Running' : 'Paused');
       }
-      rmSync(file, { force: true });
+      this.#files.remove(file);
       throw isViridianError(error)
         ? new ViridianError(error.code, `${this.name} was not saved: ${error.message}`, { cause: error })
         : error;
@@ -502,14 +538,15 @@ export class VirtualMachine {
 
   /**
    * Does something to the disks' files. A VM that runs stands still meanwhile, its files closed, and goes on with the disks that its
-   * configuration has then. Whoever is killed in between: the next service lets it go on.
+   * configuration has then. Whoever is killed in between: the next service lets it go on. @returns the milliseconds for which it
+   * stood still.
    */
-  async still({ before, work, lost }: Still): Promise<void> {
+  async still({ before, work, lost }: Still): Promise<number> {
     const worker = this.#worker;
     if (worker === undefined) {
       await before?.();
       await work();
-      return;
+      return 0;
     }
     const { state } = this;
     if (state !== 'Running' && state !== 'Paused')
@@ -518,26 +555,33 @@ export class VirtualMachine {
     const { db, step } = this.#context;
     db.run('insert or replace into held (vm, running) values (?, ?)', this.id, running ? 1 : 0);
     step('held');
+    const since = performance.now();
+    let stood = 0;
     try {
       if (running) await worker.request('pause', undefined, 60);
-      await before?.();
-      await worker.request('releaseDisks', undefined, 120);
+      // The one is the processor's work, the other the disks'.
+      const both = await Promise.allSettled([before?.(), worker.request('releaseDisks', undefined, 120)]);
+      for (const each of both) if (each.status === 'rejected') throw each.reason;
       step('released');
       await work();
     } finally {
-      if (this.#worker === worker) await this.#letGo(worker, running, lost);
+      if (this.#worker === worker) stood = (await this.#letGo(worker, running, lost)) - since;
     }
     if (this.#worker !== worker)
       throw new ViridianError('failure', `${this.name} ended meanwhile: ${this.record.lastExit?.message ?? ''}`);
+    return stood;
   }
 
-  async #letGo(worker: WorkerHandle, running: boolean, lost?: () => void): Promise<void> {
+  /** @returns when it went on, by `performance`'s clock. */
+  async #letGo(worker: WorkerHandle, running: boolean, lost?: () => Promise<void>): Promise<number> {
+    let gone: number;
     try {
       await this.ask('reopenDisks', { disks: this.record.configuration.disks }, 120);
       this.#context.step('reopened');
       if (running) await worker.request('resume', undefined);
+      gone = performance.now();
     } catch (error) {
-      if (this.#worker !== worker) return;
+      if (this.#worker !== worker) return performance.now();
       const text = error instanceof Error ? error.message : String(error);
       this.#context.events.add({
         kind: 'vm.lost',
@@ -545,11 +589,12 @@ export class VirtualMachine {
         vm: named(this.record),
         text: `${this.name} cannot go on, and is ended: ${text}`,
       });
-      lost?.();
+      await lost?.().catch(() => {});
       await this.#end(worker);
       throw error;
     }
     this.#context.db.run('delete from held where vm = ?', this.id);
+    return gone;
   }
 
   /** A service was cut short while this VM stood still for it. */
@@ -571,16 +616,16 @@ export class VirtualMachine {
     this.demand('discardSavedState');
     const { saved } = this.record;
     this.#enter('Off', { saved: null });
-    if (saved?.owned) rmSync(saved.file, { force: true });
+    if (saved?.owned) this.#files.remove(saved.file);
   }
 }
 
 export interface Still {
-  /** While its files are still open. */
+  /** While its files are flushed and closed. */
   readonly before?: (() => Promise<void>) | undefined;
   readonly work: () => Promise<void>;
   /** It cannot go on, and is about to be ended. */
-  readonly lost?: (() => void) | undefined;
+  readonly lost?: (() => Promise<void>) | undefined;
 }
 
 /** With the reason; of the host's own reasons, a full disk is the one that users meet. */

@@ -3,7 +3,7 @@
  * nobody's child for long: it goes on when the service ends.
  */
 import type { ChildProcess } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Disk, Dvd, IsolationRung } from '../contracts/api/vm.ts';
 import { ViridianError } from '../contracts/errors.ts';
@@ -17,14 +17,23 @@ import {
 } from '../contracts/worker.ts';
 import { printable } from '../support/text.ts';
 import type { WorkerRecord } from './inventory.ts';
-import { handFiles, launch, placesOf, temporaryFolder } from './isolation.ts';
+import {
+  handFiles,
+  isIsolating,
+  type Launched,
+  launch,
+  placesOf,
+  temporaryFolder,
+  type WorkerRoom,
+} from './isolation.ts';
 import { bootId, isProcess, startTicks } from './processes.ts';
+import { goOn, newRun, PASSED_ON, type Standby, type WorkerPlace } from './standby.ts';
 import { WorkerLink } from './worker-link.ts';
 
 /** Seconds until a worker that was started listens. */
 const PATIENCE = 60;
-/** What a worker needs of our environment; secrets of the service's are not its business. */
-const PASSED_ON = ['PATH', 'HOME', 'LANG', 'TZ', 'TMPDIR', 'XDG_CACHE_HOME', 'NODE_OPTIONS'];
+/** Milliseconds between two tries to reach a worker that was just started: it takes some tens of them. */
+const RETRY = 3;
 
 export interface WorkerListener {
   event(event: WorkerEvent): void;
@@ -32,12 +41,10 @@ export interface WorkerListener {
   ended(exit: WorkerExit): void;
 }
 
-export interface WorkerStart {
-  /** Arguments of `process.execPath` that make it a worker; its folder follows. */
-  readonly entry: readonly string[];
-  readonly runtimeFolder: string;
+export interface WorkerStart extends WorkerPlace {
   /** Of the VM: what is made for it. */
   readonly vmFolder: string;
+  readonly standby: Standby;
   readonly spec: Omit<WorkerSpec, 'protocol'>;
   readonly listener: WorkerListener;
   /** Called before the process is there to be lost: what is not on record cannot be found again. */
@@ -100,41 +107,25 @@ export class WorkerHandle {
     entry,
     runtimeFolder,
     vmFolder,
+    standby,
     spec,
     listener,
     record: keep,
   }: WorkerStart): Promise<WorkerHandle> {
+    const ahead = isIsolating() ? undefined : standby.take();
     const { instance } = spec;
-    // Short: a socket's path has 107 bytes.
-    const folder = join(runtimeFolder, 'w', instance.slice(0, 8));
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    const { folder } = ahead ?? newRun(runtimeFolder);
     const full: WorkerSpec = { ...spec, protocol: WORKER_PROTOCOL };
     writeFileSync(join(folder, WORKER_FILES.spec), JSON.stringify(full), { mode: 0o600 });
     const temporary = temporaryFolder(vmFolder);
     keep({ pid: null, startTicks: null, instance, folder, temporary, bootId: bootId() });
-    const log = openSync(join(folder, WORKER_FILES.log), 'a', 0o600);
-    let child: ChildProcess;
-    let rungs: Promise<readonly IsolationRung[]>;
-    try {
-      ({ child, rungs } = launch({
-        arguments: [...entry, folder],
-        places: await placesOf({ ...spec, entry, folder, vmFolder }),
-        // In the data folder: where sockets are, nothing may be executed on many hosts.
-        folder: join(vmFolder, '../..'),
-        log,
-        env: {
-          ...Object.fromEntries(PASSED_ON.flatMap((name) => (name in process.env ? [[name, process.env[name]]] : []))),
-          TMPDIR: temporary,
-          // The host's settings of OpenSSL are none of a worker's, and it may not read them.
-          OPENSSL_CONF: '/dev/null',
-        },
-      }));
-    } finally {
-      closeSync(log);
-    }
+    const { child, rungs } = ahead
+      ? { child: ahead.child, rungs: Promise.resolve([]) }
+      : await isolated({ entry, folder, vmFolder, temporary }, spec);
+    if (ahead) goOn(ahead);
     const failed = new Promise<never>((_, reject) => child.once('error', reject));
     failed.catch(() => {});
-    await Promise.race([failed, new Promise((resolve) => child.once('spawn', resolve))]);
+    if (!ahead) await Promise.race([failed, new Promise((resolve) => child.once('spawn', resolve))]);
     child.unref();
     const pid = child.pid!;
     const record = {
@@ -154,7 +145,7 @@ export class WorkerHandle {
       } catch (error) {
         const gone = child.exitCode !== null || child.signalCode !== null;
         if (!gone && Date.now() < deadline) {
-          await new Promise((resolve) => setTimeout(resolve, 20));
+          await new Promise((resolve) => setTimeout(resolve, RETRY));
           continue;
         }
         if (!gone) child.kill('SIGKILL');
@@ -247,6 +238,32 @@ export class WorkerHandle {
 /** What a run leaves. */
 function clear({ folder, temporary }: WorkerRecord): void {
   for (const path of [folder, temporary]) if (path !== undefined) rmSync(path, { recursive: true, force: true });
+}
+
+/** Starts the process, held back as far as the host can. */
+async function isolated(
+  { entry, folder, vmFolder, temporary }: WorkerRoom & { readonly temporary: string },
+  spec: Omit<WorkerSpec, 'protocol'>,
+): Promise<Launched> {
+  const places = await placesOf({ ...spec, entry, folder, vmFolder });
+  const log = openSync(join(folder, WORKER_FILES.log), 'a', 0o600);
+  try {
+    return launch({
+      arguments: [...entry, folder],
+      places,
+      // In the data folder: where sockets are, nothing may be executed on many hosts.
+      folder: join(vmFolder, '../..'),
+      log,
+      env: {
+        ...Object.fromEntries(PASSED_ON.flatMap((name) => (name in process.env ? [[name, process.env[name]]] : []))),
+        TMPDIR: temporary,
+        // The host's settings of OpenSSL are none of a worker's, and it may not read them.
+        OPENSSL_CONF: '/dev/null',
+      },
+    });
+  } finally {
+    closeSync(log);
+  }
 }
 
 function exitOnRecord(folder: string): WorkerExit | undefined {

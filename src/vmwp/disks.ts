@@ -307,12 +307,16 @@ export class PartitionDisks {
         'wrongState',
         `${thrown.file}: what is written to it is thrown away: nothing can be saved`,
       );
-    // Closed, they are flushed.
-    if (!this.#closed) await Promise.all(this.#files.map((disk) => disk.flush()));
+    await this.flush();
     return this.units.map(({ place, kind, device }) => {
       const { file, format } = device instanceof FileDisk ? device : { file: null, format: null };
       return { kind, ...place, file, format, size: device?.size ?? 0, writable: device?.writable ?? false };
     });
+  }
+
+  async flush(): Promise<void> {
+    // Closed or released, they are flushed.
+    if (!this.#closed) await Promise.all(this.#files.filter((disk) => !disk.released).map((disk) => disk.flush()));
   }
 
   /** Flushes and closes the files. A failure is told of, and never thrown. */

@@ -18,8 +18,10 @@ import { compileImage, type InterpreterModule } from '../hypervisor/interpreter/
 import { PartitionDisks } from './disks.ts';
 import { type MachineConfig, machineMemorySize } from './machine.ts';
 import { type Networks, PartitionNics } from './nics.ts';
-import { takeThreads } from './processor-threads.ts';
+import { startAhead, takeThreads } from './processor-threads.ts';
+import { PAGED_VERSION } from './saved-header.ts';
 import { decodeSavedState, type SavedPartition } from './saved-state.ts';
+import { bytesSource, isImage, openStateFile, stateVersion } from './state-file.ts';
 import { VmWorker } from './worker.ts';
 
 export type * from '../contracts/block-device.ts';
@@ -85,10 +87,11 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
     translatorEntry: threadEntry('translator-thread'),
     engine: resolved.engine === 'interpreter' ? ('interpreter' as const) : ('translator' as const),
     host: nodeServices,
+    files: nodeDiskFiles,
     onDisk: resolved.onDisk,
   };
   const { restore } = resolved;
-  const saved = restore === undefined ? undefined : await readSaved(restore);
+  const saved = restore === undefined ? undefined : await readSaved(restore, resolved.restoreUnread);
   if (resolved.disks.length + resolved.dvds.length > 0 && saved !== undefined && !saved.config.vmbus)
     throw new ViridianError('invalid', 'disks need the VMBus, which the saved partition does not have');
   if (resolved.nics.length > 0 && saved !== undefined && !saved.config.vmbus)
@@ -112,11 +115,14 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
       plan: saved?.plan ?? (await makePlan()),
       replan: fromDisk ? makePlan : undefined,
     };
-    worker = blaming(restore, () => new VmWorker({ ...common, ...parts, saved }));
-    await worker.prepare();
-    return worker;
+    worker = new VmWorker({ ...common, ...parts, saved });
+    const made = worker;
+    if (saved) await blaming(restore, () => made.restore(saved));
+    await made.prepare();
+    return made;
   } catch (error) {
     nics?.close();
+    if (saved && isImage(saved.memory)) await saved.memory.close();
     if (worker) await worker[Symbol.asyncDispose]();
     else await Promise.all([disks?.close(), ...threads.map((thread) => thread.terminate())]);
     throw error;
@@ -139,25 +145,52 @@ function networks(): Networks {
   };
 }
 
-/** A package has it ready-made; a checkout generates it from the instruction table, which takes longer than all the rest. */
+let compiled: Promise<InterpreterModule> | undefined;
+
+/** Does what creating a partition needs in any case, before one is created. */
+export async function getReady(): Promise<void> {
+  startAhead(1);
+  compiled ??= compileIt();
+  await compiled;
+}
+
 async function interpreter(): Promise<InterpreterModule> {
+  return await (compiled ?? compileIt());
+}
+
+/** A package has it ready-made; a checkout generates it from the instruction table, which takes longer than all the rest. */
+async function compileIt(): Promise<InterpreterModule> {
   const image = builtInterpreter();
   if (image !== undefined) return compileImage(image);
   const { compileInterpreter } = await import('../hypervisor/interpreter/interpreter.ts');
   return compileInterpreter();
 }
 
-async function readSaved(restore: FileSource): Promise<SavedPartition> {
-  const bytes = await bytesOf('saved state', restore);
-  return blaming(restore, () => decodeSavedState(bytes, nodeServices.compression));
+async function readSaved(restore: FileSource, unread: boolean): Promise<SavedPartition> {
+  return await blaming(restore, async () => {
+    if (typeof restore !== 'string') return await decode(restore);
+    const file = await nodeDiskFiles.open(restore, { lock: 'none' }).catch(() => undefined);
+    const start = new Uint8Array(16);
+    await file?.read(0, start);
+    if (file !== undefined && stateVersion(start) === PAGED_VERSION)
+      return await openStateFile(file, nodeServices, { verify: !unread });
+    await file?.close();
+    // What is wrong with a file, a pipe's bytes too.
+    return await decode(await readInput('saved state', restore));
+  });
+}
+
+async function decode(bytes: Uint8Array): Promise<SavedPartition> {
+  if (stateVersion(bytes) !== PAGED_VERSION) return decodeSavedState(bytes, nodeServices.compression);
+  return await openStateFile(bytesSource(bytes), nodeServices, { verify: true });
 }
 
 /** Names the file of a saved state in what is wrong with it. */
-function blaming<T>(restore: FileSource | undefined, work: () => T): T {
+async function blaming<T>(restore: FileSource | undefined, work: () => Promise<T>): Promise<T> {
   try {
-    return work();
+    return await work();
   } catch (error) {
-    if (typeof restore !== 'string' || !isViridianError(error)) throw error;
+    if (typeof restore !== 'string' || !isViridianError(error) || error.message.includes(restore)) throw error;
     throw new ViridianError(error.code, `${restore}: ${error.message}`, { cause: error });
   }
 }

@@ -48,6 +48,11 @@ describe('a saved state', () => {
     expect(await finish(fixture)).toEqual({ output: 'counted\n', reason: { kind: 'exit', code: 43 } });
   });
 
+  it('of version 2 goes on where it was', async () => {
+    const second = new Uint8Array(readFileSync(new URL('../../tests/fixtures/state-v2.bin', import.meta.url)));
+    expect(await finish(second)).toEqual({ output: 'counted\n', reason: { kind: 'exit', code: 43 } });
+  });
+
   it('is the same after it was restored and saved again', async () => {
     const digests = [];
     let state = fixture;
@@ -65,8 +70,8 @@ describe('a saved state', () => {
     ['of something else', changed(0, [0x7f]), /is not one of Viridian/],
     [
       'of another version',
-      changed(8, [3]),
-      /has version 3, and this build reads version 2: use the build that wrote it/,
+      changed(8, [4]),
+      /has version 4, and this build reads versions 1 to 3: use the build that wrote it/,
     ],
     ['cut short', fixture.subarray(0, fixture.length - 1), /is truncated: \d+ bytes, its header says \d+/],
     ['cut in its header', fixture.subarray(0, 100), /is truncated/],

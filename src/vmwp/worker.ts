@@ -15,12 +15,15 @@ import type {
   PartitionStats,
   ScreenChanges,
   ShutdownOptions,
+  StateSaving,
+  StateSavingOptions,
   StopReason,
   TraceEvent,
 } from '../contracts/partition.ts';
 import { checkNic } from '../contracts/partition-options.ts';
 import type { ConnectOptions, ExecOptions, ExecResult, GuestListener, GuestStream } from '../contracts/sockets.ts';
 import type { LoadPlan } from '../firmware/load-plan.ts';
+import type { DiskFiles } from '../host/disk-files.ts';
 import type { ChannelEnd, HostServices, Thread, ThreadEntry } from '../host/services.ts';
 import type { InterpreterModule } from '../hypervisor/interpreter/module.ts';
 import { PAGE } from '../hypervisor/memory/layout.ts';
@@ -35,11 +38,15 @@ import { applyInitialState } from './initial-state.ts';
 import { inspectMachine } from './inspect.ts';
 import { integrationServices, shutdown } from './integration.ts';
 import { Machine, type MachineConfig, machineMemorySize } from './machine.ts';
+import { allZero, MemoryLog } from './memory-log.ts';
 import { PartitionNics } from './nics.ts';
 import { partitionMemory } from './partition-memory.ts';
 import type { FromVpThread, TranslatorThreadData, VpThread, VpThreadData } from './protocol.ts';
+import type { SavedMachine } from './saved-header.ts';
 import { encodeSavedState, type SavedPartition } from './saved-state.ts';
 import { connectToGuest, listenToGuest } from './sockets.ts';
+import { isImage, type MemoryImage, type PackedSegment } from './state-file.ts';
+import { StateSaver } from './state-saver.ts';
 import { statsOf } from './stats.ts';
 import { partitionStorage } from './storage.ts';
 import { SyntheticDevices } from './synthetic-devices.ts';
@@ -78,6 +85,8 @@ export interface WorkerOptions {
   readonly translatorEntry: ThreadEntry;
   readonly engine: 'interpreter' | 'translator';
   readonly host: HostServices;
+  /** Where states are saved. */
+  readonly files: DiskFiles;
   readonly interpreter: InterpreterModule;
   readonly saved?: SavedPartition | undefined;
 }
@@ -102,6 +111,10 @@ export class VmWorker implements Partition {
   readonly #disks: PartitionDisks;
   readonly #nics: PartitionNics;
   readonly #origin: bigint;
+  readonly #log: MemoryLog;
+  /** What it was restored from, where that is a file: it has the plan's segments. */
+  #image: MemoryImage | undefined;
+  #saving: StateSaver | undefined;
   #onData: ((bytes: Uint8Array) => void) | undefined;
   #resolveStopped!: (reason: StopReason) => void;
   #finished: StopReason | undefined;
@@ -131,6 +144,7 @@ export class VmWorker implements Partition {
       },
       crashed: () => undefined,
     });
+    this.#log = new MemoryLog(this.#machine);
     this.stopped = new Promise((resolve) => {
       this.#resolveStopped = resolve;
     });
@@ -181,19 +195,19 @@ export class VmWorker implements Partition {
     this.#machine.mapMemory();
     for (const vp of this.#machine.vps) resetPowerUp(vp);
     this.#machine.reset();
-    if (saved) this.#restore(saved);
-    else {
-      this.#machine.generationId?.begin(host.randomBytes(GENERATION_ID_SIZE));
-      this.#load();
-    }
+    if (saved) return;
+    this.#machine.generationId?.begin(host.randomBytes(GENERATION_ID_SIZE));
+    this.#load();
   }
 
-  #restore(saved: SavedPartition): void {
+  /** Goes on from the state that it was made with. @throws ViridianError `badFile` */
+  async restore(saved: SavedPartition): Promise<void> {
     const { arena, memory, vps, clock, control } = this.#machine;
     try {
       arena.load(saved.structs);
       this.#machine.restoreMemory();
-      for (const page of saved.pages) memory.write(page.gpa, page.bytes);
+      if (isImage(saved.memory)) await this.#restoreImage(saved.memory);
+      else for (const page of saved.memory) memory.write(page.gpa, page.bytes);
       this.#synthetic?.restore(saved.vmbus);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
@@ -209,6 +223,13 @@ export class VmWorker implements Partition {
     this.#machine.lock.with(() => this.#machine.generationId?.change(id));
     // What the engines derive from the state is made afresh.
     Atomics.add(control.generation, 0, 1);
+  }
+
+  async #restoreImage(image: MemoryImage): Promise<void> {
+    this.#image = image;
+    await image.load(this.#machine.arena.buffer, this.#log.host(0));
+    for (let page = image.stored.indexOf(1); page >= 0; page = image.stored.indexOf(1, page + 1))
+      this.#log.touched.add(page);
   }
 
   /** Puts the kernel in place and the boot processor at its entry. RAM is zero. */
@@ -419,7 +440,9 @@ export class VmWorker implements Partition {
     await this.#disks.idle();
     if (this.#finished) return;
     try {
-      this.#plan = (await this.#options.replan?.()) ?? this.#plan;
+      this.#plan = (await this.#options.replan?.()) ?? (await this.#wholePlan());
+      await this.#image?.close();
+      this.#image = undefined;
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
       this.#finish({ kind: 'error', message: `nothing to restart: ${message}`, cause: error });
@@ -433,6 +456,12 @@ export class VmWorker implements Partition {
     this.#load();
     Atomics.add(control.generation, 0, 1);
     this.resume();
+  }
+
+  /** With its segments, which a file may have. */
+  async #wholePlan(): Promise<LoadPlan> {
+    const image = this.#image;
+    return image === undefined ? this.#plan : { ...this.#plan, segments: await image.segments() };
   }
 
   async reset(): Promise<void> {
@@ -536,7 +565,8 @@ export class VmWorker implements Partition {
     Atomics.notify(this.#machine.control.wanted, 0);
     this.#ringAll();
     const threads = [...this.#options.threads, this.#translator];
-    await Promise.all([...threads.map((thread) => thread?.terminate()), this.#disks.close()]);
+    await this.#saving?.cancel();
+    await Promise.all([...threads.map((thread) => thread?.terminate()), this.#disks.close(), this.#image?.close()]);
   }
 
   // ---- the console ------------------------------------------------------------------------------------------------------------
@@ -595,20 +625,56 @@ export class VmWorker implements Partition {
   // ---- state ------------------------------------------------------------------------------------------------------------------
 
   async save(): Promise<Uint8Array> {
+    const machine = await this.#standingMachine();
+    const { segments } = await this.#wholePlan();
+    // Read once, where they have been put away.
+    const plan = { ...machine.plan, segments: segments.map(({ gpa, bytes }) => ({ gpa, bytes })) };
+    return encodeSavedState({ ...machine, plan }, [...this.#pages()], this.#options.host.compression);
+  }
+
+  /** All but memory, of a partition that stands still. */
+  async #standingMachine(): Promise<SavedMachine> {
     const structs = await this.#standingState('save');
     const disks = await this.#disks.save();
     const { config, clock } = this.#machine;
-    const state = {
-      config,
-      time: clock.now(),
-      structs,
-      pages: [...this.#pages()],
-      // Read once, where they have been put away.
-      plan: { ...this.#plan, segments: this.#plan.segments.map(({ gpa, bytes }) => ({ gpa, bytes })) },
-      vmbus: this.#synthetic?.save(),
-      disks,
-    };
-    return encodeSavedState(state, this.#options.host.compression);
+    return { config, time: clock.now(), structs, plan: this.#plan, vmbus: this.#synthetic?.save(), disks };
+  }
+
+  saveTo(file: string, options: StateSavingOptions = {}): StateSaving {
+    if (this.#finished && !this.#limitReached)
+      throw new ViridianError('wrongState', 'the partition has stopped: there is nothing to save');
+    if (this.#saving) throw new ViridianError('wrongState', 'the partition is being saved already');
+    const { host, files } = this.#options;
+    const saver = new StateSaver(
+      {
+        host,
+        files,
+        buffer: this.#machine.arena.buffer,
+        log: this.#log,
+        segments: () => this.#packedSegments(),
+        prepare: () => this.#disks.flush(),
+        machine: () => this.#standingMachine(),
+        ended: () => {
+          this.#saving = undefined;
+        },
+      },
+      file,
+      options,
+    );
+    this.#saving = saver;
+    return saver;
+  }
+
+  async #packedSegments(): Promise<readonly PackedSegment[]> {
+    if (this.#image !== undefined) return await this.#image.packedSegments();
+    const { compression } = this.#options.host;
+    return await Promise.all(
+      this.#plan.segments.map(async ({ gpa, bytes }) => ({
+        gpa,
+        length: bytes.length,
+        packed: await compression.compressLater(bytes),
+      })),
+    );
   }
 
   async digest(): Promise<PartitionDigest> {
@@ -678,9 +744,4 @@ export class VmWorker implements Partition {
   stats(): PartitionStats {
     return statsOf(this.#machine);
   }
-}
-
-function allZero(words: Int32Array, from: number, to: number): boolean {
-  for (let i = from; i < to; i++) if (words[i] !== 0) return false;
-  return true;
 }

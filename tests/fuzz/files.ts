@@ -17,6 +17,7 @@ import {
 import type { LoadPlan } from '../../src/firmware/load-plan.ts';
 import { KernelImageError } from '../../src/firmware/load-plan.ts';
 import { nodeCodecs } from '../../src/host/node/codecs.ts';
+import { nodeDiskFiles } from '../../src/host/node/disk-files.ts';
 import { nodeServices } from '../../src/host/node/services.ts';
 import { resetPowerUp } from '../../src/hypervisor/vp/reset.ts';
 import { VpState } from '../../src/hypervisor/vp/state.ts';
@@ -201,6 +202,7 @@ export async function fuzzState(seed: number): Promise<'taken' | 'refused'> {
   const bytes = mutatedState(random);
   let worker: VmWorker;
   try {
+    const saved = decodeSavedState(bytes, compression);
     worker = new VmWorker({
       config: { memory: 16 * MIB, processors: 1, virtualTime: true, testDevice: true, vmbus: false },
       plan: { kind: 'multiboot', segments: [], zeroed: [], reserved: [], notes: [], entry: undefined as never },
@@ -212,8 +214,10 @@ export async function fuzzState(seed: number): Promise<'taken' | 'refused'> {
       translatorEntry: new URL('file:///'),
       engine: 'interpreter',
       host: nodeServices,
-      saved: decodeSavedState(bytes, compression),
+      files: nodeDiskFiles,
+      saved,
     });
+    await worker.restore(saved);
   } catch (error) {
     if (isViridianError(error)) return 'refused';
     throw error;

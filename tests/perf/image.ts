@@ -24,8 +24,11 @@ export function bootImage(busybox: Uint8Array): Uint8Array<ArrayBuffer> {
 
 const PROGRAMS = new URL('programs/', import.meta.url);
 
-/** Our own programs, assembled. */
-export async function assemblePrograms(names: readonly string[]): Promise<ReadonlyMap<string, Uint8Array>> {
+/** Our own programs, assembled. @param more Arguments of nasm. */
+export async function assemblePrograms(
+  names: readonly string[],
+  more: readonly string[] = [],
+): Promise<ReadonlyMap<string, Uint8Array>> {
   const programs = new Map<string, Uint8Array>();
   if (names.length === 0) return programs;
   if (findCommand('nasm') === undefined) throw new Unavailable('nasm not found: none of our own programs');
@@ -34,7 +37,16 @@ export async function assemblePrograms(names: readonly string[]): Promise<Readon
     for (const name of names) {
       const output = join(folder, name);
       const source = new URL(`${name}.asm`, PROGRAMS).pathname;
-      const { code, stderr } = await runCommand('nasm', ['-f', 'bin', '-I', PROGRAMS.pathname, '-o', output, source]);
+      const { code, stderr } = await runCommand('nasm', [
+        '-f',
+        'bin',
+        '-I',
+        PROGRAMS.pathname,
+        ...more,
+        '-o',
+        output,
+        source,
+      ]);
       if (code !== 0) throw new Error(`nasm ${name}.asm: ${stderr.trim()}`);
       programs.set(name, readFileSync(output));
     }

@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { nodeDiskFiles } from '../../src/host/node/disk-files.ts';
 import { nodeServices } from '../../src/host/node/services.ts';
 import { compileInterpreter } from '../../src/hypervisor/interpreter/interpreter.ts';
 import { takeThreads } from '../../src/vmwp/processor-threads.ts';
@@ -62,6 +63,7 @@ export async function newCode(seconds: number, span: number, tell: (line: string
     translatorEntry: entry('translator-thread'),
     engine: 'translator',
     host: nodeServices,
+    files: nodeDiskFiles,
   });
   await worker.prepare();
   worker.start();

@@ -70,6 +70,10 @@ export const Checkpoint = z
     current: z.boolean().describe('the VM goes on from this one'),
     size: z.number().describe('bytes of its files on the host'),
     pause: z.number().nullable().describe('milliseconds for which the guest stood still'),
+    background: z
+      .number()
+      .nullable()
+      .describe('milliseconds for which its memory was copied and written while the guest ran'),
   })
   .meta({ id: 'Checkpoint' });
 export type Checkpoint = z.infer<typeof Checkpoint>;

@@ -30,6 +30,7 @@ import {
   SEEK_DATA,
   SEEK_HOLE,
 } from './libc.ts';
+import { mapFile } from './mapped-memory.ts';
 import type { PassedFile } from './pass-files.ts';
 
 const FAILURES: Readonly<Record<string, readonly [FileFailure, string]>> = {
@@ -140,6 +141,10 @@ class NodeFile implements RandomFile {
     if (kind === 'read') fs.read(this.#fd, bytes, 0, length, offset, finish);
     else fs.write(this.#fd, bytes, 0, length, offset, finish);
     return promise;
+  }
+
+  map(offset: number, buffer: SharedArrayBuffer, at: number, length: number): boolean {
+    return mapFile(buffer, at, length, { fd: this.#fd, offset });
   }
 
   async zero(offset: number, length: number, space: 'free' | 'keep'): Promise<void> {
@@ -253,7 +258,10 @@ async function open(path: string, options: OpenFileOptions = {}): Promise<Random
     const { promise, resolve, reject } = Promise.withResolvers<number>();
     const ours = options.create === undefined ? takeHanded(path, write) : undefined;
     if (ours !== undefined) resolve(ours);
-    else fs.open(path, flags, 0o644, (error, fd) => (error ? reject(error) : resolve(fd)));
+    else
+      fs.open(path, flags, options.private === true ? 0o600 : 0o644, (error, fd) =>
+        error ? reject(error) : resolve(fd),
+      );
     const fd = await promise;
     try {
       const kind = options.lock ?? (write ? 'exclusive' : 'shared');

@@ -12,6 +12,11 @@ const SC_PAGESIZE = 30;
 export interface LibC {
   /** 0, or the error number. The range lies within the buffer, or this throws RangeError. */
   madvise(buffer: ArrayBufferLike, offset: number, length: number, advice: number): number;
+  /**
+   * mmap(2) over [at, at + length) of the buffer: the file's bytes from `offset` on, copied when they are written to; without a
+   * file zeroes. 0, or the error number. The range lies within the buffer, or this throws RangeError.
+   */
+  mapOver(buffer: SharedArrayBuffer, at: number, length: number, file?: { fd: number; offset: number }): number;
   /** Bytes in a page of the host's memory. */
   readonly pageSize: number;
   /** 0, or the error number. */
@@ -49,6 +54,11 @@ export const LOCK_SHARED = 1;
 export const LOCK_EXCLUSIVE = 2;
 export const LOCK_NONBLOCKING = 4;
 const RWF_NOWAIT = 8;
+const PROT_READ_WRITE = 3;
+const MAP_PRIVATE = 2;
+const MAP_FIXED = 0x10;
+const MAP_ANONYMOUS = 0x20;
+const MAP_NORESERVE = 0x4000;
 /** IOV_MAX. */
 export const MOST_BUFFERS = 1024;
 export const SEEK_DATA = 3;
@@ -82,6 +92,7 @@ function load(): LibC | undefined {
     const { functions: c } = ffi.dlopen(null, {
       fallocate: { arguments: ['i32', 'i32', 'i64', 'i64'], return: 'i32' },
       madvise: { arguments: ['u64', 'u64', 'i32'], return: 'i32' },
+      mmap: { arguments: ['u64', 'u64', 'i32', 'i32', 'i32', 'i64'], return: 'i64' },
       sysconf: { arguments: ['i32'], return: 'i64' },
       flock: { arguments: ['i32', 'i32'], return: 'i32' },
       lseek: { arguments: ['i32', 'i64', 'i32'], return: 'i64' },
@@ -135,6 +146,21 @@ function load(): LibC | undefined {
           throw new RangeError(`no memory at ${offset}+${length}`);
         const address = ffi.getRawPointer(buffer as ArrayBuffer) + BigInt(offset);
         return retried(() => c.madvise(address, BigInt(length), advice));
+      },
+      mapOver: (buffer, at, length, file) => {
+        if (!(at >= 0 && length > 0 && at + length <= buffer.byteLength))
+          throw new RangeError(`no memory at ${at}+${length}`);
+        const address = ffi.getRawPointer(new Uint8Array(buffer)) + BigInt(at);
+        const flags = MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE | (file === undefined ? MAP_ANONYMOUS : 0);
+        const result = c.mmap(
+          address,
+          BigInt(length),
+          PROT_READ_WRITE,
+          flags,
+          file?.fd ?? -1,
+          BigInt(file?.offset ?? 0),
+        );
+        return BigInt(result) === -1n ? errno() : 0;
       },
       fallocate: (fd, mode, offset, length) => retried(() => c.fallocate(fd, mode, BigInt(offset), BigInt(length))),
       flock: (fd, operation) => retried(() => c.flock(fd, operation)),

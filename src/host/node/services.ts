@@ -1,9 +1,10 @@
 /** The host's services in Node.js. */
 import { createHash, randomBytes } from 'node:crypto';
 import { availableParallelism } from 'node:os';
+import { crc32 } from 'node:zlib';
 import type { HostServices } from '../services.ts';
 import { zstandard } from './compress.ts';
-import { libc, MADV_DONTNEED } from './libc.ts';
+import { discardMemory } from './mapped-memory.ts';
 import { spill, trim } from './spare-memory.ts';
 import { hostTime, monotonicNow, openChannel, startThread } from './threads.ts';
 
@@ -19,6 +20,7 @@ export const nodeServices: HostServices = {
   discardMemory,
   randomBytes,
   compression: zstandard,
+  crc32: (bytes) => crc32(bytes),
   spill,
   trim,
   sha256: (pieces) => {
@@ -27,10 +29,3 @@ export const nodeServices: HostServices = {
     return hash.digest('hex');
   },
 };
-
-/** A WebAssembly memory is private and anonymous on Linux: what is not needed there is zeroes when it is touched again. */
-function discardMemory(buffer: SharedArrayBuffer, offset: number, length: number): boolean {
-  const c = libc();
-  if (c === undefined || offset % c.pageSize !== 0 || length % c.pageSize !== 0) return false;
-  return c.madvise(buffer, offset, length, MADV_DONTNEED) === 0;
-}

@@ -53,3 +53,50 @@ describe('memory that a guest has given back', () => {
     expect(guest.read(7 * PAGE, 1)).toEqual(Uint8Array.of(9));
   });
 });
+
+describe('the log of stores', () => {
+  function stored(guest: GuestMemory): number[] {
+    const pages: number[] = [];
+    guest.takeStored((host) => pages.push((host - HOST) / PAGE));
+    return pages.sort((a, b) => a - b);
+  }
+
+  it.each<[string, (guest: GuestMemory) => void, number[]]>([
+    ['write', (guest) => guest.write(PAGE + 8, new Uint8Array(8)), [1]],
+    ['write over pages', (guest) => guest.write(2 * PAGE - 4, new Uint8Array(PAGE)), [1, 2]],
+    ['fill', (guest) => guest.fill(3 * PAGE - 1, 2, 7), [2, 3]],
+    ['store32', (guest) => guest.store32(4 * PAGE, 1), [4]],
+    ['setBit', (guest) => guest.setBit(5 * PAGE + 4, 3), [5]],
+    ['compareExchange32', (guest) => guest.compareExchange32(6 * PAGE, 0, 1), [6]],
+    ['a view', (guest) => guest.written(7 * PAGE - 10, 20), [6, 7]],
+    ['release', (guest) => guest.release(PAGE, 2 * PAGE, () => true), [1, 2]],
+    ['elsewhere', (guest) => guest.write(0x20_0000 + PAGE, new Uint8Array(1)), [13]],
+  ])('has what was written by %s, once', (_what, write, pages) => {
+    const { guest } = memory();
+    expect(stored(guest)).toEqual([]);
+    write(guest);
+    expect(stored(guest)).toEqual(pages);
+    expect(stored(guest)).toEqual([]);
+    write(guest);
+    expect(stored(guest)).toEqual(pages);
+  });
+
+  it('has nothing of what is read', () => {
+    const { guest } = memory();
+    guest.read(0, 3 * PAGE);
+    guest.load32(8);
+    guest.view(PAGE, PAGE);
+    expect(stored(guest)).toEqual([]);
+  });
+
+  it('does not forget pages that were taken away, or put elsewhere', () => {
+    const { guest } = memory();
+    guest.write(0x20_0000, new Uint8Array(1));
+    guest.unmap(0x20_0000, 4 * PAGE);
+    expect(stored(guest)).toEqual([12]);
+    guest.map(0x20_0000, 4 * PAGE, HOST + 12 * PAGE, true);
+    guest.write(0x20_0000 + 2 * PAGE, new Uint8Array(1));
+    guest.map(0x20_0000, 4 * PAGE, HOST + 8 * PAGE, true);
+    expect(stored(guest)).toEqual([14]);
+  });
+});

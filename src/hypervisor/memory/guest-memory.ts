@@ -15,6 +15,10 @@ export class GuestMemory {
   readonly bytes: Uint8Array;
   readonly #words: Int32Array;
   #codeWritten: CodeWritten;
+  /** What was ever mapped on this thread, by its place in the page map: first entry, and end. */
+  readonly #mapped: { readonly first: number; readonly end: number }[] = [];
+  /** Host pages that were stored to and are in the page map no more, or elsewhere: `takeStored` tells of them too. */
+  readonly #left = new Set<number>();
 
   constructor(buffer: SharedArrayBuffer, size: number, codeWritten: CodeWritten) {
     this.size = size;
@@ -31,6 +35,10 @@ export class GuestMemory {
     const words = this.#words;
     const first = (PAGE_MAP >> 2) + gpa / PAGE;
     const pages = size / PAGE;
+    this.#leave(first, pages);
+    // The frame buffer is placed anew, and memory grows: the list stays as long as there are places.
+    if (!this.#mapped.some((range) => range.first <= first && first + pages <= range.end))
+      this.#mapped.push({ first, end: first + pages });
     // Plain stores, for they are many; the last one makes them seen.
     for (let page = 0, entry = host | flags; page < pages - 1; page++, entry += PAGE) words[first + page] = entry;
     if (pages > 0) Atomics.store(words, first + pages - 1, (host + size - PAGE) | flags);
@@ -38,7 +46,30 @@ export class GuestMemory {
 
   /** Takes away what backs [gpa, gpa + size). Only while no processor runs: translations of it are not dropped. */
   unmap(gpa: number, size: number): void {
+    this.#leave((PAGE_MAP >> 2) + gpa / PAGE, size / PAGE);
     for (let at = 0; at < size; at += PAGE) Atomics.store(this.#words, (PAGE_MAP >> 2) + (gpa + at) / PAGE, 0);
+  }
+
+  /** Entries are about to be replaced: that their pages were stored to is not forgotten. */
+  #leave(first: number, pages: number): void {
+    for (let i = first; i < first + pages; i++) {
+      const entry = this.#words[i] as number;
+      if (entry & PageFlag.DIRTY) this.#left.add((entry & -PAGE) >>> 0);
+    }
+  }
+
+  /**
+   * The log of stores: takes the DIRTY flags away and calls back with the host address of each page that had one. Processors may
+   * keep write translations of these pages and store without a mark until they have dropped them: what is copied after that,
+   * and what is taken the next time, is together everything. Only on the thread that maps.
+   */
+  takeStored(each: (host: number) => void): void {
+    const words = this.#words;
+    for (const { first, end } of this.#mapped)
+      for (let i = first; i < end; i++)
+        if ((words[i] as number) & PageFlag.DIRTY) each((Atomics.and(words, i, ~PageFlag.DIRTY) & -PAGE) >>> 0);
+    for (const host of this.#left) each(host);
+    this.#left.clear();
   }
 
   #entry(gpa: number): number {
@@ -95,13 +126,15 @@ export class GuestMemory {
   write(gpa: number, bytes: Uint8Array): void {
     const inPage = this.#within(gpa, bytes.length);
     if (inPage !== undefined) {
-      this.#touched(gpa, bytes.length, this.#entry(gpa));
+      this.#changing(gpa, bytes.length, this.#entry(gpa));
       this.bytes.set(bytes, inPage);
+      this.#changed(gpa);
       return;
     }
     this.#each(gpa, bytes.length, (host, at, count, entry) => {
-      this.#touched(gpa + at, count, entry);
+      this.#changing(gpa + at, count, entry);
       this.bytes.set(bytes.subarray(at, at + count), host);
+      this.#changed(gpa + at);
     });
   }
 
@@ -121,14 +154,17 @@ export class GuestMemory {
 
   /** Bytes were changed through a view: code decoded from them is dropped. Processors protect a page before they decode it. */
   written(gpa: number, length: number): void {
-    for (let at = gpa; at < gpa + length; at += PAGE - (at % PAGE))
-      this.#touched(at, Math.min(PAGE - (at % PAGE), gpa + length - at), this.#entry(at));
+    for (let at = gpa; at < gpa + length; at += PAGE - (at % PAGE)) {
+      this.#changing(at, Math.min(PAGE - (at % PAGE), gpa + length - at), this.#entry(at));
+      this.#changed(at);
+    }
   }
 
   fill(gpa: number, length: number, byte: number): void {
     this.#each(gpa, length, (host, at, count, entry) => {
-      this.#touched(gpa + at, count, entry);
+      this.#changing(gpa + at, count, entry);
       this.bytes.fill(byte, host, host + count);
+      this.#changed(gpa + at);
     });
   }
 
@@ -140,7 +176,7 @@ export class GuestMemory {
     if (gpa % PAGE !== 0 || length % PAGE !== 0) throw new RangeError(`0x${gpa.toString(16)} is no whole page`);
     const runs: { host: number; size: number }[] = [];
     this.#each(gpa, length, (host, at, count, entry) => {
-      this.#touched(gpa + at, count, entry);
+      this.#changing(gpa + at, count, entry);
       const last = runs.at(-1);
       if (last && last.host + last.size === host) last.size += count;
       else runs.push({ host, size: count });
@@ -151,23 +187,32 @@ export class GuestMemory {
         given = false;
         this.bytes.fill(0, host, host + size);
       }
+    for (let at = 0; at < length; at += PAGE) this.#changed(gpa + at);
     return given;
   }
 
-  #touched(gpa: number, count: number, entry: number): void {
-    if ((entry & PageFlag.DIRTY) === 0)
-      Atomics.or(this.#words, (PAGE_MAP >> 2) + Math.floor(gpa / PAGE), PageFlag.DIRTY);
+  /** Bytes of a page are about to change. */
+  #changing(gpa: number, count: number, entry: number): void {
     if (entry & PageFlag.CODE) this.#codeWritten(gpa, count);
   }
 
-  #word(gpa: number): number {
+  /** They have changed. The mark comes behind them: who takes the marks first and copies then, misses nothing. */
+  #changed(gpa: number): void {
+    const index = (PAGE_MAP >> 2) + Math.floor(gpa / PAGE);
+    if ((Atomics.load(this.#words, index) & PageFlag.DIRTY) === 0) Atomics.or(this.#words, index, PageFlag.DIRTY);
+  }
+
+  /** Changes an aligned word: `change` is given its index. */
+  #word(gpa: number, change: (index: number) => number): number {
     if (gpa % 4 !== 0) throw new RangeError(`0x${gpa.toString(16)} is not aligned to 4 bytes`);
     let index = 0;
     this.#each(gpa, 4, (host, _at, count, entry) => {
-      this.#touched(gpa, count, entry);
+      this.#changing(gpa, count, entry);
       index = host >>> 2;
     });
-    return index;
+    const result = change(index);
+    this.#changed(gpa);
+    return result;
   }
 
   /** Whether RAM backs the whole range. */
@@ -190,16 +235,16 @@ export class GuestMemory {
 
   /** Writes an aligned word; sequentially consistent. */
   store32(gpa: number, value: number): void {
-    Atomics.store(this.#words, this.#word(gpa), value | 0);
+    this.#word(gpa, (index) => Atomics.store(this.#words, index, value | 0));
   }
 
   /** Atomically sets a bit (0..31) of a word; whether it was set before. */
   setBit(gpa: number, bit: number): boolean {
-    return ((Atomics.or(this.#words, this.#word(gpa), 1 << bit) >>> bit) & 1) !== 0;
+    return ((this.#word(gpa, (index) => Atomics.or(this.#words, index, 1 << bit)) >>> bit) & 1) !== 0;
   }
 
   /** Returns the word's old value. */
   compareExchange32(gpa: number, expected: number, replacement: number): number {
-    return Atomics.compareExchange(this.#words, this.#word(gpa), expected | 0, replacement | 0) >>> 0;
+    return this.#word(gpa, (index) => Atomics.compareExchange(this.#words, index, expected | 0, replacement | 0)) >>> 0;
   }
 }

@@ -223,6 +223,9 @@ export class CheckedPartition implements Partition {
   save(): Promise<Uint8Array> {
     return Promise.reject(notNow('saved'));
   }
+  saveTo(): never {
+    throw notNow('saved');
+  }
   digest(): Promise<PartitionDigest> {
     return Promise.reject(notNow('digested'));
   }

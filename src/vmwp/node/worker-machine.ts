@@ -6,11 +6,17 @@ import { readFile } from 'node:fs/promises';
 import type { VmMetrics } from '../../contracts/api/vm.ts';
 import type { DiskFile, StoragePlace } from '../../contracts/block-device.ts';
 import { isViridianError, ViridianError } from '../../contracts/errors.ts';
-import type { CreatePartition, DiskEvent, InspectNode, Partition, StopReason } from '../../contracts/partition.ts';
+import type {
+  CreatePartition,
+  DiskEvent,
+  InspectNode,
+  Partition,
+  StateSaving,
+  StopReason,
+} from '../../contracts/partition.ts';
 import type { GuestStream } from '../../contracts/sockets.ts';
 import type { WorkerExit, WorkerMethod, WorkerMethods, WorkerSpec, WorkerState } from '../../contracts/worker.ts';
 import { acceptHandedFiles } from '../../host/node/disk-files.ts';
-import { writeOutput } from '../../host/node/files.ts';
 import type { FileReceiver } from '../../host/node/pass-files.ts';
 import { ConsoleHistory } from './console-history.ts';
 import { ProcessMeter } from './process-meter.ts';
@@ -20,6 +26,7 @@ export interface WorkerListener {
   state(state: WorkerState): void;
   console(bytes: Uint8Array): void;
   disk(kind: DiskEvent['kind'], file: string, message: string): void;
+  saving(fraction: number): void;
   stopped(exit: WorkerExit): void;
 }
 
@@ -47,6 +54,7 @@ export class WorkerMachine {
   readonly #meter = new ProcessMeter();
   readonly #nics: RemoteNics;
   #partition: Partition | undefined;
+  #saving: StateSaving | undefined;
   #state: WorkerState = 'Starting';
   #startedAt: string | null = null;
   #full: string | null = null;
@@ -86,7 +94,7 @@ export class WorkerMachine {
               memory: spec.memory,
               processors: spec.processors,
             }
-          : { restore: spec.restore }),
+          : { restore: spec.restore, restoreUnread: spec.restoreUnread }),
         engine: spec.engine,
         onReboot: spec.onReboot,
         disks: spec.disks.map(diskFile),
@@ -175,10 +183,16 @@ export class WorkerMachine {
       this.#live.resume();
       if (this.#full === null) this.#enter('Running');
     },
-    save: async ({ file }) => {
-      const bytes = await this.#live.save();
-      await writeOutput('saved state', file, bytes);
-      return { bytes: bytes.length };
+    saveBegin: async ({ file }) => {
+      await this.#saving?.cancel();
+      this.#saving = this.#live.saveTo(file, { onProgress: (fraction) => this.#listener.saving(fraction) });
+      await this.#saving.ready;
+    },
+    saveTake: () => demandSaving(this.#saving).take() as Promise<undefined>,
+    saveFinish: () => demandSaving(this.#saving).finish(),
+    saveCancel: async () => {
+      await this.#saving?.cancel();
+      this.#saving = undefined;
     },
     shutdown: ({ restart, force }) => this.#live.shutdown({ restart, force }) as Promise<undefined>,
     turnOff: () => this.turnOff() as undefined,
@@ -298,6 +312,11 @@ const TAKES_FILES: ReadonlySet<WorkerMethod> = new Set(['reopenDisks', 'attachDi
 function diskFile(disk: WorkerSpec['disks'][number]): DiskFile & StoragePlace {
   const { slot, file, format, readOnly, discard, allowParent } = disk;
   return { controller: 0, lun: slot, file, format: format as DiskFile['format'], readOnly, discard, allowParent };
+}
+
+function demandSaving(saving: StateSaving | undefined): StateSaving {
+  if (saving === undefined) throw new ViridianError('wrongState', 'the VM is not being saved');
+  return saving;
 }
 
 function demand<T>(device: T | undefined, what: string): T {

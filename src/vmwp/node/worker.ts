@@ -11,6 +11,27 @@ import { FileReceiver } from '../../host/node/pass-files.ts';
 import { WorkerMachine } from './worker-machine.ts';
 import { WorkerServer } from './worker-server.ts';
 
+/**
+ * A worker that was started ahead (`worker-process.ts FOLDER ahead`) waits here until its folder has what it is to run; it ends with whoever
+ * started it. Resolves at once for others.
+ */
+export async function untilWanted(): Promise<void> {
+  if (process.argv[3] !== 'ahead') return;
+  process.title = 'viridian-standby';
+  await new Promise<void>((resolve) => {
+    let told = false;
+    process.stdin.once('data', () => {
+      told = true;
+      resolve();
+    });
+    for (const event of ['end', 'error'])
+      process.stdin.once(event, () => {
+        if (!told) process.exit(0);
+      });
+  });
+  process.stdin.destroy();
+}
+
 /** Runs the worker of a folder to its end; the process's exit code. */
 export async function runWorker(folder: string, create: CreatePartition): Promise<number> {
   process.umask(0o077);
@@ -25,6 +46,7 @@ export async function runWorker(folder: string, create: CreatePartition): Promis
     state: (state) => server.tell({ event: 'state', state, full: machine.full }),
     console: (bytes) => server.console(bytes),
     disk: (kind, file, message) => server.tell({ event: 'disk', kind, file, message }),
+    saving: (fraction) => server.tell({ event: 'saving', fraction }),
     stopped: (exit) => ended.resolve(exit),
   });
   const server: WorkerServer = new WorkerServer(machine, () => ({

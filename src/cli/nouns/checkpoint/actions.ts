@@ -1,5 +1,6 @@
 /** `hv checkpoint ...`: what it does. */
 import { resolve } from 'node:path';
+import type { Checkpoint } from '../../../contracts/api/resources.ts';
 import type { Action } from '../command-row.ts';
 import { bytes, showOne, showRows } from '../output.ts';
 import { confirm, onlyAsked, vmOf, withProgress } from '../session.ts';
@@ -17,10 +18,15 @@ export const create: Action = async ([vmName, name], flags) => {
     const { result } = await vm.host.finish(job, options);
     return (await vm.checkpoints()).find(({ id }) => id === result)!;
   });
-  const pause = made.pause === null ? '' : `, the guest stood still for ${Math.round(made.pause)} ms`;
-  await showOne(made, flags, () => `${made.name}: ${bytes(made.size)}${pause}`, made.name);
+  await showOne(made, flags, () => `${made.name}: ${bytes(made.size)}${timesOf(made)}`, made.name);
   return undefined;
 };
+
+function timesOf({ pause, background }: Checkpoint): string {
+  if (pause === null) return '';
+  const copying = background === null ? '' : `, and ran on while it was copied for ${(background / 1000).toFixed(1)} s`;
+  return `; the guest stood still for ${Math.round(pause)} ms${copying}`;
+}
 
 export const ls: Action = async ([name], flags) => {
   const all = await (await vmOf(name)).checkpoints();

@@ -15,8 +15,11 @@ export const CHECKPOINT_COMMANDS: readonly CommandRow[] = [
     changes: true,
     shows: true,
     cmdlets: ['Checkpoint-VM'],
-    help: `Memory, processors, devices and disks are kept as they are at that moment. The disks must be VHDX files: each
+    help: `Memory, processors, devices and disks are kept as they are at one moment. The disks must be VHDX files: each
 gets a differencing disk on top, and the file that was there does not change from then on.
+
+Memory is copied while the guest runs; it stands still only for what it has changed meanwhile, which is told apart.
+Ctrl-C while memory is copied cancels: the VM goes on, and nothing is left.
 
 Example:
   hv checkpoint create web clean && ... && hv checkpoint apply web clean`,
