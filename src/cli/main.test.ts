@@ -42,7 +42,7 @@ describe('bin/hv', () => {
       'hv: memory cannot be given with restore: it is part of the saved state',
     ],
     ['quickstart --kernel nowhere', EXIT.notFound, 'hv: --kernel nowhere: no such file'],
-    ['fly', EXIT.usage, "hv: unknown command 'fly'"],
+    ['fly', EXIT.usage, "hv: unknown command 'fly': 'hv --help' shows all"],
   ])('%s: exits with %i', async (args, code, line) => {
     const result = await runCommand(hv, args.split(' '), { cwd: folder });
     expect(result).toEqual({ code, stdout: '', stderr: `${line}\n` });

@@ -58,7 +58,7 @@ describe.skipIf(perl === undefined)(`a program run through the agent${reason}`, 
       yield new TextEncoder().encode('go\n');
     }
     let resize = (): void => undefined;
-    const script = 'trap "stty size" WINCH; tty; stty size; read line; echo "<$line>"; exit 5';
+    const script = 'trap "stty size" WINCH; tty; stty size; read line || read line; echo "<$line>"; exit 5';
     const { code } = await execInGuest(connect, ['sh', '-c', script], {
       terminal: { rows: 30, columns: 100 },
       stdin: stdin(),

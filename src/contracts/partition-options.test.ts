@@ -28,6 +28,7 @@ describe('resolvePartitionOptions', () => {
       instructionLimit: undefined,
       trace: undefined,
       restore: undefined,
+      restoreUnread: false,
     });
   });
 

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { checkDisk, createDisk } from '../storage/index.ts';
 import { active, filesOf, fill, letters, MIB, typed, vmWithDisk } from './disks.fixture.ts';
 import { testHost } from './testing.fixture.ts';
@@ -116,6 +116,9 @@ describe('checkpoints', () => {
   });
 
   it('have the next fork start in a process that waits already, and ends with the service', async () => {
+    // A worker that is held back is made for its VM.
+    vi.stubEnv('VIRIDIAN_ISOLATION', 'off');
+    onTestFinished(() => void vi.unstubAllEnvs());
     const own = await testHost();
     const vm = await own.vm('quick');
     const waiting = (): number[] =>

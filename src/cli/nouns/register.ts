@@ -13,6 +13,8 @@ ${describeExitCodes('  ', false)}
 
 /** @param first the command line's first word: where it names a command, that is all that is defined. */
 export function managementCommands(hv: Command, first: string | undefined): void {
+  // For rows that pass options on.
+  hv.enablePositionalOptions();
   const noun = first !== undefined && Object.hasOwn(NOUNS, first) ? first : undefined;
   const alone = COMMANDS.find((row) => (row.noun === undefined ? row.verb : row.shortcut) === first);
   if (first !== undefined && alone !== undefined) {
@@ -20,8 +22,6 @@ export function managementCommands(hv: Command, first: string | undefined): void
     return;
   }
   const nouns = new Map<string, Command>();
-  // For rows that pass options on.
-  hv.enablePositionalOptions();
   for (const [name, text] of Object.entries(NOUNS)) {
     if (noun !== undefined && name !== noun) continue;
     const command = hv.command(name).description(text);

@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { connect as connectTo } from '../../client/index.ts';
 import { OPERATIONS } from '../../contracts/api/operations.ts';
@@ -16,6 +16,8 @@ const openssl = findCommand('openssl');
 const validator = findCommand('openapi-spec-validator');
 let test: TestHost;
 beforeAll(async () => {
+  // The worker that only pretends runs programs, which a worker may not.
+  vi.stubEnv('VIRIDIAN_ISOLATION', 'off');
   test = await testHost({ tcp: { host: '127.0.0.1', port: 0, allowHosts: ['vm.example:443'] } });
 });
 

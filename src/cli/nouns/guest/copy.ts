@@ -13,7 +13,7 @@ import { printable } from '../../../support/text.ts';
 import { say } from '../../say.ts';
 import { formatSize } from '../../vhd/sizes.ts';
 import type { Action, Flags } from '../command-row.ts';
-import { onlyAsked, vmOf } from '../session.ts';
+import { onlyAsked, told, vmOf } from '../session.ts';
 import { secondsOf } from './exec.ts';
 import { type Copied, makeTarget, packFolder, unpackFolder } from './folders.ts';
 import { runInside } from './inside.ts';
@@ -74,7 +74,7 @@ export const cp: Action = async (operands, flags) => {
     if (onlyAsked(flags, `copy ${path} to ${to}${target.vm === undefined ? '' : ` of ${vm.name}`}`)) continue;
     const copied: Copied = { files: 0, bytes: 0 };
     await (target.vm === undefined ? copyOut : copyIn)(vm, path, to, flags, copied);
-    if (copied.files !== 1) say(`hv: ${path}: ${copied.files} files, ${formatSize(copied.bytes)}`);
+    if (copied.files !== 1) told(`${path}: ${copied.files} files, ${formatSize(copied.bytes)}`);
   }
   return undefined;
 };
