@@ -135,7 +135,8 @@ describe.skipIf(reason !== undefined)(
       const fork = await vm.fork('first', { name: 'fork' });
       await isWell(fork);
       await using watch = await Watch.of(fork);
-      const { macAddress } = (await fork.refresh()).configuration.nics[0]!;
+      const { macAddress } = (await fork.refresh()).adapters[0]!;
+      expect(macAddress).not.toBe((await vm.refresh()).adapters[0]!.macAddress);
       expect(macAddress).toMatch(/^00:15:5d:/);
       watch.type(
         '\nwhile ! grep -q . /sys/class/net/eth*/address; do usleep 50000; done; sleep 2; cat /sys/class/net/eth*/address\n',

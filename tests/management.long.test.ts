@@ -72,6 +72,22 @@ describe.skipIf(skipped)(`the story${skipped ? `: skipped, ${guest}` : ''}`, () 
     expect(await console.run('while [ -b /dev/sdb ]; do usleep 20000; done; echo gone')).toBe('gone');
   });
 
+  it('a network adapter is added and removed while the guest runs', async () => {
+    await using console = await home.console('two', false);
+    await hv('switch', 'create', 'lan', '--kind', 'Private');
+    await hv('nic', 'add', 'two', 'lan', '--mac', '00:15:5d:00:be:ef');
+    expect(
+      await console.run(
+        'while ! grep -q be:ef /sys/class/net/*/address; do usleep 20000; done; cat /sys/class/net/eth*/address',
+      ),
+    ).toBe('00:15:5d:00:be:ef');
+    await hv('nic', 'rm', 'two', 'nic0');
+    expect(await console.run('while ls -d /sys/class/net/eth* 2>/dev/null; do usleep 20000; done; echo gone')).toMatch(
+      /gone$/,
+    );
+    await hv('switch', 'rm', 'lan');
+  });
+
   it('is paused, resumed, saved, and goes on after the service was ended', async () => {
     await using console = await home.console('one', false);
     await hv('vm', 'pause', 'one');
@@ -113,14 +129,17 @@ describe.skipIf(skipped)(`the story${skipped ? `: skipped, ${guest}` : ''}`, () 
     for (const name of ['one', 'two', 'extra']) await home.demandSound(`${name}.vhdx`);
 
     await hv('service', 'stop');
-    // The users' own files, what the service keeps, its log, and nothing of any VM.
+    // The users' own files, what the service keeps, its logs, and nothing of any VM.
     expect(filesBelow(home.folder).filter((name) => !name.startsWith('exported/'))).toEqual([
+      // What starts workers, held back.
+      expect.stringMatching(/^data\/launcher-[0-9a-f]+$/),
       'data/lock',
       'data/viridian.db',
       'data/viridian.db.reserve',
       'extra.vhdx',
       'one.vhdx',
       'run/service.log',
+      'run/switch/switch.log',
       'two.vhdx',
     ]);
     expect(home.processes()).toEqual([]);
