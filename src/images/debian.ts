@@ -200,7 +200,11 @@ printf 'MICROCODE=no\\nAUTO_MODULES=no\\nINCLUDE_MODULES=%s\\n' ${INITRD_MODULES
 /** Run on the host when all packages are there; `$1` is the new root. */
 export function customizeScript(recipe: Recipe): string {
   const { user, timezone } = recipe;
-  const lines = ['#!/bin/sh', 'set -eu', 'rm -f "$1/etc/apt/sources.list" "$1"/etc/apt/sources.list.d/*.list "$1/etc/apt/apt.conf.d/99mmdebstrap"'];
+  const lines = [
+    '#!/bin/sh',
+    'set -eu',
+    'rm -f "$1/etc/apt/sources.list" "$1"/etc/apt/sources.list.d/*.list "$1/etc/apt/apt.conf.d/99mmdebstrap"',
+  ];
   const own = ownFiles(recipe).map(([path, text]): [string, ImageFile] => [
     path,
     { text, ...(path.startsWith('etc/sudoers.d') ? { mode: '440' } : {}) },

@@ -57,7 +57,9 @@ describe('the recipe', () => {
   });
   it('leaves nothing of the place where it was built, and names the public mirror', () => {
     const script = customizeScript({ ...recipe, user: { name: 'me', passwordHash: undefined, keys: [KEY] } });
-    expect(script).toContain('rm -f "$1/etc/apt/sources.list" "$1"/etc/apt/sources.list.d/*.list "$1/etc/apt/apt.conf.d/99mmdebstrap"');
+    expect(script).toContain(
+      'rm -f "$1/etc/apt/sources.list" "$1"/etc/apt/sources.list.d/*.list "$1/etc/apt/apt.conf.d/99mmdebstrap"',
+    );
     expect(script).toContain(`URIs: ${PUBLIC_MIRROR}\n`);
   });
   it('has the drivers of both machines in the initial RAM disk', () => {
