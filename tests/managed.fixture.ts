@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Host } from '../src/client/index.ts';
-import type { Stream } from '../src/client/stream.ts';
 import { Transport } from '../src/client/transport.ts';
 import { type CommandResult, runCommand } from '../src/host/node/command.ts';
+import { Console as GuestConsole } from './management.fixture.ts';
 
 export const HV = fileURLToPath(new URL('../bin/hv', import.meta.url));
 
@@ -42,52 +42,9 @@ export function managed(): Managed {
   };
 }
 
-/** A guest's console, driven like a person would. */
-export class Console implements AsyncDisposable {
-  readonly #stream: Stream;
-  #shown = '';
-  #ended = false;
-  #wake = (): void => {};
-
-  private constructor(stream: Stream) {
-    this.#stream = stream;
-    void (async () => {
-      for await (const bytes of stream) {
-        this.#shown += bytes.toString('latin1');
-        this.#wake();
-      }
-      this.#ended = true;
-      this.#wake();
-    })();
-  }
-
+/** A guest's console, by the VM's name. */
+export class Console extends GuestConsole {
   static async of(service: Host, name: string, history = true): Promise<Console> {
     return new Console(await (await service.get(name)).console({ history }));
-  }
-
-  async until(text: string): Promise<string> {
-    for (;;) {
-      const at = this.#shown.indexOf(text);
-      if (at >= 0) {
-        const shown = this.#shown.slice(0, at);
-        this.#shown = this.#shown.slice(at + text.length);
-        return shown;
-      }
-      if (this.#ended) throw new Error(`the console ended without '${text}': ${this.#shown.slice(-500)}`);
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    }
-  }
-
-  /** A shell command's output. */
-  async run(line: string): Promise<string> {
-    this.#stream.write(`echo "<""BEGIN>"; ${line}; echo "<""END>"\n`);
-    await this.until('<BEGIN>\r\n');
-    return (await this.until('<END>')).replaceAll('\r\n', '\n').trim();
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#stream[Symbol.asyncDispose]();
   }
 }
