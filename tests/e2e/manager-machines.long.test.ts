@@ -322,8 +322,12 @@ describe.skipIf(reason !== undefined)(`machines in the browser${reason ? `: skip
     await manager.confirm('Turn off');
     for (const name of ['web', 'clone']) await page.locator(`tr[data-vm="${name}"] .state[data-look="off"]`).waitFor();
     await page.getByLabel('Tag').selectOption('');
+    // The list gives way to what is typed and clicked, and follows a moment later.
+    const order = (): Promise<string[]> =>
+      page.evaluate<string[]>("[...document.querySelectorAll('tr[data-vm]')].map((row) => row.dataset.vm)");
+    await expect.poll(order).toEqual(['clone', 'empty', 'fork', 'imported', 'web']);
     await page.getByRole('columnheader', { name: 'Name' }).getByRole('button').click();
-    expect(await page.locator('tr[data-vm]').first().getAttribute('data-vm')).toBe('web');
+    await expect.poll(order).toEqual(['web', 'imported', 'fork', 'empty', 'clone']);
   });
 
   it('tokens are made, used, and revoked', async () => {
