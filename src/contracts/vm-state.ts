@@ -98,6 +98,21 @@ export function mayDo(action: VmAction, state: VmState): boolean {
   return VM_TRANSITIONS[action].from.includes(state);
 }
 
+/** Settings of the service's: they can change in any state. All others are parts of the machine that runs. */
+export const LIVE_SETTINGS: readonly string[] = [
+  'name',
+  'notes',
+  'tags',
+  'checkpointType',
+  'automaticStartAction',
+  'automaticStartDelay',
+  'automaticStartOrder',
+  'automaticStopAction',
+  'crashPolicy',
+];
+/** All settings can change in these. */
+export const CHANGEABLE_STATES: readonly VmState[] = ['Off', 'OffCritical'];
+
 /** Why not, in one line: "cannot pause web: it is Off, and that needs Running". */
 export function refusal(action: VmAction, name: string, state: VmState): string {
   const { verb, from } = VM_TRANSITIONS[action];

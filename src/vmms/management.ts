@@ -16,7 +16,7 @@ import {
   type VmConfiguration,
 } from '../contracts/api/vm.ts';
 import { ViridianError } from '../contracts/errors.ts';
-import { isLive, type VmState } from '../contracts/vm-state.ts';
+import { CHANGEABLE_STATES, isLive, LIVE_SETTINGS } from '../contracts/vm-state.ts';
 import { nodeDiskFiles } from '../host/node/disk-files.ts';
 import { formatToAttach } from '../storage/index.ts';
 import { Checkpoints } from './checkpoints.ts';
@@ -28,20 +28,6 @@ import type { JobControl } from './jobs.ts';
 import { demandPossible, memoryLimit } from './limits.ts';
 import { Transfer } from './transfer.ts';
 import { VirtualMachine } from './virtual-machine.ts';
-
-/** What may change whatever the VM does; the rest is part of the machine that runs. */
-const ALWAYS: readonly (keyof VmChange)[] = [
-  'name',
-  'notes',
-  'tags',
-  'checkpointType',
-  'automaticStartAction',
-  'automaticStartDelay',
-  'automaticStartOrder',
-  'automaticStopAction',
-  'crashPolicy',
-];
-const WHEN_OFF: readonly VmState[] = ['Off', 'OffCritical'];
 
 export interface StopOptions {
   readonly turnOff?: boolean | undefined;
@@ -168,8 +154,8 @@ export class Management {
     const record = inventory.find(idOrName);
     this.demandRevision(record, revision);
     const names = (Object.keys(change) as (keyof VmChange)[]).filter((name) => change[name] !== undefined);
-    const needOff = names.filter((name) => !ALWAYS.includes(name));
-    if (needOff.length > 0 && !WHEN_OFF.includes(record.state))
+    const needOff = names.filter((name) => !LIVE_SETTINGS.includes(name));
+    if (needOff.length > 0 && !CHANGEABLE_STATES.includes(record.state))
       throw new ViridianError(
         'wrongState',
         `${needOff.join(', ')} of ${record.configuration.name} cannot change while it is ${record.state}: ${
@@ -360,7 +346,8 @@ export class Management {
       const { record } = machine;
       const live = record.state === 'Running' || record.state === 'Paused';
       // What a saved guest knows of its adapters' switches is nothing; that they are there it does.
-      const possible = live || WHEN_OFF.includes(record.state) || (kind === 'nic.change' && record.state === 'Saved');
+      const possible =
+        live || CHANGEABLE_STATES.includes(record.state) || (kind === 'nic.change' && record.state === 'Saved');
       if (!possible)
         throw new ViridianError(
           'wrongState',

@@ -8,7 +8,7 @@ import { call } from '../store/api.ts';
 import { textIn } from '../store/form.ts';
 import { parseSize } from '../store/format.ts';
 import { useStore } from '../store/hooks.ts';
-import { attempt, runJob } from '../store/run.ts';
+import { attempt, runJob, startJob } from '../store/run.ts';
 
 type Known = readonly DiskImage[];
 type Kind = NonNullable<NewDiskImage['type']>;
@@ -91,8 +91,7 @@ export function ConvertDisk({ known, from, onClose }: { known: Known; from?: str
           type: data.get('type') as 'fixed' | 'dynamic',
           ...formatIn(data),
         };
-        void runJob('Convert', () => call('convertDisk', { body }));
-        return true;
+        return startJob('Convert', () => call('convertDisk', { body }));
       }}
     >
       <FileField

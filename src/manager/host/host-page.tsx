@@ -1,14 +1,16 @@
 /** The host: what it has, what it must have, its edition. */
 import { useState } from 'react';
-import type { Edition } from '../../contracts/api/resources.ts';
+import type { Edition, Host } from '../../contracts/api/resources.ts';
+import { isLive } from '../../contracts/vm-state.ts';
 import { Button } from '../parts/button.tsx';
 import { Waiting } from '../parts/empty.tsx';
 import { Facts } from '../parts/facts.tsx';
 import { Choice } from '../parts/field.tsx';
 import { PageHead } from '../parts/page-head.tsx';
 import { call } from '../store/api.ts';
-import { bytes, clock } from '../store/format.ts';
-import { useMay, useStore } from '../store/hooks.ts';
+import { bytes, clock, percent } from '../store/format.ts';
+import { gaugeOf } from '../store/gauges.ts';
+import { useMay, useNow, useStore } from '../store/hooks.ts';
 import { change } from '../store/live.ts';
 import { attempt } from '../store/run.ts';
 
@@ -40,23 +42,13 @@ export function HostPage() {
               ['Viridian', host.version],
               ['Processors', `${host.processors}, ${host.processorModel}`],
               ['Engine', 'software: x86-64 translated to WebAssembly'],
-              ['Memory', `${bytes(host.memory)}, ${bytes(host.memoryAvailable)} available`],
-              [
-                'Assigned',
-                `${bytes(host.memoryAssigned)}${host.memoryLimit === null ? '' : ` of ${bytes(host.memoryLimit)}`}`,
-              ],
-              ['Virtual machines', `${host.virtualMachines}, ${host.running} running`],
+              ['Memory', bytes(host.memory)],
               ['Data', host.dataFolder],
               ['Service since', clock(host.startedAt)],
             ]}
           />
-          <progress
-            aria-label="Memory assigned"
-            style={{ marginTop: 'var(--s3)' }}
-            max={host.memoryLimit ?? host.memory}
-            value={host.memoryAssigned}
-          />
         </section>
+        <Resources host={host} />
         <section className="panel">
           <h2>Requirements</h2>
           <ul className="stack">
@@ -96,5 +88,49 @@ export function HostPage() {
         </section>
       </div>
     </>
+  );
+}
+
+/** What machines take of what there is. */
+function Resources({ host }: { host: Host }) {
+  const vms = useStore((state) => state.vms);
+  useNow(2);
+  const running = [...vms.values()].filter(({ state }) => isLive(state));
+  const load = running.reduce((sum, { id }) => sum + (gaugeOf(id)?.latest.metrics.processorPercent ?? 0), 0);
+  const most = host.memoryLimit ?? host.memory;
+  const whose = host.memoryLimit === null ? '' : ', the most that the edition lets them have';
+  return (
+    <section className="panel stack">
+      <h2>Resources</h2>
+      <Meter
+        label="Processors"
+        text={`${percent(load / host.processors)} of ${host.processors} taken by virtual machines`}
+        part={load / (100 * host.processors)}
+      />
+      <Meter
+        label="Memory for virtual machines"
+        text={`${bytes(host.memoryAssigned)} assigned of ${bytes(most)}${whose}`}
+        part={host.memoryAssigned / most}
+      />
+      <Meter
+        label="Memory of the host"
+        text={`${bytes(host.memoryAvailable)} available of ${bytes(host.memory)}`}
+        part={1 - host.memoryAvailable / host.memory}
+      />
+      <p className="quiet">
+        {host.virtualMachines === 1 ? '1 virtual machine' : `${host.virtualMachines} virtual machines`}, {host.running}{' '}
+        running
+      </p>
+    </section>
+  );
+}
+
+function Meter({ label, text, part }: { label: string; text: string; part: number }) {
+  return (
+    <div className="field">
+      <span className="field-label">{label}</span>
+      <progress aria-label={label} value={Math.min(1, part)} />
+      <span className="quiet">{text}</span>
+    </div>
   );
 }

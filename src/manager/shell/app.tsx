@@ -1,5 +1,5 @@
 /** The frame of the page, and which page is in it. */
-import { useState } from 'react';
+import { useEffect, useRef, useState } from 'react';
 import { Create } from '../create/create.tsx';
 import { AccessPage } from '../host/access-page.tsx';
 import { DisksPage } from '../host/disks-page.tsx';
@@ -79,6 +79,12 @@ function Side() {
   ] as const;
   const here = (href: string): boolean =>
     href === '/' ? path === '/' || path.startsWith('/vms/') || path === '/new' : path === href;
+  const bar = useRef<HTMLElement>(null);
+  // Where the pages do not all fit, the one that is shown does.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: for each page
+  useEffect(() => {
+    bar.current?.querySelector('[aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
+  }, [path]);
   const words = { live: 'Connected', connecting: 'Connecting', lost: 'Not connected' } as const;
   return (
     <header className="side">
@@ -86,7 +92,7 @@ function Side() {
         <img src="/icon.svg" alt="" />
         Viridian
       </Link>
-      <nav aria-label="Pages">
+      <nav aria-label="Pages" ref={bar}>
         {links.map(([href, label, extra]) => (
           <Link key={href} href={href} aria-current={here(href) ? 'page' : undefined}>
             {label} <span className="quiet">{extra}</span>

@@ -2,6 +2,7 @@
 import type { VmGauges } from '../../contracts/api/resources.ts';
 import type { VmMetrics } from '../../contracts/api/vm.ts';
 import { call } from './api.ts';
+import { plainText } from './format.ts';
 
 /** Samples kept of each VM: half an hour at one each two seconds. */
 export const KEPT_SAMPLES = 900;
@@ -73,7 +74,9 @@ export async function wantHistory(vm: string): Promise<void> {
 const gauges = new Map<string, Gauge>();
 const listeners = new Map<string, Set<() => void>>();
 
-export function tellGauges(latest: VmGauges): void {
+/** Addresses are what the guest says they are. */
+export function tellGauges(told: VmGauges): void {
+  const latest = { ...told, addresses: told.addresses.map(plainText) };
   gauges.set(latest.vm, withGauges(gauges.get(latest.vm), latest));
   for (const listener of listeners.get(latest.vm) ?? []) listener();
 }

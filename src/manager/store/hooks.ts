@@ -59,12 +59,27 @@ export function useLastOf(...kinds: readonly string[]): number {
   );
 }
 
-/** Now, in milliseconds, each so often. */
-export function useNow(period: number): number {
-  const [now, setNow] = useState(Date.now());
-  useEffect(() => {
-    const timer = setInterval(() => setNow(Date.now()), period);
-    return () => clearInterval(timer);
-  }, [period]);
-  return now;
+/** One clock for all that show the time, as long as somebody does. */
+const ticking = new Set<() => void>();
+let clock = 0;
+let now = Date.now();
+function followClock(listener: () => void): () => void {
+  if (ticking.size === 0) {
+    now = Date.now();
+    clock = window.setInterval(() => {
+      now = Date.now();
+      for (const each of ticking) each();
+    }, 1000);
+  }
+  ticking.add(listener);
+  return () => {
+    ticking.delete(listener);
+    if (ticking.size === 0) clearInterval(clock);
+  };
+}
+
+/** Now, in milliseconds: each second, or each `seconds`. */
+export function useNow(seconds = 1): number {
+  const step = seconds * 1000;
+  return useSyncExternalStore(followClock, () => Math.floor(now / step) * step);
 }

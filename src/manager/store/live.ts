@@ -65,7 +65,8 @@ async function connect(): Promise<void> {
     if (state.lastEvent === 0)
       change({ kind: 'events', events: await call('listEvents', { query: { last: FIRST_EVENTS } }) });
   } catch (error) {
-    if (error instanceof ApiFailure && error.status !== 0) return signedOut();
+    // Any other failure is the service's, and it may come again.
+    if (error instanceof ApiFailure && (error.status === 401 || error.status === 403)) return signedOut();
     return again();
   }
   follow();

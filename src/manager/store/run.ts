@@ -26,12 +26,24 @@ export async function finished(started: Job): Promise<Job> {
   return job;
 }
 
-/** Starts a job; the tray shows how it goes on. Its failure is noted. */
+/** Starts a job, and waits for its end. Its failure is noted. */
 export async function runJob(what: string, start: () => Promise<Job>): Promise<Job | undefined> {
   try {
     return await finished(await start());
   } catch (error) {
     toast('error', `${what}: ${messageOf(error)}`);
     return undefined;
+  }
+}
+
+/** Starts a job, without waiting for its end. Resolves with whether the service has taken it on: then a dialog may go. */
+export async function startJob(what: string, start: () => Promise<Job>): Promise<boolean> {
+  try {
+    const job = await start();
+    void runJob(what, () => Promise.resolve(job));
+    return true;
+  } catch (error) {
+    toast('error', `${what}: ${messageOf(error)}`);
+    return false;
   }
 }

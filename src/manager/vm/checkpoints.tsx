@@ -10,7 +10,7 @@ import { call } from '../store/api.ts';
 import { textIn } from '../store/form.ts';
 import { bytes, clock } from '../store/format.ts';
 import { useLastEvent, useLoaded, useMay } from '../store/hooks.ts';
-import { attempt, runJob } from '../store/run.ts';
+import { attempt, startJob } from '../store/run.ts';
 import { type CheckpointNode, checkpointTree } from './checkpoint-tree.ts';
 
 type Asked = 'create' | readonly ['apply' | 'rename' | 'delete' | 'deleteTree' | 'fork' | 'export', Checkpoint];
@@ -111,10 +111,9 @@ function Ask({ vm, asked, onClose }: { vm: Vm; asked: Asked; onClose: () => void
         onAction={(data) => {
           const name = textIn(data, 'name').trim();
           const kind = data.get('kind') as 'Standard' | 'Production';
-          void runJob('Create checkpoint', () =>
+          return startJob('Create checkpoint', () =>
             call('createCheckpoint', { params: { vm: vm.id }, body: { ...(name === '' ? {} : { name }), kind } }),
           );
-          return true;
         }}
       >
         <Field label="Name" name="name" maxLength={100} hint="Without one, it is named after the time." autoFocus />
@@ -142,8 +141,7 @@ function Ask({ vm, asked, onClose }: { vm: Vm; asked: Asked; onClose: () => void
           action="Apply"
           danger
           onAction={() => {
-            void runJob(`Apply ${checkpoint.name}`, () => call('applyCheckpoint', { ...of, body: {} }));
-            return true;
+            return startJob(`Apply ${checkpoint.name}`, () => call('applyCheckpoint', { ...of, body: {} }));
           }}
         />
       );
@@ -169,8 +167,7 @@ function Ask({ vm, asked, onClose }: { vm: Vm; asked: Asked; onClose: () => void
           action="Make it"
           onAction={(data) => {
             const body = { name: textIn(data, 'name'), start: data.get('start') !== null };
-            void runJob(`Fork ${checkpoint.name}`, () => call('forkCheckpoint', { ...of, body }));
-            return true;
+            return startJob(`Fork ${checkpoint.name}`, () => call('forkCheckpoint', { ...of, body }));
           }}
         >
           <Field label="Name of the new machine" name="name" required autoFocus />
@@ -186,10 +183,9 @@ function Ask({ vm, asked, onClose }: { vm: Vm; asked: Asked; onClose: () => void
           title={`Export ${checkpoint.name}`}
           action="Export"
           onAction={(data) => {
-            void runJob(`Export ${checkpoint.name}`, () =>
+            return startJob(`Export ${checkpoint.name}`, () =>
               call('exportCheckpoint', { ...of, body: { folder: textIn(data, 'folder') } }),
             );
-            return true;
           }}
         >
           <Field
@@ -212,10 +208,9 @@ function Ask({ vm, asked, onClose }: { vm: Vm; asked: Asked; onClose: () => void
           action="Delete"
           danger
           onAction={() => {
-            void runJob(`Delete ${checkpoint.name}`, () =>
+            return startJob(`Delete ${checkpoint.name}`, () =>
               call('removeCheckpoint', { ...of, query: subtree ? { subtree: 'true' } : {} }),
             );
-            return true;
           }}
         />
       );

@@ -24,25 +24,20 @@ export function Console({ vm }: { vm: Vm }) {
         ) : null}
       </Empty>
     );
+  const kinds = (
+    <fieldset className="either plain-set" aria-label="What to look at">
+      <Button aria-pressed={kind === 'serial'} look={kind === 'serial' ? 'main' : []} onClick={() => setKind('serial')}>
+        Serial console
+      </Button>
+      <Button aria-pressed={kind === 'screen'} look={kind === 'screen' ? 'main' : []} onClick={() => setKind('screen')}>
+        Screen
+      </Button>
+    </fieldset>
+  );
+  const Shown = kind === 'serial' ? Terminal : Screen;
   return (
     <div className="stack">
-      <fieldset className="buttons plain-set" aria-label="What to look at">
-        <Button
-          aria-pressed={kind === 'serial'}
-          look={kind === 'serial' ? 'main' : []}
-          onClick={() => setKind('serial')}
-        >
-          Serial console
-        </Button>
-        <Button
-          aria-pressed={kind === 'screen'}
-          look={kind === 'screen' ? 'main' : []}
-          onClick={() => setKind('screen')}
-        >
-          Screen
-        </Button>
-      </fieldset>
-      {kind === 'serial' ? <Terminal vm={vm.id} name={vm.name} /> : <Screen vm={vm.id} name={vm.name} />}
+      <Shown vm={vm.id} name={vm.name} kinds={kinds} />
     </div>
   );
 }

@@ -12,7 +12,7 @@ import { FileField } from '../parts/file-field.tsx';
 import { call } from '../store/api.ts';
 import { textIn } from '../store/form.ts';
 import { useMay } from '../store/hooks.ts';
-import { runJob } from '../store/run.ts';
+import { runJob, startJob } from '../store/run.ts';
 import { DISK, Graph } from './graph.tsx';
 
 interface Unit {
@@ -101,8 +101,7 @@ export function Disks({ vm }: { vm: Vm }) {
           danger
           onClose={() => setDetaching(undefined)}
           onAction={() => {
-            void runJob('Detach', () => call(detaching.dvd ? 'removeDvd' : 'removeDisk', of(detaching)));
-            return true;
+            return startJob('Detach', () => call(detaching.dvd ? 'removeDvd' : 'removeDisk', of(detaching)));
           }}
         />
       )}
@@ -111,7 +110,7 @@ export function Disks({ vm }: { vm: Vm }) {
           title="Insert DVD"
           action="Insert"
           onClose={() => setInserting(undefined)}
-          onFile={(file) => runJob('Insert DVD', () => call('setDvd', { ...of(inserting), body: { file } }))}
+          onFile={(file) => startJob('Insert DVD', () => call('setDvd', { ...of(inserting), body: { file } }))}
         />
       )}
     </div>
@@ -120,7 +119,7 @@ export function Disks({ vm }: { vm: Vm }) {
 
 function makingFor({ id }: Vm) {
   const params = { vm: id };
-  const attach = (body: NewUnit): Promise<unknown> => runJob('Attach disk', () => call('addDisk', { params, body }));
+  const attach = (body: NewUnit): Promise<boolean> => startJob('Attach disk', () => call('addDisk', { params, body }));
   return [
     { label: 'Attach disk', form: (close: () => void) => <Attach onClose={close} onFile={attach} /> },
     { label: 'New disk', form: (close: () => void) => <NewFor onClose={close} attach={(file) => attach({ file })} /> },
@@ -132,7 +131,7 @@ function makingFor({ id }: Vm) {
           action="Add"
           optional
           onClose={close}
-          onFile={(file) => runJob('Add DVD drive', () => call('addDvd', { params, body: { file } }))}
+          onFile={(file) => startJob('Add DVD drive', () => call('addDvd', { params, body: { file } }))}
         />
       ),
     },
@@ -144,22 +143,21 @@ function NewFor({ onClose, attach }: { onClose: () => void; attach: (file: strin
   return <NewDisk known={value} onClose={onClose} then={attach} />;
 }
 
-function Attach({ onClose, onFile }: { onClose: () => void; onFile: (disk: NewUnit) => unknown }) {
+function Attach({ onClose, onFile }: { onClose: () => void; onFile: (disk: NewUnit) => Promise<boolean> }) {
   const { value = [] } = useDiskImages();
   return (
     <Dialog
       title="Attach disk"
       action="Attach"
       onClose={onClose}
-      onAction={(data) => {
+      onAction={(data) =>
         onFile({
           file: textIn(data, 'file').trim(),
           ...(textIn(data, 'format') === '' ? {} : { format: textIn(data, 'format') }),
           ...(data.get('readOnly') ? { readOnly: true } : {}),
           ...(data.get('discard') ? { discard: true } : {}),
-        });
-        return true;
-      }}
+        })
+      }
     >
       <FileField
         label="File on the host"
@@ -187,17 +185,14 @@ function Dvd({
   action: string;
   optional?: boolean;
   onClose: () => void;
-  onFile: (file: string | null) => unknown;
+  onFile: (file: string | null) => Promise<boolean>;
 }) {
   return (
     <Dialog
       title={title}
       action={action}
       onClose={onClose}
-      onAction={(data) => {
-        onFile(textIn(data, 'file').trim() || null);
-        return true;
-      }}
+      onAction={(data) => onFile(textIn(data, 'file').trim() || null)}
     >
       <FileField
         label="Image on the host"

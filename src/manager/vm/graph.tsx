@@ -1,4 +1,4 @@
-/** A graph with its title and its newest figures, which are text too. */
+/** A graph with its title and its newest figures, which are text too, and say which line is whose. */
 import { Suspense } from 'react';
 import { later } from '../parts/later.tsx';
 import { bytes, percent } from '../store/format.ts';
@@ -20,17 +20,20 @@ export function Graph({
   figure: keyof typeof FIGURES;
 }) {
   const sample = useGauge(vm)?.samples.at(-1);
-  const text =
-    sample === undefined
-      ? 'no figures yet'
-      : series
-          .map(({ label, value }) => `${series.length > 1 ? `${label} ` : ''}${FIGURES[figure](value(sample))}`)
-          .join(', ');
   return (
     <section className="panel">
       <div className="chart-head">
         <h2>{title}</h2>
-        <span className="quiet">{text}</span>
+        {sample === undefined ? (
+          <span className="quiet">no figures yet</span>
+        ) : (
+          series.map(({ label, value }) => (
+            <span key={label} className="quiet chart-key">
+              {series.length > 1 ? `${label} ` : ''}
+              {FIGURES[figure](value(sample))}
+            </span>
+          ))
+        )}
       </div>
       <Suspense fallback={<div className="chart" />}>
         <Chart vm={vm} series={series} figure={figure} />

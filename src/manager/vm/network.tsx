@@ -6,13 +6,11 @@ import { Code, Forwards } from '../host/switches-page.tsx';
 import { Button } from '../parts/button.tsx';
 import { Collection } from '../parts/collection.tsx';
 import { Dialog } from '../parts/dialog.tsx';
-import { Choice, Field } from '../parts/field.tsx';
+import { changesIn, type FieldOf, FieldTable } from '../parts/field-table.tsx';
 import type { Column } from '../parts/table.tsx';
 import { call } from '../store/api.ts';
-import { textIn } from '../store/form.ts';
-import { forwardText, parseForwards } from '../store/forwards.ts';
 import { useGauge, useLoaded, useMay } from '../store/hooks.ts';
-import { attempt, runJob } from '../store/run.ts';
+import { runJob, startJob } from '../store/run.ts';
 import { Graph, NETWORK } from './graph.tsx';
 
 /** Adapters can come, go and change in these; elsewhere the buttons would fail. */
@@ -56,7 +54,11 @@ export function Network({ vm }: { vm: Vm }) {
           ...(administrator ? [{ title: 'Actions', look: 'actions', cell: actions } as const] : []),
         ]}
         empty={{ title: 'No network adapters', text: 'An adapter connects the machine to a virtual switch.' }}
-        make={administrator ? [{ label: 'Add network adapter', form: (close) => <Add vm={vm} onClose={close} /> }] : []}
+        make={
+          administrator
+            ? [{ label: 'Add network adapter', form: (close) => <AdapterDialog vm={vm} onClose={close} /> }]
+            : []
+        }
       />
       {on && others.length > 0 ? (
         <p>
@@ -64,14 +66,22 @@ export function Network({ vm }: { vm: Vm }) {
         </p>
       ) : null}
       {on ? <Graph vm={vm.id} title="Network" figure="rate" series={NETWORK} /> : null}
-      {changing === undefined ? null : <Change vm={vm} nic={changing} onClose={() => setChanging(undefined)} />}
+      {changing === undefined ? null : <AdapterDialog vm={vm} nic={changing} onClose={() => setChanging(undefined)} />}
     </div>
   );
 }
 
 const COLUMNS: readonly Column<Row>[] = [
   { title: 'Adapter', cell: ({ id }) => id },
-  { title: 'Switch', cell: ({ switch: name }) => name ?? <span className="quiet">not connected</span> },
+  {
+    title: 'Switch',
+    cell: (nic) => (
+      <div className="vm-name">
+        <span>{nic.switch ?? <span className="quiet">not connected</span>}</span>
+        {mannerOf(nic) === '' ? null : <span className="quiet wrap">{mannerOf(nic)}</span>}
+      </div>
+    ),
+  },
   {
     title: 'MAC address',
     cell: ({ adapter }) => <Code text={adapter?.macAddress ?? null} otherwise="given at the start" />,
@@ -80,83 +90,100 @@ const COLUMNS: readonly Column<Row>[] = [
   { title: 'Forwards from the host', cell: ({ forwards = [] }) => <Forwards of={forwards} /> },
 ];
 
-function Change({ vm, nic, onClose }: { vm: Vm; nic: Nic; onClose: () => void }) {
+/** "VLAN 5, sends 10 Mbit/s at most". */
+function mannerOf({ vlan, sendLimit, receiveLimit, macSpoofing, egress }: Nic): string {
+  const most = (what: string, limit: number | undefined): string[] =>
+    limit === undefined ? [] : [`${what} ${limit / 1e6} Mbit/s at most`];
+  return [
+    ...(vlan === undefined ? [] : [`VLAN ${vlan}`]),
+    ...most('sends', sendLimit),
+    ...most('receives', receiveLimit),
+    ...(macSpoofing ? ['from any MAC address'] : []),
+    ...(egress === undefined ? [] : [`goes to ${egress.length === 0 ? 'nowhere' : egress.join(' ')} only`]),
+  ].join(', ');
+}
+
+/** What an adapter may be told; its switch is one of those that there are. */
+const FIELDS: readonly FieldOf[] = [
+  {
+    of: 'forwards',
+    label: 'Ports of the host that lead to the guest',
+    kind: 'forwards',
+    placeholder: '8080:80 2222:22',
+    hint: 'HOSTPORT:GUESTPORT, several with spaces, /udp for UDP. The host listens on 127.0.0.1, or on an address before the port. At a NAT switch only.',
+  },
+  {
+    of: 'egress',
+    label: 'Where it may go',
+    kind: 'optionalWords',
+    placeholder: 'anywhere',
+    hint: 'As tcp:192.0.2.7:443 *.debian.org:80-443. At a NAT switch only.',
+  },
+  {
+    of: 'address',
+    label: 'IPv4 address',
+    kind: 'optional',
+    placeholder: 'any that is free',
+    hint: 'What DHCP gives it',
+    half: true,
+  },
+  {
+    of: 'vlan',
+    label: 'VLAN',
+    kind: 'number',
+    min: 1,
+    max: 4094,
+    placeholder: 'none',
+    hint: 'Not with NAT',
+    half: true,
+  },
+  { of: 'sendLimit', label: 'Sends, Mbit/s', kind: 'megabits', min: 0.001, placeholder: 'no limit', half: true },
+  { of: 'receiveLimit', label: 'Receives, Mbit/s', kind: 'megabits', min: 0.001, placeholder: 'no limit', half: true },
+  { of: 'macSpoofing', label: 'It may send from any MAC and IP address', kind: 'check' },
+];
+const MAC: FieldOf = {
+  of: 'macAddress',
+  label: 'MAC address',
+  kind: 'optional',
+  placeholder: '00:15:5d:00:00:01',
+  pattern: '([0-9a-f]{2}:){5}[0-9a-f]{2}',
+  hint: 'Without one, the host gives it.',
+};
+
+/** Of an adapter that is there, or of a new one. */
+function AdapterDialog({ vm, nic, onClose }: { vm: Vm; nic?: Nic; onClose: () => void }) {
+  const switches = useLoaded('switches', () => call('listSwitches'));
+  const fields: readonly FieldOf[] = [
+    {
+      of: 'switch',
+      label: 'Switch',
+      kind: 'optionalChoice',
+      options: [
+        ['', 'Not connected'],
+        ...(switches.value ?? []).map(({ name, kind }) => [name, `${name} (${kind})`] as const),
+      ],
+      hint: switches.value?.length === 0 ? 'There is no switch yet: make one on the page Switches.' : undefined,
+    },
+    ...(nic === undefined ? [MAC] : []),
+    ...FIELDS,
+  ];
+  const ask = (data: FormData): Promise<boolean> =>
+    nic === undefined
+      ? startJob('Add adapter', () => {
+          const body = { switch: null, ...changesIn(fields, {}, data) };
+          return call('addNic', { params: { vm: vm.id }, body });
+        })
+      : startJob('Change adapter', () =>
+          call('changeNic', { params: { vm: vm.id, nic: nic.id }, body: changesIn(fields, nic, data) }),
+        );
   return (
     <Dialog
-      title={`Change ${nic.id}`}
-      action="Save"
+      title={nic === undefined ? 'Add network adapter' : `Change ${nic.id}`}
+      action={nic === undefined ? 'Add' : 'Save'}
       onClose={onClose}
-      onAction={(data) =>
-        attempt('Change adapter', () => {
-          const body = { switch: textIn(data, 'switch') || null, forwards: parseForwards(textIn(data, 'forwards')) };
-          void runJob('Change adapter', () => call('changeNic', { params: { vm: vm.id, nic: nic.id }, body }));
-          return Promise.resolve();
-        })
-      }
+      onAction={ask}
     >
-      <SwitchField of={nic} />
-      <ForwardsField of={nic} />
-    </Dialog>
-  );
-}
-
-function SwitchField({ of }: { of?: Nic }) {
-  const { value } = useLoaded('switches', () => call('listSwitches'));
-  const names = value?.map(({ name, kind }) => [name, `${name} (${kind})`] as const) ?? [];
-  return (
-    <Choice
-      // Chosen once the switches are known.
-      key={names.length}
-      label="Switch"
-      name="switch"
-      defaultValue={of?.switch ?? ''}
-      options={[['', 'Not connected'], ...names]}
-      hint={value?.length === 0 ? 'There is no switch yet: make one on the page Switches.' : undefined}
-    />
-  );
-}
-
-function ForwardsField({ of }: { of?: Nic }) {
-  return (
-    <Field
-      label="Ports of the host that lead to the guest"
-      name="forwards"
-      defaultValue={(of?.forwards ?? []).map(forwardText).join(' ')}
-      placeholder="8080:80 2222:22"
-      hint="HOSTPORT:GUESTPORT, several with spaces, /udp for UDP. The host listens on 127.0.0.1, or on an address before the port. At a NAT switch only."
-    />
-  );
-}
-
-function Add({ vm, onClose }: { vm: Vm; onClose: () => void }) {
-  return (
-    <Dialog
-      title="Add network adapter"
-      action="Add"
-      onClose={onClose}
-      onAction={(data) =>
-        attempt('Add adapter', () => {
-          const macAddress = textIn(data, 'mac').trim().toLowerCase();
-          const forwards = parseForwards(textIn(data, 'forwards'));
-          const body = {
-            switch: textIn(data, 'switch') || null,
-            ...(macAddress === '' ? {} : { macAddress }),
-            ...(forwards.length === 0 ? {} : { forwards }),
-          };
-          void runJob('Add adapter', () => call('addNic', { params: { vm: vm.id }, body }));
-          return Promise.resolve();
-        })
-      }
-    >
-      <SwitchField />
-      <Field
-        label="MAC address"
-        name="mac"
-        placeholder="00:15:5d:00:00:01"
-        pattern="([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}"
-        hint="Without one, the host gives it."
-      />
-      <ForwardsField />
+      <FieldTable fields={fields} values={nic ?? {}} />
     </Dialog>
   );
 }

@@ -1,9 +1,10 @@
 /** The guest's screen on a canvas, with the reader's keyboard and mouse in the guest's synthetic devices. */
 
-import { type KeyboardEvent, type PointerEvent, useEffect, useRef, useState } from 'react';
+import { type KeyboardEvent, type PointerEvent, type ReactNode, useEffect, useRef, useState } from 'react';
 import { Button } from '../parts/button.tsx';
 import { Dialog } from '../parts/dialog.tsx';
 import { Area } from '../parts/field.tsx';
+import { Menu } from '../parts/menu.tsx';
 import { call } from '../store/api.ts';
 import { textIn } from '../store/form.ts';
 import { attempt } from '../store/run.ts';
@@ -20,10 +21,24 @@ const NOTES = {
 /** Characters that the service types at once. */
 const MOST_TYPED = 10_000;
 
+/** Pixels of a wheel's notch: browsers say 100 to 120. */
+const NOTCH = 100;
+
+/** What a browser or its system keeps for itself. */
+const CHORDS: readonly (readonly [label: string, keys: readonly string[]])[] = [
+  ...[1, 2, 3, 4, 5, 6, 7].map((n) => [`Ctrl-Alt-F${n}`, ['ControlLeft', 'AltLeft', `F${n}`]] as const),
+  ['Ctrl-Alt-Backspace', ['ControlLeft', 'AltLeft', 'Backspace']],
+  ['Alt-Tab', ['AltLeft', 'Tab']],
+  ['Alt-F4', ['AltLeft', 'F4']],
+  ['Alt-SysRq-B (restarts at once)', ['AltLeft', 'PrintScreen', 'KeyB']],
+  ['Windows key', ['MetaLeft']],
+];
+
 /** Not of every browser. */
 type KeyboardLock = Navigator & { readonly keyboard?: { lock?(): Promise<void> } };
 
-export function Screen({ vm, name }: { vm: string; name: string }) {
+/** @param kinds what else may be looked at, at the beginning of the bar. */
+export function Screen({ vm, name, kinds }: { vm: string; name: string; kinds: ReactNode }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const box = useRef<HTMLDivElement>(null);
   const bar = useRef<HTMLDivElement>(null);
@@ -36,8 +51,7 @@ export function Screen({ vm, name }: { vm: string; name: string }) {
     const mine = openScreen(vm, {
       note: setNote,
       part: ({ x, y, width, height, picture }) => {
-        if (context.canvas.width !== width || context.canvas.height !== height)
-          Object.assign(context.canvas, { width, height });
+        if (context.canvas.width !== width || context.canvas.height !== height) resize(context.canvas, width, height);
         context.drawImage(picture, x, y);
         picture.close();
       },
@@ -49,10 +63,14 @@ export function Screen({ vm, name }: { vm: string; name: string }) {
   // A wheel that scrolls the page too is of no use; React's own listeners cannot say so.
   useEffect(() => {
     const element = canvas.current!;
+    let turned = 0;
     const wheel = (event: WheelEvent): void => {
       event.preventDefault();
       const place = placeIn(element.getBoundingClientRect(), event.clientX, event.clientY);
-      if (event.deltaY !== 0) link.current?.send({ kind: 'mouse', ...place, wheel: event.deltaY > 0 ? -1 : 1 });
+      // Pixels, or lines or pages: a notch is a notch. A touchpad sends pixels by the few.
+      turned += event.deltaMode === WheelEvent.DOM_DELTA_PIXEL ? event.deltaY : Math.sign(event.deltaY) * NOTCH;
+      for (; Math.abs(turned) >= NOTCH; turned -= Math.sign(turned) * NOTCH)
+        link.current?.send({ kind: 'mouse', ...place, wheel: turned > 0 ? -1 : 1 });
     };
     element.addEventListener('wheel', wheel, { passive: false });
     return () => element.removeEventListener('wheel', wheel);
@@ -101,10 +119,8 @@ export function Screen({ vm, name }: { vm: string; name: string }) {
     const place = placeIn(event.currentTarget.getBoundingClientRect(), event.clientX, event.clientY);
     link.current?.send({ kind: 'mouse', ...place, buttons: event.buttons & 7 });
   };
-  const ctrlAltDel = (): void => {
-    void attempt('Ctrl-Alt-Del', () =>
-      call('sendKeys', { params: { vm }, body: { keys: ['ControlLeft', 'AltLeft', 'Delete'] } }),
-    );
+  const press = (label: string, keys: readonly string[]): void => {
+    void attempt(label, () => call('sendKeys', { params: { vm }, body: { keys: [...keys] } }));
   };
   const screenshot = (): void => {
     canvas.current!.toBlob((blob) => {
@@ -119,9 +135,15 @@ export function Screen({ vm, name }: { vm: string; name: string }) {
   return (
     <>
       <div className="buttons" ref={bar}>
-        <Button look="small" onClick={ctrlAltDel}>
+        {kinds}
+        <Button look="small" onClick={() => press('Ctrl-Alt-Del', ['ControlLeft', 'AltLeft', 'Delete'])}>
           Ctrl-Alt-Del
         </Button>
+        <Menu
+          small
+          label="Keys"
+          entries={CHORDS.map(([label, keys]) => ({ id: label, label, onChoose: () => press(label, keys) }))}
+        />
         <Button look="small" onClick={() => void paste()}>
           Paste
         </Button>
@@ -178,4 +200,10 @@ export function Screen({ vm, name }: { vm: string; name: string }) {
       ) : null}
     </>
   );
+}
+
+/** Its shape is what the style needs to fit it into a box. */
+function resize(canvas: HTMLCanvasElement, width: number, height: number): void {
+  Object.assign(canvas, { width, height });
+  canvas.style.setProperty('--shape', String(width / height));
 }

@@ -2,14 +2,15 @@
  * Settings as a tree by hardware and management, with what each is now. What needs the machine to be off says so; a change is
  * refused when another was first.
  */
-import { type FormEvent, type ReactNode, useRef, useState } from 'react';
+import { type FormEvent, useRef, useState } from 'react';
 import type { Vm, VmChange } from '../../contracts/api/vm.ts';
+import { CHANGEABLE_STATES, LIVE_SETTINGS } from '../../contracts/vm-state.ts';
 import { Button } from '../parts/button.tsx';
-import { Area, Choice, Field, type Option } from '../parts/field.tsx';
+import type { Option } from '../parts/field.tsx';
+import { changesIn, type FieldOf, FieldTable } from '../parts/field-table.tsx';
 import { Link } from '../parts/link.tsx';
 import { call } from '../store/api.ts';
-import { textIn } from '../store/form.ts';
-import { bytes, parseSize } from '../store/format.ts';
+import { bytes } from '../store/format.ts';
 import { attempt } from '../store/run.ts';
 import { toast } from '../store/toasts.ts';
 
@@ -21,45 +22,24 @@ interface Section {
   readonly label: string;
   /** What it is now, in a few words. */
   readonly now: (configuration: Configuration) => string;
-  /** Part of the machine that runs. */
-  readonly needsOff?: boolean;
-  readonly fields: (configuration: Configuration) => ReactNode;
-  /** @throws Error with what cannot be */
-  readonly read: (data: FormData) => VmChange;
+  /** The part of the configuration that the fields are of; otherwise all of it. */
+  readonly part?: 'boot';
+  readonly fields: readonly FieldOf[];
 }
 
-const text = (data: FormData, name: string): string => textIn(data, name).trim();
-const path = (data: FormData, name: string): string | null => text(data, name) || null;
-const texts = (data: FormData, ...names: readonly (keyof VmChange)[]): VmChange =>
-  Object.fromEntries(names.map((name) => [name, text(data, name)]));
-const labelOf = (options: readonly Option[], value: string): string =>
-  options
-    .flatMap((option) => (typeof option === 'string' ? [[option, option] as const] : [option]))
-    .find(([id]) => id === value)?.[1] ?? value;
-
+/** The texts of values that users choose between. */
 const ENGINES: readonly Option[] = [
   ['auto', 'Automatic'],
   ['translator', 'Translator'],
   ['interpreter', 'Interpreter (slow, the reference)'],
 ];
-const STARTS: readonly Option[] = [
-  ['Nothing', 'Nothing'],
-  ['StartIfRunning', 'Start if it was running'],
-  ['Start', 'Always start'],
-];
-const STOPS: readonly Option[] = [
-  ['Save', 'Save'],
-  ['TurnOff', 'Turn off'],
-  ['ShutDown', 'Shut the guest down'],
-];
+const STARTS = { Nothing: 'Nothing', StartIfRunning: 'Start if it was running', Start: 'Always start' } as const;
+const STOPS = { Save: 'Save', TurnOff: 'Turn off', ShutDown: 'Shut the guest down' } as const;
 const CRASHES: readonly Option[] = [
   ['StayOff', 'Stay off'],
   ['Restart', 'Start again'],
 ];
-const RESETS: readonly Option[] = [
-  ['Restart', 'Restart it'],
-  ['Stop', 'Turn it off'],
-];
+const RESETS = { Restart: 'Restart it', Stop: 'Turn it off' } as const;
 const CHECKPOINTS: readonly Option[] = ['Standard', 'Production', 'Disabled'];
 
 const SECTIONS: readonly Section[] = [
@@ -67,170 +47,161 @@ const SECTIONS: readonly Section[] = [
     id: 'boot',
     group: 'Hardware',
     label: 'Boot',
-    needsOff: true,
     now: ({ boot: { kernel } }) => (kernel === null ? 'from its disk' : kernel.slice(kernel.lastIndexOf('/') + 1)),
-    fields: ({ boot }) => (
-      <>
-        <Field
-          label="Kernel"
-          name="kernel"
-          defaultValue={boot.kernel ?? ''}
-          pattern="/.*"
-          hint="bzImage, ELF with a PVH note, or multiboot, on the host. Without one, that of the first disk."
-        />
-        <Field label="Initial RAM disk" name="initrd" defaultValue={boot.initrd ?? ''} pattern="/.*" />
-        <Field label="Command line" name="append" defaultValue={boot.append} />
-      </>
-    ),
-    read: (data) => ({
-      boot: { kernel: path(data, 'kernel'), initrd: path(data, 'initrd'), append: text(data, 'append') },
-    }),
+    part: 'boot',
+    fields: [
+      {
+        of: 'kernel',
+        label: 'Kernel',
+        kind: 'optional',
+        pattern: '/.*',
+        hint: 'bzImage, ELF with a PVH note, or multiboot, on the host. Without one, that of the first disk.',
+      },
+      { of: 'initrd', label: 'Initial RAM disk', kind: 'optional', pattern: '/.*' },
+      { of: 'append', label: 'Command line', kind: 'text' },
+    ],
   },
   {
     id: 'memory',
     group: 'Hardware',
     label: 'Memory',
-    needsOff: true,
     now: ({ memory }) => bytes(memory),
-    fields: ({ memory }) => (
-      <Field label="Memory" name="memory" defaultValue={bytes(memory)} hint="As 512M or 2 GiB" required />
-    ),
-    read: (data) => {
-      const memory = parseSize(text(data, 'memory'));
-      if (memory === undefined) throw new Error('the memory must be a size, as 512M or 2G');
-      return { memory };
-    },
+    fields: [{ of: 'memory', label: 'Memory', kind: 'size', hint: 'As 512M or 2 GiB', required: true }],
   },
   {
     id: 'processor',
     group: 'Hardware',
     label: 'Processor',
-    needsOff: true,
     now: ({ processors }) => (processors === 1 ? '1 processor' : `${processors} processors`),
-    fields: ({ processors, processorWeight, engine }) => (
-      <>
-        <Field label="Processors" name="processors" type="number" min={1} max={64} defaultValue={processors} required />
-        <Field
-          label="Weight"
-          name="weight"
-          type="number"
-          min={1}
-          max={10_000}
-          defaultValue={processorWeight}
-          hint="Share of the host under load, against 100 of others"
-          required
-        />
-        <Choice label="Engine" name="engine" defaultValue={engine} options={ENGINES} />
-      </>
-    ),
-    read: (data) => ({
-      ...texts(data, 'engine'),
-      processors: Number(data.get('processors')),
-      processorWeight: Number(data.get('weight')),
-    }),
+    fields: [
+      { of: 'processors', label: 'Processors', kind: 'number', min: 1, max: 64, required: true, half: true },
+      { of: 'engine', label: 'Engine', kind: 'choice', options: ENGINES, half: true },
+      {
+        of: 'processorMaximum',
+        label: 'Most of each, in percent',
+        kind: 'number',
+        min: 1,
+        max: 100,
+        hint: 'Of a processor of the host',
+        required: true,
+        half: true,
+      },
+      {
+        of: 'processorWeight',
+        label: 'Weight',
+        kind: 'number',
+        min: 1,
+        max: 10_000,
+        hint: 'Share of the host under load, against 100 of others',
+        required: true,
+        half: true,
+      },
+    ],
+  },
+  {
+    id: 'limits',
+    group: 'Hardware',
+    label: 'Bandwidth',
+    now: ({ storageMaximum, networkMaximum }) =>
+      storageMaximum === null && networkMaximum === null ? 'no limits' : 'limited',
+    fields: [
+      {
+        of: 'storageMaximum',
+        label: 'Disks, bytes in a second',
+        kind: 'size',
+        placeholder: 'no limit',
+        hint: 'Of all its disks together, as 50M',
+      },
+      {
+        of: 'networkMaximum',
+        label: 'Network, Mbit/s',
+        kind: 'megabits',
+        min: 0.01,
+        placeholder: 'no limit',
+        hint: 'Of each adapter, each way; an adapter may have narrower limits',
+      },
+    ],
   },
   {
     id: 'name',
     group: 'Management',
     label: 'Name',
     now: ({ tags }) => tags.join(', '),
-    fields: ({ name, notes, tags }) => (
-      <>
-        <Field label="Name" name="name" defaultValue={name} required />
-        <Area label="Notes" name="notes" defaultValue={notes} />
-        <Field label="Tags" name="tags" defaultValue={tags.join(' ')} hint="Words, with spaces between them" />
-      </>
-    ),
-    read: (data) => ({
-      ...texts(data, 'name', 'notes'),
-      tags: text(data, 'tags')
-        .split(/[\s,]+/)
-        .filter(Boolean),
-    }),
+    fields: [
+      { of: 'name', label: 'Name', kind: 'text', required: true },
+      { of: 'notes', label: 'Notes', kind: 'area' },
+      { of: 'tags', label: 'Tags', kind: 'words', hint: 'Words, with spaces between them' },
+    ],
   },
   {
     id: 'checkpoints',
     group: 'Management',
     label: 'Checkpoints',
     now: ({ checkpointType }) => checkpointType,
-    fields: ({ checkpointType }) => (
-      <Choice label="Kind" name="checkpointType" defaultValue={checkpointType} options={CHECKPOINTS} />
-    ),
-    read: (data) => texts(data, 'checkpointType'),
+    fields: [
+      {
+        of: 'checkpointType',
+        label: 'Kind',
+        kind: 'choice',
+        options: CHECKPOINTS,
+        hint: 'Standard keeps the memory of a machine that runs. For Production its guest freezes its file systems, and boots when it is applied.',
+      },
+    ],
   },
   {
     id: 'start',
     group: 'Management',
     label: 'Automatic start',
-    now: ({ automaticStartAction }) => labelOf(STARTS, automaticStartAction),
-    fields: ({ automaticStartAction, automaticStartDelay, automaticStartOrder }) => (
-      <>
-        <Choice
-          label="When the service starts"
-          name="automaticStartAction"
-          defaultValue={automaticStartAction}
-          options={STARTS}
-        />
-        <Field
-          label="Delay in seconds"
-          name="delay"
-          type="number"
-          min={0}
-          max={86_400}
-          defaultValue={automaticStartDelay}
-          required
-        />
-        <Field
-          label="Order"
-          name="order"
-          type="number"
-          min={0}
-          max={10_000}
-          defaultValue={automaticStartOrder}
-          hint="Lower ones first"
-          required
-        />
-      </>
-    ),
-    read: (data) => ({
-      ...texts(data, 'automaticStartAction'),
-      automaticStartDelay: Number(data.get('delay')),
-      automaticStartOrder: Number(data.get('order')),
-    }),
+    now: ({ automaticStartAction }) => STARTS[automaticStartAction],
+    fields: [
+      {
+        of: 'automaticStartAction',
+        label: 'When the service starts',
+        kind: 'choice',
+        options: Object.entries(STARTS),
+      },
+      {
+        of: 'automaticStartDelay',
+        label: 'Delay in seconds',
+        kind: 'number',
+        min: 0,
+        max: 86_400,
+        required: true,
+        half: true,
+      },
+      {
+        of: 'automaticStartOrder',
+        label: 'Order',
+        kind: 'number',
+        min: 0,
+        max: 10_000,
+        hint: 'Lower ones first',
+        required: true,
+        half: true,
+      },
+    ],
   },
   {
     id: 'stop',
     group: 'Management',
     label: 'Automatic stop',
-    now: ({ automaticStopAction }) => labelOf(STOPS, automaticStopAction),
-    fields: ({ automaticStopAction, crashPolicy }) => (
-      <>
-        <Choice
-          label="When the host is shut down"
-          name="automaticStopAction"
-          defaultValue={automaticStopAction}
-          options={STOPS}
-        />
-        <Choice
-          label="When its worker ends by itself"
-          name="crashPolicy"
-          defaultValue={crashPolicy}
-          options={CRASHES}
-        />
-      </>
-    ),
-    read: (data) => texts(data, 'automaticStopAction', 'crashPolicy'),
+    now: ({ automaticStopAction }) => STOPS[automaticStopAction],
+    fields: [
+      {
+        of: 'automaticStopAction',
+        label: 'When the host is shut down',
+        kind: 'choice',
+        options: Object.entries(STOPS),
+      },
+      { of: 'crashPolicy', label: 'When its worker ends by itself', kind: 'choice', options: CRASHES },
+    ],
   },
   {
     id: 'restart',
     group: 'Management',
     label: 'Restart',
-    needsOff: true,
-    now: ({ guestReset }) => labelOf(RESETS, guestReset),
-    fields: ({ guestReset }) => (
-      <Choice label="When the guest restarts" name="guestReset" defaultValue={guestReset} options={RESETS} />
-    ),
-    read: (data) => texts(data, 'guestReset'),
+    now: ({ guestReset }) => RESETS[guestReset],
+    fields: [{ of: 'guestReset', label: 'When the guest restarts', kind: 'choice', options: Object.entries(RESETS) }],
   },
 ];
 
@@ -306,25 +277,31 @@ export function Settings({ vm }: { vm: Vm }) {
   );
 }
 
-function Part({ vm, section: { label, fields, read, needsOff = false } }: { vm: Vm; section: Section }) {
+function Part({ vm, section: { label, fields, part } }: { vm: Vm; section: Section }) {
   const [busy, setBusy] = useState(false);
-  const locked = needsOff && vm.state !== 'Off' && vm.state !== 'OffCritical';
+  const values = part === undefined ? vm.configuration : vm.configuration[part];
+  const live = part === undefined && fields.every(({ of }) => LIVE_SETTINGS.includes(of));
+  const locked = !live && !CHANGEABLE_STATES.includes(vm.state);
+  const save = async (data: FormData): Promise<void> => {
+    const changes = changesIn(fields, values, data);
+    if (Object.keys(changes).length === 0) return toast('info', `${label}: nothing is different`);
+    const body: VmChange = part === undefined ? changes : { [part]: changes };
+    await call('changeVm', { params: { vm: vm.id }, revision: vm.revision, body });
+    toast('info', `${label}: saved`);
+  };
   const submit = async (event: FormEvent<HTMLFormElement>): Promise<void> => {
     event.preventDefault();
     const data = new FormData(event.currentTarget);
     setBusy(true);
-    const done = await attempt(label, async () => {
-      await call('changeVm', { params: { vm: vm.id }, revision: vm.revision, body: read(data) });
-    });
+    await attempt(label, () => save(data));
     setBusy(false);
-    if (done) toast('info', `${label}: saved`);
   };
   return (
     <form className="panel stack" aria-label={label} onSubmit={(event) => void submit(event)}>
       <h2>{label}</h2>
       {locked ? <p className="note">This can change while the machine is Off. It is {vm.state}.</p> : null}
       <fieldset className="stack plain-set" disabled={locked}>
-        {fields(vm.configuration)}
+        <FieldTable fields={fields} values={values} />
         <div className="buttons">
           <Button type="submit" look="main" disabled={busy || locked}>
             Save changes

@@ -5,7 +5,7 @@
 import '@xterm/xterm/css/xterm.css';
 import { FitAddon } from '@xterm/addon-fit';
 import { Terminal as Xterm } from '@xterm/xterm';
-import { useEffect, useRef, useState } from 'react';
+import { type ReactNode, useEffect, useRef, useState } from 'react';
 import { Button } from '../parts/button.tsx';
 import { openSocket } from '../store/api.ts';
 import { toast } from '../store/toasts.ts';
@@ -14,7 +14,8 @@ const AGAIN = 1000;
 /** The VM has ended (docs/api.md). */
 const ENDED = 4000;
 
-export function Terminal({ vm, name }: { vm: string; name: string }) {
+/** @param kinds what else may be looked at, at the beginning of the bar. */
+export function Terminal({ vm, name, kinds }: { vm: string; name: string; kinds: ReactNode }) {
   const box = useRef<HTMLDivElement>(null);
   const terminal = useRef<Xterm>(null);
   const [note, setNote] = useState('connecting');
@@ -40,6 +41,7 @@ export function Terminal({ vm, name }: { vm: string; name: string }) {
   return (
     <>
       <div className="buttons">
+        {kinds}
         <Button look="small" onClick={() => void copy()}>
           Copy
         </Button>

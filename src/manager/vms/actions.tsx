@@ -41,7 +41,8 @@ export function VmActions({
       {shown.map((command, at) => (
         <Button
           key={command.id}
-          look={at === 0 && command.id === 'start' ? 'main' : []}
+          look={small ? 'small' : at === 0 && command.id === 'start' ? 'main' : []}
+          aria-label={small ? `${command.label} ${names}` : undefined}
           onClick={() => choose(command)}
         >
           {command.label}

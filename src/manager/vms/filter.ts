@@ -3,7 +3,7 @@ import type { Vm } from '../../contracts/api/vm.ts';
 
 export interface View {
   readonly search: string;
-  /** '' is every state; 'on' and 'off' gather several. */
+  /** '' is every state. */
   readonly state: string;
   readonly tag: string;
   readonly sort: SortKey;

@@ -5,7 +5,7 @@ import { Empty } from '../parts/empty.tsx';
 import { Link } from '../parts/link.tsx';
 import { PageHead } from '../parts/page-head.tsx';
 import { gaugeOf } from '../store/gauges.ts';
-import { useMay, useStore } from '../store/hooks.ts';
+import { useMay, useNow, useStore } from '../store/hooks.ts';
 import { VmActions } from './actions.tsx';
 import { type Figures, type SortKey, shownVms, type View } from './filter.ts';
 import { VmRow } from './vm-row.tsx';
@@ -32,7 +32,11 @@ export function VmList() {
   const [view, setView] = useState<View>({ search: '', state: '', tag: '', sort: 'name', descending: false });
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   const wanted = useDeferredValue(view);
-  const rows = useMemo(() => shownVms(vms.values(), wanted, figuresOf), [vms, wanted]);
+  // What follows figures is looked at again as they come; the rest when something has changed.
+  const tick = useNow(2);
+  const round = wanted.sort === 'processor' || wanted.search !== '' ? tick : 0;
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the round says that figures are others
+  const rows = useMemo(() => shownVms(vms.values(), wanted, figuresOf), [vms, wanted, round]);
   const tags = useMemo(
     () => [...new Set([...vms.values()].flatMap(({ configuration }) => configuration.tags))].sort(),
     [vms],

@@ -8,6 +8,8 @@ import { useGauge, useMay, useNow, useStore } from '../store/hooks.ts';
 import { VmActions } from './actions.tsx';
 import { Thumbnail } from './thumbnail.tsx';
 
+const START: readonly string[] = ['start', 'resume'];
+
 export const VmRow = memo(function VmRow({
   vm,
   chosen,
@@ -38,7 +40,7 @@ export const VmRow = memo(function VmRow({
         <div className="vm-name">
           <Link href={`/vms/${vm.id}`}>{vm.name}</Link>
           <Status vm={vm} />
-          <span className="not-wide">
+          <span className="not-wide quiet">
             <Addresses vm={vm.id} on={isAttended(vm.state)} />
           </span>
           {tags.length === 0 ? null : (
@@ -54,6 +56,7 @@ export const VmRow = memo(function VmRow({
       </td>
       <td className="state-cell">
         <StateMark state={vm.state} />
+        <Short vm={vm} />
       </td>
       <td className="mid">
         <Load vm={vm.id} on={isAttended(vm.state)} processors={processors} />
@@ -69,7 +72,14 @@ export const VmRow = memo(function VmRow({
         <Addresses vm={vm.id} on={isAttended(vm.state)} />
       </td>
       <td className="act">
-        <VmActions vms={[vm]} small />
+        <div className="row-actions">
+          {operator && isAttended(vm.state) ? (
+            <Link className="button small" href={`/vms/${vm.id}/console`} aria-label={`Console of ${vm.name}`}>
+              Console
+            </Link>
+          ) : null}
+          <VmActions vms={[vm]} buttons={START} small />
+        </div>
       </td>
     </tr>
   );
@@ -81,6 +91,17 @@ function Status({ vm }: { vm: Vm }) {
   const text =
     job === undefined ? vm.status : `${job.text}${job.progress > 0 ? ` ${percent(job.progress * 100)}` : ''}`;
   return text === '' ? null : <span className="quiet wrap">{text}</span>;
+}
+
+/** Load and memory, where there are no columns for them. */
+function Short({ vm }: { vm: Vm }) {
+  const gauge = useGauge(vm.id);
+  if (!isAttended(vm.state) || gauge === undefined) return null;
+  return (
+    <span className="quiet short">
+      {percent(gauge.latest.metrics.processorPercent)}, {bytes(vm.memoryAssigned)}
+    </span>
+  );
 }
 
 function Load({ vm, on, processors }: { vm: string; on: boolean; processors: number }) {
@@ -96,7 +117,7 @@ function Load({ vm, on, processors }: { vm: string; on: boolean; processors: num
 }
 
 export function Uptime({ startedAt }: { startedAt: string | null }) {
-  const now = useNow(1000);
+  const now = useNow();
   return startedAt === null ? null : <span>{duration((now - Date.parse(startedAt)) / 1000)}</span>;
 }
 

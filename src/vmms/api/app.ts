@@ -74,7 +74,8 @@ export function apiApp(options: AppOptions): OpenAPIHono {
 
   app.use('*', async (c, next) => {
     await next();
-    c.header('Cache-Control', 'no-store');
+    // Files of the web console say themselves how long they are good for.
+    if (!c.res.headers.has('Cache-Control')) c.header('Cache-Control', 'no-store');
     c.header('X-Content-Type-Options', 'nosniff');
   });
 

@@ -56,6 +56,23 @@ describe('pages', () => {
     expect(policy.replace("style-src 'self' 'unsafe-inline'", '')).not.toContain('unsafe-inline');
     expect(answer.headers.get('x-content-type-options')).toBe('nosniff');
   });
+  it('go over the wire packed, and those that never change are asked for once', async () => {
+    const script = `// ${'x'.repeat(5000)}`;
+    writeFileSync(join(pages, 'assets/large-1234.js'), script);
+    const ask = async (encoding: string) =>
+      await fetch(url('/assets/large-1234.js'), { headers: { 'accept-encoding': encoding } });
+    const packed = await ask('gzip, br');
+    expect(packed.headers.get('content-encoding')).toBe('gzip');
+    expect(Number(packed.headers.get('content-length'))).toBeLessThan(500);
+    expect(packed.headers.get('cache-control')).toContain('immutable');
+    expect(await packed.text()).toBe(script);
+    for (const none of ['identity', 'gzip;q=0']) {
+      const plain = await ask(none);
+      expect(plain.headers.get('content-encoding')).toBeNull();
+      expect(await plain.text()).toBe(script);
+    }
+    expect((await fetch(url('/'))).headers.get('cache-control')).toBe('no-cache');
+  });
   it.each(['/assets/none.js', '/..%2fviridian.db', '/api/v1/nothing'])('%s is not there', async (path) => {
     const answer = await fetch(url(path));
     expect(await answer.text()).not.toContain('SQLite');
