@@ -180,6 +180,18 @@ describe.skipIf(reason !== undefined)(`machines in the browser${reason ? `: skip
     await page.getByRole('textbox', { name: 'Memory' }).fill('320M');
     await manager.button('Save changes').click();
     await tree.getByText('320 MiB').waitFor();
+    await tree.getByRole('button', { name: /^Processor/ }).click();
+    await page.getByLabel('Most of each, in percent').fill('90');
+    await manager.button('Save changes').click();
+    await page.locator('.toast', { hasText: 'Processor: saved' }).waitFor();
+    await tree.getByRole('button', { name: /^Bandwidth/ }).click();
+    await page.getByLabel('Disks, bytes in a second').fill('50M');
+    await page.getByLabel('Network, Mbit/s').fill('12.5');
+    await manager.button('Save changes').click();
+    await tree.getByText('limited', { exact: true }).waitFor();
+    await page.getByLabel('Network, Mbit/s').fill('');
+    await manager.button('Save changes').click();
+    await expect.poll(async () => (await info('web')).configuration.networkMaximum).toBeNull();
     await tree.getByRole('button', { name: /^Automatic start/ }).click();
     await page.getByLabel('When the service starts').selectOption('Start');
     await manager.button('Save changes').click();
@@ -187,6 +199,8 @@ describe.skipIf(reason !== undefined)(`machines in the browser${reason ? `: skip
     await tree.getByText(/^Disk 0: /).waitFor();
     expect((await info('web')).configuration).toMatchObject({
       memory: 320 * MEBIBYTE,
+      processorMaximum: 90,
+      storageMaximum: 50 * MEBIBYTE,
       tags: ['edge', 'production'],
       automaticStartAction: 'Start',
     });
@@ -223,13 +237,22 @@ describe.skipIf(reason !== undefined)(`machines in the browser${reason ? `: skip
     await manager.go('Switches');
     const panel = page.getByRole('region', { name: 'outside' });
     await panel
+      .getByRole('table', { name: 'Ports of outside' })
       .locator('tr', { hasText: 'web' })
       .filter({ hasText: /172\.\d+\.\d+\.\d+/ })
       .waitFor();
-    await panel.getByText(/Leases: 172\.\d+\.\d+\.\d+ \(web\)/).waitFor();
+    await panel
+      .getByRole('table', { name: 'Leases of outside' })
+      .locator('tr', { hasText: 'web' })
+      .filter({ hasText: /172\.\d+\.\d+\.\d+/ })
+      .waitFor();
     await panel.getByText(`127.0.0.1:${port} → 80`).waitFor();
     expect(await (await fetch(`http://127.0.0.1:${port}/`)).text()).toBe('served\n');
     expect(await panel.getByRole('button', { name: 'Remove outside' }).count()).toBe(0);
+    await panel.getByRole('button', { name: 'Change outside' }).click();
+    await manager.dialog.getByLabel('Ports of the host').fill('5432 53/udp');
+    await manager.confirm('Save');
+    await panel.getByText('reaches ports 5432 53/udp of the host').waitFor();
     // While it runs, too.
     await manager.open('web');
     await manager.tab('Network');
@@ -238,8 +261,19 @@ describe.skipIf(reason !== undefined)(`machines in the browser${reason ? `: skip
     await row('nic1').filter({ hasText: 'not connected' }).waitFor();
     await page.getByRole('button', { name: 'Change nic1' }).click();
     await manager.dialog.getByLabel('Switch').selectOption('outside');
+    await manager.dialog.getByLabel('IPv4 address').fill('anything');
     await manager.confirm('Save');
-    await row('nic1').filter({ hasText: 'outside' }).waitFor();
+    await page.locator('.toast', { hasText: 'must be an IPv4 address' }).waitFor();
+    // What was written is still there, to be mended.
+    await manager.dialog.getByLabel('IPv4 address').fill('');
+    await manager.dialog.getByLabel('Sends, Mbit/s').fill('10');
+    await manager.dialog.getByLabel('Where it may go').fill('tcp:192.0.2.7:443');
+    await manager.confirm('Save');
+    await row('nic1')
+      .filter({ hasText: 'outside' })
+      .filter({ hasText: 'sends 10 Mbit/s at most, goes to tcp:192.0.2.7:443 only' })
+      .waitFor();
+    expect((await info('web')).configuration.nics[1]).toMatchObject({ sendLimit: 1e7, egress: ['tcp:192.0.2.7:443'] });
     await page.getByRole('button', { name: 'Remove nic1' }).click();
     await row('nic1').waitFor({ state: 'detached' });
     await manager.go('Switches');

@@ -10,7 +10,7 @@ import { FileField } from '../parts/file-field.tsx';
 import { Link } from '../parts/link.tsx';
 import { PageHead } from '../parts/page-head.tsx';
 import { call } from '../store/api.ts';
-import { textIn } from '../store/form.ts';
+import { NAME, textIn } from '../store/form.ts';
 import { parseSize } from '../store/format.ts';
 import { useLoaded, useStore } from '../store/hooks.ts';
 import { change, current } from '../store/live.ts';
@@ -65,6 +65,7 @@ export function Create() {
         <Field
           label="Name"
           name="name"
+          {...NAME}
           required={source !== 'import'}
           autoComplete="off"
           hint={source === 'import' ? 'Without one, it keeps the name it had.' : undefined}
@@ -80,7 +81,7 @@ export function Create() {
         ) : null}
         <div className="buttons">
           <Button type="submit" look="main" disabled={busy}>
-            Create
+            {busy ? 'Making it…' : 'Create'}
           </Button>
           <Link href="/" className="button">
             Cancel
@@ -236,27 +237,37 @@ async function create(data: FormData): Promise<void> {
     memory,
     processors: Number(data.get('processors')),
     ...(kernel === '' ? {} : { boot: { kernel, initrd: text(data, 'initrd') || null, append: text(data, 'append') } }),
-    ...(disk === undefined ? {} : { disks: [{ slot: 0, ...disk }] }),
+    ...(disk === undefined ? {} : { disks: [{ slot: 0, file: disk.file, ...disk.parents }] }),
     ...(dvd === '' ? {} : { dvds: [{ slot: 1, file: dvd }] }),
     ...(network === 'none' ? {} : { nics: [{ id: 'nic0', switch: network.slice(1) }] }),
   };
-  const vm = await call('createVm', { body });
+  const vm = await call('createVm', { body }).catch(async (error: unknown) => {
+    // Nobody else wants the disk that was made for it.
+    if (disk?.made) await call('deleteDisk', { query: { file: disk.file } }).catch(() => {});
+    throw error;
+  });
   change({ kind: 'vm', vm });
   go(`/vms/${vm.id}`);
   if (data.get('start') !== null) void runJob(`Start ${vm.name}`, () => call('startVm', { params: { vm: vm.id } }));
 }
 
+interface FirstDisk {
+  readonly file: string;
+  readonly made: boolean;
+  readonly parents?: { readonly allowParent: string[] };
+}
+
 /** The disk that a machine is to have; one that is made for it lies in the service's folder, under its name. */
-async function diskOf(data: FormData, name: string): Promise<{ file: string; allowParent?: string[] } | undefined> {
+async function diskOf(data: FormData, name: string): Promise<FirstDisk | undefined> {
   const use = text(data, 'use') as DiskUse;
   const given = text(data, 'disk');
   if (use === 'none') return undefined;
-  if (use === 'itself') return { file: given };
+  if (use === 'itself') return { file: given, made: false };
   const file = `${current().host?.diskFolder ?? ''}/${name}.vhdx`;
   const job =
     use === 'copy'
       ? await call('convertDisk', { body: { from: given, to: file } })
       : await call('createDisk', { body: use === 'over' ? { file, parent: given } : { file, size: sizeIn(data) } });
   await finished(job);
-  return { file, ...(use === 'over' ? { allowParent: [given] } : {}) };
+  return { file, made: true, ...(use === 'over' ? { parents: { allowParent: [given] } } : {}) };
 }

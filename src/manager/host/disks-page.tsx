@@ -8,11 +8,11 @@ import { Menu } from '../parts/menu.tsx';
 import type { Column } from '../parts/table.tsx';
 import { call } from '../store/api.ts';
 import { bytes } from '../store/format.ts';
-import { useLastOf, useLoaded, useStore } from '../store/hooks.ts';
+import { useLastOf, useLoaded, useMay, useStore } from '../store/hooks.ts';
 import { attempt, runJob } from '../store/run.ts';
 import { ConvertDisk, NewDisk } from './disk-dialogs.tsx';
 
-const FORMATS: Readonly<Record<string, string>> = {
+export const FORMATS: Readonly<Record<string, string>> = {
   vhdx: 'VHDX',
   vhd: 'VHD',
   raw: 'raw',
@@ -25,9 +25,11 @@ function kindOf({ format, type }: DiskImage): string {
   return format === null ? '' : `${FORMATS[format] ?? format}, ${type}`;
 }
 
+/** Of administrators; there are none for others. */
 export function useDiskImages() {
+  const may = useMay('administrator');
   const last = useLastOf('disk.', 'vm.changed', 'vm.created', 'vm.removed', 'checkpoint.');
-  return useLoaded(`disks ${last}`, () => call('listDisks'));
+  return useLoaded(`disks ${last}`, async () => (may ? await call('listDisks') : []));
 }
 
 export function DisksPage() {

@@ -1,3 +1,4 @@
+/** Events as a table, the newest first. */
 import type { Event } from '../../contracts/api/resources.ts';
 import { Empty } from '../parts/empty.tsx';
 import { Link } from '../parts/link.tsx';

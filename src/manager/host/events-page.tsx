@@ -38,7 +38,11 @@ export function EventsPage() {
           <option value="bad">Warnings and errors</option>
         </select>
       </div>
-      <EventTable events={shown} named />
+      {shown.length === 0 && events.length > 0 ? (
+        <p className="quiet note">No event is like that. Change the search to see more.</p>
+      ) : (
+        <EventTable events={shown} named />
+      )}
     </>
   );
 }

@@ -6,12 +6,14 @@ import { Button } from '../parts/button.tsx';
 import { Dialog } from '../parts/dialog.tsx';
 import { Empty, Waiting } from '../parts/empty.tsx';
 import { Choice, Field } from '../parts/field.tsx';
+import { changesIn, type FieldOf, FieldTable } from '../parts/field-table.tsx';
 import { Link } from '../parts/link.tsx';
 import { PageHead } from '../parts/page-head.tsx';
 import { type Column, Table } from '../parts/table.tsx';
 import { call } from '../store/api.ts';
 import { textIn } from '../store/form.ts';
 import { bytes } from '../store/format.ts';
+import { portText } from '../store/forwards.ts';
 import { useLastOf, useLoaded, useMay, useStore } from '../store/hooks.ts';
 import { attempt } from '../store/run.ts';
 import { SWITCH_KINDS } from './switch-kinds.ts';
@@ -41,7 +43,7 @@ export function SwitchesPage() {
       ) : (
         <div className="stack">
           {value.map((each) => (
-            <OneSwitch key={each.name} of={each} onRemoved={again} />
+            <OneSwitch key={each.name} of={each} onChanged={again} />
           ))}
         </div>
       )}
@@ -91,27 +93,37 @@ function NewSwitch({ onClose, onMade }: { onClose: () => void; onMade: () => voi
   );
 }
 
-function OneSwitch({ of: { name, kind, notes, vms }, onRemoved }: { of: Switch; onRemoved: () => void }) {
+function OneSwitch({ of, onChanged }: { of: Switch; onChanged: () => void }) {
+  const { name, kind, vms } = of;
   const administrator = useMay('administrator');
   const last = useLastOf('vm.state', 'vm.changed', 'vm.removed', 'vm.address', 'switch.');
-  const { value, error } = useLoaded(`${name} ${last}`, () => call('getSwitch', { params: { switch: name } }));
+  const { value, error, again } = useLoaded(`${name} ${last}`, () => call('getSwitch', { params: { switch: name } }));
   const machines = useStore((state) => state.vms);
   const remove = (): void =>
-    void attempt('Remove switch', () => call('removeSwitch', { params: { switch: name } })).then(onRemoved);
+    void attempt('Remove switch', () => call('removeSwitch', { params: { switch: name } })).then(onChanged);
+  const [changing, setChanging] = useState(false);
+  const release = (owner: string): void =>
+    void attempt('Release', () => call('removeLease', { params: { switch: name, owner } })).then(again);
   return (
     <section className="panel stack" aria-label={name}>
       <div className="panel-head">
         <h2>{name}</h2>
         <span className="tag">{kind}</span>
-        <span className="quiet wrap">{[value?.subnet, notes].filter(Boolean).join(', ')}</span>
-        {administrator && vms.length === 0 ? (
-          <div className="push">
-            <Button look={['small', 'danger']} aria-label={`Remove ${name}`} onClick={remove}>
-              Remove
+        <span className="quiet wrap">{aboutSwitch(of, value)}</span>
+        {administrator ? (
+          <div className="buttons push">
+            <Button look="small" aria-label={`Change ${name}`} onClick={() => setChanging(true)}>
+              Change
             </Button>
+            {vms.length === 0 ? (
+              <Button look={['small', 'danger']} aria-label={`Remove ${name}`} onClick={remove}>
+                Remove
+              </Button>
+            ) : null}
           </div>
         ) : null}
       </div>
+      {changing ? <ChangeSwitch of={of} onClose={() => setChanging(false)} onChanged={onChanged} /> : null}
       {value === undefined ? (
         <Waiting error={error} />
       ) : vms.length === 0 ? (
@@ -125,16 +137,72 @@ function OneSwitch({ of: { name, kind, notes, vms }, onRemoved }: { of: Switch; 
             keyOf={({ machine, nic }) => `${machine.id} ${nic}`}
           />
           {value.leases.length === 0 ? null : (
-            <p className="quiet">
-              Leases:{' '}
-              <span className="wrap">
-                {value.leases.map(({ owner, address }) => `${address} (${owner})`).join(', ')}
-              </span>
-            </p>
+            <Table
+              label={`Leases of ${name}`}
+              columns={[
+                { title: 'Leased address', cell: ({ address }) => <Code text={address} otherwise="" /> },
+                { title: 'To', cell: ({ owner }) => owner },
+                { title: 'By', cell: ({ fixed }) => (fixed ? 'the settings of its adapter' : 'DHCP') },
+                ...(administrator ? [{ title: 'Actions', look: 'actions', cell: releasing(release) } as const] : []),
+              ]}
+              rows={value.leases}
+              keyOf={({ owner }) => owner}
+            />
           )}
         </>
       )}
     </section>
+  );
+}
+
+/** Who has it gets another one with its next request. */
+function releasing(release: (owner: string) => void) {
+  return ({ owner, address, fixed }: SwitchDetail['leases'][number]) =>
+    fixed ? null : (
+      <Button look="small" aria-label={`Release ${address}`} onClick={() => release(owner)}>
+        Release
+      </Button>
+    );
+}
+
+/** "172.30.0.0/24, gateway 172.30.0.1, ports of the host 5432". */
+function aboutSwitch({ subnet, device, notes, hostAccess }: Switch, detail: SwitchDetail | undefined): string {
+  return [
+    subnet ?? '',
+    detail?.gateway ? `gateway ${detail.gateway}` : '',
+    detail?.domain ? `names in ${detail.domain}` : '',
+    device === null ? '' : `device ${device}`,
+    hostAccess.length === 0 ? '' : `reaches ports ${hostAccess.map(portText).join(' ')} of the host`,
+    notes,
+  ]
+    .filter(Boolean)
+    .join(', ');
+}
+
+const NOTES: FieldOf = { of: 'notes', label: 'Notes', kind: 'area' };
+const HOST_ACCESS: FieldOf = {
+  of: 'hostAccess',
+  label: 'Ports of the host that guests reach',
+  kind: 'ports',
+  placeholder: '5432 53/udp',
+  hint: "At the gateway's address; of programs that listen on the host's 127.0.0.1.",
+};
+
+function ChangeSwitch({ of, onClose, onChanged }: { of: Switch; onClose: () => void; onChanged: () => void }) {
+  const fields = of.kind === 'NAT' ? [HOST_ACCESS, NOTES] : [NOTES];
+  const save = async (data: FormData): Promise<void> => {
+    await call('changeSwitch', { params: { switch: of.name }, body: changesIn(fields, of, data) });
+    onChanged();
+  };
+  return (
+    <Dialog
+      title={`Change ${of.name}`}
+      action="Save"
+      onClose={onClose}
+      onAction={(data) => attempt('Change switch', () => save(data))}
+    >
+      <FieldTable fields={fields} values={of} />
+    </Dialog>
   );
 }
 

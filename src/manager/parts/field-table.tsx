@@ -1,7 +1,7 @@
 /** Forms by tables: of each value that an object has, what it is called, how it is shown, and how what is written is read. */
 import { textIn } from '../store/form.ts';
 import { bytes, parseSize } from '../store/format.ts';
-import { forwardText, parseForwards } from '../store/forwards.ts';
+import { forwardText, parseForwards, parsePorts, portText } from '../store/forwards.ts';
 import { Area, Check, Choice, Field, type Option } from './field.tsx';
 
 interface Kind {
@@ -35,6 +35,10 @@ const KINDS = {
   forwards: {
     show: (value: Parameters<typeof forwardText>[0][]) => value.map(forwardText).join(' '),
     read: parseForwards,
+  },
+  ports: {
+    show: (value: Parameters<typeof portText>[0][]) => value.map(portText).join(' '),
+    read: parsePorts,
   },
   check: { show: (value: boolean) => (value ? 'on' : ''), read: (text) => text === 'on' },
 } as const satisfies Readonly<Record<string, Kind>>;

@@ -5,10 +5,10 @@ import { Button } from '../parts/button.tsx';
 import { Field } from '../parts/field.tsx';
 import { messageOf } from '../store/api.ts';
 import { textIn } from '../store/form.ts';
-import { signIn } from '../store/live.ts';
+import { reasonToSignIn, signIn } from '../store/live.ts';
 
 export function SignIn() {
-  const [error, setError] = useState<string>();
+  const [error, setError] = useState<string | undefined>(reasonToSignIn);
   const submit = async (event: FormEvent<HTMLFormElement>): Promise<void> => {
     event.preventDefault();
     const token = textIn(new FormData(event.currentTarget), 'token');

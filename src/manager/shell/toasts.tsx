@@ -1,3 +1,4 @@
+/** Notes at the page's edge, and how they are closed. */
 import { useSyncExternalStore } from 'react';
 import { Button } from '../parts/button.tsx';
 import { dismiss, followToasts, shownToasts } from '../store/toasts.ts';

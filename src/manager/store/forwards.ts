@@ -20,6 +20,25 @@ export function parseForwards(text: string): Forward[] {
     });
 }
 
+type HostPort = Pick<Forward, 'protocol'> & { readonly port: number };
+
+/** Ports of the host that guests reach: `5432`, `53/udp`. @throws Error with what is no port */
+export function parsePorts(text: string): HostPort[] {
+  return text
+    .split(/[\s,]+/)
+    .filter(Boolean)
+    .map((each) => {
+      const match = /^(\d{1,5})(?:\/(tcp|udp))?$/i.exec(each);
+      const port = Number(match?.[1]);
+      if (!match || port < 1 || port > 65_535) throw new Error(`${each} is no port: write 5432, or 53/udp`);
+      return { protocol: (match[2]?.toLowerCase() ?? 'tcp') as Forward['protocol'], port };
+    });
+}
+
+export function portText({ protocol, port }: HostPort): string {
+  return `${port}${protocol === 'udp' ? '/udp' : ''}`;
+}
+
 export function forwardText({ protocol, hostAddress, hostPort, guestPort }: Forward): string {
   const host = hostAddress === undefined ? '' : `${hostAddress.includes(':') ? `[${hostAddress}]` : hostAddress}:`;
   return `${host}${hostPort}:${guestPort}${protocol === 'udp' ? '/udp' : ''}`;

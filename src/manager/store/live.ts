@@ -1,6 +1,6 @@
 /** The page's connection to the service: takes lists once, follows events, comes again when it is cut off. */
 import type { Event, Job, VmGauges } from '../../contracts/api/resources.ts';
-import { ApiFailure, call, openSocket, whenSignedOut } from './api.ts';
+import { ApiFailure, call, messageOf, openSocket, whenSignedOut } from './api.ts';
 import { tellGauges } from './gauges.ts';
 import { type Change, EMPTY, reduce, type State } from './state.ts';
 
@@ -32,24 +32,37 @@ export function change(what: Change): void {
   for (const listener of listeners) listener();
 }
 
+/** Told on the sign-in page, once. */
+let whySignIn: string | undefined;
+export function reasonToSignIn(): string | undefined {
+  return whySignIn;
+}
+
 /** Who asks, and then everything else. A link's code in the address is exchanged first. */
 export async function begin(): Promise<void> {
-  whenSignedOut(() => signedOut());
+  whenSignedOut(() => {
+    if (typeof state.session === 'object') whySignIn = 'Your session has ended: sign in again.';
+    signedOut();
+  });
   const code = /^#code=([\w-]+)$/.exec(location.hash)?.[1];
   if (code !== undefined) {
     history.replaceState(null, '', location.pathname);
-    await call('openSession', { body: { token: code } }).catch(() => {});
+    await call('openSession', { body: { token: code } }).catch((error: unknown) => {
+      whySignIn = `The link did not sign you in: ${messageOf(error)}. Another one: hv manager`;
+    });
   }
   await connect();
 }
 
 export async function signIn(token: string): Promise<void> {
   await call('openSession', { body: { token: token.trim() } });
+  whySignIn = undefined;
   await connect();
 }
 
 export async function signOut(): Promise<void> {
   await call('closeSession').catch(() => {});
+  whySignIn = undefined;
   signedOut();
 }
 
@@ -116,6 +129,8 @@ function refresh(id: string): void {
 }
 
 async function takeDirty(): Promise<void> {
+  // A list that is on its way is older than what is asked for now: it must not come after it.
+  await listing.catch(() => {});
   const ids = [...dirty];
   dirty.clear();
   if (ids.length > MANY) return await takeVms().catch(() => {});
@@ -128,8 +143,10 @@ async function takeDirty(): Promise<void> {
   }
 }
 
-async function takeVms(): Promise<void> {
-  change({ kind: 'vms', vms: await call('listVms') });
+let listing: Promise<void> = Promise.resolve();
+function takeVms(): Promise<void> {
+  listing = call('listVms').then((vms) => change({ kind: 'vms', vms }));
+  return listing;
 }
 async function takeJobs(): Promise<void> {
   change({ kind: 'jobs', jobs: await call('listJobs') });

@@ -11,6 +11,8 @@ export interface Series {
 }
 
 const HEIGHT = 130;
+/** Steps between times: what the axis says has no seconds. */
+const MINUTES = [1, 2, 5, 10, 15, 30, 60].map((minutes) => minutes * 60);
 /** Steps between lines of a graph of bytes. */
 const POWERS = Array.from({ length: 40 }, (_, at) => 2 ** at);
 
@@ -59,7 +61,7 @@ export function Chart({ vm, series, figure }: { vm: string; series: readonly Ser
           y: { range: (_, __, max) => [0, Math.max(max * 1.15, figure === 'percent' ? 5 : 1024)] },
         },
         axes: [
-          { ...axis, size: 24, space: 90, values: (_, times) => times.map(shortClock) },
+          { ...axis, size: 24, space: 90, incrs: MINUTES, values: (_, times) => times.map(shortClock) },
           {
             ...axis,
             size: 74,

@@ -1,3 +1,4 @@
+/** Checkpoints as the tree that they are, and where the machine is in it. */
 import { useState } from 'react';
 import type { Checkpoint } from '../../contracts/api/resources.ts';
 import type { Vm } from '../../contracts/api/vm.ts';
@@ -6,6 +7,7 @@ import { Dialog } from '../parts/dialog.tsx';
 import { Empty, Waiting } from '../parts/empty.tsx';
 import { Choice, Field } from '../parts/field.tsx';
 import { Menu } from '../parts/menu.tsx';
+import { StateMark } from '../parts/state.tsx';
 import { call } from '../store/api.ts';
 import { textIn } from '../store/form.ts';
 import { bytes, clock } from '../store/format.ts';
@@ -40,7 +42,7 @@ export function Checkpoints({ vm }: { vm: Vm }) {
           {operator ? <div className="buttons">{create}</div> : null}
           <ul className="tree" aria-label="Checkpoints">
             {checkpointTree(value).map((node) => (
-              <Node key={node.checkpoint.id} node={node} ask={setAsked} />
+              <Node key={node.checkpoint.id} vm={vm} node={node} ask={setAsked} />
             ))}
           </ul>
         </>
@@ -50,7 +52,7 @@ export function Checkpoints({ vm }: { vm: Vm }) {
   );
 }
 
-function Node({ node, ask }: { node: CheckpointNode; ask: (asked: Asked) => void }) {
+function Node({ vm, node, ask }: { vm: Vm; node: CheckpointNode; ask: (asked: Asked) => void }) {
   const { checkpoint, children } = node;
   const operator = useMay('operator');
   const administrator = useMay('administrator');
@@ -62,13 +64,12 @@ function Node({ node, ask }: { node: CheckpointNode; ask: (asked: Asked) => void
   });
   return (
     <li>
-      <div className="tree-node" data-now={checkpoint.current}>
+      <div className="tree-node">
         <div className="vm-name">
           <strong className="wrap">{checkpoint.name}</strong>
           <span className="quiet">
             {clock(checkpoint.createdAt)}, {checkpoint.kind}, {checkpoint.memory ? 'with memory' : 'disks only'},{' '}
             {bytes(checkpoint.size)}
-            {checkpoint.current ? '. The machine goes on from here.' : ''}
           </span>
         </div>
         {operator ? (
@@ -90,13 +91,26 @@ function Node({ node, ask }: { node: CheckpointNode; ask: (asked: Asked) => void
           </div>
         ) : null}
       </div>
-      {children.length === 0 ? null : (
+      {children.length === 0 && !checkpoint.current ? null : (
         <ul>
+          {checkpoint.current ? <Now vm={vm} /> : null}
           {children.map((child) => (
-            <Node key={child.checkpoint.id} node={child} ask={ask} />
+            <Node key={child.checkpoint.id} vm={vm} node={child} ask={ask} />
           ))}
         </ul>
       )}
+    </li>
+  );
+}
+
+/** Where the machine is: what it has done since the checkpoint above is kept nowhere else. */
+function Now({ vm }: { vm: Vm }) {
+  return (
+    <li>
+      <div className="tree-node" data-now aria-current="true">
+        <strong>Now</strong>
+        <StateMark state={vm.state} />
+      </div>
     </li>
   );
 }

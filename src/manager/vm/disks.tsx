@@ -3,7 +3,7 @@ import { useState } from 'react';
 import type { Vm } from '../../contracts/api/vm.ts';
 import { isAttended } from '../../contracts/vm-state.ts';
 import { FormatField, NewDisk } from '../host/disk-dialogs.tsx';
-import { FileName, useDiskImages } from '../host/disks-page.tsx';
+import { FileName, FORMATS, useDiskImages } from '../host/disks-page.tsx';
 import { Button } from '../parts/button.tsx';
 import { Collection } from '../parts/collection.tsx';
 import { Dialog } from '../parts/dialog.tsx';
@@ -11,6 +11,7 @@ import { Check } from '../parts/field.tsx';
 import { FileField } from '../parts/file-field.tsx';
 import { call } from '../store/api.ts';
 import { textIn } from '../store/form.ts';
+import { bytes } from '../store/format.ts';
 import { useMay } from '../store/hooks.ts';
 import { runJob, startJob } from '../store/run.ts';
 import { DISK, Graph } from './graph.tsx';
@@ -36,7 +37,12 @@ function unitsOf({ disks, dvds }: Vm['configuration']): Unit[] {
   return [
     ...disks.map(({ slot, file, format, readOnly, discard }) => {
       const manner = discard ? ', writes are discarded' : readOnly ? ', read-only' : '';
-      return { slot, file, dvd: false, kind: `${format ?? 'disk'}${manner}` };
+      return {
+        slot,
+        file,
+        dvd: false,
+        kind: `${format === undefined ? 'disk' : (FORMATS[format] ?? format)}${manner}`,
+      };
     }),
     ...dvds.map(({ slot, file }) => ({ slot, file, dvd: true, kind: 'DVD' })),
   ].sort((a, b) => a.slot - b.slot);
@@ -46,6 +52,13 @@ export function Disks({ vm }: { vm: Vm }) {
   const changeable = CHANGEABLE.includes(vm.state);
   const administrator = useMay('administrator') && changeable;
   const operator = useMay('operator') && changeable;
+  const images = useDiskImages();
+  const sizeOf = ({ file }: Unit): string => {
+    const image = images.value?.find((each) => each.file === file);
+    return image === undefined || image.problem !== null
+      ? ''
+      : `${bytes(image.size)}, ${bytes(image.fileSize)} on the host`;
+  };
   const [detaching, setDetaching] = useState<Unit>();
   const [inserting, setInserting] = useState<Unit>();
   const of = ({ slot }: Unit) => ({ params: { vm: vm.id, slot: String(slot) } });
@@ -84,6 +97,7 @@ export function Disks({ vm }: { vm: Vm }) {
             title: 'File',
             cell: ({ file }) => (file === null ? <span className="quiet">empty</span> : <FileName of={file} />),
           },
+          ...(images.value?.length ? [{ title: 'Size', cell: sizeOf } as const] : []),
           ...(operator ? [{ title: 'Actions', look: 'actions', cell: actions } as const] : []),
         ]}
         empty={{

@@ -1,3 +1,4 @@
+/** What has happened to one machine. */
 import type { Vm } from '../../contracts/api/vm.ts';
 import { EventTable } from '../host/event-table.tsx';
 import { Waiting } from '../parts/empty.tsx';

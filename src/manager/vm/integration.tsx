@@ -1,3 +1,4 @@
+/** What the guest's integration components are, and say. */
 import type { Vm } from '../../contracts/api/vm.ts';
 import { isAttended } from '../../contracts/vm-state.ts';
 import { Button } from '../parts/button.tsx';
@@ -40,6 +41,8 @@ export function Integration({ vm }: { vm: Vm }) {
             ['Keyboard', yes(value.keyboard)],
             ['Mouse', yes(value.mouse)],
             ['Dynamic memory', yes(value.dynamicMemory)],
+            ['Data exchange', Object.keys(pairs.value ?? {}).length > 0 ? 'in use' : 'no daemon in the guest'],
+            ['Addresses', plainText(value.addresses.join(', ')) || 'the guest says none'],
           ]}
         />
         <div className="buttons" style={{ marginTop: 'var(--s4)' }}>

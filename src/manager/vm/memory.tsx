@@ -1,3 +1,4 @@
+/** Memory of one machine: what it was given, what it wants, what it takes of the host. */
 import type { Vm } from '../../contracts/api/vm.ts';
 import { isAttended } from '../../contracts/vm-state.ts';
 import { Facts } from '../parts/facts.tsx';

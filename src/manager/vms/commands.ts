@@ -67,6 +67,15 @@ export const VM_COMMANDS: readonly VmCommand[] = [
     run: (vm, folder) => call('exportVm', { ...of(vm), body: { folder } }),
   },
   {
+    id: 'nmi',
+    label: 'Send NMI',
+    role: 'operator',
+    allowed: when('nmi'),
+    question: 'The guest’s kernel decides what it does: most write a crash dump and restart.',
+    danger: true,
+    run: (vm) => call('injectNmi', of(vm)),
+  },
+  {
     id: 'reset',
     label: 'Reset',
     role: 'operator',

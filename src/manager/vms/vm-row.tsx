@@ -1,3 +1,4 @@
+/** One machine in the list, and parts of it that other pages show too. */
 import { memo } from 'react';
 import type { Vm } from '../../contracts/api/vm.ts';
 import { isAttended } from '../../contracts/vm-state.ts';
