@@ -55,7 +55,7 @@ export function Create() {
           {SOURCES.map(([id, label, text]) => (
             <label key={id} className="choice">
               <span>
-                <input type="radio" name="source" value={id} checked={source === id} onChange={() => setSource(id)} />{' '}
+                <input type="radio" name="source" value={id} checked={source === id} onChange={() => setSource(id)} />
                 <strong>{label}</strong>
               </span>
               <span className="quiet">{text}</span>

@@ -34,7 +34,7 @@ export function HostPage() {
   return (
     <>
       <PageHead title={host.name} />
-      <div className="grid">
+      <div className="halves">
         <section className="panel">
           <h2>Host</h2>
           <Facts

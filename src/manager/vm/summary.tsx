@@ -89,7 +89,7 @@ export function Summary({ vm }: { vm: Vm }) {
         </section>
       </div>
       {on ? (
-        <div className="graphs">
+        <div className="halves">
           <Graph vm={vm.id} title="Processor" figure="percent" series={PROCESSOR} />
           <Graph vm={vm.id} title="Memory" figure="bytes" series={MEMORY} />
           <Graph vm={vm.id} title="Disks" figure="rate" series={DISK} />
