@@ -11,6 +11,7 @@ import { changesIn, type FieldOf, FieldTable } from '../parts/field-table.tsx';
 import { Link } from '../parts/link.tsx';
 import { call } from '../store/api.ts';
 import { bytes } from '../store/format.ts';
+import { change } from '../store/live.ts';
 import { attempt } from '../store/run.ts';
 import { toast } from '../store/toasts.ts';
 
@@ -270,8 +271,7 @@ export function Settings({ vm }: { vm: Vm }) {
         <ul>{items('Management')}</ul>
       </nav>
       <div ref={form}>
-        {/* Another revision: the fields are made anew. */}
-        <Part key={`${section.id} ${vm.revision}`} vm={vm} section={section} />
+        <Part key={section.id} vm={vm} section={section} />
       </div>
     </div>
   );
@@ -279,14 +279,21 @@ export function Settings({ vm }: { vm: Vm }) {
 
 function Part({ vm, section: { label, fields, part } }: { vm: Vm; section: Section }) {
   const [busy, setBusy] = useState(false);
-  const values = part === undefined ? vm.configuration : vm.configuration[part];
+  // What the fields were filled from. It follows the machine until somebody writes: what they write must not go.
+  const [base, setBase] = useState(vm);
+  const [touched, setTouched] = useState(false);
+  const late = base.revision !== vm.revision;
+  if (late && !touched) setBase(vm);
+  const values = part === undefined ? base.configuration : base.configuration[part];
   const live = part === undefined && fields.every(({ of }) => LIVE_SETTINGS.includes(of));
   const locked = !live && !CHANGEABLE_STATES.includes(vm.state);
   const save = async (data: FormData): Promise<void> => {
     const changes = changesIn(fields, values, data);
     if (Object.keys(changes).length === 0) return toast('info', `${label}: nothing is different`);
     const body: VmChange = part === undefined ? changes : { [part]: changes };
-    await call('changeVm', { params: { vm: vm.id }, revision: vm.revision, body });
+    const changed = await call('changeVm', { params: { vm: vm.id }, revision: base.revision, body });
+    change({ kind: 'vm', vm: changed });
+    setTouched(false);
     toast('info', `${label}: saved`);
   };
   const submit = async (event: FormEvent<HTMLFormElement>): Promise<void> => {
@@ -297,11 +304,24 @@ function Part({ vm, section: { label, fields, part } }: { vm: Vm; section: Secti
     setBusy(false);
   };
   return (
-    <form className="panel stack" aria-label={label} onSubmit={(event) => void submit(event)}>
+    <form
+      className="panel stack"
+      aria-label={label}
+      onSubmit={(event) => void submit(event)}
+      onInput={() => setTouched(true)}
+    >
       <h2>{label}</h2>
       {locked ? <p className="note">This can change while the machine is Off. It is {vm.state}.</p> : null}
+      {late && touched ? (
+        <p className="note warn" role="status">
+          Its settings were changed elsewhere meanwhile.{' '}
+          <Button look="small" onClick={() => setTouched(false)}>
+            Begin again with what they are now
+          </Button>
+        </p>
+      ) : null}
       <fieldset className="stack plain-set" disabled={locked}>
-        <FieldTable fields={fields} values={values} />
+        <FieldTable key={base.revision} fields={fields} values={values} />
         <div className="buttons">
           <Button type="submit" look="main" disabled={busy || locked}>
             Save changes
