@@ -47,8 +47,8 @@ const web = await client.create({
   dvds: [{ slot: 1, file: null }],
   nics: [{ id: 'nic0', switch: 'outside', forwards: [{ protocol: 'tcp', hostPort: 18_080, guestPort: 80 }] }],
 });
+const db = await client.create({ name: 'db', memory: 512 * 2 ** 20, boot, tags: ['production'] });
 for (const [name, tags] of [
-  ['db', ['production']],
   ['build-1', ['ci']],
   ['build-2', ['ci']],
 ] as const)
@@ -60,11 +60,12 @@ await page.goto(`${host.url}/vms/${web.id}/console`);
 await page.locator('.xterm-accessibility-tree').filter({ hasText: 'root@viridian' }).waitFor();
 await page.locator('.terminal-box').click();
 await page.keyboard.type(
-  'ip link set eth0 up; udhcpc -i eth0 -n -q -s /bin/true; uname -a; cat /proc/cpuinfo | head -5\n',
+  'clear; ip link set eth0 up; udhcpc -i eth0 -n -q; uname -a; grep -m1 "model name" /proc/cpuinfo; echo o"k"\n',
 );
-// Something to see on the screen.
+await page.locator('.xterm-accessibility-tree').filter({ hasText: 'ok' }).waitFor();
+// Something to see on the screen, and in the graphs.
 await page.keyboard.type(
-  '(dmesg | grep -iE "hyper-?v|linux version" | cut -c1-120 | head -20; uname -a) > /dev/tty1; setsid sh -c "exec sh -i </dev/tty1 >/dev/tty1 2>&1" &\n',
+  'dd if=/dev/sda of=/dev/null bs=1M count=300 2>&1 | tail -1; (dmesg | grep -iE "hyper-?v|linux version" | cut -c1-120 | head -20; uname -a) > /dev/tty1; setsid sh -c "exec sh -i </dev/tty1 >/dev/tty1 2>&1" &\n',
 );
 await web.checkpoint('clean');
 await web.checkpoint('with updates');
@@ -94,6 +95,34 @@ const states: readonly (readonly [string, string, ((page: Page) => Promise<void>
     async () => {
       await page.getByRole('button', { name: 'Screen', exact: true }).click();
       await page.getByText('connected', { exact: true }).waitFor();
+    },
+  ],
+  [
+    'adapter',
+    `vms/${web.id}/network`,
+    async () => {
+      await page.getByRole('button', { name: 'Change nic0' }).click();
+    },
+  ],
+  [
+    'settings-processor',
+    `vms/${web.id}/settings`,
+    async () => {
+      await page.getByRole('button', { name: /^Processor/ }).click();
+    },
+  ],
+  [
+    'settings-off',
+    `vms/${db.id}/settings`,
+    async () => {
+      await page.getByRole('button', { name: /^Bandwidth/ }).click();
+    },
+  ],
+  [
+    'tasks',
+    '',
+    async () => {
+      await page.getByRole('button', { name: /^Tasks/ }).click();
     },
   ],
   [

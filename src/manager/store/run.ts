@@ -2,7 +2,7 @@
 
 import type { Job } from '../../contracts/api/resources.ts';
 import { call, messageOf } from './api.ts';
-import { change } from './live.ts';
+import { change, current, subscribe } from './live.ts';
 import { toast } from './toasts.ts';
 
 /** Resolves with whether it was done. */
@@ -18,12 +18,28 @@ export async function attempt(what: string, work: () => Promise<unknown>): Promi
 
 /** Waits for a job's end; the tray shows how it goes on. @throws Error when it failed */
 export async function finished(started: Job): Promise<Job> {
-  let job = started;
-  change({ kind: 'job', job });
-  while (job.state === 'running') job = await call('getJob', { params: { job: job.id }, query: { wait: 20 } });
-  change({ kind: 'job', job });
+  const job = await ended(started);
   if (job.state === 'failed') throw new Error(job.error?.message ?? 'it failed');
   return job;
+}
+
+/**
+ * The stream says when it has ended. No request waits for that: a browser makes six at a time for all that a page does, and
+ * two hundred machines can be started at once.
+ */
+async function ended(job: Job): Promise<Job> {
+  change({ kind: 'job', job });
+  const { promise, resolve } = Promise.withResolvers<Job | undefined>();
+  const look = (): void => {
+    const now = current().jobs.find(({ id }) => id === job.id);
+    if (now?.state !== 'running') resolve(now);
+  };
+  const stop = subscribe(look);
+  look();
+  const known = await promise.finally(stop);
+  // The page has forgotten it: the service has not, or says that it has begun anew.
+  const now = known ?? (await call('getJob', { params: { job: job.id } }));
+  return now.state === 'running' ? await ended(now) : now;
 }
 
 /** Starts a job, and waits for its end. Its failure is noted. */

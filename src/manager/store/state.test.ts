@@ -50,6 +50,13 @@ it('a job is told of again in its place, a new one comes first', () => {
   ]);
 });
 
+it('jobs that have ended are forgotten at last, none that is under way', () => {
+  let state = reduce(EMPTY, { kind: 'job', job: { id: 'long', state: 'running' } as Job });
+  for (let at = 0; at < 80; at++) state = reduce(state, { kind: 'job', job: { id: `j${at}`, state: 'done' } as Job });
+  expect(state.jobs.map(({ id }) => id)).toContain('long');
+  expect(state.jobs).toHaveLength(51);
+});
+
 it('a job that has ended is not under way again by an answer that is late', () => {
   const job = (state: Job['state']) => ({ id: 'j', state }) as Job;
   const ended = reduce(EMPTY, { kind: 'job', job: job('cancelled') });

@@ -64,7 +64,7 @@ export function reduce(state: State, change: Change): State {
     case 'vmGone':
       return { ...state, vms: without(state.vms, change.id) };
     case 'jobs':
-      return { ...state, jobs: change.jobs.slice(0, KEPT_JOBS).map((job) => later(state.jobs, job)) };
+      return { ...state, jobs: kept(change.jobs).map((job) => later(state.jobs, job)) };
     case 'job':
       return { ...state, jobs: withJob(state.jobs, change.job) };
     case 'events':
@@ -78,7 +78,12 @@ export function reduce(state: State, change: Change): State {
 
 function withJob(jobs: readonly Job[], job: Job): Job[] {
   const at = jobs.findIndex(({ id }) => id === job.id);
-  return at < 0 ? [job, ...jobs].slice(0, KEPT_JOBS) : jobs.with(at, later(jobs, job));
+  return at < 0 ? kept([job, ...jobs]) : jobs.with(at, later(jobs, job));
+}
+
+/** The newest, and all that are under way. */
+function kept(jobs: readonly Job[]): Job[] {
+  return jobs.filter(({ state }, at) => at < KEPT_JOBS || state === 'running');
 }
 
 /** A job that has ended goes on no more: an answer that says so was overtaken by the stream. */
