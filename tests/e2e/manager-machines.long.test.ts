@@ -277,6 +277,7 @@ describe.skipIf(reason !== undefined)(`machines in the browser${reason ? `: skip
       .waitFor();
     expect((await info('web')).configuration.nics[1]).toMatchObject({ sendLimit: 1e7, egress: ['tcp:192.0.2.7:443'] });
     await page.getByRole('button', { name: 'Remove nic1' }).click();
+    await manager.confirm('Remove');
     await row('nic1').waitFor({ state: 'detached' });
     await manager.go('Switches');
     await manager.demandAccessible('switches');

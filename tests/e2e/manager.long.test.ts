@@ -163,7 +163,8 @@ describe.skipIf(reason !== undefined)(`the Manager${reason ? `: skipped, ${reaso
     await tab('Summary');
     const preview = page.getByRole('link', { name: 'Console of web' });
     await preview.locator('img').waitFor();
-    expect(await preview.locator('img').evaluate('(image) => image.naturalWidth')).toBeGreaterThan(100);
+    const width = (): Promise<number> => page.evaluate<number>("document.querySelector('.preview img').naturalWidth");
+    await expect.poll(width).toBeGreaterThan(100);
     await preview.click();
     await terminal(PROMPT).waitFor();
     expect(await page.title()).toBe('web - Viridian');
@@ -231,7 +232,7 @@ describe.skipIf(reason !== undefined)(`the Manager${reason ? `: skipped, ${reaso
 
   it('roles see no more than they may', async () => {
     const viewer = await host.page('viewer');
-    await viewer.getByRole('link', { name: 'web' }).click();
+    await viewer.getByRole('link', { name: 'web', exact: true }).click();
     await viewer.locator('.tabs').waitFor();
     expect(await viewer.locator('.tabs').getByRole('link').allTextContents()).toEqual([
       ...['Summary', 'Checkpoints', 'Disks', 'Network', 'Memory', 'Integration', 'Events'],
@@ -243,7 +244,7 @@ describe.skipIf(reason !== undefined)(`the Manager${reason ? `: skipped, ${reaso
     expect(await viewer.getByRole('link', { name: 'Access' }).count()).toBe(0);
     await viewer.context().close();
     const operator = await host.page('operator');
-    await operator.getByRole('link', { name: 'web' }).click();
+    await operator.getByRole('link', { name: 'web', exact: true }).click();
     await operator.locator('.tabs').getByRole('link', { name: 'Console' }).waitFor();
     expect(await operator.locator('.tabs').getByRole('link', { name: 'Settings' }).count()).toBe(0);
     expect(await operator.getByRole('link', { name: 'New virtual machine' }).count()).toBe(0);

@@ -99,9 +99,7 @@ function OneSwitch({ of, onChanged }: { of: Switch; onChanged: () => void }) {
   const last = useLastOf('vm.state', 'vm.changed', 'vm.removed', 'vm.address', 'switch.');
   const { value, error, again } = useLoaded(`${name} ${last}`, () => call('getSwitch', { params: { switch: name } }));
   const machines = useStore((state) => state.vms);
-  const remove = (): void =>
-    void attempt('Remove switch', () => call('removeSwitch', { params: { switch: name } })).then(onChanged);
-  const [changing, setChanging] = useState(false);
+  const [asked, setAsked] = useState<'change' | 'remove'>();
   const release = (owner: string): void =>
     void attempt('Release', () => call('removeLease', { params: { switch: name, owner } })).then(again);
   return (
@@ -112,18 +110,32 @@ function OneSwitch({ of, onChanged }: { of: Switch; onChanged: () => void }) {
         <span className="quiet wrap">{aboutSwitch(of, value)}</span>
         {administrator ? (
           <div className="buttons push">
-            <Button look="small" aria-label={`Change ${name}`} onClick={() => setChanging(true)}>
+            <Button look="small" aria-label={`Change ${name}`} onClick={() => setAsked('change')}>
               Change
             </Button>
             {vms.length === 0 ? (
-              <Button look={['small', 'danger']} aria-label={`Remove ${name}`} onClick={remove}>
+              <Button look={['small', 'danger']} aria-label={`Remove ${name}`} onClick={() => setAsked('remove')}>
                 Remove
               </Button>
             ) : null}
           </div>
         ) : null}
       </div>
-      {changing ? <ChangeSwitch of={of} onClose={() => setChanging(false)} onChanged={onChanged} /> : null}
+      {asked === 'change' ? <ChangeSwitch of={of} onClose={() => setAsked(undefined)} onChanged={onChanged} /> : null}
+      {asked === 'remove' ? (
+        <Dialog
+          title={`Remove ${name}?`}
+          text="No adapter is connected to it. Its settings and the addresses that it has leased go."
+          action="Remove"
+          danger
+          onClose={() => setAsked(undefined)}
+          onAction={async () => {
+            const done = await attempt('Remove switch', () => call('removeSwitch', { params: { switch: name } }));
+            if (done) onChanged();
+            return done;
+          }}
+        />
+      ) : null}
       {value === undefined ? (
         <Waiting error={error} />
       ) : vms.length === 0 ? (

@@ -1,6 +1,6 @@
-/** A button with a menu. */
+/** A button with a menu. Until somebody wants it, the button is all there is: a list has hundreds. */
 import { Menu as Base } from '@base-ui/react/menu';
-import { Fragment } from 'react';
+import { Fragment, useState } from 'react';
 
 export interface MenuEntry {
   readonly id: string;
@@ -20,9 +20,29 @@ export function Menu({
   entries: readonly MenuEntry[];
   small?: boolean;
 }) {
+  const [wanted, setWanted] = useState(false);
+  const className = small ? 'button small' : 'button';
+  if (!wanted)
+    return (
+      <button
+        type="button"
+        className={className}
+        aria-label={name}
+        aria-haspopup="menu"
+        aria-expanded={false}
+        onClick={() => setWanted(true)}
+        onKeyDown={(event) => {
+          if (event.key !== 'ArrowDown') return;
+          event.preventDefault();
+          setWanted(true);
+        }}
+      >
+        {label}
+      </button>
+    );
   return (
-    <Base.Root>
-      <Base.Trigger className={small ? 'button small' : 'button'} aria-label={name}>
+    <Base.Root defaultOpen>
+      <Base.Trigger className={className} aria-label={name}>
         {label}
       </Base.Trigger>
       <Base.Portal>

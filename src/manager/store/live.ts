@@ -74,9 +74,12 @@ function signedOut(): void {
 
 async function connect(): Promise<void> {
   try {
-    change({ kind: 'session', session: await call('getSession') });
-    if (state.lastEvent === 0)
-      change({ kind: 'events', events: await call('listEvents', { query: { last: FIRST_EVENTS } }) });
+    const [session, events] = await Promise.all([
+      call('getSession'),
+      state.lastEvent === 0 ? call('listEvents', { query: { last: FIRST_EVENTS } }) : [],
+    ]);
+    change({ kind: 'session', session });
+    change({ kind: 'events', events });
   } catch (error) {
     // Any other failure is the service's, and it may come again.
     if (error instanceof ApiFailure && (error.status === 401 || error.status === 403)) return signedOut();
@@ -88,9 +91,12 @@ async function connect(): Promise<void> {
 function follow(): void {
   const mine = openSocket(`/events/stream?after=${state.lastEvent}&gauges=true`);
   socket = mine;
+  // What happens to these from now on is in the log, which the stream begins with; jobs are in the stream alone.
+  const asked = Promise.all([takeVms(), takeHost()]);
+  asked.catch(() => {});
   mine.onopen = () => {
     attempts = 0;
-    void Promise.all([takeVms(), takeJobs(), takeHost()])
+    void Promise.all([asked, takeJobs()])
       .then(() => change({ kind: 'connection', connection: 'live' }))
       .catch(() => mine.close());
   };

@@ -10,7 +10,7 @@ import { changesIn, type FieldOf, FieldTable } from '../parts/field-table.tsx';
 import type { Column } from '../parts/table.tsx';
 import { call } from '../store/api.ts';
 import { useGauge, useLoaded, useMay } from '../store/hooks.ts';
-import { runJob, startJob } from '../store/run.ts';
+import { startJob } from '../store/run.ts';
 import { Graph, NETWORK } from './graph.tsx';
 
 /** Adapters can come, go and change in these; elsewhere the buttons would fail. */
@@ -26,6 +26,7 @@ export function Network({ vm }: { vm: Vm }) {
   const on = isAttended(vm.state);
   const said = useGauge(vm.id)?.latest.addresses ?? [];
   const [changing, setChanging] = useState<Nic>();
+  const [removing, setRemoving] = useState<Nic>();
   const rows = vm.configuration.nics.map((nic) => ({ ...nic, adapter: vm.adapters.find(({ id }) => id === nic.id) }));
   const others = said.filter((address) => !vm.adapters.some((adapter) => adapter.address === address));
   const actions = (nic: Nic) => (
@@ -33,11 +34,7 @@ export function Network({ vm }: { vm: Vm }) {
       <Button look="small" aria-label={`Change ${nic.id}`} onClick={() => setChanging(nic)}>
         Change
       </Button>
-      <Button
-        look={['small', 'danger']}
-        aria-label={`Remove ${nic.id}`}
-        onClick={() => void runJob('Remove adapter', () => call('removeNic', { params: { vm: vm.id, nic: nic.id } }))}
-      >
+      <Button look={['small', 'danger']} aria-label={`Remove ${nic.id}`} onClick={() => setRemoving(nic)}>
         Remove
       </Button>
     </div>
@@ -66,6 +63,22 @@ export function Network({ vm }: { vm: Vm }) {
         </p>
       ) : null}
       {on ? <Graph vm={vm.id} title="Network" figure="rate" series={NETWORK} /> : null}
+      {removing === undefined ? null : (
+        <Dialog
+          title={`Remove ${removing.id}?`}
+          text={
+            on
+              ? 'The guest loses it at once, and what is connected through it.'
+              : 'Its settings and its MAC address go.'
+          }
+          action="Remove"
+          danger
+          onClose={() => setRemoving(undefined)}
+          onAction={() =>
+            startJob('Remove adapter', () => call('removeNic', { params: { vm: vm.id, nic: removing.id } }))
+          }
+        />
+      )}
       {changing === undefined ? null : <AdapterDialog vm={vm} nic={changing} onClose={() => setChanging(undefined)} />}
     </div>
   );

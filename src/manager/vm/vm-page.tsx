@@ -6,6 +6,7 @@ import { later } from '../parts/later.tsx';
 import { Link } from '../parts/link.tsx';
 import { PageHead } from '../parts/page-head.tsx';
 import { StateMark } from '../parts/state.tsx';
+import { plainText } from '../store/format.ts';
 import { useStore } from '../store/hooks.ts';
 import { ROLES, type Role } from '../store/roles.ts';
 import { VmActions } from '../vms/actions.tsx';
@@ -67,7 +68,7 @@ export function VmPage({ id, tab }: { id: string; tab: string }) {
       <PageHead title={vm.name} mark={<StateMark state={vm.state} />}>
         <VmActions vms={[vm]} buttons={['start', 'shutdown', 'resume', 'save']} />
       </PageHead>
-      {vm.critical === null ? null : <p className="note bad">{vm.critical}</p>}
+      {vm.critical === null ? null : <p className="note bad">{plainText(vm.critical)}</p>}
       <nav className="tabs" ref={bar} aria-label="About this virtual machine">
         {tabs.map((each) => (
           <Link key={each.id} href={`/vms/${id}/${each.id}`} aria-current={each === shown ? 'page' : undefined}>

@@ -35,7 +35,8 @@ export function VmActions({
   const choose = (command: VmCommand): void =>
     command.question === undefined && command.asks === undefined ? run(command) : setAsked(command);
   const shown = may.filter(({ id }) => buttons.includes(id));
-  const rest = may.filter(({ id }) => !buttons.includes(id));
+  // Where there is no room for the buttons, the menu is all there is.
+  const rest = small ? may : may.filter(({ id }) => !buttons.includes(id));
   return (
     <div className="buttons">
       {shown.map((command, at) => (

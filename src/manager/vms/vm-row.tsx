@@ -4,7 +4,7 @@ import type { Vm } from '../../contracts/api/vm.ts';
 import { isAttended } from '../../contracts/vm-state.ts';
 import { Link } from '../parts/link.tsx';
 import { StateMark } from '../parts/state.tsx';
-import { bytes, duration, percent } from '../store/format.ts';
+import { bytes, duration, percent, plainText } from '../store/format.ts';
 import { useGauge, useMay, useNow, useStore } from '../store/hooks.ts';
 import { VmActions } from './actions.tsx';
 import { Thumbnail } from './thumbnail.tsx';
@@ -91,7 +91,7 @@ function Status({ vm }: { vm: Vm }) {
   const job = useStore(({ jobs }) => jobs.find((each) => each.vm === vm.id && each.state === 'running'));
   const text =
     job === undefined ? vm.status : `${job.text}${job.progress > 0 ? ` ${percent(job.progress * 100)}` : ''}`;
-  return text === '' ? null : <span className="quiet wrap">{text}</span>;
+  return text === '' ? null : <span className="quiet wrap">{plainText(text)}</span>;
 }
 
 /** Load and memory, where there are no columns for them. */
