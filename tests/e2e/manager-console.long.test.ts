@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { hypervGuest } from '../boot/guest.fixture.ts';
 import { CHARACTERS, Font, type Picture } from '../boot/screen.fixture.ts';
 import { ManagerHost, whyNoManager } from './manager.fixture.ts';
-import { ManagerPage, PROMPT } from './manager.page.ts';
+import { ManagerPage, PROMPT, tellWhenFailed } from './manager.page.ts';
 
 const debian = await hypervGuest();
 const reason = typeof debian === 'string' ? debian : whyNoManager();
@@ -49,6 +49,7 @@ describe.skipIf(reason !== undefined)(`consoles in the browser${reason ? `: skip
     await page.goto(`${host.url}/vms/${id}/console`);
     await manager.terminal(PROMPT).waitFor();
   });
+  tellWhenFailed(() => page);
   afterAll(async () => {
     await host[Symbol.asyncDispose]();
   });

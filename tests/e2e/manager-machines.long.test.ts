@@ -10,7 +10,7 @@ import type { VmInfo } from '../../src/client/index.ts';
 import { Bench, withoutTools } from '../../src/storage/ext4/image.fixture.ts';
 import { hypervGuest } from '../boot/guest.fixture.ts';
 import { ManagerHost, whyNoManager } from './manager.fixture.ts';
-import { ManagerPage, PROMPT } from './manager.page.ts';
+import { ManagerPage, PROMPT, tellWhenFailed } from './manager.page.ts';
 
 const debian = await hypervGuest();
 const reason = typeof debian === 'string' ? debian : (whyNoManager() ?? withoutTools);
@@ -36,6 +36,7 @@ describe.skipIf(reason !== undefined)(`machines in the browser${reason ? `: skip
     page = await host.page('administrator', { viewport: { width: 1280, height: 900 } });
     manager = new ManagerPage(page);
   });
+  tellWhenFailed(() => page);
   afterAll(async () => {
     await host[Symbol.asyncDispose]();
     bench[Symbol.dispose]();
@@ -65,7 +66,7 @@ describe.skipIf(reason !== undefined)(`machines in the browser${reason ? `: skip
     // Large enough to be seen under way, and cancelled by hand: a quick host copies a gibibyte in a second.
     const large = join(host.home, 'large.img');
     const some = Buffer.alloc(400 * MEBIBYTE, 7);
-    for (let i = 0; i < 8; i++) appendFileSync(large, some);
+    for (let i = 0; i < 4; i++) appendFileSync(large, some);
     const convert = async (to: string): Promise<void> => {
       await manager.button('Convert a disk').click();
       await manager.dialog.getByLabel('Disk', { exact: true }).fill(large);

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { VmInfo } from '../../src/client/index.ts';
 import { hypervGuest } from '../boot/guest.fixture.ts';
 import { ManagerHost, whyNoManager } from './manager.fixture.ts';
-import { ManagerPage, PROMPT } from './manager.page.ts';
+import { ManagerPage, PROMPT, tellWhenFailed } from './manager.page.ts';
 
 const debian = await hypervGuest();
 const reason = typeof debian === 'string' ? debian : whyNoManager();
@@ -22,6 +22,7 @@ describe.skipIf(reason !== undefined)(`the Manager${reason ? `: skipped, ${reaso
     page = await host.page('administrator', { viewport: { width: 1280, height: 900 } });
     manager = new ManagerPage(page);
   });
+  tellWhenFailed(() => page);
   afterAll(async () => {
     await host[Symbol.asyncDispose]();
   });

@@ -2,10 +2,22 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { Locator, Page } from 'playwright-core';
-import { expect } from 'vitest';
+import { afterEach, expect } from 'vitest';
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 export const PROMPT = 'root@viridian';
+
+/** What the page showed when a test failed: a locator that was waited for in vain does not say. */
+export function tellWhenFailed(page: () => Page): void {
+  afterEach(async ({ task }) => {
+    if (task.result?.state !== 'fail') return;
+    const text = await page()
+      .locator('body')
+      .textContent()
+      .catch((error: unknown) => String(error));
+    console.error(`${task.name}: ${page().url()}\n${text?.slice(0, 6000)}`);
+  });
+}
 
 interface Violation {
   readonly id: string;

@@ -1,6 +1,6 @@
 /**
  * Pictures of every page of the Manager, light and dark, at three widths, of a service with a few real machines:
- * `node tests/e2e/photograph.ts FOLDER [TEXT]`. TEXT: only pages whose name has it.
+ * `node tests/e2e/photograph.ts FOLDER [TEXT...]`. TEXT: only pages whose name has one of these.
  */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -15,7 +15,8 @@ const WIDTHS = [360, 768, 1440];
 const SCHEMES = ['light', 'dark'] as const;
 const TABS = ['summary', 'checkpoints', 'disks', 'network', 'memory', 'integration', 'settings', 'events', 'inspect'];
 
-const [folder, only = ''] = process.argv.slice(2);
+const [folder, ...only] = process.argv.slice(2);
+const wanted = (name: string): boolean => only.length === 0 || only.some((text) => name.includes(text));
 const files = cachedFiles(cacheFolder());
 const reason = folder === undefined ? 'say where to' : (whyNoManager() ?? (files ? undefined : "run 'npm start' once"));
 if (reason !== undefined || files?.modules === undefined) {
@@ -135,7 +136,7 @@ const states: readonly (readonly [string, string, ((page: Page) => Promise<void>
   ...TABS.map((tab) => [tab, `vms/${web.id}/${tab}`] as const),
 ];
 for (const [name, path, prepare] of states) {
-  if (!name.includes(only)) continue;
+  if (!wanted(name)) continue;
   for (const colorScheme of SCHEMES) {
     await page.emulateMedia({ colorScheme });
     for (const width of WIDTHS) {
@@ -148,7 +149,7 @@ for (const [name, path, prepare] of states) {
     }
   }
 }
-if ('sign-in'.includes(only)) {
+if (wanted('sign-in')) {
   const other = await (await host.browser()).newPage();
   for (const colorScheme of SCHEMES) {
     await other.emulateMedia({ colorScheme });
