@@ -210,7 +210,10 @@ describe.skipIf(reason !== undefined)(`consoles in the browser${reason ? `: skip
       await page.mouse.move(...at(0.1, 0.9));
     }
     await showSerial();
-    await manager.serial('clear; wait; sort -u /mouse | tr -s " " > /seen; echo do"ne"; cat /seen');
+    // Without their times, each once: few enough that all are on the terminal together.
+    await manager.serial(
+      `wait; awk '{ print "", $9, $10, $11, $12 }' /mouse | sort -u > /seen; clear; cat /seen; echo do"ne"`,
+    );
     await manager.terminal('done').waitFor();
     const text = await page.locator('.xterm-accessibility-tree').textContent();
     // Type, code, value: EV_ABS x and y of 32767, EV_KEY BTN_LEFT (272) and BTN_RIGHT (273), EV_REL REL_WHEEL (8).

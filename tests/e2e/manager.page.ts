@@ -12,10 +12,10 @@ export function tellWhenFailed(page: () => Page): void {
   afterEach(async ({ task }) => {
     if (task.result?.state !== 'fail') return;
     const text = await page()
-      .locator('body')
-      .textContent()
+      .locator('#root')
+      .ariaSnapshot()
       .catch((error: unknown) => String(error));
-    console.error(`${task.name}: ${page().url()}\n${text?.slice(0, 6000)}`);
+    console.error(`${task.name}: ${page().url()}\n${text}`);
   });
 }
 
