@@ -81,10 +81,10 @@ function Side() {
     href === '/' ? path === '/' || path.startsWith('/vms/') || path === '/new' : path === href;
   const bar = useRef<HTMLElement>(null);
   // Where the pages do not all fit, the one that is shown does.
-  // biome-ignore lint/correctness/useExhaustiveDependencies: for each page
+  // biome-ignore lint/correctness/useExhaustiveDependencies: for each page, and when there are more of them
   useEffect(() => {
     bar.current?.querySelector('[aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
-  }, [path]);
+  }, [path, administrator]);
   const words = { live: 'Connected', connecting: 'Connecting', lost: 'Not connected' } as const;
   return (
     <header className="side">
