@@ -69,6 +69,8 @@ const GRANULE_BITS = Math.log2(CODE_MAP_GRANULE);
 /** Words of a block table entry. */
 const WAY = 4;
 const LONGEST_INSTRUCTION = 15;
+/** Blocks that have been entered so often are kept when room is made. */
+const WARM = 64;
 /** Blocks of one page; few pages of code have a tenth of it. */
 const MOST_BLOCKS = 2048;
 
@@ -180,7 +182,7 @@ export class BlockCache {
    * record, with bit 0 set when it must not be cached.
    */
   decode(linear: bigint, gpa: number): number {
-    if (this.#crowded || !this.#room.make()) this.flush();
+    if (this.#crowded || !(this.#room.make() || this.#thinOut())) this.flush();
     const words = this.#words;
     const mode = words[this.#mode] as number;
     const number = gpa >>> 12;
@@ -212,7 +214,7 @@ export class BlockCache {
     // The bytes of the second page are not RAM, of which nobody tells when it becomes some.
     let cached = true;
     for (;;) {
-      if (done > 0 && (done >= MAX_BLOCK - 15 || at >= PAGE)) {
+      if (done > 0 && (done >= MAX_BLOCK - 15 || at >= PAGE || record > this.#room.last)) {
         this.#special(record, Handler.CONTINUE, done, 0, 0);
         break;
       }
@@ -388,12 +390,44 @@ export class BlockCache {
 
   /** Drops the blocks with bytes between two offsets in a page. */
   #dropBetween(blocks: number[], from: number, to: number): boolean {
+    return this.#dropThose(blocks, (at) => {
+      const extent = blocks[at] as number;
+      const begin = extent & (PAGE - 1);
+      return begin < to && begin + ((extent >> 12) & 0xff) > from;
+    });
+  }
+
+  /**
+   * Makes room: drops the blocks that have hardly been entered and are not part of a region. What is translated, and what is on its way
+   * there, stays.
+   */
+  #thinOut(): boolean {
+    for (const [number, { blocks }] of this.#pages) {
+      const page = number * PAGE;
+      const regions = (this.#regions.get(number) ?? []).flatMap(({ stretches }) => stretches);
+      const isCold = (at: number): boolean => {
+        if ((blocks[at + MODE] as number) & FOREIGN) return false;
+        const record = blocks[at + RECORD_AT] as number;
+        const kind = this.#halves[record >> 1];
+        if (kind === Handler.REGION || (kind === Handler.ENTER && this.entered(record) >= WARM)) return false;
+        const extent = blocks[at] as number;
+        const from = page + (extent & (PAGE - 1));
+        const to = from + ((extent >> 12) & 0xff);
+        return !regions.some((stretch) => stretch.from < to && stretch.to > from);
+      };
+      if (!this.#dropThose(blocks, isCold)) continue;
+      if (blocks.length === 0) this.#release(number);
+      else this.#markAgain(number);
+    }
+    return this.#room.make();
+  }
+
+  /** Drops blocks of a page, which are named by where in its list they are. */
+  #dropThose(blocks: number[], isDropped: (at: number) => boolean): boolean {
     let dropped: number[] | undefined;
     let kept = 0;
     for (let at = 0; at < blocks.length; at += ENTRY) {
-      const extent = blocks[at] as number;
-      const begin = extent & (PAGE - 1);
-      if (begin < to && begin + ((extent >> 12) & 0xff) > from) {
+      if (isDropped(at)) {
         dropped ??= [];
         for (let n = 0; n < ENTRY; n++) dropped.push(blocks[at + n] as number);
         continue;

@@ -29,6 +29,7 @@ import type { FunctionBuilder } from '../wasm/function.ts';
 import type { Operand, Value } from '../wasm/value.ts';
 import type { HelperDefinition } from '../x86/library.ts';
 import { CHECKED_CONTEXT } from './access.ts';
+import { dropSecondLevel, flushSecondLevel } from './second-level.ts';
 import { byteOf, giantPage, largePage } from './walk.ts';
 
 /**
@@ -90,6 +91,7 @@ export const flushHelpers: readonly HelperDefinition[] = [
       const vp = f.param(0);
       unwind(f, vp);
       empty(f, vp, TLB, 2 * TLB_CONTEXTS);
+      flushSecondLevel(f, vp);
       f.memoryFill(vp.add(CODE_TLB), EMPTY, 2 * CODE_TLB_CONTEXT);
       emptyJumpCache(f, vp);
       f.memoryFill(vp.add(LARGE_PAGES), 0, LARGE_PAGES_SIZE);
@@ -117,6 +119,7 @@ export const flushHelpers: readonly HelperDefinition[] = [
         // In the jump cache this is no record and no region.
         f.store('i64.store', entry, 0n, 8);
       });
+      flushSecondLevel(f, vp, { locals: true });
       f.store('i32.store', vp, 0, FILLED);
     },
   },
@@ -128,6 +131,7 @@ export const flushHelpers: readonly HelperDefinition[] = [
     build(f) {
       for (let context = 0; context < TLB_CONTEXTS; context++)
         empty(f, f.param(0), TLB + TLB_WRITE + (context << TLB_CONTEXT_SHIFT), 1);
+      flushSecondLevel(f, f.param(0), { writes: true });
     },
   },
   {
@@ -137,6 +141,7 @@ export const flushHelpers: readonly HelperDefinition[] = [
     type: { params: ['i32', 'i32'], results: [] },
     build(f) {
       const [vp, host] = [f.param(0), f.param(1)];
+      flushSecondLevel(f, vp, { writes: true });
       for (let context = 0; context < TLB_CONTEXTS; context++) {
         if (context === CHECKED_CONTEXT) continue;
         const first = vp.add(TLB + TLB_WRITE + (context << TLB_CONTEXT_SHIFT));
@@ -180,6 +185,7 @@ export const flushHelpers: readonly HelperDefinition[] = [
         for (const kind of [0, TLB_WRITE])
           f.store('i64.store', entry, elsewhere, TLB + (context << TLB_CONTEXT_SHIFT) + kind);
       }
+      dropSecondLevel(f, vp, linear);
       const code = vp.add(
         linear
           .wrap()

@@ -7,7 +7,7 @@ import { CODE_TLB, CODE_TLB_CONTEXT, CODE_TLB_ENTRIES, JUMP_CACHE, JUMP_CACHE_EN
 import { Mode, RegionExit, VpState } from '../vp/state.ts';
 import type { Callee, FunctionCode } from '../wasm/function.ts';
 import { REGION, UNWIND } from './abi.ts';
-import { Code, type Label, Op } from './code.ts';
+import { Code, I32, type Label, Op } from './code.ts';
 import { Locals, Own } from './locals.ts';
 import { type BlockPlan, CLEAN, type Dirty, dirtied, OFFSET_SHIFT, planRegion } from './plan.ts';
 import { type Block, LEAVES, type Region, type RegionInstruction } from './region.ts';
@@ -115,9 +115,9 @@ class Emitter {
     this.#storeRip();
     this.#returnComplement();
     code.end();
-    this.#chain(false);
+    this.#goTo(this.#rip, 'same', 'tail call');
     code.end();
-    this.#chain(true);
+    this.#goTo(this.#rip, 'any', 'tail call');
     return code.finish(REGION, this.#locals.types);
   }
 
@@ -226,39 +226,37 @@ class Emitter {
     code.op(Op.ADD32);
     code.set(entry);
   }
-  /** Pushes the arguments of the region that an entry names, and its place. */
-  #arguments(entry: number, deeper: boolean): void {
+  /**
+   * Goes to the region at RIP, which is in the local `linear` too, as a call of it. State is in VpState. Where there is none, what is
+   * called says that the interpreter is to go on there.
+   */
+  #goTo(linear: number, mode: 'same' | 'any', how: 'call' | 'tail call'): void {
+    const entry = this.#locals.own(Own.ENTRY);
     code.get(BUDGET);
     code.get(NESTED);
-    if (deeper) {
+    if (how === 'call') {
       code.i32(1);
       code.op(Op.ADD32);
     }
-    code.get(entry);
-    code.load('I32', JUMP_CACHE + 12);
-  }
-
-  /** Goes to the region at RIP if the jump cache knows one, in place of returning. State is in VpState. */
-  #chain(otherMode: boolean): void {
-    const entry = this.#locals.own(Own.ENTRY);
-    this.#jumpCacheEntry(this.#rip, entry);
+    this.#jumpCacheEntry(linear, entry);
     code.get(entry);
     code.load('I64', JUMP_CACHE);
-    code.get(this.#rip);
-    if (otherMode) {
+    code.get(linear);
+    if (mode === 'any') {
       this.#load('I32', 'mode');
       code.op(Op.EXTEND_U);
       code.i64(48);
       code.op(Op.SHL64);
     } else code.i64(BigInt(this.#options.mode) << 48n);
     code.op(Op.XOR64, Op.EQ64);
-    code.if(true);
-    this.#arguments(entry, false);
-    code.callIndirect(this.#options.types.region, this.#options.tables.regions, true);
+    code.if(true, I32);
+    code.get(entry);
+    code.load('I32', JUMP_CACHE + 12);
+    code.else();
+    this.#address();
+    code.call(this.#options.helper('find_region').index());
     code.end();
-    this.#count(RegionExit.JUMP);
-    code.get(BUDGET);
-    code.op(Op.RETURN);
+    code.callIndirect(this.#options.types.region, this.#options.tables.regions, how === 'tail call');
   }
 
   // ---- structure ---------------------------------------------------------------------------------------------------------
@@ -426,8 +424,8 @@ class Emitter {
 
   /** A call: the region at its target is called, and if that comes back to the next instruction, this one goes on. */
   #call(block: Block, dirty: Dirty): void {
-    const { mode, types, tables } = this.#options;
-    const [target, entry] = [this.#locals.own(Own.TARGET), this.#locals.own(Own.ENTRY)];
+    const { mode } = this.#options;
+    const target = this.#locals.own(Own.TARGET);
     if (block.successors.length === 0) {
       code.get(target);
       this.#leave(dirty);
@@ -443,18 +441,7 @@ class Emitter {
     code.if(false);
     code.br(this.#onwards);
     code.end();
-    this.#jumpCacheEntry(target, entry);
-    code.get(entry);
-    code.load('I64', JUMP_CACHE);
-    code.get(target);
-    code.i64(BigInt(mode) << 48n);
-    code.op(Op.XOR64, Op.NE64);
-    code.if(false);
-    this.#count(RegionExit.CALL);
-    this.#returnUnwinding();
-    code.end();
-    this.#arguments(entry, true);
-    code.callIndirect(types.region, tables.regions);
+    this.#goTo(target, 'same', 'call');
     code.tee(BUDGET);
     code.i32(UNWIND);
     code.op(Op.GE_U32);

@@ -21,6 +21,7 @@ import { StencilCache } from './stencil.ts';
 
 const PLAIN = { params: ['i32', 'i64', 'i32', 'i32'], results: ['i32'] } as const;
 const CODE_PAGE = { params: ['i32', 'i64'], results: ['i32'] } as const;
+const FIND_REGION = { params: ['i32'], results: ['i32'] } as const;
 const TYPES = new Map(helperDefinitions.map((d) => [d.name, d.type]));
 /** Words of an item's block. */
 const BLOCK = 4;
@@ -169,6 +170,7 @@ function stencilsOf(vp: number, mode: number): StencilCache {
 function helperType(name: string): Callee['type'] {
   if (name.startsWith('plain_')) return PLAIN;
   if (name === 'code_page') return CODE_PAGE;
+  if (name === 'find_region') return FIND_REGION;
   const type = isPure(name) ? TYPES.get(name) : undefined;
   if (!type) throw new Untranslatable();
   return type;

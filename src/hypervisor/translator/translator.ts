@@ -66,6 +66,7 @@ interface Batch {
   /** Of the records, when it was sent. */
   readonly epoch: number;
   readonly pages: readonly number[];
+  readonly hot: readonly Hot[];
 }
 
 export class Translator {
@@ -113,11 +114,14 @@ export class Translator {
     while (this.#pending.length > 0) {
       const result = this.#options.port.receive();
       if (!result) return;
-      const { epoch, pages } = this.#pending.shift() as Batch;
+      const { epoch, pages, hot } = this.#pending.shift() as Batch;
       for (const page of pages) this.#busy.delete(page);
       // Records have been used again since.
       if (epoch === this.#options.blocks.epoch) this.#install(result);
-      else this.#options.vp.regionsStale += BigInt(result.regions.length);
+      else {
+        this.#options.vp.regionsStale += BigInt(result.regions.length);
+        this.#hot.push(...hot);
+      }
       if (this.#pending.length === 0) this.#asked.clear();
     }
   }
@@ -131,6 +135,7 @@ export class Translator {
   #send(): void {
     const { blocks, port } = this.#options;
     const items: TranslationItem[] = [];
+    const sent: Hot[] = [];
     const waiting: Hot[] = [];
     // Who has waited longest for the code that is executed most is served first.
     this.#hot.sort((a, b) => blocks.entered(b.record) - blocks.entered(a.record));
@@ -163,13 +168,14 @@ export class Translator {
         blocks: second ? joined(known, blocks.blocksOf(next as number, mode, this.#asked, PAGE)) : known,
       });
       this.#asked.add(record);
+      sent.push(hot);
     }
     this.#hot = waiting;
     if (items.length === 0) return;
     const pages = items.flatMap(({ gpa, nextGpa, nextHost }) => (nextHost ? [gpa, nextGpa] : [gpa]));
     for (const page of pages) this.#busy.add(page);
     port.send(packRequest(this.#vp, items));
-    this.#pending.push({ epoch: blocks.epoch, pages });
+    this.#pending.push({ epoch: blocks.epoch, pages, hot: sent });
   }
 
   /** Forgets those that are gone, and the coldest, which have to get hot anew. */
