@@ -19,9 +19,9 @@ import { accessHelpers, noteFilled } from '../mmu/access.ts';
 import { flushHelpers, jumpPage } from '../mmu/flush.ts';
 import { segmentationHelpers } from '../mmu/segmentation.ts';
 import { Access, walkHelpers } from '../mmu/walk.ts';
-import { COLD, countExit, jumpCacheEntry, REGION, UNWIND } from '../translator/abi.ts';
+import { COLD, countExit, jumpCacheEntry, PLACES, REGION, UNWIND } from '../translator/abi.ts';
 import { Mode, RegionExit, Vector, VpState } from '../vp/state.ts';
-import type { FunctionBuilder, FunctionType, Label, Table } from '../wasm/function.ts';
+import type { Callee, FunctionBuilder, FunctionType, Label, Table } from '../wasm/function.ts';
 import { ModuleBuilder } from '../wasm/module.ts';
 import type { Value } from '../wasm/value.ts';
 import { type HelperContext, type HelperDefinition, Library } from '../x86/library.ts';
@@ -99,10 +99,9 @@ export function buildInterpreter(
       outlineHandler(f, variant, context);
     }),
   );
-  const outlineTable = module.setTable(outline, 'outline');
-  const regionTable = module.importTable('regions');
+  const outlineTable = module.table(outline as [Callee, ...Callee[]], { name: 'outline' });
   // What stands at every place of the table that holds no region.
-  module.function(
+  const none = module.function(
     'no_region',
     REGION,
     (f) => {
@@ -111,6 +110,7 @@ export function buildInterpreter(
     },
     true,
   );
+  const regionTable = module.table([none], { name: 'regions', size: PLACES });
   module.function(
     'run',
     { params: ['i32', 'i32'], results: ['i32'] },

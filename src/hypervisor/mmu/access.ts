@@ -42,6 +42,17 @@ export function tlbEntry(f: FunctionBuilder, vp: Value, linear: Value): Value {
   );
 }
 
+/**
+ * Whether a page's tag in the TLB, its linear address less one, is that of an access. In this form, the tag first, V8 loads it
+ * once: as the second operand it would load it for the subtraction, and before that for the trap that a load can be.
+ */
+export function holds(tag: Value, linear: Value, bytes: number): Value {
+  return tag.sub(linear).gtU(bytes - 4098);
+}
+export function tagOf(page: Value): Value {
+  return page.sub(1);
+}
+
 /** Inline: the host address for an access of `bytes` at `linear`, by the TLB or by `slow`. */
 export function hostAddress(
   f: FunctionBuilder,
@@ -54,9 +65,8 @@ export function hostAddress(
   const entry = tlbEntry(f, vp, linear);
   const offset = TLB + (write ? TLB_WRITE : 0);
   const host = f.variable('i32');
-  const within = linear.sub(f.load('i64.load', entry, offset)).ltU(4097 - bytes);
   f.if(
-    within,
+    holds(f.load('i64.load', entry, offset), linear, bytes),
     () => {
       host.set(linear.wrap().add(f.load('i32.load', entry, offset + 8)));
     },
@@ -124,7 +134,7 @@ function fillFirst(f: FunctionBuilder, vp: Value, linear: Value, hostPage: Value
   const offset = TLB + (write ? TLB_WRITE : 0);
   const entry = tlbEntry(f, vp, linear).add(offset);
   const page = linear.and(-4096);
-  f.store('i64.store', entry, page);
+  f.store('i64.store', entry, tagOf(page));
   f.store('i32.store', entry, hostPage.sub(page.wrap()), 8);
   noteFilled(f, vp, entry, global.or(f.load('i32.load', entry, NOTED).eq(1)));
   f.if(global.eqz(), () => {

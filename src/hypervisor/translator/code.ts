@@ -20,6 +20,7 @@ export const Op = {
   EQ64: 0x51,
   NE64: 0x52,
   LT_U64: 0x54,
+  GT_U64: 0x56,
   ADD32: 0x6a,
   SUB32: 0x6b,
   AND32: 0x71,

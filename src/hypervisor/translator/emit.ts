@@ -86,17 +86,19 @@ class Emitter {
 
   emit(): FunctionCode {
     code.begin();
+    // One branch for two reasons.
+    this.#load('I32', 'attention');
     code.get(BUDGET);
     code.i32(this.#least);
-    code.op(Op.LT_S32);
+    code.op(Op.LT_S32, Op.OR32);
     code.if(false);
-    this.#count(RegionExit.BUDGET);
-    this.#returnComplement();
-    code.end();
     this.#load('I32', 'attention');
-    code.if(false);
+    code.if();
     this.#count(RegionExit.ATTENTION);
     this.#returnUnwinding();
+    code.end();
+    this.#count(RegionExit.BUDGET);
+    this.#returnComplement();
     code.end();
     this.#load('I64', 'rip');
     code.i64(this.#region.entry);
@@ -301,11 +303,10 @@ class Emitter {
     }
     if (!from.far && (this.#region.blocks.get(to) as Block).far) this.#checkNextPage(to, dirty);
     if (kind === 'back') {
+      this.#load('I32', 'attention');
       code.get(BUDGET);
       code.i32(this.#least);
-      code.op(Op.LT_S32);
-      this.#load('I32', 'attention');
-      code.op(Op.OR32);
+      code.op(Op.LT_S32, Op.OR32);
       code.if(false);
       this.#redoAt(to);
       code.end();

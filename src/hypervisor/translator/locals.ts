@@ -23,7 +23,7 @@ export const TYPES: readonly ValueType[] = ['i32', 'i64', 'f32', 'f64', 'v128'];
 export const Own = {
   /** Linear address of the region's page. */
   PAGE: 0,
-  /** Address of the TLB in use, less the constant TLB. */
+  /** Where the TLB in use is, behind the first one. */
   TLB: 1,
   /** Which instruction the interpreter is to execute, where control leaves in front of it. */
   UNDONE: 2,
@@ -148,8 +148,6 @@ export class Locals {
     load('I32', at('tlbContext'));
     code.i32(TLB_CONTEXT_SHIFT);
     code.op(Op.SHL32);
-    code.i32(this.#vp);
-    code.op(Op.ADD32);
     code.set(this.own(Own.TLB));
   }
 

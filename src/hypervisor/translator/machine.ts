@@ -18,7 +18,7 @@ export class Machine {
   readonly helper: (name: string) => Callee;
   /** Linear address of the region's page. */
   readonly page: Variable;
-  /** Address of the TLB in use, less the constant TLB. */
+  /** Where the TLB in use is, behind the first one. */
   readonly tlb: Variable;
   /** Which instruction the interpreter is to execute, where control leaves in front of it. */
   readonly undone: Variable;

@@ -382,21 +382,21 @@ export class TranslatorPort implements Semantics, FlagStore {
     this.leaves = true;
     const { undone } = m;
     const slow = m.helper(write ? 'plain_store' : 'plain_load');
-    const offset = TLB + (write ? TLB_WRITE : 0);
+    const offset = Number(m.vp.imm) + TLB + (write ? TLB_WRITE : 0);
     return f.code('i32', [m.tlb.get(), linear], (out, at) => {
       const { linear: address, entry, host } = m.scratch;
       // entry = tlb + (linear >> 8 & mask)
       teeLocal(out, address);
       out.raw(ENTRY_OF);
       setLocal(out, entry);
-      // linear - tag < 4097 - bytes ?
-      getLocal(out, address);
+      // See holds() in mmu/access.ts.
       getLocal(out, entry);
       out.raw(LOAD64_AT);
       out.unsigned(offset);
+      getLocal(out, address);
       out.raw(SUB_CONST);
-      out.signed32(4097 - bytes);
-      out.byte(Op.LT_U64);
+      out.signed32(bytes - 4098);
+      out.byte(Op.GT_U64);
       at.hint(true);
       out.raw(IF_I32);
       getLocal(out, address);

@@ -11,7 +11,7 @@ import type { Callee } from '../wasm/function.ts';
 import { ModuleBuilder } from '../wasm/module.ts';
 import { Decoder, type Instruction } from '../x86/decoder.ts';
 import { forms, helperDefinitions } from '../x86/table.ts';
-import { OUTLINE, REGION } from './abi.ts';
+import { OUTLINE, PLACES, REGION } from './abi.ts';
 import { emitRegion } from './emit.ts';
 import { type FormFacts, factsOf } from './facts.ts';
 import { Untranslatable } from './port.ts';
@@ -182,7 +182,10 @@ function build(
   exact: boolean,
 ): Uint8Array<ArrayBuffer> {
   const module = new ModuleBuilder({ memory: { initial: 1, maximum: 65536 } });
-  const tables = { regions: module.importTable('regions').index(), outline: module.importTable('outline').index() };
+  const tables = {
+    regions: module.importTable('regions', REGION, PLACES).index(),
+    outline: module.importTable('outline', OUTLINE).index(),
+  };
   const types = { region: module.typeIndex(REGION), outline: module.typeIndex(OUTLINE) };
   const callees = new Map<string, Callee>();
   const helper = (name: string): Callee => {

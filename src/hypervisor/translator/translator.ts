@@ -90,9 +90,8 @@ export class Translator {
     this.#options = options;
     this.#vp = vpArea(options.index) + VP_STATE;
     this.#none = options.helpers.no_region;
-    const { memory, table, helpers } = options;
-    this.#imports = { env: { memory, regions: table, ...helpers } };
-    for (let place = 0; place < options.table.length; place++) options.table.set(place, this.#none);
+    const { memory, helpers } = options;
+    this.#imports = { env: { memory, ...helpers } };
     options.blocks.released = (place) => {
       options.vp.regionsDropped++;
       options.table.set(place, this.#none);
@@ -194,6 +193,12 @@ export class Translator {
     const { blocks, table, vp } = this.#options;
     vp.translationTime += BigInt(Math.round(milliseconds * 1000));
     if (!module) return;
+    // The table is full: what is still in use will be hot again soon.
+    if (table.length - this.#next + this.#free.length < BATCH) {
+      blocks.flush();
+      this.#reuse();
+      return;
+    }
     const { exports } = new WebAssembly.Instance(module, this.#imports);
     vp.modulesMade++;
     vp.modulesBytes += BigInt(bytes);
@@ -233,15 +238,15 @@ export class Translator {
     return [...stretches, { from: nextGpa, to: nextGpa + code.length - inFirst }];
   }
 
+  #reuse(): void {
+    this.#options.dropPlaces();
+    this.#free.push(...this.#vacant.splice(0));
+  }
+
   #place(): number {
-    if (this.#free.length === 0 && this.#vacant.length >= MOST_VACANT) {
-      this.#options.dropPlaces();
-      this.#free.push(...this.#vacant.splice(0));
-    }
+    if (this.#free.length === 0 && this.#vacant.length >= MOST_VACANT) this.#reuse();
     const free = this.#free.pop();
     if (free !== undefined) return free;
-    const { table } = this.#options;
-    if (this.#next === table.length) table.grow(1024, this.#none);
     return this.#next++;
   }
 }
