@@ -8,14 +8,18 @@ import { Mode, RegionExit, VpState } from '../vp/state.ts';
 import type { Callee, FunctionCode } from '../wasm/function.ts';
 import { REGION, UNWIND } from './abi.ts';
 import { Code, I32, type Label, Op } from './code.ts';
-import { Locals, Own } from './locals.ts';
-import { type BlockPlan, CLEAN, type Dirty, dirtied, OFFSET_SHIFT, planRegion } from './plan.ts';
+import { Liveness } from './liveness.ts';
+import { type Changed, Locals, Own } from './locals.ts';
+import { type BlockPlan, CLEAN, dirtied, OFFSET_SHIFT, planRegion } from './plan.ts';
 import { type Block, LEAVES, type Region, type RegionInstruction } from './region.ts';
 import type { Stencils } from './stencil.ts';
 import { analyse, type Structure } from './structure.ts';
 
 const at = (name: Parameters<typeof VpState.offset>[0]): number => VpState.offset(name);
 const PAGE = 4096;
+/** Of what is undone: an offset in two pages, and that no access is why. */
+const MOST_OFFSET = 2 * PAGE - 1;
+const NO_ACCESS = 1 << 31;
 /** Calls of the guest that are calls of WebAssembly at one time. */
 const DEEPEST = 48;
 /** Parameters: instructions that may still be executed, which is counted down in it, and calls nested. */
@@ -60,10 +64,9 @@ class Emitter {
   readonly #rip: number;
   /** Budget with which it goes on: every path between two looks at the budget is shorter than the region. */
   readonly #least: number;
-  /** Which instruction is undone is set. */
-  #redo: Label = 0;
-  /** RIP and budget are set: the interpreter goes on there. */
-  #exit: Label = 0;
+  readonly #liveness: Liveness;
+  /** Which instruction is undone is set: by place in the row of stores. */
+  readonly #redo: Label[] = [];
   /** Everything is in VpState, and RIP in its local too: to the region there. */
   #onwards: Label = 0;
   /** The same where the mode may be another one. */
@@ -82,6 +85,7 @@ class Emitter {
     this.#rip = this.#locals.own(Own.RIP);
     this.#least = exact ? 1 : region.size;
     this.#plans = planRegion({ region, structure: this.#structure, stencils, locals: this.#locals, exact });
+    this.#liveness = new Liveness(region, this.#plans, exact);
   }
 
   emit(): FunctionCode {
@@ -104,18 +108,18 @@ class Emitter {
     code.i64(this.#region.entry);
     code.op(Op.SUB64);
     code.set(this.#page);
-    this.#locals.reload(code, this.#flagsAreRead(this.#region.entry));
+    this.#locals.load(code, this.#liveness.at(this.#region.entry));
     this.#elsewhere = code.block();
     this.#onwards = code.block();
-    this.#exit = code.block();
-    this.#redo = code.block();
+    const { places } = this.#liveness;
+    for (let place = 0; place <= places; place++) this.#redo[place] = code.block();
     this.#tree(this.#region.entry);
     code.end();
+    for (let place = places; place > 0; place--) {
+      this.#locals.spill(code, this.#liveness.stored(place));
+      code.end();
+    }
     this.#undo();
-    code.end();
-    this.#locals.spill(code);
-    this.#storeRip();
-    this.#returnComplement();
     code.end();
     this.#goTo(this.#rip, 'same', 'tail call');
     code.end();
@@ -131,12 +135,21 @@ class Emitter {
     code.i32(2 ** OFFSET_SHIFT - 1);
     code.op(Op.AND32, Op.SUB32);
     code.set(BUDGET);
+    this.#address();
     code.get(this.#page);
     code.get(undone);
     code.i32(OFFSET_SHIFT);
-    code.op(Op.SHR_U32, Op.EXTEND_U, Op.ADD64);
-    code.set(this.#rip);
+    code.op(Op.SHR_U32);
+    code.i32(MOST_OFFSET);
+    code.op(Op.AND32, Op.EXTEND_U, Op.ADD64);
+    code.store('I64', at('rip'));
+    code.get(undone);
+    code.i32(0);
+    code.op(Op.LT_S32, Op.EQZ32);
+    code.if();
     this.#count(RegionExit.ACCESS);
+    code.end();
+    this.#returnComplement();
   }
 
   // ---- pieces ------------------------------------------------------------------------------------------------------------
@@ -187,19 +200,19 @@ class Emitter {
     code.get(this.#rip);
     code.store('I64', at('rip'));
   }
-  /** Leaves for an offset of the page, where the interpreter executes an instruction. */
-  #redoAt(offset: number): void {
-    this.#linear(offset);
-    code.set(this.#rip);
-    code.br(this.#exit);
+  /** Leaves for an offset of the page, where the interpreter executes an instruction: not for an access. */
+  #redoAt(offset: number, dirty: Changed): void {
+    code.i32((offset << OFFSET_SHIFT) | NO_ACCESS);
+    code.set(this.#locals.own(Own.UNDONE));
+    code.br(this.#redo[this.#liveness.place(dirty)] as Label);
   }
   /** Leaves for an offset of the page. */
-  #leaveAt(offset: number, dirty: Dirty): void {
+  #leaveAt(offset: number, dirty: Changed): void {
     this.#linear(offset);
     this.#leave(dirty);
   }
   /** Leaves for the address on the stack; a return may be that of a call in another region. */
-  #leave(dirty: Dirty, isReturn = false): void {
+  #leave(dirty: Changed, isReturn = false): void {
     code.set(this.#rip);
     this.#locals.spill(code, dirty);
     this.#storeRip();
@@ -295,7 +308,7 @@ class Emitter {
   }
 
   /** @param dirty where the edge begins */
-  #edge(from: Block, to: number, dirty: Dirty): void {
+  #edge(from: Block, to: number, dirty: Changed): void {
     const kind = from.successors.includes(to) ? this.#structure.edge(from.at, to) : 'irreducible';
     if (kind === 'irreducible') {
       this.#leaveAt(to, dirty);
@@ -308,7 +321,7 @@ class Emitter {
       code.i32(this.#least);
       code.op(Op.LT_S32, Op.OR32);
       code.if(false);
-      this.#redoAt(to);
+      this.#redoAt(to, dirty);
       code.end();
       code.br(this.#loops.get(to) as Label);
       return;
@@ -322,7 +335,7 @@ class Emitter {
    * Control goes on in the second page: leaves unless that is the page that the region was made from. It stays so: who changes
    * a translation of addresses has translated code unwind.
    */
-  #checkNextPage(to: number, dirty: Dirty): void {
+  #checkNextPage(to: number, dirty: Changed): void {
     const { mode, nextGpa, helper } = this.#options;
     const [entry, gpa] = [this.#locals.own(Own.ENTRY), this.#locals.own(Own.HOST)];
     const tlb = CODE_TLB + (mode & Mode.USER ? CODE_TLB_CONTEXT : 0);
@@ -359,20 +372,20 @@ class Emitter {
 
   #block(block: Block): void {
     const { instructions } = block;
-    const { uses, ending, needs, dirty: before } = this.#plans.get(block.at) as BlockPlan;
+    const { uses, ending, dirty: before } = this.#plans.get(block.at) as BlockPlan;
     const count = instructions.length;
     let retired = 0;
     let dirty = before;
     for (let n = 0; n < count; n++) {
       const instruction = instructions[n] as RegionInstruction;
-      if (this.#options.exact) this.#stopAt(instruction, n - retired);
+      if (this.#options.exact) this.#stopAt(instruction, n - retired, dirty);
       const use = uses[n];
       if (use) {
-        use.write(code, this.#redo, this.#options.helper);
+        use.write(code, this.#redo[this.#liveness.place(dirty)] as Label, this.#options.helper);
         dirty = dirtied(dirty, use);
         continue;
       }
-      this.#callOutline(instruction, n - retired, dirty, needs[n + 1] !== 0);
+      this.#callOutline(instruction, n - retired, dirty, this.#liveness.behind(block.at, n));
       retired = n + 1;
       dirty = CLEAN;
     }
@@ -394,18 +407,18 @@ class Emitter {
   }
 
   /** Leaves in front of an instruction if the budget is used up with those of its block that are `done`. */
-  #stopAt(instruction: RegionInstruction, done: number): void {
+  #stopAt(instruction: RegionInstruction, done: number, dirty: Changed): void {
     code.get(BUDGET);
     code.i32(done);
     code.op(Op.LE_S32);
     code.if(false);
     this.#retire(done);
-    this.#redoAt(instruction.at);
+    this.#redoAt(instruction.at, dirty);
     code.end();
   }
 
   /** A taken branch. To another page: a target that is not canonical faults at the branch, which is the interpreter's. */
-  #edgeOut(block: Block, target: number, branch: RegionInstruction, dirty: Dirty): void {
+  #edgeOut(block: Block, target: number, branch: RegionInstruction, dirty: Changed): void {
     if ((target < 0 || target >= PAGE) && !block.successors.includes(target)) {
       this.#linear(target);
       code.tee(this.#rip);
@@ -417,14 +430,14 @@ class Emitter {
       code.op(Op.NE64);
       code.if(false);
       this.#retire(-1);
-      this.#redoAt(branch.at);
+      this.#redoAt(branch.at, dirty);
       code.end();
     }
     this.#edge(block, target, dirty);
   }
 
   /** A call: the region at its target is called, and if that comes back to the next instruction, this one goes on. */
-  #call(block: Block, dirty: Dirty): void {
+  #call(block: Block, dirty: Changed): void {
     const { mode } = this.#options;
     const target = this.#locals.own(Own.TARGET);
     if (block.successors.length === 0) {
@@ -467,28 +480,20 @@ class Emitter {
     code.if(false);
     this.#returnComplement();
     code.end();
-    const next = this.#region.blocks.get(block.end) as Block;
-    // On the other ways it may leave at once.
-    const straight = this.#structure.edge(block.at, block.end) === 'forward' && block.far === next.far;
-    this.#locals.reload(code, !straight || this.#flagsAreRead(block.end));
+    this.#locals.load(code, this.#liveness.at(block.end));
     this.#edge(block, block.end, CLEAN);
-  }
-
-  /** Whether somebody may read the flags as they are where a block begins; in front of anything that leaves that is so. */
-  #flagsAreRead(at: number): boolean {
-    return (this.#plans.get(at) as BlockPlan).needs[0] !== 0;
   }
 
   /**
    * The interpreter's function for an instruction. It may do anything: where it has not just gone on to the next instruction,
    * or somebody waits for this processor, or translated code was dropped, control leaves.
    */
-  #callOutline(instruction: RegionInstruction, done: number, dirty: Dirty, flagsAreRead: boolean): void {
+  #callOutline(instruction: RegionInstruction, done: number, dirty: Changed, live: Changed): void {
     const { mode, types, tables } = this.#options;
     const callee = this.#options.outline(instruction);
     if (!callee) {
       this.#retire(done);
-      this.#redoAt(instruction.at);
+      this.#redoAt(instruction.at, dirty);
       return;
     }
     this.#retire(done + 1);
@@ -545,6 +550,6 @@ class Emitter {
     code.if(false);
     code.br(this.#elsewhere);
     code.end();
-    this.#locals.reload(code, flagsAreRead);
+    this.#locals.load(code, live);
   }
 }

@@ -3,7 +3,7 @@
  * read of them comes up. With that all locals of the region are known.
  */
 import type { FormFacts } from './facts.ts';
-import type { Locals } from './locals.ts';
+import type { Changed, Locals } from './locals.ts';
 import type { Ending } from './port.ts';
 import type { Block, Region, RegionInstruction } from './region.ts';
 import { ALL_PARTS, CONDITIONS_SHIFT, type Known, type Stencils, StencilUse } from './stencil.ts';
@@ -17,20 +17,15 @@ export const OFFSET_SHIFT = 8;
 export interface BlockPlan {
   /** Undefined: the interpreter's function for it is called. */
   readonly uses: readonly (StencilUse | undefined)[];
+  /** Whether the flags are other ones behind each instruction, whatever path it takes. */
+  readonly settlesFlags: readonly boolean[];
   readonly ending: Ending;
-  /** What is read of the flags before each instruction, and behind the last one, before they are new; 0: nothing. */
-  readonly needs: readonly number[];
-  /** What is newer in locals than in VpState where the block begins. */
-  dirty: Dirty;
+  /** What is newer in locals than in VpState where the block begins: on some path to it. */
+  dirty: Changed;
 }
 
-/** Bits of general registers, and from VECTORS of XMM registers; and the flags. */
-export interface Dirty {
-  readonly registers: number;
-  readonly flags: boolean;
-}
-export const CLEAN: Dirty = { registers: 0, flags: false };
-export function dirtied({ registers, flags }: Dirty, use: StencilUse): Dirty {
+export const CLEAN: Changed = { registers: 0, flags: false };
+export function dirtied({ registers, flags }: Changed, use: StencilUse): Changed {
   if ((registers | use.registers) === registers && (flags || !use.flags)) return { registers, flags };
   return { registers: registers | use.registers, flags: flags || use.flags };
 }
@@ -127,7 +122,8 @@ function planBlock(
     if (facts.asks) ({ done } = stencil);
     ({ ending } = stencil);
   }
-  return { plan: { uses, ending, needs, dirty: CLEAN }, after: block.ending === 'call' ? 0 : known };
+  const settlesFlags = instructions.map(({ facts }) => facts?.sets === true && !facts.conditional);
+  return { plan: { uses, settlesFlags, ending, dirty: CLEAN }, after: block.ending === 'call' ? 0 : known };
 }
 
 /** Whether the flags before it make a difference. */

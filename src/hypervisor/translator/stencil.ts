@@ -104,6 +104,12 @@ export interface Stencil {
   /** Slots of registers that are written. */
   readonly written: readonly number[];
   readonly writesFlags: boolean;
+  /** Slots of registers that are read as they were before it, and of those written that it writes on every path; flags likewise. */
+  readonly reads: readonly number[];
+  readonly settles: readonly number[];
+  readonly readsFlags: boolean;
+  /** Control may leave in front of it. */
+  readonly leaves: boolean;
   /** It wants the memory operand's address. */
   readonly addresses: boolean;
   readonly ending: Ending;
@@ -198,11 +204,16 @@ export class StencilCache implements Stencils {
     const written = slots.filter(
       (slot) => slot < OWN && m.isWritten(slot < VECTOR ? m.register(slot) : m.vector(slot - VECTOR)),
     );
+    const { reads, settles, readsFlags } = usesOf(code, slots);
     return {
       code,
       slots,
       written,
       writesFlags: m.hasWrittenFlags,
+      reads,
+      settles: settles.filter((slot) => written.includes(slot)),
+      readsFlags,
+      leaves: code.holes.some(({ kind }) => kind === Hole.BRANCH),
       addresses: slots.includes(OWN + Own.ADDRESS),
       ending: port.ending,
       known: after,
@@ -260,7 +271,31 @@ function numbered(code: RecordedCode, m: Machine, own: readonly number[]): { cod
     }
     return { ...hole, value };
   });
-  return { code: { ...code, holes }, slots };
+  const conditional = new Set([...code.conditional].flatMap((local) => numbers.get(local) ?? []));
+  return { code: { ...code, holes, conditional }, slots };
+}
+
+const GET = 0x20;
+/** What a recorded piece does with registers and flags, by slot. */
+function usesOf(
+  code: RecordedCode,
+  slots: readonly number[],
+): { reads: number[]; settles: number[]; readsFlags: boolean } {
+  const reads = new Set<number>();
+  const settled = new Set<number>();
+  for (const { kind, at, value } of code.holes) {
+    if (kind !== Hole.LOCAL) continue;
+    const slot = slots[value] as number;
+    if (code.bytes[at - 1] !== GET) {
+      if (!code.conditional.has(value)) settled.add(slot);
+    } else if (!settled.has(slot)) reads.add(slot);
+  }
+  const isFlag = (slot: number): boolean => slot >= OWN + Own.RESULT && slot <= OWN + Own.KIND;
+  return {
+    reads: [...reads].filter((slot) => slot < OWN),
+    settles: [...settled].filter((slot) => slot < OWN),
+    readsFlags: [...reads].some(isFlag),
+  };
 }
 
 /** A stencil's place in a region, and what fills its holes. */
@@ -272,6 +307,9 @@ export class StencilUse {
   readonly #undone: number;
   /** Registers that it writes, a bit each: general ones, and behind them XMM registers. */
   readonly registers: number;
+  /** Those that it reads as they were, and those that it writes in any case. */
+  readonly reads: number;
+  readonly settles: number;
   /** Locals that the memory operand's address is made of; -1: none. */
   #base = -1;
   #index = -1;
@@ -287,9 +325,18 @@ export class StencilUse {
     for (const slot of stencil.slots) numbers.push(locals.number(slot, i));
     this.#numbers = numbers;
     let registers = 0;
-    for (const slot of stencil.written) registers |= locals.written(slot, i);
+    for (const slot of stencil.written) registers |= locals.bit(slot, i);
     this.registers = registers;
-    if (stencil.writesFlags) locals.flagsWritten();
+    let reads = 0;
+    for (const slot of stencil.reads) reads |= locals.bit(slot, i);
+    let settles = 0;
+    for (const slot of stencil.settles) settles |= locals.bit(slot, i);
+    if (stencil.addresses) {
+      if (i.base >= 0 && i.base !== RIP) reads |= 1 << i.base;
+      if (i.index >= 0) reads |= 1 << i.index;
+    }
+    this.reads = reads;
+    this.settles = settles;
     if (!stencil.addresses) return;
     this.#address = locals.own(Own.ADDRESS);
     if (i.base >= 0) this.#base = i.base === RIP ? locals.own(Own.PAGE) : locals.number(i.base);
@@ -298,6 +345,13 @@ export class StencilUse {
 
   get flags(): boolean {
     return this.#stencil.writesFlags;
+  }
+  get readsFlags(): boolean {
+    return this.#stencil.readsFlags;
+  }
+  /** Whether control may leave in front of it. */
+  get leaves(): boolean {
+    return this.#stencil.leaves;
   }
 
   #writeAddress(code: Code): void {
