@@ -19,7 +19,7 @@ import { TOO_LONG, TRUNCATED } from '../x86/decode-table.ts';
 import type { Decoder } from '../x86/decoder.ts';
 import { ENDS, LENGTH, RecordWriter } from './encode-record.ts';
 import type { HandlerTable } from './handlers.ts';
-import { Handler, MAX_BLOCK, RECORD } from './record.ts';
+import { Field, Handler, MAX_BLOCK, RECORD } from './record.ts';
 import { RecordRoom, type Stretch } from './record-room.ts';
 
 export type { Stretch } from './record-room.ts';
@@ -558,6 +558,17 @@ export class BlockCache {
       this.#mark(from, to);
     }
     this.#special(record, Handler.REGION, 0, place, 0);
+  }
+
+  /** How often the region at `record` could not make its accesses together; 0: there is none. */
+  splitsOf(record: number): number {
+    return this.#regionAt.has(record) ? (this.#words[(record + Field.SPLITS) >> 2] as number) : 0;
+  }
+  /** Takes the region at `record` out, and says which code it began with, and which page it reached into. */
+  uninstall(record: number): { readonly code: BlockCode | undefined; readonly next: number | undefined } {
+    const region = this.#regionAt.get(record);
+    if (region) this.#dropRegion(region);
+    return { code: this.codeOf(record), next: region?.stretches[1]?.from };
   }
 
   /** Takes a region out; its block is interpreted again, and may become hot again. */

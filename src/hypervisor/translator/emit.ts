@@ -3,6 +3,7 @@
  * the function that its target was translated to, while a few of these are nested; other ways out go to the next region by a tail
  * call. The jump cache tells which function that is; a place that holds none returns at once.
  */
+import { Field } from '../interpreter/record.ts';
 import { CODE_TLB, CODE_TLB_CONTEXT, CODE_TLB_ENTRIES, JUMP_CACHE, JUMP_CACHE_ENTRIES } from '../memory/layout.ts';
 import { Mode, RegionExit, VpState } from '../vp/state.ts';
 import type { Callee, FunctionCode } from '../wasm/function.ts';
@@ -10,7 +11,7 @@ import { REGION, UNWIND } from './abi.ts';
 import { Code, I32, type Label, Op } from './code.ts';
 import { Liveness } from './liveness.ts';
 import { type Changed, Locals, Own } from './locals.ts';
-import { type BlockPlan, CLEAN, dirtied, OFFSET_SHIFT, planRegion } from './plan.ts';
+import { type BlockPlan, CLEAN, dirtied, LEADER, OFFSET_SHIFT, planRegion } from './plan.ts';
 import { type Block, LEAVES, type Region, type RegionInstruction } from './region.ts';
 import type { Stencils } from './stencil.ts';
 import { analyse, type Structure } from './structure.ts';
@@ -43,6 +44,10 @@ export interface EmitOptions {
   readonly types: { readonly region: number; readonly outline: number };
   /** Looks at the budget before every instruction. */
   readonly exact?: boolean;
+  /** Whether accesses near each other are checked together; where their span does not fit into a page, `record` counts that. */
+  readonly grouped?: boolean;
+  /** Address of the region's record. */
+  readonly record: number;
 }
 
 /** Written again for every region. */
@@ -74,7 +79,7 @@ class Emitter {
 
   constructor(options: EmitOptions) {
     this.#options = options;
-    const { region, vp, stencils, exact = false } = options;
+    const { region, vp, stencils, exact = false, grouped = true } = options;
     this.#region = region;
     this.#structure = analyse({
       entry: region.entry,
@@ -84,7 +89,7 @@ class Emitter {
     this.#page = this.#locals.own(Own.PAGE);
     this.#rip = this.#locals.own(Own.RIP);
     this.#least = exact ? 1 : region.size;
-    this.#plans = planRegion({ region, structure: this.#structure, stencils, locals: this.#locals, exact });
+    this.#plans = planRegion({ region, structure: this.#structure, stencils, locals: this.#locals, exact, grouped });
     this.#liveness = new Liveness(region, this.#plans, exact);
   }
 
@@ -149,7 +154,27 @@ class Emitter {
     code.if();
     this.#count(RegionExit.ACCESS);
     code.end();
+    if (this.#options.grouped !== false) this.#countSplit(undone);
     this.#returnComplement();
+  }
+
+  /** Counts what a leader leaves to the interpreter: the region may be better off with each access checked alone. */
+  #countSplit(undone: number): void {
+    const { record } = this.#options;
+    code.get(undone);
+    code.i32(LEADER);
+    code.op(Op.AND32);
+    code.if();
+    this.#address();
+    code.i32(record);
+    code.store('I32', at('splitRecord'));
+    code.i32(record);
+    code.i32(record);
+    code.load('I32', Field.SPLITS);
+    code.i32(1);
+    code.op(Op.ADD32);
+    code.store('I32', Field.SPLITS);
+    code.end();
   }
 
   // ---- pieces ------------------------------------------------------------------------------------------------------------

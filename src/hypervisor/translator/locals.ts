@@ -54,16 +54,19 @@ export const Own = {
   RIP: 18,
   /** Of a memory operand: its offset in the segment. */
   ADDRESS: 19,
+  /** Of a group of accesses, see groups.ts: the host address that its leader has found. Which group, the use of a stencil says. */
+  GROUP: 20,
 } as const;
 const OWN_TYPES: readonly ValueType[] = (
-  'i64 i32 i32 i64 i32 i32 i64 i32 i32 i64 i64 i64 i32 i32 f32 f32 f64 f64 i64 i64' as string
+  'i64 i32 i32 i64 i32 i32 i64 i32 i32 i64 i64 i64 i32 i32 f32 f32 f64 f64 i64 i64 i32' as string
 ).split(' ') as ValueType[];
 /** Registers of a kind. */
 const REGISTERS = 16;
 
 function typeOf(slot: number): ValueType {
   if (slot < OWN) return slot < VECTOR ? 'i64' : 'v128';
-  if (slot < TEMPORARY) return OWN_TYPES[slot - OWN] as ValueType;
+  // Behind GROUP there is one for each group.
+  if (slot < TEMPORARY) return OWN_TYPES[Math.min(slot - OWN, Own.GROUP)] as ValueType;
   return TYPES[Math.floor((slot - TEMPORARY) / TEMPORARIES)] as ValueType;
 }
 

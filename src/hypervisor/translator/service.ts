@@ -121,6 +121,12 @@ class Source {
     return this.#item.mode;
   }
 
+  get record(): number {
+    return this.#item.record;
+  }
+  get grouped(): boolean {
+    return this.#item.grouped;
+  }
   get nextGpa(): number {
     return this.#item.nextGpa;
   }
@@ -205,6 +211,8 @@ function build(
       vp,
       mode,
       nextGpa: source.nextGpa,
+      record: source.record,
+      grouped: source.grouped,
       helper,
       exact,
       stencils: stencilsOf(vp, mode),

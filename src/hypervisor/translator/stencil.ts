@@ -10,9 +10,10 @@ import type { Value } from '../wasm/value.ts';
 import type { Instruction } from '../x86/decoder.ts';
 import { type FlagState, readCondition } from '../x86/lazy-flags.ts';
 import { type Code, type Label, Op } from './code.ts';
+import { Access, type Grouped } from './groups.ts';
 import { type Locals, OWN, Own, TEMPORARIES, TEMPORARY, TYPES, VECTOR } from './locals.ts';
 import { FLAG_PARTS, Machine } from './machine.ts';
-import { groupOf, hasOffset, numberOf, offsetOf, productOf, Role } from './numbers.ts';
+import { groupOf, hasOffset, Numbers, numberOf, offsetOf, productOf, Role } from './numbers.ts';
 import { type Ending, type KnownFlags, TranslatorPort } from './port.ts';
 
 const NOTHING = { params: [], results: [] } as const;
@@ -141,8 +142,9 @@ export interface Stencils {
    * @param known of the flags before it
    * @param done what holds before it
    * @param need what is read of the flags behind it, before they are new: parts and conditions
+   * @param access how it makes its access to memory, see groups.ts
    */
-  get(i: Instruction, known: Known, done: number, need: number): Stencil;
+  get(i: Instruction, known: Known, done: number, need: number, access?: number): Stencil;
 }
 
 /** Stencils of one processor (the address of its VpState is part of them) in one mode. */
@@ -158,25 +160,26 @@ export class StencilCache implements Stencils {
     this.#helperType = helperType;
   }
 
-  get(i: Instruction, known: Known, done: number, need: number): Stencil {
+  get(i: Instruction, known: Known, done: number, need: number, access: number = Access.ALONE): Stencil {
     const product = productOf(i);
-    if (product < 0) return this.#record(i, known, done, need);
+    if (product < 0) return this.#record(i, known, done, need, access);
     const group = groupOf(i);
     let map = this.#groups.get(group);
     if (!map) {
       map = new Map();
       this.#groups.set(group, map);
     }
-    const key = ((product * 256 + known) * 8 + done) * 8192 + ((need >> CONDITIONS_SHIFT) * 32 + (need & ALL_PARTS));
+    const before = ((product * 256 + known) * 8 + done) * 4 + access;
+    const key = before * 8192 + ((need >> CONDITIONS_SHIFT) * 32 + (need & ALL_PARTS));
     let stencil = map.get(key);
     if (!stencil) {
-      stencil = this.#record(i, known, done, need);
+      stencil = this.#record(i, known, done, need, access);
       map.set(key, stencil);
     }
     return stencil;
   }
 
-  #record(i: Instruction, known: Known, done: number, need: number): Stencil {
+  #record(i: Instruction, known: Known, done: number, need: number, access: number): Stencil {
     const f = new FunctionBuilder(i.form.mnemonic, NOTHING, () => {
       throw new Error('a stencil has no indirect calls');
     });
@@ -193,7 +196,7 @@ export class StencilCache implements Stencils {
     const own = ownLocals(m);
     const before = stateOf(known, m);
     const holds = new Set(DONE.filter((_, n) => done & (1 << n)));
-    const port = new TranslatorPort(m, i, before, holds);
+    const port = new TranslatorPort(m, i, before, holds, access);
     i.form.semantics(port);
     let after = known;
     if (port.known !== before) {
@@ -244,6 +247,7 @@ function numbered(code: RecordedCode, m: Machine, own: readonly number[]): { cod
   const meaning = new Map<number, number>();
   for (const [n, local] of own.entries()) meaning.set(local, OWN + n);
   meaning.set(m.address.local, OWN + Own.ADDRESS);
+  meaning.set(m.group.local, OWN + Own.GROUP);
   for (let role = 0; role <= Role.RM_HIGH; role++) {
     const [register, vector] = [m.known('register', role), m.known('vector', role)];
     if (register) meaning.set(register.local, role);
@@ -305,6 +309,7 @@ export class StencilUse {
   readonly #i: Instruction;
   readonly #at: number;
   readonly #undone: number;
+  readonly #grouped: Grouped | undefined;
   /** Registers that it writes, a bit each: general ones, and behind them XMM registers. */
   readonly registers: number;
   /** Those that it reads as they were, and those that it writes in any case. */
@@ -316,13 +321,16 @@ export class StencilUse {
   #address = -1;
 
   /** @param undone what the interpreter is to know where control leaves in front of the instruction */
-  constructor(locals: Locals, stencil: Stencil, i: Instruction, at: number, undone: number) {
+  constructor(locals: Locals, stencil: Stencil, i: Instruction, at: number, undone: number, grouped?: Grouped) {
+    this.#grouped = grouped;
     this.#stencil = stencil;
     this.#i = i;
     this.#at = at;
     this.#undone = undone;
     const numbers: number[] = [];
-    for (const slot of stencil.slots) numbers.push(locals.number(slot, i));
+    const group = OWN + Own.GROUP;
+    for (const slot of stencil.slots)
+      numbers.push(slot === group ? locals.number(group + (grouped?.group ?? 0)) : locals.number(slot, i));
     this.#numbers = numbers;
     let registers = 0;
     for (const slot of stencil.written) registers |= locals.bit(slot, i);
@@ -381,6 +389,17 @@ export class StencilUse {
     code.set(this.#address);
   }
 
+  #number(which: number): number | bigint {
+    const { within = 0, span = 0 } = this.#grouped ?? {};
+    if (which === Numbers.BEFORE) return within;
+    return which === Numbers.LIMIT ? span - 4098 : numberOf(which, this.#i, this.#at);
+  }
+  #word(which: number): number {
+    const { within = 0, span = 0 } = this.#grouped ?? {};
+    if (which === Numbers.UNDONE) return this.#undone;
+    return which === Numbers.SPAN ? span : within;
+  }
+
   /** @param redo where control goes that leaves in front of the instruction */
   write(code: Code, redo: Label, helper: (name: string) => Callee): void {
     if (this.#address >= 0) this.#writeAddress(code);
@@ -395,11 +414,10 @@ export class StencilUse {
           out.unsigned(this.#numbers[value] as number);
           break;
         case Hole.LONG:
-          out.signed(numberOf(value, this.#i, this.#at));
+          out.signed(this.#number(value));
           break;
         case Hole.WORD:
-          // The only number of that type.
-          out.signed32(this.#undone);
+          out.signed32(this.#word(value));
           break;
         case Hole.CALLEE:
           out.unsigned(helper((callees[value] as Callee).name).index());

@@ -24,6 +24,8 @@ const BATCH = 24;
 const MOST_OUT = 1;
 /** Places that stand empty before they are used again: the jump cache has to be emptied for that. */
 const MOST_VACANT = 1024;
+/** Times that accesses could not be made together, after which a region is made anew without that. */
+const MOST_SPLITS = 200;
 /** Hot blocks that wait for translation: code that is made faster than it can be translated is not remembered for ever. */
 const MOST_WAITING = 4096;
 
@@ -83,6 +85,8 @@ export class Translator {
   #vacant: number[] = [];
   #next = 1;
   readonly #pending: Batch[] = [];
+  /** Where regions begin whose accesses are checked each alone. */
+  readonly #split = new Set<number>();
   /** Pages with code that is being translated. */
   readonly #busy = new Set<number>();
 
@@ -109,6 +113,7 @@ export class Translator {
 
   /** Sends what is waiting and installs what has come back. Called between runs. */
   work(): void {
+    if (this.#options.vp.splitRecord !== 0) this.#lookAtSplit();
     if (this.#hot.length > 0 && this.#pending.length < MOST_OUT) this.#send();
     while (this.#pending.length > 0) {
       const result = this.#options.port.receive();
@@ -123,6 +128,20 @@ export class Translator {
       }
       if (this.#pending.length === 0) this.#asked.clear();
     }
+  }
+
+  /** A region whose accesses are better checked alone is made anew. */
+  #lookAtSplit(): void {
+    const { blocks, vp } = this.#options;
+    const record = vp.splitRecord;
+    vp.splitRecord = 0;
+    if (blocks.splitsOf(record) < MOST_SPLITS) return;
+    const { code, next } = blocks.uninstall(record);
+    if (!code) return;
+    // Of code that has long gone.
+    if (this.#split.size > MOST_WAITING) this.#split.clear();
+    this.#split.add(code.gpa + code.offset);
+    this.hot(record, next === undefined ? undefined : next - (next % PAGE));
   }
 
   /** Sends everything and installs everything that has come back: for translation on this thread. */
@@ -164,6 +183,7 @@ export class Translator {
         nextGpa: next ?? 0,
         nextHost: second?.host ?? 0,
         entry: offset,
+        grouped: !this.#split.has(gpa + offset),
         blocks: second ? joined(known, blocks.blocksOf(next as number, mode, this.#asked, PAGE)) : known,
       });
       this.#asked.add(record);

@@ -142,6 +142,8 @@ export const VpState = struct(
     calledRecord: 'u32',
     /** Translated code was dropped, or translations of addresses were: translated code returns to the interpreter. */
     unwind: 'u32',
+    /** The record of the region that has last counted another of its SPLITS, or 0. */
+    splitRecord: 'u32',
     /** 1 while system operations may take their short ways: nothing is traced, and this is no single step. */
     shortWays: 'u32',
     /** Exceptions that may still be delivered in this run of the interpreter before it ends. */
@@ -209,6 +211,7 @@ export const VpState = struct(
     'calledRecord',
     'unwind',
     'codeMapExact',
+    'splitRecord',
     'shortWays',
     'faultsLeft',
     'resumeFlag',
