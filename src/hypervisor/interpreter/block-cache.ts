@@ -61,6 +61,8 @@ interface InstalledRegion {
   readonly record: number;
   /** Guest-physical addresses of the code it was made from: stretches of one page each. */
   readonly stretches: readonly Stretch[];
+  /** First records of the blocks that have records which it calls the interpreter's functions with. */
+  readonly calls: readonly number[];
   /** In the table of regions. */
   readonly place: number;
 }
@@ -70,7 +72,7 @@ const GRANULE_BITS = Math.log2(CODE_MAP_GRANULE);
 const WAY = 4;
 const LONGEST_INSTRUCTION = 15;
 /** Blocks that have been entered so often are kept when room is made. */
-const WARM = 64;
+export const WARM = 64;
 /** Blocks of one page; few pages of code have a tenth of it. */
 const MOST_BLOCKS = 2048;
 
@@ -398,22 +400,17 @@ export class BlockCache {
   }
 
   /**
-   * Makes room: drops the blocks that have hardly been entered and are not part of a region. What is translated, and what is on its way
-   * there, stays.
+   * Makes room: drops the blocks that have hardly been entered and no region calls. What is translated, and what is on its way there,
+   * stays.
    */
   #thinOut(): boolean {
     for (const [number, { blocks }] of this.#pages) {
-      const page = number * PAGE;
-      const regions = (this.#regions.get(number) ?? []).flatMap(({ stretches }) => stretches);
+      const called = new Set((this.#regions.get(number) ?? []).flatMap(({ calls }) => calls));
       const isCold = (at: number): boolean => {
-        if ((blocks[at + MODE] as number) & FOREIGN) return false;
         const record = blocks[at + RECORD_AT] as number;
+        if ((blocks[at + MODE] as number) & FOREIGN || called.has(record)) return false;
         const kind = this.#halves[record >> 1];
-        if (kind === Handler.REGION || (kind === Handler.ENTER && this.entered(record) >= WARM)) return false;
-        const extent = blocks[at] as number;
-        const from = page + (extent & (PAGE - 1));
-        const to = from + ((extent >> 12) & 0xff);
-        return !regions.some((stretch) => stretch.from < to && stretch.to > from);
+        return kind !== Handler.REGION && !(kind === Handler.ENTER && this.entered(record) >= WARM);
       };
       if (!this.#dropThose(blocks, isCold)) continue;
       if (blocks.length === 0) this.#release(number);
@@ -548,8 +545,8 @@ export class BlockCache {
   }
 
   /** Puts a region, made from stretches of pages that hold blocks, in front of the block at `record`. */
-  install(record: number, place: number, stretches: readonly Stretch[]): void {
-    const region = { record, stretches, place };
+  install(record: number, place: number, stretches: readonly Stretch[], calls: readonly number[]): void {
+    const region = { record, stretches, calls, place };
     this.#regionAt.set(record, region);
     for (const { from, to } of stretches) {
       const regions = this.#regions.get(from >>> 12);
@@ -591,8 +588,8 @@ export class BlockCache {
     if (halves[record >> 1] === Handler.REGION) this.#dropRegion(this.#regionAt.get(record) as InstalledRegion);
     const end = record + (extent >> 20) * RECORD;
     const gpa = (this.#gpaOf[this.#numberOf(record)] as number) >>> 0;
-    // Translated code calls the interpreter with records of blocks that hold its instructions.
-    this.#dropRegions(gpa >>> 12, gpa, Math.min(gpa + ((extent >> 12) & 0xff), gpa - (gpa % PAGE) + PAGE));
+    for (const region of this.#regions.get(gpa >>> 12) ?? [])
+      if (region.calls.includes(record)) this.#dropRegion(region);
     // What raises or goes on elsewhere stays harmless when it is looked up again.
     for (let at = record; at < end; at += RECORD) halves[at >> 1] = Handler.REFETCH;
     this.#leave(gpa, record);

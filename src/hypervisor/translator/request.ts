@@ -69,6 +69,8 @@ export interface TranslatedRegion {
   readonly from: number;
   readonly code: Uint8Array;
   readonly nextGpa: number;
+  /** First records of the blocks that have the records which it calls the interpreter's functions with. */
+  readonly calls: readonly number[];
   /** Instructions. */
   readonly size: number;
   /** Offsets at which its basic blocks begin. */

@@ -101,7 +101,18 @@ export function generate(
     };
   });
   const none = regions.every((r) => r === undefined);
-  return { bytes: none ? undefined : build(found, (request[0] as number) >>> 0, exact), regions };
+  const bytes = none ? undefined : build(found, (request[0] as number) >>> 0, exact);
+  // Which are called is known now.
+  const known = regions.map((r, i) => r && { ...r, calls: [...(found[i]?.source.called ?? [])] });
+  return { bytes, regions: known };
+}
+
+interface Outline {
+  readonly place: number;
+  readonly record: number;
+  /** Offset of the block that it is a record of, and that block's first record. */
+  readonly blockAt: number;
+  readonly first: number;
 }
 
 /** What there is to know about the code of one item. */
@@ -110,6 +121,8 @@ class Source {
   readonly #words: Int32Array;
   /** By offset of a block. */
   readonly #entered = new Map<number, number>();
+  /** First records of the blocks of which one has been called. */
+  readonly called = new Set<number>();
 
   constructor(item: TranslationItem, words: Int32Array) {
     this.#item = item;
@@ -143,8 +156,13 @@ class Source {
     return this.outline(instruction, at) ? 'outline' : 'none';
   }
 
-  /** The interpreter's function for an instruction, if it has decoded it. */
-  outline(instruction: Instruction, at: number): { place: number; record: number; blockAt: number } | undefined {
+  /** The interpreter's function for an instruction that is called, if it has decoded it. */
+  call(instruction: Instruction, at: number): Outline | undefined {
+    const found = this.outline(instruction, at);
+    if (found) this.called.add(found.first);
+    return found;
+  }
+  outline(instruction: Instruction, at: number): Outline | undefined {
     const handler = handlers.of(instruction);
     const { blocks } = this.#item;
     for (let i = 0; i < blocks.length; i += BLOCK) {
@@ -155,7 +173,7 @@ class Source {
         const record = (blocks[i + 1] as number) + n * RECORD;
         const word = this.#words[(record + Field.HANDLER) >> 2] as number;
         if ((word & 0xffff) === handler && ((word >>> 16) & 0xff) === at - blockAt)
-          return { place: handlers.functionOf(handler), record, blockAt };
+          return { place: handlers.functionOf(handler), record, blockAt, first: blocks[i + 1] as number };
       }
     }
     return undefined;
@@ -216,7 +234,7 @@ function build(
       helper,
       exact,
       stencils: stencilsOf(vp, mode),
-      outline: ({ decoded, at }) => source.outline(decoded, at),
+      outline: ({ decoded, at }) => source.call(decoded, at),
       tables,
       types,
     });

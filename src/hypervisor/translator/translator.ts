@@ -233,7 +233,7 @@ export class Translator {
       }
       const place = this.#place();
       table.set(place, (exports as Record<string, never>)[name]);
-      blocks.install(record, place, stretches);
+      blocks.install(record, place, stretches, region.calls);
       const far = region.blocks.filter((at) => at >= PAGE).map((at) => at - PAGE);
       blocks.cool(current.gpa, current.mode, region.blocks);
       if (far.length > 0) blocks.cool(region.nextGpa, current.mode, far);
