@@ -20,6 +20,7 @@ export function engineCounters(vp: VpView): Record<string, bigint> {
     'translation.microseconds': vp.translationTime,
     'translation.stale': vp.regionsStale,
     'translation.dropped': vp.regionsDropped,
+    regionLookups: vp.regionLookups,
     regionEntries: vp.regionEntries,
     regionInstructions: vp.regionInstructions,
     ...Object.fromEntries(

@@ -9,12 +9,14 @@
 (module
   (type (;0;) (func (param i32 i32) (result i32)))
   (type (;1;) (func (param i32 i64 i32 i32) (result i32)))
+  (type (;2;) (func (param i32) (result i32)))
   (import "env" "memory" (memory (;0;) 1 65536 shared))
   (import "env" "plain_store" (func (;0;) (type 1)))
-  (import "env" "plain_load" (func (;1;) (type 1)))
+  (import "env" "find_region" (func (;1;) (type 2)))
+  (import "env" "plain_load" (func (;2;) (type 1)))
   (import "env" "regions" (table (;0;) 0 funcref))
   (import "env" "outline" (table (;1;) 0 funcref))
-  (func (;2;) (type 0) (param i32 i32) (result i32)
+  (func (;3;) (type 0) (param i32 i32) (result i32)
     (local i64 i64 i64 i64 i64 i64 i64 i32 i64 i32 i32 i32 i32 i64 i64 i64 i64 i64 i32 i32)
     (if  ;; label = @1
       (i32.lt_s
@@ -198,6 +200,10 @@
                   (i32.const 48))
                 (then
                   (br 4 (;@2;))))
+              (local.get 0)
+              (i32.add
+                (local.get 1)
+                (i32.const 1))
               (local.set 11
                 (i32.add
                   (i32.shl
@@ -212,34 +218,23 @@
                       (i32.const 8191))
                     (i32.const 4))
                   (i32.const 16777216)))
-              (if  ;; label = @6
-                (i64.ne
+              (if (result i32)  ;; label = @6
+                (i64.eq
                   (i64.load offset=229376 align=1
                     (local.get 11))
                   (i64.xor
                     (local.get 15)
                     (i64.const 13792273858822144)))
                 (then
-                  (i64.store offset=$regionExits[4] align=1
-                    (i32.const 16777216)
-                    (i64.add
-                      (i64.load offset=$regionExits[4] align=1
-                        (i32.const 16777216))
-                      (i64.const 1)))
-                  (return
-                    (i32.or
-                      (local.get 0)
-                      (i32.const 1073741824)))))
+                  (i32.load offset=229388 align=1
+                    (local.get 11)))
+                (else
+                  (call 1
+                    (i32.const 16777216))))
               (if  ;; label = @6
                 (i32.ge_u
                   (local.tee 0
-                    (call_indirect (type 0)
-                      (local.get 0)
-                      (i32.add
-                        (local.get 1)
-                        (i32.const 1))
-                      (i32.load offset=229388 align=1
-                        (local.get 11))))
+                    (call_indirect (type 0)))
                   (i32.const 1073741824))
                 (then
                   (return
@@ -375,6 +370,8 @@
           (i32.xor
             (local.get 0)
             (i32.const -1))))
+      (local.get 0)
+      (local.get 1)
       (local.set 11
         (i32.add
           (i32.shl
@@ -389,7 +386,7 @@
               (i32.const 8191))
             (i32.const 4))
           (i32.const 16777216)))
-      (if  ;; label = @2
+      (if (result i32)  ;; label = @2
         (i64.eq
           (i64.load offset=229376 align=1
             (local.get 11))
@@ -397,19 +394,14 @@
             (local.get 3)
             (i64.const 13792273858822144)))
         (then
-          (return_call_indirect (type 0)
-            (local.get 0)
-            (local.get 1)
-            (i32.load offset=229388 align=1
-              (local.get 11)))))
-      (i64.store offset=$regionExits[3] align=1
-        (i32.const 16777216)
-        (i64.add
-          (i64.load offset=$regionExits[3] align=1
-            (i32.const 16777216))
-          (i64.const 1)))
-      (return
-        (local.get 0)))
+          (i32.load offset=229388 align=1
+            (local.get 11)))
+        (else
+          (call 1
+            (i32.const 16777216))))
+      (return_call_indirect (type 0)))
+    (local.get 0)
+    (local.get 1)
     (local.set 11
       (i32.add
         (i32.shl
@@ -424,7 +416,7 @@
             (i32.const 8191))
           (i32.const 4))
         (i32.const 16777216)))
-    (if  ;; label = @1
+    (if (result i32)  ;; label = @1
       (i64.eq
         (i64.load offset=229376 align=1
           (local.get 11))
@@ -436,21 +428,14 @@
                 (i32.const 16777216)))
             (i64.const 48))))
       (then
-        (return_call_indirect (type 0)
-          (local.get 0)
-          (local.get 1)
-          (i32.load offset=229388 align=1
-            (local.get 11)))))
-    (i64.store offset=$regionExits[3] align=1
-      (i32.const 16777216)
-      (i64.add
-        (i64.load offset=$regionExits[3] align=1
-          (i32.const 16777216))
-        (i64.const 1)))
-    (return
-      (local.get 0))
+        (i32.load offset=229388 align=1
+          (local.get 11)))
+      (else
+        (call 1
+          (i32.const 16777216))))
+    (return_call_indirect (type 0))
     (unreachable))
-  (func (;3;) (type 0) (param i32 i32) (result i32)
+  (func (;4;) (type 0) (param i32 i32) (result i32)
     (local i64 i64 i64 i64 i64 i32 i64 i64 i32 i32 i32 i32 i64 i64)
     (if  ;; label = @1
       (i32.lt_s
@@ -544,7 +529,7 @@
                       (br_if 1 (;@4;)
                         (i32.eqz
                           (local.tee 12
-                            (call 1
+                            (call 2
                               (i32.const 16777216)
                               (local.get 9)
                               (i32.const 8)
@@ -619,6 +604,8 @@
           (i32.xor
             (local.get 0)
             (i32.const -1))))
+      (local.get 0)
+      (local.get 1)
       (local.set 10
         (i32.add
           (i32.shl
@@ -633,7 +620,7 @@
               (i32.const 8191))
             (i32.const 4))
           (i32.const 16777216)))
-      (if  ;; label = @2
+      (if (result i32)  ;; label = @2
         (i64.eq
           (i64.load offset=229376 align=1
             (local.get 10))
@@ -641,19 +628,14 @@
             (local.get 3)
             (i64.const 13792273858822144)))
         (then
-          (return_call_indirect (type 0)
-            (local.get 0)
-            (local.get 1)
-            (i32.load offset=229388 align=1
-              (local.get 10)))))
-      (i64.store offset=$regionExits[3] align=1
-        (i32.const 16777216)
-        (i64.add
-          (i64.load offset=$regionExits[3] align=1
-            (i32.const 16777216))
-          (i64.const 1)))
-      (return
-        (local.get 0)))
+          (i32.load offset=229388 align=1
+            (local.get 10)))
+        (else
+          (call 1
+            (i32.const 16777216))))
+      (return_call_indirect (type 0)))
+    (local.get 0)
+    (local.get 1)
     (local.set 10
       (i32.add
         (i32.shl
@@ -668,7 +650,7 @@
             (i32.const 8191))
           (i32.const 4))
         (i32.const 16777216)))
-    (if  ;; label = @1
+    (if (result i32)  ;; label = @1
       (i64.eq
         (i64.load offset=229376 align=1
           (local.get 10))
@@ -680,19 +662,12 @@
                 (i32.const 16777216)))
             (i64.const 48))))
       (then
-        (return_call_indirect (type 0)
-          (local.get 0)
-          (local.get 1)
-          (i32.load offset=229388 align=1
-            (local.get 10)))))
-    (i64.store offset=$regionExits[3] align=1
-      (i32.const 16777216)
-      (i64.add
-        (i64.load offset=$regionExits[3] align=1
-          (i32.const 16777216))
-        (i64.const 1)))
-    (return
-      (local.get 0))
+        (i32.load offset=229388 align=1
+          (local.get 10)))
+      (else
+        (call 1
+          (i32.const 16777216))))
+    (return_call_indirect (type 0))
     (unreachable))
-  (export "r0" (func 2))
-  (export "r1" (func 3)))
+  (export "r0" (func 3))
+  (export "r1" (func 4)))

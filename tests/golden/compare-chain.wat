@@ -14,10 +14,12 @@
 ;; jmp start            eb df
 (module
   (type (;0;) (func (param i32 i32) (result i32)))
+  (type (;1;) (func (param i32) (result i32)))
   (import "env" "memory" (memory (;0;) 1 65536 shared))
+  (import "env" "find_region" (func (;0;) (type 1)))
   (import "env" "regions" (table (;0;) 0 funcref))
   (import "env" "outline" (table (;1;) 0 funcref))
-  (func (;0;) (type 0) (param i32 i32) (result i32)
+  (func (;1;) (type 0) (param i32 i32) (result i32)
     (local i64 i64 i64 i64 i64 i64 i64 i64 i64 i32 i32 i32 i32 i32 i32)
     (if  ;; label = @1
       (i32.lt_s
@@ -339,6 +341,8 @@
           (i32.xor
             (local.get 0)
             (i32.const -1))))
+      (local.get 0)
+      (local.get 1)
       (local.set 16
         (i32.add
           (i32.shl
@@ -353,7 +357,7 @@
               (i32.const 8191))
             (i32.const 4))
           (i32.const 16777216)))
-      (if  ;; label = @2
+      (if (result i32)  ;; label = @2
         (i64.eq
           (i64.load offset=229376 align=1
             (local.get 16))
@@ -361,19 +365,14 @@
             (local.get 3)
             (i64.const 13792273858822144)))
         (then
-          (return_call_indirect (type 0)
-            (local.get 0)
-            (local.get 1)
-            (i32.load offset=229388 align=1
-              (local.get 16)))))
-      (i64.store offset=$regionExits[3] align=1
-        (i32.const 16777216)
-        (i64.add
-          (i64.load offset=$regionExits[3] align=1
-            (i32.const 16777216))
-          (i64.const 1)))
-      (return
-        (local.get 0)))
+          (i32.load offset=229388 align=1
+            (local.get 16)))
+        (else
+          (call 0
+            (i32.const 16777216))))
+      (return_call_indirect (type 0)))
+    (local.get 0)
+    (local.get 1)
     (local.set 16
       (i32.add
         (i32.shl
@@ -388,7 +387,7 @@
             (i32.const 8191))
           (i32.const 4))
         (i32.const 16777216)))
-    (if  ;; label = @1
+    (if (result i32)  ;; label = @1
       (i64.eq
         (i64.load offset=229376 align=1
           (local.get 16))
@@ -400,18 +399,11 @@
                 (i32.const 16777216)))
             (i64.const 48))))
       (then
-        (return_call_indirect (type 0)
-          (local.get 0)
-          (local.get 1)
-          (i32.load offset=229388 align=1
-            (local.get 16)))))
-    (i64.store offset=$regionExits[3] align=1
-      (i32.const 16777216)
-      (i64.add
-        (i64.load offset=$regionExits[3] align=1
-          (i32.const 16777216))
-        (i64.const 1)))
-    (return
-      (local.get 0))
+        (i32.load offset=229388 align=1
+          (local.get 16)))
+      (else
+        (call 0
+          (i32.const 16777216))))
+    (return_call_indirect (type 0))
     (unreachable))
-  (export "r0" (func 0)))
+  (export "r0" (func 1)))

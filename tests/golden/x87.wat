@@ -9,6 +9,7 @@
   (type (;2;) (func (param i32 i64 i32 i32) (result i32)))
   (type (;3;) (func (param i64 i32) (result i64 i32 i32)))
   (type (;4;) (func (param i32 i32) (result i64 i32)))
+  (type (;5;) (func (param i32) (result i32)))
   (import "env" "memory" (memory (;0;) 1 65536 shared))
   (import "env" "x87.push" (func (;0;) (type 1)))
   (import "env" "plain_load" (func (;1;) (type 2)))
@@ -16,9 +17,10 @@
   (import "env" "x87.addMemory" (func (;3;) (type 1)))
   (import "env" "x87.store64" (func (;4;) (type 4)))
   (import "env" "plain_store" (func (;5;) (type 2)))
+  (import "env" "find_region" (func (;6;) (type 5)))
   (import "env" "regions" (table (;0;) 0 funcref))
   (import "env" "outline" (table (;1;) 0 funcref))
-  (func (;6;) (type 0) (param i32 i32) (result i32)
+  (func (;7;) (type 0) (param i32 i32) (result i32)
     (local i64 i64 i64 i32 i32 i32 i64 i64 i32 i32 i32 i32 i64 i32 i64 i32 i32 i32)
     (if  ;; label = @1
       (i32.lt_s
@@ -405,6 +407,8 @@
           (i32.xor
             (local.get 0)
             (i32.const -1))))
+      (local.get 0)
+      (local.get 1)
       (local.set 10
         (i32.add
           (i32.shl
@@ -419,7 +423,7 @@
               (i32.const 8191))
             (i32.const 4))
           (i32.const 16777216)))
-      (if  ;; label = @2
+      (if (result i32)  ;; label = @2
         (i64.eq
           (i64.load offset=229376 align=1
             (local.get 10))
@@ -427,19 +431,14 @@
             (local.get 3)
             (i64.const 13792273858822144)))
         (then
-          (return_call_indirect (type 0)
-            (local.get 0)
-            (local.get 1)
-            (i32.load offset=229388 align=1
-              (local.get 10)))))
-      (i64.store offset=$regionExits[3] align=1
-        (i32.const 16777216)
-        (i64.add
-          (i64.load offset=$regionExits[3] align=1
-            (i32.const 16777216))
-          (i64.const 1)))
-      (return
-        (local.get 0)))
+          (i32.load offset=229388 align=1
+            (local.get 10)))
+        (else
+          (call 6
+            (i32.const 16777216))))
+      (return_call_indirect (type 0)))
+    (local.get 0)
+    (local.get 1)
     (local.set 10
       (i32.add
         (i32.shl
@@ -454,7 +453,7 @@
             (i32.const 8191))
           (i32.const 4))
         (i32.const 16777216)))
-    (if  ;; label = @1
+    (if (result i32)  ;; label = @1
       (i64.eq
         (i64.load offset=229376 align=1
           (local.get 10))
@@ -466,18 +465,11 @@
                 (i32.const 16777216)))
             (i64.const 48))))
       (then
-        (return_call_indirect (type 0)
-          (local.get 0)
-          (local.get 1)
-          (i32.load offset=229388 align=1
-            (local.get 10)))))
-    (i64.store offset=$regionExits[3] align=1
-      (i32.const 16777216)
-      (i64.add
-        (i64.load offset=$regionExits[3] align=1
-          (i32.const 16777216))
-        (i64.const 1)))
-    (return
-      (local.get 0))
+        (i32.load offset=229388 align=1
+          (local.get 10)))
+      (else
+        (call 6
+          (i32.const 16777216))))
+    (return_call_indirect (type 0))
     (unreachable))
-  (export "r0" (func 6)))
+  (export "r0" (func 7)))

@@ -8,7 +8,8 @@
 import { parseArgs } from 'node:util';
 import { TLB, TLB_ENTRIES, TLB_WRITE, VP_STATE } from '../../src/hypervisor/memory/layout.ts';
 import { Code, Op } from '../../src/hypervisor/translator/code.ts';
-import { Locals } from '../../src/hypervisor/translator/locals.ts';
+import { type Changed, Locals } from '../../src/hypervisor/translator/locals.ts';
+import { CLEAN, dirtied } from '../../src/hypervisor/translator/plan.ts';
 import { ALL_PARTS, StencilCache, StencilUse } from '../../src/hypervisor/translator/stencil.ts';
 import { Mode, VpState } from '../../src/hypervisor/vp/state.ts';
 import type { FunctionCode } from '../../src/hypervisor/wasm/function.ts';
@@ -130,16 +131,21 @@ function emit(instructions: readonly Instruction[], library: Library): FunctionC
   const locals = new Locals(VP, LOOP.params.length);
   const stencils = new StencilCache(VP, MODE, (name) => library.helper(name).type);
   const uses: StencilUse[] = [];
+  let reads = 0;
+  let changed: Changed = CLEAN;
   let [known, done] = [0, 0];
   for (let copy = 0; copy < COPIES; copy++)
     for (const instruction of instructions) {
       const stencil = stencils.get(instruction, known, done, ALL_PARTS);
-      uses.push(new StencilUse(locals, stencil, instruction, 0, 0));
+      const use = new StencilUse(locals, stencil, instruction, 0, 0);
+      uses.push(use);
+      reads |= use.reads;
+      changed = dirtied(changed, use);
       ({ known, done } = stencil);
     }
   const code = new Code();
   code.begin();
-  locals.reload(code);
+  locals.load(code, { registers: reads | changed.registers, flags: true });
   const left = code.block();
   const again = code.loop();
   for (const use of uses) use.write(code, left, library.helper);
@@ -152,7 +158,7 @@ function emit(instructions: readonly Instruction[], library: Library): FunctionC
   code.end();
   code.end();
   code.end();
-  locals.spill(code);
+  locals.spill(code, changed);
   return code.finish(LOOP, locals.types);
 }
 

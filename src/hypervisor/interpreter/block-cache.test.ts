@@ -15,14 +15,14 @@ import {
 import { Mode, VpState } from '../vp/state.ts';
 import { Decoder } from '../x86/decoder.ts';
 import { forms } from '../x86/table.ts';
-import { BlockCache } from './block-cache.ts';
+import { BlockCache, WARM } from './block-cache.ts';
 import { HandlerTable } from './handlers.ts';
 import { Handler, RECORD } from './record.ts';
 
 const PAGES = 8;
 const RAM = ramBase(1);
 const MODE = Mode.LONG64 | Mode.LONG | Mode.PROTECTED;
-const HOT = 50;
+const HOT = 100;
 const NOP = 0x90;
 const RET = 0xc3;
 /** MOV EAX, imm32: five bytes. */
@@ -128,18 +128,58 @@ describe('a store', () => {
     const released: number[] = [];
     cache.released = (place) => released.push(place);
     const record = block(0x100);
-    cache.install(record, 7, [
-      { from: 0x100, to: 0x104 },
-      { from: 0x1010, to: 0x1020 },
-    ]);
+    cache.install(
+      record,
+      7,
+      [
+        { from: 0x100, to: 0x104 },
+        { from: 0x1010, to: 0x1020 },
+      ],
+      [],
+    );
     expect(handler(record)).toBe(Handler.REGION);
     cache.written(0x1020, 8);
     expect(released).toEqual([]);
     cache.written(0x101f, 1);
     expect([released, handler(record)]).toEqual([[7], Handler.ENTER]);
-    cache.install(record, 8, [{ from: 0x100, to: 0x104 }]);
+    cache.install(record, 8, [{ from: 0x100, to: 0x104 }], []);
     cache.written(0x103, 1);
     expect([released, handler(record)]).toEqual([[7, 8], Handler.REFETCH]);
+  });
+});
+
+describe('when there is no room for another block', () => {
+  /** Blocks at other addresses each time, until records are used again. */
+  const fill = (): void => {
+    const { epoch } = cache;
+    for (let gpa = PAGE; cache.epoch === epoch; gpa += 4) block(gpa);
+  };
+
+  it('those go that were hardly executed; what is translated stays, and what that calls, and what is warm', () => {
+    vp.blocksFlushed = 0n;
+    const released: number[] = [];
+    cache.released = (place) => released.push(place);
+    put(0x108, RET);
+    put(0x208, RET);
+    put(0x308, RET);
+    const [region, called, warm, cold, inner] = [0x100, 0x200, 0x300, 0x400, 0x104].map(block) as [
+      number,
+      number,
+      number,
+      number,
+      number,
+    ];
+    cache.install(region, 9, [{ from: 0x100, to: 0x208 }], [called]);
+    words[(warm >> 2) + 4] = HOT - WARM;
+    const { epoch } = cache;
+    fill();
+    expect([region, called, warm].map(handler)).toEqual([Handler.REGION, Handler.ENTER, Handler.ENTER]);
+    // The block that was made last is where the cold one was.
+    expect([isDropped(inner), cache.codeOf(cold)?.gpa === 0, cache.size]).toEqual([true, false, 4]);
+    expect([released, vp.blocksFlushed, cache.epoch]).toEqual([[], 0n, epoch + 1]);
+    // The region goes with what it calls.
+    cache.written(0x200, 1);
+    expect([released, handler(region)]).toEqual([[9], Handler.ENTER]);
   });
 });
 

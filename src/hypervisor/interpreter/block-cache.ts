@@ -19,7 +19,7 @@ import { TOO_LONG, TRUNCATED } from '../x86/decode-table.ts';
 import type { Decoder } from '../x86/decoder.ts';
 import { ENDS, LENGTH, RecordWriter } from './encode-record.ts';
 import type { HandlerTable } from './handlers.ts';
-import { Handler, MAX_BLOCK, RECORD } from './record.ts';
+import { Field, Handler, MAX_BLOCK, RECORD } from './record.ts';
 import { RecordRoom, type Stretch } from './record-room.ts';
 
 export type { Stretch } from './record-room.ts';
@@ -61,6 +61,8 @@ interface InstalledRegion {
   readonly record: number;
   /** Guest-physical addresses of the code it was made from: stretches of one page each. */
   readonly stretches: readonly Stretch[];
+  /** First records of the blocks that have records which it calls the interpreter's functions with. */
+  readonly calls: readonly number[];
   /** In the table of regions. */
   readonly place: number;
 }
@@ -69,6 +71,8 @@ const GRANULE_BITS = Math.log2(CODE_MAP_GRANULE);
 /** Words of a block table entry. */
 const WAY = 4;
 const LONGEST_INSTRUCTION = 15;
+/** Blocks that have been entered so often are kept when room is made. */
+export const WARM = 64;
 /** Blocks of one page; few pages of code have a tenth of it. */
 const MOST_BLOCKS = 2048;
 
@@ -180,7 +184,7 @@ export class BlockCache {
    * record, with bit 0 set when it must not be cached.
    */
   decode(linear: bigint, gpa: number): number {
-    if (this.#crowded || !this.#room.make()) this.flush();
+    if (this.#crowded || !(this.#room.make() || this.#thinOut())) this.flush();
     const words = this.#words;
     const mode = words[this.#mode] as number;
     const number = gpa >>> 12;
@@ -212,7 +216,7 @@ export class BlockCache {
     // The bytes of the second page are not RAM, of which nobody tells when it becomes some.
     let cached = true;
     for (;;) {
-      if (done > 0 && (done >= MAX_BLOCK - 15 || at >= PAGE)) {
+      if (done > 0 && (done >= MAX_BLOCK - 15 || at >= PAGE || record > this.#room.last)) {
         this.#special(record, Handler.CONTINUE, done, 0, 0);
         break;
       }
@@ -388,12 +392,39 @@ export class BlockCache {
 
   /** Drops the blocks with bytes between two offsets in a page. */
   #dropBetween(blocks: number[], from: number, to: number): boolean {
+    return this.#dropThose(blocks, (at) => {
+      const extent = blocks[at] as number;
+      const begin = extent & (PAGE - 1);
+      return begin < to && begin + ((extent >> 12) & 0xff) > from;
+    });
+  }
+
+  /**
+   * Makes room: drops the blocks that have hardly been entered and no region calls. What is translated, and what is on its way there,
+   * stays.
+   */
+  #thinOut(): boolean {
+    for (const [number, { blocks }] of this.#pages) {
+      const called = new Set((this.#regions.get(number) ?? []).flatMap(({ calls }) => calls));
+      const isCold = (at: number): boolean => {
+        const record = blocks[at + RECORD_AT] as number;
+        if ((blocks[at + MODE] as number) & FOREIGN || called.has(record)) return false;
+        const kind = this.#halves[record >> 1];
+        return kind !== Handler.REGION && !(kind === Handler.ENTER && this.entered(record) >= WARM);
+      };
+      if (!this.#dropThose(blocks, isCold)) continue;
+      if (blocks.length === 0) this.#release(number);
+      else this.#markAgain(number);
+    }
+    return this.#room.make();
+  }
+
+  /** Drops blocks of a page, which are named by where in its list they are. */
+  #dropThose(blocks: number[], isDropped: (at: number) => boolean): boolean {
     let dropped: number[] | undefined;
     let kept = 0;
     for (let at = 0; at < blocks.length; at += ENTRY) {
-      const extent = blocks[at] as number;
-      const begin = extent & (PAGE - 1);
-      if (begin < to && begin + ((extent >> 12) & 0xff) > from) {
+      if (isDropped(at)) {
         dropped ??= [];
         for (let n = 0; n < ENTRY; n++) dropped.push(blocks[at + n] as number);
         continue;
@@ -514,8 +545,8 @@ export class BlockCache {
   }
 
   /** Puts a region, made from stretches of pages that hold blocks, in front of the block at `record`. */
-  install(record: number, place: number, stretches: readonly Stretch[]): void {
-    const region = { record, stretches, place };
+  install(record: number, place: number, stretches: readonly Stretch[], calls: readonly number[]): void {
+    const region = { record, stretches, calls, place };
     this.#regionAt.set(record, region);
     for (const { from, to } of stretches) {
       const regions = this.#regions.get(from >>> 12);
@@ -524,6 +555,17 @@ export class BlockCache {
       this.#mark(from, to);
     }
     this.#special(record, Handler.REGION, 0, place, 0);
+  }
+
+  /** How often the region at `record` could not make its accesses together; 0: there is none. */
+  splitsOf(record: number): number {
+    return this.#regionAt.has(record) ? (this.#words[(record + Field.SPLITS) >> 2] as number) : 0;
+  }
+  /** Takes the region at `record` out, and says which code it began with, and which page it reached into. */
+  uninstall(record: number): { readonly code: BlockCode | undefined; readonly next: number | undefined } {
+    const region = this.#regionAt.get(record);
+    if (region) this.#dropRegion(region);
+    return { code: this.codeOf(record), next: region?.stretches[1]?.from };
   }
 
   /** Takes a region out; its block is interpreted again, and may become hot again. */
@@ -546,8 +588,8 @@ export class BlockCache {
     if (halves[record >> 1] === Handler.REGION) this.#dropRegion(this.#regionAt.get(record) as InstalledRegion);
     const end = record + (extent >> 20) * RECORD;
     const gpa = (this.#gpaOf[this.#numberOf(record)] as number) >>> 0;
-    // Translated code calls the interpreter with records of blocks that hold its instructions.
-    this.#dropRegions(gpa >>> 12, gpa, Math.min(gpa + ((extent >> 12) & 0xff), gpa - (gpa % PAGE) + PAGE));
+    for (const region of this.#regions.get(gpa >>> 12) ?? [])
+      if (region.calls.includes(record)) this.#dropRegion(region);
     // What raises or goes on elsewhere stays harmless when it is looked up again.
     for (let at = record; at < end; at += RECORD) halves[at >> 1] = Handler.REFETCH;
     this.#leave(gpa, record);

@@ -19,9 +19,9 @@ import { accessHelpers, noteFilled } from '../mmu/access.ts';
 import { flushHelpers, jumpPage } from '../mmu/flush.ts';
 import { segmentationHelpers } from '../mmu/segmentation.ts';
 import { Access, walkHelpers } from '../mmu/walk.ts';
-import { COLD, countExit, jumpCacheEntry, REGION, UNWIND } from '../translator/abi.ts';
+import { COLD, countExit, jumpCacheEntry, PLACES, REGION, UNWIND } from '../translator/abi.ts';
 import { Mode, RegionExit, Vector, VpState } from '../vp/state.ts';
-import type { FunctionBuilder, FunctionType, Label, Table } from '../wasm/function.ts';
+import type { Callee, FunctionBuilder, FunctionType, Label, Table } from '../wasm/function.ts';
 import { ModuleBuilder } from '../wasm/module.ts';
 import type { Value } from '../wasm/value.ts';
 import { type HelperContext, type HelperDefinition, Library } from '../x86/library.ts';
@@ -63,6 +63,7 @@ export function buildInterpreter(
     ...definitions,
     lookup,
     codePage,
+    findRegion,
   ]);
   const provide = (name: string, type: FunctionType): void => {
     library.provide(module.importFunction(name, type));
@@ -98,10 +99,9 @@ export function buildInterpreter(
       outlineHandler(f, variant, context);
     }),
   );
-  const outlineTable = module.setTable(outline, 'outline');
-  const regionTable = module.importTable('regions');
+  const outlineTable = module.table(outline as [Callee, ...Callee[]], { name: 'outline' });
   // What stands at every place of the table that holds no region.
-  module.function(
+  const none = module.function(
     'no_region',
     REGION,
     (f) => {
@@ -110,6 +110,7 @@ export function buildInterpreter(
     },
     true,
   );
+  const regionTable = module.table([none], { name: 'regions', size: PLACES });
   module.function(
     'run',
     { params: ['i32', 'i32'], results: ['i32'] },
@@ -496,6 +497,85 @@ const codePage: HelperDefinition = {
   },
 };
 
+/** The entry of the block table for a guest-physical address and mode, less the constant BLOCK_TABLE; 0: there is none. */
+function findBlock(f: FunctionBuilder, vp: Value, gpa: Value, mode: Value): Value {
+  const entry = vp.add(
+    gpa
+      .xor(gpa.shrU(16))
+      .and(BLOCK_TABLE_ENTRIES - 2)
+      .shl(4),
+  );
+  const way = f.variable('i32', 0);
+  for (const at of [0, 16]) {
+    const same = f.load('i32.load', entry, BLOCK_TABLE + at).eq(gpa);
+    f.if(same.and(f.load('i32.load', entry, BLOCK_TABLE + at + 4).eq(mode)), () => {
+      way.set(entry.add(at));
+    });
+  }
+  return way.get();
+}
+
+interface JumpTarget {
+  readonly linear: Value;
+  readonly mode: Value;
+  readonly record: Value;
+  readonly place: Value;
+  /** Whether its translation is a global one. */
+  readonly global: Value;
+}
+function fillJumpCache(f: FunctionBuilder, vp: Value, { linear, mode, record, place, global }: JumpTarget): void {
+  // A block that crosses pages goes when either translation does.
+  for (const address of [linear, linear.add(4096)]) f.store('i32.store8', vp.add(jumpPage(address)), 1, JUMP_PAGES);
+  const jump = jumpCacheEntry(vp, linear);
+  noteFilled(f, vp, jump.add(JUMP_CACHE), global);
+  f.store('i64.store', jump, jumpCacheTag(linear, mode), JUMP_CACHE);
+  f.store('i32.store', jump, record, JUMP_CACHE + 8);
+  f.store('i32.store', jump, place, JUMP_CACHE + 12);
+}
+
+/**
+ * For translated code that goes where the jump cache knows nothing of: (vp) -> place of the region at RIP, which the jump cache knows
+ * from now on, or 0: what is there is the interpreter's affair.
+ */
+const findRegion: HelperDefinition = {
+  name: 'find_region',
+  exported: true,
+  type: { params: ['i32'], results: ['i32'] },
+  build(f, helper) {
+    const vp = f.param(0);
+    f.store('i64.store', vp, f.load('i64.load', vp, at('regionLookups')).add(1), at('regionLookups'));
+    const mode = f.load('i32.load', vp, at('mode'));
+    const linear = codeLinear(f, vp);
+    const tlb = codeTlbEntry(f, vp, linear, mode);
+    const tag = linear.and(-4096);
+    const page = f.variable('i32');
+    f.if(
+      f.load('i64.load', tlb, CODE_TLB).eq(tag),
+      () => {
+        page.set(f.load('i32.load', tlb, CODE_TLB + 8));
+      },
+      () => {
+        page.set(f.call1(helper('code_page'), vp, tag));
+        f.if(page.get().and(1), () => {
+          f.return(0);
+        });
+      },
+    );
+    const way = findBlock(f, vp, page.get().or(linear.wrap().and(4095)), mode);
+    f.if(way.eqz(), () => {
+      f.return(0);
+    });
+    const record = f.load('i32.load', way, BLOCK_TABLE + 8);
+    f.if(f.load('i32.load16_u', record, Field.HANDLER).ne(Handler.REGION), () => {
+      f.return(0);
+    });
+    const place = f.load('i32.load', record, Field.IMMEDIATE);
+    const global = f.load('i32.load', tlb, CODE_TLB + 12);
+    fillJumpCache(f, vp, { linear, mode, record, place, global });
+    f.return(place);
+  },
+};
+
 /** Finds or makes the block at RIP: instruction TLB, then the block table by guest-physical address, then the decoder. */
 const lookup: HelperDefinition = {
   name: 'lookup',
@@ -541,27 +621,15 @@ const lookup: HelperDefinition = {
       },
     );
     const gpa = page.get().or(linear.wrap().and(4095));
-    const entry = vp.add(
-      gpa
-        .xor(gpa.shrU(16))
-        .and(BLOCK_TABLE_ENTRIES - 2)
-        .shl(4),
-    );
     const record = f.variable('i32', 0);
-    const way = f.variable('i32', 0);
-    for (const at of [0, 16]) {
-      const same = f.load('i32.load', entry, BLOCK_TABLE + at).eq(gpa);
-      f.if(same.and(f.load('i32.load', entry, BLOCK_TABLE + at + 4).eq(mode)), () => {
-        way.set(entry.add(at));
-      });
-    }
-    f.if(way.get(), () => {
-      record.set(f.load('i32.load', way.get(), BLOCK_TABLE + 8));
-      f.if(f.load('i32.load', way.get(), BLOCK_TABLE + 12), () => {
+    const way = findBlock(f, vp, gpa, mode);
+    f.if(way, () => {
+      record.set(f.load('i32.load', way, BLOCK_TABLE + 8));
+      f.if(f.load('i32.load', way, BLOCK_TABLE + 12), () => {
         // The instruction goes on in the page that the next linear page is now.
         const second = walkTo(tag.add(4096).and(f.load('i64.load', vp, at('codeMask'))));
         global.set(global.get().and(f.load('i32.load', vp, WALKED_GLOBAL)));
-        f.if(second.or(1).ne(f.load('i64.load32_u', way.get(), BLOCK_TABLE + 12)), () => {
+        f.if(second.or(1).ne(f.load('i64.load32_u', way, BLOCK_TABLE + 12)), () => {
           record.set(0);
         });
       });
@@ -579,13 +647,7 @@ const lookup: HelperDefinition = {
     f.if(f.load('i64.load', tlb, CODE_TLB).ne(tag), () => {
       f.return(record.get());
     });
-    // A block that crosses pages goes when either translation does.
-    for (const address of [linear, linear.add(4096)]) f.store('i32.store8', vp.add(jumpPage(address)), 1, JUMP_PAGES);
-    const jump = jumpCacheEntry(vp, linear);
-    noteFilled(f, vp, jump.add(JUMP_CACHE), global.get());
-    f.store('i64.store', jump, jumpCacheTag(linear, mode), JUMP_CACHE);
-    f.store('i32.store', jump, record.get(), JUMP_CACHE + 8);
-    f.store('i32.store', jump, 0, JUMP_CACHE + 12);
+    fillJumpCache(f, vp, { linear, mode, record: record.get(), place: f.i32(0), global: global.get() });
     f.return(record.get());
   },
 };

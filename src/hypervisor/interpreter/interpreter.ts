@@ -90,6 +90,7 @@ interface Exports {
   store_at(vp: number, linear: bigint, size: number, access: number, how: number): number;
   store_commit(vp: number): void;
   short_enter(vp: number, vector: number, error: number, pushed: number): number;
+  readonly regions: WebAssembly.Table;
   flush_tlb(vp: number): void;
   flush_local(vp: number): void;
   flush_writes(vp: number): void;
@@ -130,7 +131,6 @@ export class Interpreter implements SystemContext {
   readonly #view: DataView;
   readonly #words: Int32Array;
   readonly #exports: Exports;
-  readonly #table: WebAssembly.Table;
   readonly translator: Translator | undefined;
   #codeKey = '';
 
@@ -157,7 +157,6 @@ export class Interpreter implements SystemContext {
         this.#dropCode();
       },
     });
-    this.#table = new WebAssembly.Table({ element: 'anyfunc', initial: 1024 });
     this.#exports = this.#instantiate(options);
     if (options.translation) {
       this.blocks.hotAfter = options.hotAfter ?? HOT;
@@ -165,7 +164,7 @@ export class Interpreter implements SystemContext {
         memory: options.memory,
         index: options.index,
         vp: this.vp,
-        table: this.#table,
+        table: this.#exports.regions,
         blocks: this.blocks,
         port: options.translation,
         helpers: this.#exports as never,
@@ -211,7 +210,6 @@ export class Interpreter implements SystemContext {
           throw error === GUEST_FAULT ? thrown : error;
         }
       },
-      regions: this.#table,
       hot: (record: number) => {
         this.translator?.hot(record, this.#nextCodePage());
       },

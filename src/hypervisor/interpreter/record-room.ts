@@ -1,5 +1,5 @@
 /** Room for records, in a part of the partition's memory that is filled from its beginning; then what was dropped is used again. */
-import { MAX_BLOCK, RECORD } from './record.ts';
+import { RECORD } from './record.ts';
 
 /** Addresses [from, to). */
 export interface Stretch {
@@ -7,8 +7,10 @@ export interface Stretch {
   readonly to: number;
 }
 
-/** Room for the records of any block. */
-const LARGEST = (MAX_BLOCK + 3) * RECORD;
+/** Room that is worth being used: for the records of most blocks. Longer ones are cut. */
+const LEAST = 24 * RECORD;
+/** For what comes after the last instruction of a block, and in front of the first. */
+const ENDS = 3 * RECORD;
 
 export class RecordRoom {
   readonly #all: Stretch;
@@ -29,9 +31,14 @@ export class RecordRoom {
     this.#limit = to;
   }
 
+  /** The last address at which another instruction of the block at `next` may be recorded. */
+  get last(): number {
+    return this.#limit - ENDS;
+  }
+
   /** Whether there is room for the records of another block at `next`, after making some where much has been dropped. */
   make(): boolean {
-    if (this.next + LARGEST <= this.#limit) return true;
+    if (this.next + LEAST <= this.#limit) return true;
     this.retire(this.next, this.#limit);
     if (this.#room.length === 0 && this.#retiredBytes > (this.#all.to - this.#all.from) / 8) this.#recycle();
     const stretch = this.#room.pop();
@@ -68,7 +75,7 @@ export class RecordRoom {
         first = { from: first.from, to: next.to };
         continue;
       }
-      if (first && first.to - first.from >= LARGEST) this.#room.push(first);
+      if (first && first.to - first.from >= LEAST) this.#room.push(first);
       else if (first) this.retire(first.from, first.to);
       first = next;
     }

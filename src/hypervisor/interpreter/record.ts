@@ -33,6 +33,8 @@ export const Field = {
   IMMEDIATE: 16,
   /** i64: displacement. */
   DISPLACEMENT: 24,
+  /** u32, of a region: how often accesses that are checked together could not be made so. */
+  SPLITS: 24,
 } as const;
 
 /** A block covers at most this many instruction bytes, so that offsets fit a byte. */

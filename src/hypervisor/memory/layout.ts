@@ -86,9 +86,15 @@ export const LARGE_PAGES = JUMP_PAGES + JUMP_PAGES_SIZE;
 export const LARGE_PAGES_SIZE = 4096;
 export const GIANT_PAGES = LARGE_PAGES + LARGE_PAGES_SIZE;
 export const GIANT_PAGES_SIZE = 512;
+/**
+ * Second level of the data TLBs: {linear page | context | 4 where it may be written u64, host page u32, generation u32};
+ * see mmu/second-level.ts.
+ */
+export const STLB = (GIANT_PAGES + GIANT_PAGES_SIZE + 15) & -16;
+export const STLB_ENTRIES = 16384;
 export const VP_AREA = 0x200_0000;
 
-if (VpState.size > TLB || GIANT_PAGES + GIANT_PAGES_SIZE > VP_AREA) throw new Error('virtual processor area overflows');
+if (VpState.size > TLB || STLB + STLB_ENTRIES * 16 > VP_AREA) throw new Error('virtual processor area overflows');
 
 export function vpArea(index: number): number {
   return VP_AREAS + index * VP_AREA;

@@ -21,6 +21,7 @@ import { Vector, VpState } from '../vp/state.ts';
 import type { FunctionBuilder } from '../wasm/function.ts';
 import type { Operand, Value } from '../wasm/value.ts';
 import type { HelperContext, HelperDefinition } from '../x86/library.ts';
+import { fillSecondLevel, findSecondLevel } from './second-level.ts';
 import { Access, EFER_LMA } from './walk.ts';
 
 const at = (name: Parameters<typeof VpState.offset>[0]): number => VpState.offset(name);
@@ -41,6 +42,17 @@ export function tlbEntry(f: FunctionBuilder, vp: Value, linear: Value): Value {
   );
 }
 
+/**
+ * Whether a page's tag in the TLB, its linear address less one, is that of an access. In this form, the tag first, V8 loads it
+ * once: as the second operand it would load it for the subtraction, and before that for the trap that a load can be.
+ */
+export function holds(tag: Value, linear: Value, bytes: number): Value {
+  return tag.sub(linear).gtU(bytes - 4098);
+}
+export function tagOf(page: Value): Value {
+  return page.sub(1);
+}
+
 /** Inline: the host address for an access of `bytes` at `linear`, by the TLB or by `slow`. */
 export function hostAddress(
   f: FunctionBuilder,
@@ -53,9 +65,8 @@ export function hostAddress(
   const entry = tlbEntry(f, vp, linear);
   const offset = TLB + (write ? TLB_WRITE : 0);
   const host = f.variable('i32');
-  const within = linear.sub(f.load('i64.load', entry, offset)).ltU(4097 - bytes);
   f.if(
-    within,
+    holds(f.load('i64.load', entry, offset), linear, bytes),
     () => {
       host.set(linear.wrap().add(f.load('i32.load', entry, offset + 8)));
     },
@@ -118,15 +129,36 @@ export function noteFilled(f: FunctionBuilder, vp: Value, entry: Value, global: 
   });
 }
 
-/** Writes a TLB entry in the context in use, right after the walk. */
+/** Writes an entry of the first level. One that is on the list of those filled is not put there again. */
+function fillFirst(f: FunctionBuilder, vp: Value, linear: Value, hostPage: Value, write: boolean, global: Value): void {
+  const offset = TLB + (write ? TLB_WRITE : 0);
+  const entry = tlbEntry(f, vp, linear).add(offset);
+  const page = linear.and(-4096);
+  f.store('i64.store', entry, tagOf(page));
+  f.store('i32.store', entry, hostPage.sub(page.wrap()), 8);
+  noteFilled(f, vp, entry, global.or(f.load('i32.load', entry, NOTED).eq(1)));
+  f.if(global.eqz(), () => {
+    f.store('i32.store', entry, 1, NOTED);
+  });
+}
+/** In a TLB's entry: 1 where it is on the list of those filled. Who empties the list empties this, or the entry. */
+const NOTED = 12;
+
+/** Enters a translation in the context in use, right after the walk. */
 function fill(f: FunctionBuilder, vp: Value, linear: Value, hostPage: Value, write: boolean): void {
   f.if(f.load('i32.load', vp, at('tlbContext')).ne(CHECKED_CONTEXT), () => {
-    const entry = tlbEntry(f, vp, linear);
-    const offset = TLB + (write ? TLB_WRITE : 0);
-    const page = linear.and(-4096);
-    f.store('i64.store', entry, page, offset);
-    f.store('i32.store', entry, hostPage.sub(page.wrap()), offset + 8);
-    noteFilled(f, vp, entry.add(offset), f.load('i32.load', vp, WALKED_GLOBAL));
+    const global = f.load('i32.load', vp, WALKED_GLOBAL);
+    fillFirst(f, vp, linear, hostPage, write, global);
+    fillSecondLevel(f, vp, linear, hostPage, write, global);
+  });
+}
+
+/** Returns the address of an access that does not leave its page where the second level knows it, entered in the first. */
+function returnKnown(f: FunctionBuilder, vp: Value, linear: Value, write: boolean): void {
+  const { host, global } = findSecondLevel(f, vp, linear, write);
+  f.if(host, () => {
+    fillFirst(f, vp, linear, host, write, global);
+    f.return(host.or(linear.wrap().and(4095)));
   });
 }
 
@@ -137,6 +169,9 @@ const load: HelperDefinition = {
   build(f, helper, context) {
     const [vp, linear, size, stack] = [f.param(0), f.param(1), f.param(2), f.param(3)];
     checkAddress(f, vp, linear, size, stack, 0, context);
+    f.if(linear.wrap().and(4095).add(size).leU(4096), () => {
+      returnKnown(f, vp, linear, false);
+    });
     f.store('i64.store', vp, f.load('i64.load', vp, at('tlbMisses')).add(1), at('tlbMisses'));
     f.return(f.call1(helper('load_at'), vp, linear, size, userBit(f, vp), 1));
   },
@@ -221,6 +256,9 @@ const store: HelperDefinition = {
   build(f, helper, context) {
     const [vp, linear, size, stack] = [f.param(0), f.param(1), f.param(2), f.param(3)];
     checkAddress(f, vp, linear, size, stack.and(STACK), 1, context);
+    f.if(linear.wrap().and(4095).add(size).leU(4096), () => {
+      returnKnown(f, vp, linear, true);
+    });
     f.store('i64.store', vp, f.load('i64.load', vp, at('tlbMisses')).add(1), at('tlbMisses'));
     f.return(
       f.call1(helper('store_at'), vp, linear, size, userBit(f, vp).or(Access.WRITE), f.i32(1).or(stack.and(MODIFY))),
@@ -473,6 +511,7 @@ function plain(write: boolean): HelperDefinition {
       f.if(bad, () => {
         f.return(0);
       });
+      returnKnown(f, vp, linear, write);
       const gpa = f.variable('i64');
       f.try(
         context.fault,

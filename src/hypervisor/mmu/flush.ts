@@ -28,17 +28,18 @@ import { VpState } from '../vp/state.ts';
 import type { FunctionBuilder } from '../wasm/function.ts';
 import type { Operand, Value } from '../wasm/value.ts';
 import type { HelperDefinition } from '../x86/library.ts';
-import { CHECKED_CONTEXT } from './access.ts';
+import { CHECKED_CONTEXT, tagOf } from './access.ts';
+import { dropSecondLevel, flushSecondLevel } from './second-level.ts';
 import { byteOf, giantPage, largePage } from './walk.ts';
 
 /**
- * What empty entries are filled with. The tag that these bytes make is within a page of the linear addresses that begin
- * with them: those are not canonical, but a program can try them, and an access that hits is not checked. So the two
- * entries that such addresses select get the tag of page 0, which selects another entry.
+ * What empty entries are filled with. The tag that these bytes make is that of linear addresses that begin with them: those are
+ * not canonical, but a program can try them, and an access that hits is not checked. So the two entries that such addresses
+ * select get a tag of the first two pages, which select other entries.
  */
 const EMPTY = 0x80;
 const EMPTY_TAG = 0x8080_8080_8080_8080n;
-const SELECTED_BY_EMPTY_TAG = [0n, 4095n].map((n) => Number((EMPTY_TAG + n) >> 12n) & (TLB_ENTRIES - 1));
+const SELECTED_BY_EMPTY_TAG = [1n, 4096n].map((n) => Number((EMPTY_TAG + n) >> 12n) & (TLB_ENTRIES - 1));
 
 /** Empties the TLBs of one or several contexts and kinds, which follow each other at `at`. */
 function empty(f: FunctionBuilder, vp: Value, at: number, count: number): void {
@@ -68,7 +69,7 @@ function each(f: FunctionBuilder, from: Operand, to: Value, step: number, body: 
 /** The tag of a page that selects another entry than the one at this address of a TLB: no address hits. */
 function tagElsewhere(entry: Value): Value {
   const tlb = (TLB_ENTRIES - 1) << 4;
-  return entry.not().and(tlb).shl(8).extU();
+  return tagOf(entry.not().and(tlb).shl(8).extU());
 }
 
 /** Where the byte of an address's page is in JUMP_PAGES. */
@@ -90,6 +91,7 @@ export const flushHelpers: readonly HelperDefinition[] = [
       const vp = f.param(0);
       unwind(f, vp);
       empty(f, vp, TLB, 2 * TLB_CONTEXTS);
+      flushSecondLevel(f, vp);
       f.memoryFill(vp.add(CODE_TLB), EMPTY, 2 * CODE_TLB_CONTEXT);
       emptyJumpCache(f, vp);
       f.memoryFill(vp.add(LARGE_PAGES), 0, LARGE_PAGES_SIZE);
@@ -117,6 +119,7 @@ export const flushHelpers: readonly HelperDefinition[] = [
         // In the jump cache this is no record and no region.
         f.store('i64.store', entry, 0n, 8);
       });
+      flushSecondLevel(f, vp, { locals: true });
       f.store('i32.store', vp, 0, FILLED);
     },
   },
@@ -128,6 +131,7 @@ export const flushHelpers: readonly HelperDefinition[] = [
     build(f) {
       for (let context = 0; context < TLB_CONTEXTS; context++)
         empty(f, f.param(0), TLB + TLB_WRITE + (context << TLB_CONTEXT_SHIFT), 1);
+      flushSecondLevel(f, f.param(0), { writes: true });
     },
   },
   {
@@ -137,6 +141,7 @@ export const flushHelpers: readonly HelperDefinition[] = [
     type: { params: ['i32', 'i32'], results: [] },
     build(f) {
       const [vp, host] = [f.param(0), f.param(1)];
+      flushSecondLevel(f, vp, { writes: true });
       for (let context = 0; context < TLB_CONTEXTS; context++) {
         if (context === CHECKED_CONTEXT) continue;
         const first = vp.add(TLB + TLB_WRITE + (context << TLB_CONTEXT_SHIFT));
@@ -145,7 +150,7 @@ export const flushHelpers: readonly HelperDefinition[] = [
             f
               .load('i32.load', entry)
               .add(f.load('i32.load', entry, 8))
-              .eq(host),
+              .eq(host.sub(1)),
             () => {
               f.store('i64.store', entry, tagElsewhere(entry));
             },
@@ -178,8 +183,9 @@ export const flushHelpers: readonly HelperDefinition[] = [
       const elsewhere = linear.not().and(-4096);
       for (let context = 0; context < TLB_CONTEXTS; context++) {
         for (const kind of [0, TLB_WRITE])
-          f.store('i64.store', entry, elsewhere, TLB + (context << TLB_CONTEXT_SHIFT) + kind);
+          f.store('i64.store', entry, tagOf(elsewhere), TLB + (context << TLB_CONTEXT_SHIFT) + kind);
       }
+      dropSecondLevel(f, vp, linear);
       const code = vp.add(
         linear
           .wrap()

@@ -14,6 +14,9 @@ export const UNWIND = 0x4000_0000;
 /** With UNWIND: because nothing is translated at RIP. */
 export const COLD = 0x2000_0000;
 
+/** Of the table of regions: how many there can be. */
+export const PLACES = 32768;
+
 /** What an interpreter's function for an instruction takes: VpState and record; it returns 1 where RIP says how to go on. */
 export const OUTLINE: FunctionType = { params: ['i32', 'i32'], results: ['i32'] };
 

@@ -20,6 +20,7 @@ export const Op = {
   EQ64: 0x51,
   NE64: 0x52,
   LT_U64: 0x54,
+  GT_U64: 0x56,
   ADD32: 0x6a,
   SUB32: 0x6b,
   AND32: 0x71,
@@ -42,6 +43,8 @@ export const [CONST32, CONST64] = [0x41, 0x42] as const;
 export const Load = { I32: [0x28], I64: [0x29], V128: [0xfd, 0] } as const;
 export const Store = { I32: [0x36], I64: [0x37], V128: [0xfd, 11] } as const;
 const VOID = 0x40;
+/** Type of what a block leaves on the stack. */
+export const I32 = 0x7f;
 
 export function getLocal(out: ByteWriter, local: number): void {
   out.byte(0x20);
@@ -113,9 +116,9 @@ export class Code {
     this.out.unsigned(table);
   }
 
-  #open(opcode: number): Label {
+  #open(opcode: number, result: number = VOID): Label {
     this.out.byte(opcode);
-    this.out.byte(VOID);
+    this.out.byte(result);
     return this.#depth++;
   }
   block(): Label {
@@ -125,9 +128,9 @@ export class Code {
     return this.#open(LOOP);
   }
   /** On the stack is whether what follows is executed. */
-  if(likely?: boolean): void {
+  if(likely?: boolean, result?: typeof I32): void {
     if (likely !== undefined) this.hint(likely);
-    this.#open(IF);
+    this.#open(IF, result);
   }
   else(): void {
     this.out.byte(Op.ELSE);

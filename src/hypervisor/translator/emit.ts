@@ -3,19 +3,24 @@
  * the function that its target was translated to, while a few of these are nested; other ways out go to the next region by a tail
  * call. The jump cache tells which function that is; a place that holds none returns at once.
  */
+import { Field } from '../interpreter/record.ts';
 import { CODE_TLB, CODE_TLB_CONTEXT, CODE_TLB_ENTRIES, JUMP_CACHE, JUMP_CACHE_ENTRIES } from '../memory/layout.ts';
 import { Mode, RegionExit, VpState } from '../vp/state.ts';
 import type { Callee, FunctionCode } from '../wasm/function.ts';
 import { REGION, UNWIND } from './abi.ts';
-import { Code, type Label, Op } from './code.ts';
-import { Locals, Own } from './locals.ts';
-import { type BlockPlan, CLEAN, type Dirty, dirtied, OFFSET_SHIFT, planRegion } from './plan.ts';
+import { Code, I32, type Label, Op } from './code.ts';
+import { Liveness } from './liveness.ts';
+import { type Changed, Locals, Own } from './locals.ts';
+import { type BlockPlan, CLEAN, dirtied, LEADER, OFFSET_SHIFT, planRegion } from './plan.ts';
 import { type Block, LEAVES, type Region, type RegionInstruction } from './region.ts';
 import type { Stencils } from './stencil.ts';
 import { analyse, type Structure } from './structure.ts';
 
 const at = (name: Parameters<typeof VpState.offset>[0]): number => VpState.offset(name);
 const PAGE = 4096;
+/** Of what is undone: an offset in two pages, and that no access is why. */
+const MOST_OFFSET = 2 * PAGE - 1;
+const NO_ACCESS = 1 << 31;
 /** Calls of the guest that are calls of WebAssembly at one time. */
 const DEEPEST = 48;
 /** Parameters: instructions that may still be executed, which is counted down in it, and calls nested. */
@@ -39,6 +44,10 @@ export interface EmitOptions {
   readonly types: { readonly region: number; readonly outline: number };
   /** Looks at the budget before every instruction. */
   readonly exact?: boolean;
+  /** Whether accesses near each other are checked together; where their span does not fit into a page, `record` counts that. */
+  readonly grouped?: boolean;
+  /** Address of the region's record. */
+  readonly record: number;
 }
 
 /** Written again for every region. */
@@ -60,10 +69,9 @@ class Emitter {
   readonly #rip: number;
   /** Budget with which it goes on: every path between two looks at the budget is shorter than the region. */
   readonly #least: number;
-  /** Which instruction is undone is set. */
-  #redo: Label = 0;
-  /** RIP and budget are set: the interpreter goes on there. */
-  #exit: Label = 0;
+  readonly #liveness: Liveness;
+  /** Which instruction is undone is set: by place in the row of stores. */
+  readonly #redo: Label[] = [];
   /** Everything is in VpState, and RIP in its local too: to the region there. */
   #onwards: Label = 0;
   /** The same where the mode may be another one. */
@@ -71,7 +79,7 @@ class Emitter {
 
   constructor(options: EmitOptions) {
     this.#options = options;
-    const { region, vp, stencils, exact = false } = options;
+    const { region, vp, stencils, exact = false, grouped = true } = options;
     this.#region = region;
     this.#structure = analyse({
       entry: region.entry,
@@ -81,43 +89,46 @@ class Emitter {
     this.#page = this.#locals.own(Own.PAGE);
     this.#rip = this.#locals.own(Own.RIP);
     this.#least = exact ? 1 : region.size;
-    this.#plans = planRegion({ region, structure: this.#structure, stencils, locals: this.#locals, exact });
+    this.#plans = planRegion({ region, structure: this.#structure, stencils, locals: this.#locals, exact, grouped });
+    this.#liveness = new Liveness(region, this.#plans, exact);
   }
 
   emit(): FunctionCode {
     code.begin();
+    // One branch for two reasons.
+    this.#load('I32', 'attention');
     code.get(BUDGET);
     code.i32(this.#least);
-    code.op(Op.LT_S32);
+    code.op(Op.LT_S32, Op.OR32);
     code.if(false);
-    this.#count(RegionExit.BUDGET);
-    this.#returnComplement();
-    code.end();
     this.#load('I32', 'attention');
-    code.if(false);
+    code.if();
     this.#count(RegionExit.ATTENTION);
     this.#returnUnwinding();
+    code.end();
+    this.#count(RegionExit.BUDGET);
+    this.#returnComplement();
     code.end();
     this.#load('I64', 'rip');
     code.i64(this.#region.entry);
     code.op(Op.SUB64);
     code.set(this.#page);
-    this.#locals.reload(code, this.#flagsAreRead(this.#region.entry));
+    this.#locals.load(code, this.#liveness.at(this.#region.entry));
     this.#elsewhere = code.block();
     this.#onwards = code.block();
-    this.#exit = code.block();
-    this.#redo = code.block();
+    const { places } = this.#liveness;
+    for (let place = 0; place <= places; place++) this.#redo[place] = code.block();
     this.#tree(this.#region.entry);
     code.end();
+    for (let place = places; place > 0; place--) {
+      this.#locals.spill(code, this.#liveness.stored(place));
+      code.end();
+    }
     this.#undo();
     code.end();
-    this.#locals.spill(code);
-    this.#storeRip();
-    this.#returnComplement();
+    this.#goTo(this.#rip, 'same', 'tail call');
     code.end();
-    this.#chain(false);
-    code.end();
-    this.#chain(true);
+    this.#goTo(this.#rip, 'any', 'tail call');
     return code.finish(REGION, this.#locals.types);
   }
 
@@ -129,12 +140,41 @@ class Emitter {
     code.i32(2 ** OFFSET_SHIFT - 1);
     code.op(Op.AND32, Op.SUB32);
     code.set(BUDGET);
+    this.#address();
     code.get(this.#page);
     code.get(undone);
     code.i32(OFFSET_SHIFT);
-    code.op(Op.SHR_U32, Op.EXTEND_U, Op.ADD64);
-    code.set(this.#rip);
+    code.op(Op.SHR_U32);
+    code.i32(MOST_OFFSET);
+    code.op(Op.AND32, Op.EXTEND_U, Op.ADD64);
+    code.store('I64', at('rip'));
+    code.get(undone);
+    code.i32(0);
+    code.op(Op.LT_S32, Op.EQZ32);
+    code.if();
     this.#count(RegionExit.ACCESS);
+    code.end();
+    if (this.#options.grouped !== false) this.#countSplit(undone);
+    this.#returnComplement();
+  }
+
+  /** Counts what a leader leaves to the interpreter: the region may be better off with each access checked alone. */
+  #countSplit(undone: number): void {
+    const { record } = this.#options;
+    code.get(undone);
+    code.i32(LEADER);
+    code.op(Op.AND32);
+    code.if();
+    this.#address();
+    code.i32(record);
+    code.store('I32', at('splitRecord'));
+    code.i32(record);
+    code.i32(record);
+    code.load('I32', Field.SPLITS);
+    code.i32(1);
+    code.op(Op.ADD32);
+    code.store('I32', Field.SPLITS);
+    code.end();
   }
 
   // ---- pieces ------------------------------------------------------------------------------------------------------------
@@ -185,19 +225,19 @@ class Emitter {
     code.get(this.#rip);
     code.store('I64', at('rip'));
   }
-  /** Leaves for an offset of the page, where the interpreter executes an instruction. */
-  #redoAt(offset: number): void {
-    this.#linear(offset);
-    code.set(this.#rip);
-    code.br(this.#exit);
+  /** Leaves for an offset of the page, where the interpreter executes an instruction: not for an access. */
+  #redoAt(offset: number, dirty: Changed): void {
+    code.i32((offset << OFFSET_SHIFT) | NO_ACCESS);
+    code.set(this.#locals.own(Own.UNDONE));
+    code.br(this.#redo[this.#liveness.place(dirty)] as Label);
   }
   /** Leaves for an offset of the page. */
-  #leaveAt(offset: number, dirty: Dirty): void {
+  #leaveAt(offset: number, dirty: Changed): void {
     this.#linear(offset);
     this.#leave(dirty);
   }
   /** Leaves for the address on the stack; a return may be that of a call in another region. */
-  #leave(dirty: Dirty, isReturn = false): void {
+  #leave(dirty: Changed, isReturn = false): void {
     code.set(this.#rip);
     this.#locals.spill(code, dirty);
     this.#storeRip();
@@ -226,39 +266,37 @@ class Emitter {
     code.op(Op.ADD32);
     code.set(entry);
   }
-  /** Pushes the arguments of the region that an entry names, and its place. */
-  #arguments(entry: number, deeper: boolean): void {
+  /**
+   * Goes to the region at RIP, which is in the local `linear` too, as a call of it. State is in VpState. Where there is none, what is
+   * called says that the interpreter is to go on there.
+   */
+  #goTo(linear: number, mode: 'same' | 'any', how: 'call' | 'tail call'): void {
+    const entry = this.#locals.own(Own.ENTRY);
     code.get(BUDGET);
     code.get(NESTED);
-    if (deeper) {
+    if (how === 'call') {
       code.i32(1);
       code.op(Op.ADD32);
     }
-    code.get(entry);
-    code.load('I32', JUMP_CACHE + 12);
-  }
-
-  /** Goes to the region at RIP if the jump cache knows one, in place of returning. State is in VpState. */
-  #chain(otherMode: boolean): void {
-    const entry = this.#locals.own(Own.ENTRY);
-    this.#jumpCacheEntry(this.#rip, entry);
+    this.#jumpCacheEntry(linear, entry);
     code.get(entry);
     code.load('I64', JUMP_CACHE);
-    code.get(this.#rip);
-    if (otherMode) {
+    code.get(linear);
+    if (mode === 'any') {
       this.#load('I32', 'mode');
       code.op(Op.EXTEND_U);
       code.i64(48);
       code.op(Op.SHL64);
     } else code.i64(BigInt(this.#options.mode) << 48n);
     code.op(Op.XOR64, Op.EQ64);
-    code.if(true);
-    this.#arguments(entry, false);
-    code.callIndirect(this.#options.types.region, this.#options.tables.regions, true);
+    code.if(true, I32);
+    code.get(entry);
+    code.load('I32', JUMP_CACHE + 12);
+    code.else();
+    this.#address();
+    code.call(this.#options.helper('find_region').index());
     code.end();
-    this.#count(RegionExit.JUMP);
-    code.get(BUDGET);
-    code.op(Op.RETURN);
+    code.callIndirect(this.#options.types.region, this.#options.tables.regions, how === 'tail call');
   }
 
   // ---- structure ---------------------------------------------------------------------------------------------------------
@@ -295,7 +333,7 @@ class Emitter {
   }
 
   /** @param dirty where the edge begins */
-  #edge(from: Block, to: number, dirty: Dirty): void {
+  #edge(from: Block, to: number, dirty: Changed): void {
     const kind = from.successors.includes(to) ? this.#structure.edge(from.at, to) : 'irreducible';
     if (kind === 'irreducible') {
       this.#leaveAt(to, dirty);
@@ -303,13 +341,12 @@ class Emitter {
     }
     if (!from.far && (this.#region.blocks.get(to) as Block).far) this.#checkNextPage(to, dirty);
     if (kind === 'back') {
+      this.#load('I32', 'attention');
       code.get(BUDGET);
       code.i32(this.#least);
-      code.op(Op.LT_S32);
-      this.#load('I32', 'attention');
-      code.op(Op.OR32);
+      code.op(Op.LT_S32, Op.OR32);
       code.if(false);
-      this.#redoAt(to);
+      this.#redoAt(to, dirty);
       code.end();
       code.br(this.#loops.get(to) as Label);
       return;
@@ -323,7 +360,7 @@ class Emitter {
    * Control goes on in the second page: leaves unless that is the page that the region was made from. It stays so: who changes
    * a translation of addresses has translated code unwind.
    */
-  #checkNextPage(to: number, dirty: Dirty): void {
+  #checkNextPage(to: number, dirty: Changed): void {
     const { mode, nextGpa, helper } = this.#options;
     const [entry, gpa] = [this.#locals.own(Own.ENTRY), this.#locals.own(Own.HOST)];
     const tlb = CODE_TLB + (mode & Mode.USER ? CODE_TLB_CONTEXT : 0);
@@ -360,20 +397,20 @@ class Emitter {
 
   #block(block: Block): void {
     const { instructions } = block;
-    const { uses, ending, needs, dirty: before } = this.#plans.get(block.at) as BlockPlan;
+    const { uses, ending, dirty: before } = this.#plans.get(block.at) as BlockPlan;
     const count = instructions.length;
     let retired = 0;
     let dirty = before;
     for (let n = 0; n < count; n++) {
       const instruction = instructions[n] as RegionInstruction;
-      if (this.#options.exact) this.#stopAt(instruction, n - retired);
+      if (this.#options.exact) this.#stopAt(instruction, n - retired, dirty);
       const use = uses[n];
       if (use) {
-        use.write(code, this.#redo, this.#options.helper);
+        use.write(code, this.#redo[this.#liveness.place(dirty)] as Label, this.#options.helper);
         dirty = dirtied(dirty, use);
         continue;
       }
-      this.#callOutline(instruction, n - retired, dirty, needs[n + 1] !== 0);
+      this.#callOutline(instruction, n - retired, dirty, this.#liveness.behind(block.at, n));
       retired = n + 1;
       dirty = CLEAN;
     }
@@ -395,18 +432,18 @@ class Emitter {
   }
 
   /** Leaves in front of an instruction if the budget is used up with those of its block that are `done`. */
-  #stopAt(instruction: RegionInstruction, done: number): void {
+  #stopAt(instruction: RegionInstruction, done: number, dirty: Changed): void {
     code.get(BUDGET);
     code.i32(done);
     code.op(Op.LE_S32);
     code.if(false);
     this.#retire(done);
-    this.#redoAt(instruction.at);
+    this.#redoAt(instruction.at, dirty);
     code.end();
   }
 
   /** A taken branch. To another page: a target that is not canonical faults at the branch, which is the interpreter's. */
-  #edgeOut(block: Block, target: number, branch: RegionInstruction, dirty: Dirty): void {
+  #edgeOut(block: Block, target: number, branch: RegionInstruction, dirty: Changed): void {
     if ((target < 0 || target >= PAGE) && !block.successors.includes(target)) {
       this.#linear(target);
       code.tee(this.#rip);
@@ -418,16 +455,16 @@ class Emitter {
       code.op(Op.NE64);
       code.if(false);
       this.#retire(-1);
-      this.#redoAt(branch.at);
+      this.#redoAt(branch.at, dirty);
       code.end();
     }
     this.#edge(block, target, dirty);
   }
 
   /** A call: the region at its target is called, and if that comes back to the next instruction, this one goes on. */
-  #call(block: Block, dirty: Dirty): void {
-    const { mode, types, tables } = this.#options;
-    const [target, entry] = [this.#locals.own(Own.TARGET), this.#locals.own(Own.ENTRY)];
+  #call(block: Block, dirty: Changed): void {
+    const { mode } = this.#options;
+    const target = this.#locals.own(Own.TARGET);
     if (block.successors.length === 0) {
       code.get(target);
       this.#leave(dirty);
@@ -443,18 +480,7 @@ class Emitter {
     code.if(false);
     code.br(this.#onwards);
     code.end();
-    this.#jumpCacheEntry(target, entry);
-    code.get(entry);
-    code.load('I64', JUMP_CACHE);
-    code.get(target);
-    code.i64(BigInt(mode) << 48n);
-    code.op(Op.XOR64, Op.NE64);
-    code.if(false);
-    this.#count(RegionExit.CALL);
-    this.#returnUnwinding();
-    code.end();
-    this.#arguments(entry, true);
-    code.callIndirect(types.region, tables.regions);
+    this.#goTo(target, 'same', 'call');
     code.tee(BUDGET);
     code.i32(UNWIND);
     code.op(Op.GE_U32);
@@ -479,28 +505,20 @@ class Emitter {
     code.if(false);
     this.#returnComplement();
     code.end();
-    const next = this.#region.blocks.get(block.end) as Block;
-    // On the other ways it may leave at once.
-    const straight = this.#structure.edge(block.at, block.end) === 'forward' && block.far === next.far;
-    this.#locals.reload(code, !straight || this.#flagsAreRead(block.end));
+    this.#locals.load(code, this.#liveness.at(block.end));
     this.#edge(block, block.end, CLEAN);
-  }
-
-  /** Whether somebody may read the flags as they are where a block begins; in front of anything that leaves that is so. */
-  #flagsAreRead(at: number): boolean {
-    return (this.#plans.get(at) as BlockPlan).needs[0] !== 0;
   }
 
   /**
    * The interpreter's function for an instruction. It may do anything: where it has not just gone on to the next instruction,
    * or somebody waits for this processor, or translated code was dropped, control leaves.
    */
-  #callOutline(instruction: RegionInstruction, done: number, dirty: Dirty, flagsAreRead: boolean): void {
+  #callOutline(instruction: RegionInstruction, done: number, dirty: Changed, live: Changed): void {
     const { mode, types, tables } = this.#options;
     const callee = this.#options.outline(instruction);
     if (!callee) {
       this.#retire(done);
-      this.#redoAt(instruction.at);
+      this.#redoAt(instruction.at, dirty);
       return;
     }
     this.#retire(done + 1);
@@ -557,6 +575,6 @@ class Emitter {
     code.if(false);
     code.br(this.#elsewhere);
     code.end();
-    this.#locals.reload(code, flagsAreRead);
+    this.#locals.load(code, live);
   }
 }

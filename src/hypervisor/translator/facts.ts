@@ -6,11 +6,25 @@ import { type Callee, FunctionBuilder } from '../wasm/function.ts';
 import type { Instruction } from '../x86/decoder.ts';
 import type { FlagState } from '../x86/lazy-flags.ts';
 import { FLAG_PARTS, Machine } from './machine.ts';
-import { groupOf, productOf } from './numbers.ts';
+import { groupOf, productOf, Role } from './numbers.ts';
 import { TranslatorPort, Untranslatable } from './port.ts';
+
+/** An access to memory that an instruction makes on every path: its only one. */
+export interface AccessFacts {
+  readonly bytes: number;
+  /** Written, or read and written. */
+  readonly isWrite: boolean;
+  /** At the address of its memory operand; else it is the stack's. */
+  readonly isOperand: boolean;
+}
 
 export interface FormFacts {
   readonly translatable: boolean;
+  readonly access: AccessFacts | undefined;
+  /** May leave in front of itself for another reason than its access. */
+  readonly leavesBeside: boolean;
+  /** Registers that it writes, by role. */
+  readonly writes: readonly number[];
   /** May leave in front of itself, or sets flags on one of several paths: the flags before it must be right, all of them. */
   readonly needsAll: boolean;
   /** Words of the flags that it reads for itself, and those that it needs for the flags behind it: bits in the order of FLAG_PARTS. */
@@ -28,6 +42,9 @@ export interface FormFacts {
 
 const UNKNOWN: FormFacts = {
   translatable: false,
+  access: undefined,
+  leavesBeside: true,
+  writes: [],
   needsAll: true,
   reads: 0,
   passes: 0,
@@ -38,6 +55,7 @@ const UNKNOWN: FormFacts = {
 };
 const NOTHING = { params: [], results: [] } as const;
 const known = new Map<number, FormFacts>();
+const ROLES = Array.from({ length: Role.RM_HIGH + 1 }, (_, role) => role);
 
 export function factsOf(i: Instruction, mode: number, helperType: (name: string) => Callee['type']): FormFacts {
   if (!i.long64 || i.addressSize !== 3 || i.form.options.repeat !== undefined) return UNKNOWN;
@@ -62,6 +80,9 @@ function conditionOf({ form }: Instruction): number {
 
 interface Trial {
   readonly leaves: boolean;
+  readonly leavesBeside: boolean;
+  readonly access: AccessFacts | undefined;
+  readonly writes: readonly number[];
   readonly conditional: boolean;
   readonly sets: boolean;
   readonly asks: boolean;
@@ -86,6 +107,12 @@ function build(i: Instruction, mode: number, helperType: (name: string) => Calle
   f.record();
   return {
     leaves: port.leaves,
+    leavesBeside: port.leavesBeside,
+    access: port.accesses.length === 1 ? port.accesses[0] : undefined,
+    writes: ROLES.filter((role) => {
+      const register = m.known('register', role);
+      return register !== undefined && m.isWritten(register);
+    }),
     conditional: port.conditional,
     sets: port.known !== before,
     asks: port.asks,
@@ -95,10 +122,13 @@ function build(i: Instruction, mode: number, helperType: (name: string) => Calle
 
 function tryOut(i: Instruction, mode: number, helperType: (name: string) => Callee['type']): FormFacts {
   try {
-    const { leaves, conditional, sets, asks, used } = build(i, mode, helperType, false);
+    const { leaves, leavesBeside, access, writes, conditional, sets, asks, used } = build(i, mode, helperType, false);
     const condition = used !== 0 && !sets ? conditionOf(i) : -1;
     return {
       translatable: true,
+      access,
+      leavesBeside,
+      writes,
       needsAll: leaves || conditional,
       reads: condition < 0 ? used : 0,
       passes: sets ? build(i, mode, helperType, true).used : 0,

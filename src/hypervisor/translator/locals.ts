@@ -19,11 +19,17 @@ export const TEMPORARY = 128;
 export const TEMPORARIES = 64;
 export const TYPES: readonly ValueType[] = ['i32', 'i64', 'f32', 'f64', 'v128'];
 
+/** What is newer in locals than in VpState: a bit for each general register, behind them for each XMM register; and the flags. */
+export interface Changed {
+  readonly registers: number;
+  readonly flags: boolean;
+}
+
 /** The machine's own locals, as OWN + one of these. */
 export const Own = {
   /** Linear address of the region's page. */
   PAGE: 0,
-  /** Address of the TLB in use, less the constant TLB. */
+  /** Where the TLB in use is, behind the first one. */
   TLB: 1,
   /** Which instruction the interpreter is to execute, where control leaves in front of it. */
   UNDONE: 2,
@@ -48,16 +54,19 @@ export const Own = {
   RIP: 18,
   /** Of a memory operand: its offset in the segment. */
   ADDRESS: 19,
+  /** Of a group of accesses, see groups.ts: the host address that its leader has found. Which group, the use of a stencil says. */
+  GROUP: 20,
 } as const;
 const OWN_TYPES: readonly ValueType[] = (
-  'i64 i32 i32 i64 i32 i32 i64 i32 i32 i64 i64 i64 i32 i32 f32 f32 f64 f64 i64 i64' as string
+  'i64 i32 i32 i64 i32 i32 i64 i32 i32 i64 i64 i64 i32 i32 f32 f32 f64 f64 i64 i64 i32' as string
 ).split(' ') as ValueType[];
 /** Registers of a kind. */
 const REGISTERS = 16;
 
 function typeOf(slot: number): ValueType {
   if (slot < OWN) return slot < VECTOR ? 'i64' : 'v128';
-  if (slot < TEMPORARY) return OWN_TYPES[slot - OWN] as ValueType;
+  // Behind GROUP there is one for each group.
+  if (slot < TEMPORARY) return OWN_TYPES[Math.min(slot - OWN, Own.GROUP)] as ValueType;
   return TYPES[Math.floor((slot - TEMPORARY) / TEMPORARIES)] as ValueType;
 }
 
@@ -68,9 +77,6 @@ export class Locals {
   readonly #first: number;
   /** By slot. */
   readonly #numbers: (number | undefined)[] = [];
-  /** Bits of registers. */
-  #written = 0;
-  #flagsWritten = false;
 
   /** @param vp address of VpState; @param parameters how many locals are the function's parameters */
   constructor(vp: number, parameters: number) {
@@ -92,43 +98,33 @@ export class Locals {
   own(which: number): number {
     return this.number(OWN + which);
   }
-  /** A register is changed somewhere in the region; returns its bit, see Dirty. */
-  written(slot: number, i: Instruction): number {
+  /** A register's bit, see Changed. */
+  bit(slot: number, i: Instruction): number {
     const fixed = this.#fixed(slot, i);
-    const bit = 1 << (fixed < VECTOR ? fixed : fixed - VECTOR + REGISTERS);
-    this.#written |= bit;
-    return bit;
-  }
-  flagsWritten(): void {
-    this.#flagsWritten = true;
+    return 1 << (fixed < VECTOR ? fixed : fixed - VECTOR + REGISTERS);
   }
   #fixed(slot: number, i: Instruction | undefined): number {
     if (slot >= OWN || !i) return slot;
     return slot < VECTOR ? registerOf(slot, i) : VECTOR + registerOf(slot - VECTOR, i);
   }
 
-  get #hasFlags(): boolean {
-    for (let own: number = Own.RESULT; own <= Own.KIND; own++) if (this.#numbers[OWN + own] !== undefined) return true;
-    return false;
-  }
-
-  /** Loads what is in locals. @param flags whether somebody reads them */
-  reload(code: Code, flags = true): void {
+  /** Loads registers and flags into their locals. */
+  load(code: Code, { registers, flags }: Changed): void {
     const load = (name: 'I32' | 'I64' | 'V128', offset: number): void => {
       code.i32(this.#vp);
       code.load(name, offset);
     };
     for (let n = 0; n < REGISTERS; n++) {
-      const [register, vector] = [this.#numbers[n], this.#numbers[VECTOR + n]];
-      if (register !== undefined) {
+      if (registers & (1 << n)) {
         load('I64', at('gpr') + n * 8);
-        code.set(register);
+        code.set(this.number(n));
       }
-      if (vector === undefined) continue;
-      load('V128', at('xmm') + n * 16);
-      code.set(vector);
+      if (registers & (1 << (REGISTERS + n))) {
+        load('V128', at('xmm') + n * 16);
+        code.set(this.number(VECTOR + n));
+      }
     }
-    if (flags && this.#hasFlags) {
+    if (flags) {
       load('I64', at('flagResult'));
       code.set(this.own(Own.RESULT));
       load('I64', at('flagA'));
@@ -145,16 +141,15 @@ export class Locals {
       code.op(Op.SHR_U32);
       code.set(this.own(Own.KIND));
     }
+    if (this.#numbers[OWN + Own.TLB] === undefined) return;
     load('I32', at('tlbContext'));
     code.i32(TLB_CONTEXT_SHIFT);
     code.op(Op.SHL32);
-    code.i32(this.#vp);
-    code.op(Op.ADD32);
     code.set(this.own(Own.TLB));
   }
 
-  /** Stores what is changed: anywhere in the region, or what is said. */
-  spill(code: Code, { registers, flags } = { registers: this.#written, flags: this.#flagsWritten }): void {
+  /** Stores what is changed. */
+  spill(code: Code, { registers, flags }: Changed): void {
     const store = (name: 'I32' | 'I64' | 'V128', offset: number, local: number): void => {
       code.i32(this.#vp);
       code.get(local);

@@ -18,7 +18,7 @@ export class Machine {
   readonly helper: (name: string) => Callee;
   /** Linear address of the region's page. */
   readonly page: Variable;
-  /** Address of the TLB in use, less the constant TLB. */
+  /** Where the TLB in use is, behind the first one. */
   readonly tlb: Variable;
   /** Which instruction the interpreter is to execute, where control leaves in front of it. */
   readonly undone: Variable;
@@ -29,6 +29,8 @@ export class Machine {
   readonly settled: Variable;
   /** Of the memory operand: its offset in the segment. */
   readonly address: Variable;
+  /** Host address of the bytes that are checked together with the access. */
+  readonly group: Variable;
   /** Locals of a memory access. */
   readonly scratch: { readonly linear: number; readonly entry: number; readonly host: number };
   readonly #registers: (Variable | undefined)[] = [];
@@ -50,6 +52,7 @@ export class Machine {
     this.condition = f.variable('i32');
     this.settled = f.variable('i32');
     this.address = f.variable('i64');
+    this.group = f.variable('i32');
     this.scratch = {
       linear: f.variable('i64').local,
       entry: f.variable('i32').local,

@@ -39,6 +39,12 @@ export const Numbers = {
   IMMEDIATE2: 5,
   IMMEDIATE4: 6,
   IMMEDIATE8: 7,
+  /** Of accesses that are checked together (groups.ts): bytes before this one; bytes, i32; what holds() compares with. */
+  BEFORE: 8,
+  SPAN: 9,
+  LIMIT: 10,
+  /** Bytes before this one, i32. */
+  WITHIN: 11,
 } as const;
 
 export function immediateHole(bytes: number): number {

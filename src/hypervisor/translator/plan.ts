@@ -3,7 +3,8 @@
  * read of them comes up. With that all locals of the region are known.
  */
 import type { FormFacts } from './facts.ts';
-import type { Locals } from './locals.ts';
+import { Access, type Grouped, groupAccesses } from './groups.ts';
+import type { Changed, Locals } from './locals.ts';
 import type { Ending } from './port.ts';
 import type { Block, Region, RegionInstruction } from './region.ts';
 import { ALL_PARTS, CONDITIONS_SHIFT, type Known, type Stencils, StencilUse } from './stencil.ts';
@@ -13,24 +14,23 @@ import type { Structure } from './structure.ts';
 const EVERYTHING = ALL_PARTS | (0xff << CONDITIONS_SHIFT);
 /** Where an instruction is left to the interpreter: instructions of its block that are done, and from this bit on its offset. */
 export const OFFSET_SHIFT = 8;
+/** And that it checks several accesses together. */
+export const LEADER = 1 << 30;
+
+type Groups = readonly (Grouped | undefined)[];
 
 export interface BlockPlan {
   /** Undefined: the interpreter's function for it is called. */
   readonly uses: readonly (StencilUse | undefined)[];
+  /** Whether the flags are other ones behind each instruction, whatever path it takes. */
+  readonly settlesFlags: readonly boolean[];
   readonly ending: Ending;
-  /** What is read of the flags before each instruction, and behind the last one, before they are new; 0: nothing. */
-  readonly needs: readonly number[];
-  /** What is newer in locals than in VpState where the block begins. */
-  dirty: Dirty;
+  /** What is newer in locals than in VpState where the block begins: on some path to it. */
+  dirty: Changed;
 }
 
-/** Bits of general registers, and from VECTORS of XMM registers; and the flags. */
-export interface Dirty {
-  readonly registers: number;
-  readonly flags: boolean;
-}
-export const CLEAN: Dirty = { registers: 0, flags: false };
-export function dirtied({ registers, flags }: Dirty, use: StencilUse): Dirty {
+export const CLEAN: Changed = { registers: 0, flags: false };
+export function dirtied({ registers, flags }: Changed, use: StencilUse): Changed {
   if ((registers | use.registers) === registers && (flags || !use.flags)) return { registers, flags };
   return { registers: registers | use.registers, flags: flags || use.flags };
 }
@@ -42,12 +42,17 @@ export interface PlanOptions {
   readonly locals: Locals;
   /** Flags are right in front of every instruction. */
   readonly exact: boolean;
+  /** Accesses near each other are checked together. */
+  readonly grouped: boolean;
 }
 
 /** By offset of the block. */
 export function planRegion(options: PlanOptions): ReadonlyMap<number, BlockPlan> {
   const { region, structure } = options;
-  const live = liveFlags(region, structure);
+  const groups = new Map<number, Groups>();
+  for (const { at, instructions } of region.blocks.values())
+    groups.set(at, options.grouped ? groupAccesses(instructions) : []);
+  const live = liveFlags(region, structure, groups);
   const plans = new Map<number, BlockPlan>();
   const work: { at: number; known: Known }[] = [{ at: region.entry, known: 0 }];
   for (let next = work.pop(); next; next = work.pop()) {
@@ -55,7 +60,7 @@ export function planRegion(options: PlanOptions): ReadonlyMap<number, BlockPlan>
     const block = region.blocks.get(at) as Block;
     // Several paths meet: what is known on one need not hold on another.
     const known = structure.isLoopHeader(at) || structure.isMerge(at) ? 0 : next.known;
-    const { plan, after } = planBlock(block, known, live.has(at), options);
+    const { plan, after } = planBlock(block, known, live.has(at), groups.get(at) as Groups, options);
     plans.set(at, plan);
     for (const child of structure.children(at))
       work.push({ at: child, known: block.successors.includes(child) ? after : 0 });
@@ -89,6 +94,7 @@ function planBlock(
   block: Block,
   before: Known,
   liveAtEnd: boolean,
+  groups: Groups,
   { stencils, locals, exact }: PlanOptions,
 ): { plan: BlockPlan; after: Known } {
   const { instructions } = block;
@@ -97,7 +103,7 @@ function planBlock(
   let need = exact || liveAtEnd ? EVERYTHING : 0;
   needs[count] = need;
   for (let n = count - 1; n >= 0; n--) {
-    need = exact ? EVERYTHING : needBefore(need, (instructions[n] as RegionInstruction).facts);
+    need = exact ? EVERYTHING : needBefore(need, (instructions[n] as RegionInstruction).facts, groups[n]);
     needs[n] = need;
   }
   const uses: (StencilUse | undefined)[] = [];
@@ -121,13 +127,16 @@ function planBlock(
       isReader(facts) ? known : 0,
       facts.asks ? done : 0,
       facts.sets ? (needs[n + 1] as number) : 0,
+      groups[n]?.access,
     );
-    uses.push(new StencilUse(locals, stencil, decoded, at, (at << OFFSET_SHIFT) | (n - retired)));
+    const leads = groups[n]?.access === Access.LEADER ? LEADER : 0;
+    uses.push(new StencilUse(locals, stencil, decoded, at, leads | (at << OFFSET_SHIFT) | (n - retired), groups[n]));
     if (facts.sets) ({ known } = stencil);
     if (facts.asks) ({ done } = stencil);
     ({ ending } = stencil);
   }
-  return { plan: { uses, ending, needs, dirty: CLEAN }, after: block.ending === 'call' ? 0 : known };
+  const settlesFlags = instructions.map(({ facts }) => facts?.sets === true && !facts.conditional);
+  return { plan: { uses, settlesFlags, ending, dirty: CLEAN }, after: block.ending === 'call' ? 0 : known };
 }
 
 /** Whether the flags before it make a difference. */
@@ -136,9 +145,11 @@ function isReader({ reads, passes, condition }: FormFacts): boolean {
 }
 
 /** What is read of the flags before an instruction. @param need the same behind it */
-function needBefore(need: number, facts: FormFacts | undefined): number {
+function needBefore(need: number, facts: FormFacts | undefined, grouped: Grouped | undefined): number {
   if (!facts) return EVERYTHING;
-  let before = facts.reads | (facts.needsAll ? ALL_PARTS : 0);
+  // The access of a member has been checked before.
+  const all = grouped?.access === Access.MEMBER ? facts.leavesBeside || facts.conditional : facts.needsAll;
+  let before = facts.reads | (all ? ALL_PARTS : 0);
   if (facts.condition >= 0) before |= 1 << (CONDITIONS_SHIFT + facts.condition);
   if (!facts.sets) return before | need;
   return need === 0 ? before : before | facts.passes;
@@ -148,7 +159,7 @@ function needBefore(need: number, facts: FormFacts | undefined): number {
  * Blocks at whose end somebody may still read the flags, as they are there: an instruction, or whoever goes on where control
  * leaves.
  */
-function liveFlags(region: Region, structure: Structure): Set<number> {
+function liveFlags(region: Region, structure: Structure, groups: ReadonlyMap<number, Groups>): Set<number> {
   const begins = new Set<number>();
   const ends = new Set<number>();
   for (let changed = true; changed; ) {
@@ -169,7 +180,7 @@ function liveFlags(region: Region, structure: Structure): Set<number> {
       if (begins.has(block.at)) continue;
       let need = atEnd ? EVERYTHING : 0;
       for (let n = block.instructions.length - 1; n >= 0; n--)
-        need = needBefore(need, (block.instructions[n] as RegionInstruction).facts);
+        need = needBefore(need, (block.instructions[n] as RegionInstruction).facts, groups.get(block.at)?.[n]);
       if (need === 0) continue;
       begins.add(block.at);
       changed = true;

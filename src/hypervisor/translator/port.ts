@@ -28,6 +28,8 @@ import {
 import { type FlagName, type FlagValues, Register, type Semantics } from '../x86/semantics.ts';
 import { isSettled } from '../x86/softfloat/settled.ts';
 import { BR_IF, CALL, CONST32, CONST64, getLocal, IF, Load, Op, setLocal, teeLocal } from './code.ts';
+import type { AccessFacts } from './facts.ts';
+import { Access } from './groups.ts';
 import type { Machine } from './machine.ts';
 import { immediateHole, immediateOf, isPartOfProduct, Numbers, Role } from './numbers.ts';
 
@@ -74,19 +76,33 @@ export class TranslatorPort implements Semantics, FlagStore {
   #relative = false;
   readonly #region: FunctionBuilder['region'];
   readonly #done: Set<string>;
+  readonly #access: number;
   /** Carried from instruction to instruction. */
   known: KnownFlags;
   /** The instruction has set flags on one of several paths. */
   conditional = false;
-  /** Control may leave in front of the instruction. */
+  /** Control may leave in front of the instruction, and for another reason than its access to memory. */
   leaves = false;
+  leavesBeside = false;
+  /** The accesses that the semantics ask for. More than one where one of them is not made on every path. */
+  readonly accesses: AccessFacts[] = [];
   /** The instruction depends on what holds already. */
   asks = false;
   ending: Ending;
 
-  /** @param done What holds already, see established(). */
-  constructor(machine: Machine, instruction: Instruction, known: KnownFlags, done: Set<string> = new Set()) {
+  /**
+   * @param done What holds already, see established().
+   * @param access How it makes its access, see groups.ts.
+   */
+  constructor(
+    machine: Machine,
+    instruction: Instruction,
+    known: KnownFlags,
+    done: Set<string> = new Set(),
+    access: number = Access.ALONE,
+  ) {
     this.#done = done;
+    this.#access = access;
     this.#m = machine;
     this.#i = instruction;
     this.f = machine.f;
@@ -379,24 +395,40 @@ export class TranslatorPort implements Semantics, FlagStore {
   #host(linear: Value, bytes: number, write: boolean, mark: number): Value {
     const { f } = this;
     const m = this.#m;
-    this.leaves = true;
+    const fact = { bytes, isWrite: write, isOperand: linear === this.#knownLinear && !this.#displacement };
+    this.accesses.push(fact);
+    // Not on every path.
+    if (f.region !== this.#region) this.accesses.push(fact);
+    if (this.#access !== Access.MEMBER) {
+      this.leaves = true;
+      if (this.#access === Access.ALONE) return this.#checked(linear, bytes, write, mark);
+      const first = linear.sub(f.hole('i64', Numbers.BEFORE));
+      m.group.set(this.#checked(first, undefined, write, mark));
+    }
+    return m.group.get().add(f.hole('i32', Numbers.WITHIN));
+  }
+  /** @param bytes undefined: as many as are checked together */
+  #checked(linear: Value, bytes: number | undefined, write: boolean, mark: number): Value {
+    const { f } = this;
+    const m = this.#m;
     const { undone } = m;
     const slow = m.helper(write ? 'plain_store' : 'plain_load');
-    const offset = TLB + (write ? TLB_WRITE : 0);
+    const offset = Number(m.vp.imm) + TLB + (write ? TLB_WRITE : 0);
     return f.code('i32', [m.tlb.get(), linear], (out, at) => {
       const { linear: address, entry, host } = m.scratch;
       // entry = tlb + (linear >> 8 & mask)
       teeLocal(out, address);
       out.raw(ENTRY_OF);
       setLocal(out, entry);
-      // linear - tag < 4097 - bytes ?
-      getLocal(out, address);
+      // See holds() in mmu/access.ts.
       getLocal(out, entry);
       out.raw(LOAD64_AT);
       out.unsigned(offset);
+      getLocal(out, address);
       out.raw(SUB_CONST);
-      out.signed32(4097 - bytes);
-      out.byte(Op.LT_U64);
+      if (bytes === undefined) out.index(Hole.LONG, Numbers.LIMIT);
+      else out.signed32(bytes - 4098);
+      out.byte(Op.GT_U64);
       at.hint(true);
       out.raw(IF_I32);
       getLocal(out, address);
@@ -411,7 +443,8 @@ export class TranslatorPort implements Semantics, FlagStore {
       out.signed32(Number(m.vp.imm));
       getLocal(out, address);
       out.byte(CONST32);
-      out.signed32(bytes);
+      if (bytes === undefined) out.index(Hole.WORD, Numbers.SPAN);
+      else out.signed32(bytes);
       out.byte(CONST32);
       out.signed32(mark);
       out.byte(CALL);
@@ -429,6 +462,7 @@ export class TranslatorPort implements Semantics, FlagStore {
   #redoIf(condition: Value): void {
     const { f } = this;
     this.leaves = true;
+    this.leavesBeside = true;
     this.#m.undone.set(f.hole('i32', Numbers.UNDONE));
     f.brIf(f.outside, condition, false);
   }

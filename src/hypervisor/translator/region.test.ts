@@ -9,6 +9,9 @@ const PAGE = 4096;
 /** Nobody looks at them here. */
 const FACTS = {
   translatable: true,
+  access: undefined,
+  leavesBeside: false,
+  writes: [],
   needsAll: false,
   reads: 0,
   passes: 0,

@@ -9,6 +9,8 @@ export interface TranslationItem {
   /** Address of the page's bytes in the partition's memory, and where in it the block begins. */
   readonly host: number;
   readonly entry: number;
+  /** Accesses near each other are checked together. */
+  readonly grouped: boolean;
   /** The same of the page behind it in the linear address space; no address: that is not part of the region. */
   readonly nextGpa: number;
   readonly nextHost: number;
@@ -21,17 +23,17 @@ export interface TranslationItem {
 
 /**
  * A batch as one array, which goes to another thread in one piece: the address of the processor's VpState (a constant of the
- * code), and for each item record, mode, gpa, host, nextGpa, nextHost, entry, count of words of blocks, blocks.
+ * code), and for each item record, mode, gpa, host, nextGpa, nextHost, entry, whether grouped, count of words of blocks, blocks.
  */
 export type TranslationRequest = Int32Array<ArrayBuffer>;
-const HEAD = 8;
+const HEAD = 9;
 
 export function packRequest(vp: number, items: readonly TranslationItem[]): TranslationRequest {
   const words = new Int32Array(items.reduce((n, item) => n + HEAD + item.blocks.length, 1));
   words[0] = vp;
   let at = 1;
-  for (const { record, mode, gpa, host, nextGpa, nextHost, entry, blocks } of items) {
-    words.set([record, mode, gpa, host, nextGpa, nextHost, entry, blocks.length], at);
+  for (const { record, mode, gpa, host, nextGpa, nextHost, entry, grouped, blocks } of items) {
+    words.set([record, mode, gpa, host, nextGpa, nextHost, entry, grouped ? 1 : 0, blocks.length], at);
     words.set(blocks, at + HEAD);
     at += HEAD + blocks.length;
   }
@@ -41,7 +43,7 @@ export function unpackRequest(words: TranslationRequest): TranslationItem[] {
   const items: TranslationItem[] = [];
   for (let at = 1; at < words.length; ) {
     const word = (n: number): number => words[at + n] as number;
-    const length = word(7);
+    const length = word(8);
     items.push({
       record: word(0) >>> 0,
       mode: word(1),
@@ -50,6 +52,7 @@ export function unpackRequest(words: TranslationRequest): TranslationItem[] {
       nextGpa: word(4) >>> 0,
       nextHost: word(5) >>> 0,
       entry: word(6),
+      grouped: word(7) !== 0,
       blocks: words.subarray(at + HEAD, at + HEAD + length),
     });
     at += HEAD + length;
@@ -66,6 +69,8 @@ export interface TranslatedRegion {
   readonly from: number;
   readonly code: Uint8Array;
   readonly nextGpa: number;
+  /** First records of the blocks that have the records which it calls the interpreter's functions with. */
+  readonly calls: readonly number[];
   /** Instructions. */
   readonly size: number;
   /** Offsets at which its basic blocks begin. */

@@ -11,7 +11,7 @@ import type { Callee } from '../wasm/function.ts';
 import { ModuleBuilder } from '../wasm/module.ts';
 import { Decoder, type Instruction } from '../x86/decoder.ts';
 import { forms, helperDefinitions } from '../x86/table.ts';
-import { OUTLINE, REGION } from './abi.ts';
+import { OUTLINE, PLACES, REGION } from './abi.ts';
 import { emitRegion } from './emit.ts';
 import { type FormFacts, factsOf } from './facts.ts';
 import { Untranslatable } from './port.ts';
@@ -21,6 +21,7 @@ import { StencilCache } from './stencil.ts';
 
 const PLAIN = { params: ['i32', 'i64', 'i32', 'i32'], results: ['i32'] } as const;
 const CODE_PAGE = { params: ['i32', 'i64'], results: ['i32'] } as const;
+const FIND_REGION = { params: ['i32'], results: ['i32'] } as const;
 const TYPES = new Map(helperDefinitions.map((d) => [d.name, d.type]));
 /** Words of an item's block. */
 const BLOCK = 4;
@@ -100,7 +101,18 @@ export function generate(
     };
   });
   const none = regions.every((r) => r === undefined);
-  return { bytes: none ? undefined : build(found, (request[0] as number) >>> 0, exact), regions };
+  const bytes = none ? undefined : build(found, (request[0] as number) >>> 0, exact);
+  // Which are called is known now.
+  const known = regions.map((r, i) => r && { ...r, calls: [...(found[i]?.source.called ?? [])] });
+  return { bytes, regions: known };
+}
+
+interface Outline {
+  readonly place: number;
+  readonly record: number;
+  /** Offset of the block that it is a record of, and that block's first record. */
+  readonly blockAt: number;
+  readonly first: number;
 }
 
 /** What there is to know about the code of one item. */
@@ -109,6 +121,8 @@ class Source {
   readonly #words: Int32Array;
   /** By offset of a block. */
   readonly #entered = new Map<number, number>();
+  /** First records of the blocks of which one has been called. */
+  readonly called = new Set<number>();
 
   constructor(item: TranslationItem, words: Int32Array) {
     this.#item = item;
@@ -120,6 +134,12 @@ class Source {
     return this.#item.mode;
   }
 
+  get record(): number {
+    return this.#item.record;
+  }
+  get grouped(): boolean {
+    return this.#item.grouped;
+  }
   get nextGpa(): number {
     return this.#item.nextGpa;
   }
@@ -136,8 +156,13 @@ class Source {
     return this.outline(instruction, at) ? 'outline' : 'none';
   }
 
-  /** The interpreter's function for an instruction, if it has decoded it. */
-  outline(instruction: Instruction, at: number): { place: number; record: number; blockAt: number } | undefined {
+  /** The interpreter's function for an instruction that is called, if it has decoded it. */
+  call(instruction: Instruction, at: number): Outline | undefined {
+    const found = this.outline(instruction, at);
+    if (found) this.called.add(found.first);
+    return found;
+  }
+  outline(instruction: Instruction, at: number): Outline | undefined {
     const handler = handlers.of(instruction);
     const { blocks } = this.#item;
     for (let i = 0; i < blocks.length; i += BLOCK) {
@@ -148,7 +173,7 @@ class Source {
         const record = (blocks[i + 1] as number) + n * RECORD;
         const word = this.#words[(record + Field.HANDLER) >> 2] as number;
         if ((word & 0xffff) === handler && ((word >>> 16) & 0xff) === at - blockAt)
-          return { place: handlers.functionOf(handler), record, blockAt };
+          return { place: handlers.functionOf(handler), record, blockAt, first: blocks[i + 1] as number };
       }
     }
     return undefined;
@@ -169,6 +194,7 @@ function stencilsOf(vp: number, mode: number): StencilCache {
 function helperType(name: string): Callee['type'] {
   if (name.startsWith('plain_')) return PLAIN;
   if (name === 'code_page') return CODE_PAGE;
+  if (name === 'find_region') return FIND_REGION;
   const type = isPure(name) ? TYPES.get(name) : undefined;
   if (!type) throw new Untranslatable();
   return type;
@@ -180,7 +206,10 @@ function build(
   exact: boolean,
 ): Uint8Array<ArrayBuffer> {
   const module = new ModuleBuilder({ memory: { initial: 1, maximum: 65536 } });
-  const tables = { regions: module.importTable('regions').index(), outline: module.importTable('outline').index() };
+  const tables = {
+    regions: module.importTable('regions', REGION, PLACES).index(),
+    outline: module.importTable('outline', OUTLINE).index(),
+  };
   const types = { region: module.typeIndex(REGION), outline: module.typeIndex(OUTLINE) };
   const callees = new Map<string, Callee>();
   const helper = (name: string): Callee => {
@@ -200,10 +229,12 @@ function build(
       vp,
       mode,
       nextGpa: source.nextGpa,
+      record: source.record,
+      grouped: source.grouped,
       helper,
       exact,
       stencils: stencilsOf(vp, mode),
-      outline: ({ decoded, at }) => source.outline(decoded, at),
+      outline: ({ decoded, at }) => source.call(decoded, at),
       tables,
       types,
     });

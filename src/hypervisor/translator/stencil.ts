@@ -10,9 +10,10 @@ import type { Value } from '../wasm/value.ts';
 import type { Instruction } from '../x86/decoder.ts';
 import { type FlagState, readCondition } from '../x86/lazy-flags.ts';
 import { type Code, type Label, Op } from './code.ts';
+import { Access, type Grouped } from './groups.ts';
 import { type Locals, OWN, Own, TEMPORARIES, TEMPORARY, TYPES, VECTOR } from './locals.ts';
 import { FLAG_PARTS, Machine } from './machine.ts';
-import { groupOf, hasOffset, numberOf, offsetOf, productOf, Role } from './numbers.ts';
+import { groupOf, hasOffset, Numbers, numberOf, offsetOf, productOf, Role } from './numbers.ts';
 import { type Ending, type KnownFlags, TranslatorPort } from './port.ts';
 
 const NOTHING = { params: [], results: [] } as const;
@@ -104,6 +105,12 @@ export interface Stencil {
   /** Slots of registers that are written. */
   readonly written: readonly number[];
   readonly writesFlags: boolean;
+  /** Slots of registers that are read as they were before it, and of those written that it writes on every path; flags likewise. */
+  readonly reads: readonly number[];
+  readonly settles: readonly number[];
+  readonly readsFlags: boolean;
+  /** Control may leave in front of it. */
+  readonly leaves: boolean;
   /** It wants the memory operand's address. */
   readonly addresses: boolean;
   readonly ending: Ending;
@@ -135,8 +142,9 @@ export interface Stencils {
    * @param known of the flags before it
    * @param done what holds before it
    * @param need what is read of the flags behind it, before they are new: parts and conditions
+   * @param access how it makes its access to memory, see groups.ts
    */
-  get(i: Instruction, known: Known, done: number, need: number): Stencil;
+  get(i: Instruction, known: Known, done: number, need: number, access?: number): Stencil;
 }
 
 /** Stencils of one processor (the address of its VpState is part of them) in one mode. */
@@ -152,25 +160,26 @@ export class StencilCache implements Stencils {
     this.#helperType = helperType;
   }
 
-  get(i: Instruction, known: Known, done: number, need: number): Stencil {
+  get(i: Instruction, known: Known, done: number, need: number, access: number = Access.ALONE): Stencil {
     const product = productOf(i);
-    if (product < 0) return this.#record(i, known, done, need);
+    if (product < 0) return this.#record(i, known, done, need, access);
     const group = groupOf(i);
     let map = this.#groups.get(group);
     if (!map) {
       map = new Map();
       this.#groups.set(group, map);
     }
-    const key = ((product * 256 + known) * 8 + done) * 8192 + ((need >> CONDITIONS_SHIFT) * 32 + (need & ALL_PARTS));
+    const before = ((product * 256 + known) * 8 + done) * 4 + access;
+    const key = before * 8192 + ((need >> CONDITIONS_SHIFT) * 32 + (need & ALL_PARTS));
     let stencil = map.get(key);
     if (!stencil) {
-      stencil = this.#record(i, known, done, need);
+      stencil = this.#record(i, known, done, need, access);
       map.set(key, stencil);
     }
     return stencil;
   }
 
-  #record(i: Instruction, known: Known, done: number, need: number): Stencil {
+  #record(i: Instruction, known: Known, done: number, need: number, access: number): Stencil {
     const f = new FunctionBuilder(i.form.mnemonic, NOTHING, () => {
       throw new Error('a stencil has no indirect calls');
     });
@@ -187,7 +196,7 @@ export class StencilCache implements Stencils {
     const own = ownLocals(m);
     const before = stateOf(known, m);
     const holds = new Set(DONE.filter((_, n) => done & (1 << n)));
-    const port = new TranslatorPort(m, i, before, holds);
+    const port = new TranslatorPort(m, i, before, holds, access);
     i.form.semantics(port);
     let after = known;
     if (port.known !== before) {
@@ -198,11 +207,16 @@ export class StencilCache implements Stencils {
     const written = slots.filter(
       (slot) => slot < OWN && m.isWritten(slot < VECTOR ? m.register(slot) : m.vector(slot - VECTOR)),
     );
+    const { reads, settles, readsFlags } = usesOf(code, slots);
     return {
       code,
       slots,
       written,
       writesFlags: m.hasWrittenFlags,
+      reads,
+      settles: settles.filter((slot) => written.includes(slot)),
+      readsFlags,
+      leaves: code.holes.some(({ kind }) => kind === Hole.BRANCH),
       addresses: slots.includes(OWN + Own.ADDRESS),
       ending: port.ending,
       known: after,
@@ -233,6 +247,7 @@ function numbered(code: RecordedCode, m: Machine, own: readonly number[]): { cod
   const meaning = new Map<number, number>();
   for (const [n, local] of own.entries()) meaning.set(local, OWN + n);
   meaning.set(m.address.local, OWN + Own.ADDRESS);
+  meaning.set(m.group.local, OWN + Own.GROUP);
   for (let role = 0; role <= Role.RM_HIGH; role++) {
     const [register, vector] = [m.known('register', role), m.known('vector', role)];
     if (register) meaning.set(register.local, role);
@@ -260,7 +275,31 @@ function numbered(code: RecordedCode, m: Machine, own: readonly number[]): { cod
     }
     return { ...hole, value };
   });
-  return { code: { ...code, holes }, slots };
+  const conditional = new Set([...code.conditional].flatMap((local) => numbers.get(local) ?? []));
+  return { code: { ...code, holes, conditional }, slots };
+}
+
+const GET = 0x20;
+/** What a recorded piece does with registers and flags, by slot. */
+function usesOf(
+  code: RecordedCode,
+  slots: readonly number[],
+): { reads: number[]; settles: number[]; readsFlags: boolean } {
+  const reads = new Set<number>();
+  const settled = new Set<number>();
+  for (const { kind, at, value } of code.holes) {
+    if (kind !== Hole.LOCAL) continue;
+    const slot = slots[value] as number;
+    if (code.bytes[at - 1] !== GET) {
+      if (!code.conditional.has(value)) settled.add(slot);
+    } else if (!settled.has(slot)) reads.add(slot);
+  }
+  const isFlag = (slot: number): boolean => slot >= OWN + Own.RESULT && slot <= OWN + Own.KIND;
+  return {
+    reads: [...reads].filter((slot) => slot < OWN),
+    settles: [...settled].filter((slot) => slot < OWN),
+    readsFlags: [...reads].some(isFlag),
+  };
 }
 
 /** A stencil's place in a region, and what fills its holes. */
@@ -270,26 +309,42 @@ export class StencilUse {
   readonly #i: Instruction;
   readonly #at: number;
   readonly #undone: number;
+  readonly #grouped: Grouped | undefined;
   /** Registers that it writes, a bit each: general ones, and behind them XMM registers. */
   readonly registers: number;
+  /** Those that it reads as they were, and those that it writes in any case. */
+  readonly reads: number;
+  readonly settles: number;
   /** Locals that the memory operand's address is made of; -1: none. */
   #base = -1;
   #index = -1;
   #address = -1;
 
   /** @param undone what the interpreter is to know where control leaves in front of the instruction */
-  constructor(locals: Locals, stencil: Stencil, i: Instruction, at: number, undone: number) {
+  constructor(locals: Locals, stencil: Stencil, i: Instruction, at: number, undone: number, grouped?: Grouped) {
+    this.#grouped = grouped;
     this.#stencil = stencil;
     this.#i = i;
     this.#at = at;
     this.#undone = undone;
     const numbers: number[] = [];
-    for (const slot of stencil.slots) numbers.push(locals.number(slot, i));
+    const group = OWN + Own.GROUP;
+    for (const slot of stencil.slots)
+      numbers.push(slot === group ? locals.number(group + (grouped?.group ?? 0)) : locals.number(slot, i));
     this.#numbers = numbers;
     let registers = 0;
-    for (const slot of stencil.written) registers |= locals.written(slot, i);
+    for (const slot of stencil.written) registers |= locals.bit(slot, i);
     this.registers = registers;
-    if (stencil.writesFlags) locals.flagsWritten();
+    let reads = 0;
+    for (const slot of stencil.reads) reads |= locals.bit(slot, i);
+    let settles = 0;
+    for (const slot of stencil.settles) settles |= locals.bit(slot, i);
+    if (stencil.addresses) {
+      if (i.base >= 0 && i.base !== RIP) reads |= 1 << i.base;
+      if (i.index >= 0) reads |= 1 << i.index;
+    }
+    this.reads = reads;
+    this.settles = settles;
     if (!stencil.addresses) return;
     this.#address = locals.own(Own.ADDRESS);
     if (i.base >= 0) this.#base = i.base === RIP ? locals.own(Own.PAGE) : locals.number(i.base);
@@ -298,6 +353,13 @@ export class StencilUse {
 
   get flags(): boolean {
     return this.#stencil.writesFlags;
+  }
+  get readsFlags(): boolean {
+    return this.#stencil.readsFlags;
+  }
+  /** Whether control may leave in front of it. */
+  get leaves(): boolean {
+    return this.#stencil.leaves;
   }
 
   #writeAddress(code: Code): void {
@@ -327,6 +389,17 @@ export class StencilUse {
     code.set(this.#address);
   }
 
+  #number(which: number): number | bigint {
+    const { within = 0, span = 0 } = this.#grouped ?? {};
+    if (which === Numbers.BEFORE) return within;
+    return which === Numbers.LIMIT ? span - 4098 : numberOf(which, this.#i, this.#at);
+  }
+  #word(which: number): number {
+    const { within = 0, span = 0 } = this.#grouped ?? {};
+    if (which === Numbers.UNDONE) return this.#undone;
+    return which === Numbers.SPAN ? span : within;
+  }
+
   /** @param redo where control goes that leaves in front of the instruction */
   write(code: Code, redo: Label, helper: (name: string) => Callee): void {
     if (this.#address >= 0) this.#writeAddress(code);
@@ -341,11 +414,10 @@ export class StencilUse {
           out.unsigned(this.#numbers[value] as number);
           break;
         case Hole.LONG:
-          out.signed(numberOf(value, this.#i, this.#at));
+          out.signed(this.#number(value));
           break;
         case Hole.WORD:
-          // The only number of that type.
-          out.signed32(this.#undone);
+          out.signed32(this.#word(value));
           break;
         case Hole.CALLEE:
           out.unsigned(helper((callees[value] as Callee).name).index());

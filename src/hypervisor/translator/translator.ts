@@ -24,6 +24,8 @@ const BATCH = 24;
 const MOST_OUT = 1;
 /** Places that stand empty before they are used again: the jump cache has to be emptied for that. */
 const MOST_VACANT = 1024;
+/** Times that accesses could not be made together, after which a region is made anew without that. */
+const MOST_SPLITS = 200;
 /** Hot blocks that wait for translation: code that is made faster than it can be translated is not remembered for ever. */
 const MOST_WAITING = 4096;
 
@@ -66,6 +68,7 @@ interface Batch {
   /** Of the records, when it was sent. */
   readonly epoch: number;
   readonly pages: readonly number[];
+  readonly hot: readonly Hot[];
 }
 
 export class Translator {
@@ -82,6 +85,8 @@ export class Translator {
   #vacant: number[] = [];
   #next = 1;
   readonly #pending: Batch[] = [];
+  /** Where regions begin whose accesses are checked each alone. */
+  readonly #split = new Set<number>();
   /** Pages with code that is being translated. */
   readonly #busy = new Set<number>();
 
@@ -89,9 +94,8 @@ export class Translator {
     this.#options = options;
     this.#vp = vpArea(options.index) + VP_STATE;
     this.#none = options.helpers.no_region;
-    const { memory, table, helpers } = options;
-    this.#imports = { env: { memory, regions: table, ...helpers } };
-    for (let place = 0; place < options.table.length; place++) options.table.set(place, this.#none);
+    const { memory, helpers } = options;
+    this.#imports = { env: { memory, ...helpers } };
     options.blocks.released = (place) => {
       options.vp.regionsDropped++;
       options.table.set(place, this.#none);
@@ -109,17 +113,35 @@ export class Translator {
 
   /** Sends what is waiting and installs what has come back. Called between runs. */
   work(): void {
+    if (this.#options.vp.splitRecord !== 0) this.#lookAtSplit();
     if (this.#hot.length > 0 && this.#pending.length < MOST_OUT) this.#send();
     while (this.#pending.length > 0) {
       const result = this.#options.port.receive();
       if (!result) return;
-      const { epoch, pages } = this.#pending.shift() as Batch;
+      const { epoch, pages, hot } = this.#pending.shift() as Batch;
       for (const page of pages) this.#busy.delete(page);
       // Records have been used again since.
       if (epoch === this.#options.blocks.epoch) this.#install(result);
-      else this.#options.vp.regionsStale += BigInt(result.regions.length);
+      else {
+        this.#options.vp.regionsStale += BigInt(result.regions.length);
+        this.#hot.push(...hot);
+      }
       if (this.#pending.length === 0) this.#asked.clear();
     }
+  }
+
+  /** A region whose accesses are better checked alone is made anew. */
+  #lookAtSplit(): void {
+    const { blocks, vp } = this.#options;
+    const record = vp.splitRecord;
+    vp.splitRecord = 0;
+    if (blocks.splitsOf(record) < MOST_SPLITS) return;
+    const { code, next } = blocks.uninstall(record);
+    if (!code) return;
+    // Of code that has long gone.
+    if (this.#split.size > MOST_WAITING) this.#split.clear();
+    this.#split.add(code.gpa + code.offset);
+    this.hot(record, next === undefined ? undefined : next - (next % PAGE));
   }
 
   /** Sends everything and installs everything that has come back: for translation on this thread. */
@@ -131,6 +153,7 @@ export class Translator {
   #send(): void {
     const { blocks, port } = this.#options;
     const items: TranslationItem[] = [];
+    const sent: Hot[] = [];
     const waiting: Hot[] = [];
     // Who has waited longest for the code that is executed most is served first.
     this.#hot.sort((a, b) => blocks.entered(b.record) - blocks.entered(a.record));
@@ -160,16 +183,18 @@ export class Translator {
         nextGpa: next ?? 0,
         nextHost: second?.host ?? 0,
         entry: offset,
+        grouped: !this.#split.has(gpa + offset),
         blocks: second ? joined(known, blocks.blocksOf(next as number, mode, this.#asked, PAGE)) : known,
       });
       this.#asked.add(record);
+      sent.push(hot);
     }
     this.#hot = waiting;
     if (items.length === 0) return;
     const pages = items.flatMap(({ gpa, nextGpa, nextHost }) => (nextHost ? [gpa, nextGpa] : [gpa]));
     for (const page of pages) this.#busy.add(page);
     port.send(packRequest(this.#vp, items));
-    this.#pending.push({ epoch: blocks.epoch, pages });
+    this.#pending.push({ epoch: blocks.epoch, pages, hot: sent });
   }
 
   /** Forgets those that are gone, and the coldest, which have to get hot anew. */
@@ -188,6 +213,12 @@ export class Translator {
     const { blocks, table, vp } = this.#options;
     vp.translationTime += BigInt(Math.round(milliseconds * 1000));
     if (!module) return;
+    // The table is full: what is still in use will be hot again soon.
+    if (table.length - this.#next + this.#free.length < BATCH) {
+      blocks.flush();
+      this.#reuse();
+      return;
+    }
     const { exports } = new WebAssembly.Instance(module, this.#imports);
     vp.modulesMade++;
     vp.modulesBytes += BigInt(bytes);
@@ -202,7 +233,7 @@ export class Translator {
       }
       const place = this.#place();
       table.set(place, (exports as Record<string, never>)[name]);
-      blocks.install(record, place, stretches);
+      blocks.install(record, place, stretches, region.calls);
       const far = region.blocks.filter((at) => at >= PAGE).map((at) => at - PAGE);
       blocks.cool(current.gpa, current.mode, region.blocks);
       if (far.length > 0) blocks.cool(region.nextGpa, current.mode, far);
@@ -227,15 +258,15 @@ export class Translator {
     return [...stretches, { from: nextGpa, to: nextGpa + code.length - inFirst }];
   }
 
+  #reuse(): void {
+    this.#options.dropPlaces();
+    this.#free.push(...this.#vacant.splice(0));
+  }
+
   #place(): number {
-    if (this.#free.length === 0 && this.#vacant.length >= MOST_VACANT) {
-      this.#options.dropPlaces();
-      this.#free.push(...this.#vacant.splice(0));
-    }
+    if (this.#free.length === 0 && this.#vacant.length >= MOST_VACANT) this.#reuse();
     const free = this.#free.pop();
     if (free !== undefined) return free;
-    const { table } = this.#options;
-    if (this.#next === table.length) table.grow(1024, this.#none);
     return this.#next++;
   }
 }

@@ -142,6 +142,8 @@ export const VpState = struct(
     calledRecord: 'u32',
     /** Translated code was dropped, or translations of addresses were: translated code returns to the interpreter. */
     unwind: 'u32',
+    /** The record of the region that has last counted another of its SPLITS, or 0. */
+    splitRecord: 'u32',
     /** 1 while system operations may take their short ways: nothing is traced, and this is no single step. */
     shortWays: 'u32',
     /** Exceptions that may still be delivered in this run of the interpreter before it ends. */
@@ -151,6 +153,9 @@ export const VpState = struct(
     resumeBudget: 'i32',
     /** 1 where no other processor decodes: the code map then says which parts of a page of code hold code. */
     codeMapExact: 'u32',
+    /** What holds in the second level of the TLBs, and the last number given; see mmu/second-level.ts. */
+    stlbGenerations: array('u32', 4),
+    stlbLast: 'u32',
     /** Page-crossing and memory-mapped accesses go through this buffer. */
     bounce: array('u64', 8),
     bounceGpa: array('u64', 2),
@@ -162,6 +167,8 @@ export const VpState = struct(
     tlbMisses: 'u64',
     faults: 'u64',
     blockLookups: 'u64',
+    /** Times that translated code had to look for where to go on. */
+    regionLookups: 'u64',
     /** Times that the interpreter has gone to translated code, and instructions that were executed there. */
     regionEntries: 'u64',
     regionInstructions: 'u64',
@@ -204,10 +211,13 @@ export const VpState = struct(
     'calledRecord',
     'unwind',
     'codeMapExact',
+    'splitRecord',
     'shortWays',
     'faultsLeft',
     'resumeFlag',
     'resumeBudget',
+    'stlbGenerations',
+    'stlbLast',
     'bounce',
     'bounceGpa',
     'bounceSize',
@@ -216,6 +226,7 @@ export const VpState = struct(
     'tlbMisses',
     'faults',
     'blockLookups',
+    'regionLookups',
     'regionEntries',
     'regionInstructions',
     'regionExits',
@@ -239,14 +250,10 @@ export const RegionExit = {
   ATTENTION: 1,
   /** An instruction faults, touches what is not plain RAM, or stores to code. */
   ACCESS: 2,
-  /** The jump cache does not know the target of a jump or a return. */
-  JUMP: 3,
-  /** The same for a call. */
-  CALL: 4,
   /** The target is not translated. */
-  COLD: 5,
+  COLD: 3,
   /** An instruction that was called for has gone elsewhere, changed the mode, or asks for a look around. */
-  SYSTEM: 6,
+  SYSTEM: 4,
 } as const;
 
 /** `activity`. */

@@ -189,6 +189,8 @@ export interface RecordedCode {
   readonly holes: readonly HoleAt[];
   readonly locals: readonly ValueType[];
   readonly callees: readonly Callee[];
+  /** Locals that are set on some paths only. */
+  readonly conditional: ReadonlySet<number>;
 }
 
 /** Whether an i32 constant, as a condition, is true. */
@@ -202,6 +204,7 @@ export class FunctionBuilder {
   region: Region = { parent: undefined, loops: 0 };
   readonly #items: (Value | Statement)[] = [];
   readonly #locals: ValueType[] = [];
+  readonly #conditional = new Set<number>();
   /** Constants made so far. */
   readonly #words = new Map<number, Value>();
   readonly #longs = new Map<number, Value>();
@@ -633,7 +636,7 @@ export class FunctionBuilder {
     }
     // A number that belongs to the instruction before the hinted one comes first: sorting keeps that order.
     holes.sort((a, b) => a.at - b.at);
-    return { bytes: out.finish(), holes, locals: this.#locals, callees: this.#callees };
+    return { bytes: out.finish(), holes, locals: this.#locals, callees: this.#callees, conditional: this.#conditional };
   }
 
   #encode(out: ByteWriter): { at: number; likely: boolean }[] {
@@ -715,8 +718,10 @@ export class FunctionBuilder {
         }
       } else {
         if (item.kind !== 'else' && item.kind !== 'end') for (const arg of item.args) emit(arg);
-        if (item.kind === 'set') set(item.local);
-        else this.#statement(out, item, labels, depth, branch, hints);
+        if (item.kind === 'set') {
+          if (labels.length > 0) this.#conditional.add(item.local);
+          set(item.local);
+        } else this.#statement(out, item, labels, depth, branch, hints);
         const { results } = item;
         for (let r = results.length - 1; r >= 0; r--) {
           const result = results[r] as Value;

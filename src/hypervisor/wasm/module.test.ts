@@ -46,7 +46,7 @@ describe('ModuleBuilder', () => {
       f.if(f.param(0).eqz(), () => f.return(0));
       f.return(f.call1(even, f.param(0).sub(1)));
     });
-    module.setTable([odd, even]);
+    module.table([odd, even]);
     module.function(
       'which',
       functionType(['i32', 'i32'], 'i32'),

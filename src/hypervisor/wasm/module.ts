@@ -19,9 +19,27 @@ interface Defined {
   encoded?: FunctionCode;
 }
 
+interface OwnTable {
+  readonly functions: readonly [Callee, ...Callee[]];
+  readonly name: string | undefined;
+  readonly size: number;
+}
+
 export interface ModuleOptions {
   /** Imported as `env.memory`, shared; limits in 64 KiB pages. */
   readonly memory: { readonly initial: number; readonly maximum: number };
+}
+
+/** The type of references to functions of a type, none of them null. */
+function reference(s: ByteWriter, type: number): void {
+  s.byte(0x64);
+  s.unsigned(type);
+}
+/** A constant expression. */
+function refFunction(s: ByteWriter, f: Callee): void {
+  s.byte(0xd2);
+  s.unsigned(f.index());
+  s.byte(0x0b);
 }
 
 export class ModuleBuilder {
@@ -31,9 +49,8 @@ export class ModuleBuilder {
   readonly #imports: { name: string; type: FunctionType }[] = [];
   readonly #functions: Defined[] = [];
   readonly #tags: { name: string; imported: boolean }[] = [];
-  #table: readonly Callee[] = [];
-  #tableName: string | undefined;
-  readonly #importedTables: string[] = [];
+  readonly #tables: OwnTable[] = [];
+  readonly #importedTables: { name: string; type: FunctionType; size: number | undefined }[] = [];
 
   constructor(options: ModuleOptions) {
     this.#options = options;
@@ -82,16 +99,19 @@ export class ModuleBuilder {
     this.#functions.push({ name, type, exported, build: undefined, encoded: code });
   }
 
-  /** A table imported as `env.<name>`. */
-  importTable(name: string): Table {
-    const index = this.#importedTables.push(name) - 1;
+  /**
+   * A table imported as `env.<name>`, of functions of one type: calls through it compare no types. A fixed size is a constant in the
+   * code.
+   */
+  importTable(name: string, type: FunctionType, size?: number): Table {
+    const index = this.#importedTables.push({ name, type, size }) - 1;
     return { index: () => index };
   }
-  /** The module's own table, with its contents; exported under a name if one is given. */
-  setTable(functions: readonly Callee[], name?: string): Table {
-    this.#table = functions;
-    this.#tableName = name;
-    return { index: () => this.#importedTables.length };
+  /** A table of the module's own, of a fixed size. Places behind its contents hold the first function. */
+  table(functions: readonly [Callee, ...Callee[]], options: { name?: string; size?: number } = {}): Table {
+    const { name, size = functions.length } = options;
+    const at = this.#tables.push({ functions, name, size }) - 1;
+    return { index: () => this.#importedTables.length + at };
   }
 
   finish(): Uint8Array<ArrayBuffer> {
@@ -111,6 +131,8 @@ export class ModuleBuilder {
     const codes = made.map((f) => (f instanceof FunctionBuilder ? f.finish() : f));
     const types = this.#functions.map((d) => this.typeIndex(d.type));
     const importTypes = this.#imports.map((i) => this.typeIndex(i.type));
+    const importedTables = this.#importedTables.map((t) => ({ ...t, type: this.typeIndex(t.type) }));
+    const tables = this.#tables.map((t) => ({ ...t, type: this.typeIndex(t.functions[0].type) }));
     const tagType = this.#tags.length ? this.typeIndex({ params: [], results: [] }) : 0;
     const out = new ByteWriter();
     out.raw([0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
@@ -144,11 +166,14 @@ export class ModuleBuilder {
         s.byte(0x00);
         s.unsigned(importTypes[n] as number);
       });
-      for (const table of this.#importedTables) {
+      for (const { name, type, size } of importedTables) {
         s.name('env');
-        s.name(table);
-        // Functions, any size from zero.
-        s.raw([0x01, 0x70, 0x00, 0]);
+        s.name(name);
+        s.byte(0x01);
+        reference(s, type);
+        s.byte(size === undefined ? 0 : 1);
+        s.unsigned(size ?? 0);
+        if (size !== undefined) s.unsigned(size);
       }
       for (const tag of this.#tags) {
         s.name('env');
@@ -161,18 +186,26 @@ export class ModuleBuilder {
       s.unsigned(types.length);
       for (const t of types) s.unsigned(t);
     });
-    if (this.#table.length)
+    if (tables.length > 0)
       section(4, (s) => {
-        s.raw([1, 0x70, 0x00]);
-        s.unsigned(this.#table.length);
+        s.unsigned(tables.length);
+        for (const { type, size, functions } of tables) {
+          s.raw([0x40, 0x00]);
+          reference(s, type);
+          s.byte(1);
+          s.unsigned(size);
+          s.unsigned(size);
+          refFunction(s, functions[0]);
+        }
       });
     section(7, (s) => {
       const exported = this.#functions.flatMap((d, i) => (d.exported ? [[d.name, i] as const] : []));
-      s.unsigned(exported.length + (this.#tableName === undefined ? 0 : 1));
-      if (this.#tableName !== undefined) {
-        s.name(this.#tableName);
+      const named = tables.flatMap(({ name }, n) => (name === undefined ? [] : [[name, n] as const]));
+      s.unsigned(exported.length + named.length);
+      for (const [name, n] of named) {
+        s.name(name);
         s.byte(0x01);
-        s.unsigned(this.#importedTables.length);
+        s.unsigned(importedTables.length + n);
       }
       for (const [name, i] of exported) {
         s.name(name);
@@ -180,14 +213,18 @@ export class ModuleBuilder {
         s.unsigned(this.#imports.length + i);
       }
     });
-    if (this.#table.length)
+    if (tables.length > 0)
       section(9, (s) => {
-        // Active, of the module's own table, from its beginning.
-        s.raw([1, 0x02]);
-        s.unsigned(this.#importedTables.length);
-        s.raw([0x41, 0, 0x0b, 0x00]);
-        s.unsigned(this.#table.length);
-        for (const f of this.#table) s.unsigned(f.index());
+        s.unsigned(tables.length);
+        tables.forEach(({ type, functions }, n) => {
+          // Active, from the table's beginning; expressions of a type.
+          s.byte(6);
+          s.unsigned(importedTables.length + n);
+          s.raw([0x41, 0, 0x0b]);
+          reference(s, type);
+          s.unsigned(functions.length);
+          for (const f of functions) refFunction(s, f);
+        });
       });
     const hinted = codes.flatMap((c, i) => (c.hints.length ? [[c, i] as const] : []));
     if (hinted.length)

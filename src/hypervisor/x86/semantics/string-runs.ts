@@ -3,7 +3,7 @@
  * how work counts towards interrupts. Intel SDM vol. 2, "REP".
  */
 import { TLB, TLB_WRITE } from '../../memory/layout.ts';
-import { hostAddress, MODIFY, tlbEntry } from '../../mmu/access.ts';
+import { holds, hostAddress, MODIFY, tlbEntry } from '../../mmu/access.ts';
 import { Flag, VpState } from '../../vp/state.ts';
 import type { Callee, FunctionBuilder } from '../../wasm/function.ts';
 import type { Operand, Value } from '../../wasm/value.ts';
@@ -75,7 +75,7 @@ export function hostFor(
 /** 1 where the TLB does not hold the page: device memory, code, alignment checks. Only one element is safe then. */
 export function isUnmapped(f: FunctionBuilder, vp: Value, linear: Value, write: boolean): Value {
   const tag = f.load('i64.load', tlbEntry(f, vp, linear), TLB + (write ? TLB_WRITE : 0));
-  return linear.sub(tag).geU(4096);
+  return holds(tag, linear, 1).eqz();
 }
 
 /** 1 where elements go one at a time: downwards, and while a single step is one element. */
