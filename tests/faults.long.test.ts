@@ -101,7 +101,7 @@ describe.skipIf(skipped)(`processes that are killed${skipped ? `: skipped, ${gue
     await home.hv('checkpoint', 'create', 'vm', 'last');
     const made = await whole();
     for (const name of made) {
-      await home.hv('checkpoint', 'apply', 'vm', name);
+      await home.hv('checkpoint', 'apply', 'vm', name, '--yes');
       expect(await says('echo gone back')).toBe('gone back');
     }
     for (const name of made) {

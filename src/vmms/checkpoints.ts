@@ -390,10 +390,12 @@ export class Checkpoints {
       const found = this.#find(machine, checkpoint);
       if (context.inventory.named(name) !== undefined)
         throw new ViridianError('wrongState', `there is a virtual machine '${name}' already: give another name`);
-      const id = randomUUID();
-      const folder = vmFolder(context, id);
-      mkdirSync(this.layers.folder(id), { recursive: true, mode: 0o700 });
+      const { standby } = context;
+      const folderOf = (vm: string): string => vmFolder(context, vm);
+      const id = start ? standby.newVm(folderOf) : randomUUID();
+      const folder = folderOf(id);
       try {
+        mkdirSync(this.layers.folder(id), { recursive: true, mode: 0o700 });
         const made: (readonly [FrozenDisk, FrozenDisk])[] = [];
         for (const disk of found.disks) made.push([disk, await this.layers.over(id, disk, 'fork')]);
         const above = new Map(made.map(([below, disk]) => [below.slot, disk]));
@@ -414,12 +416,17 @@ export class Checkpoints {
           if (state !== null) context.inventory.change(id, { state: 'Saved', saved: { file: state, owned: true } });
         });
       } catch (error) {
+        standby.release(id);
         context.inventory.reload(id);
         rmSync(folder, { recursive: true, force: true });
         throw error;
       }
       control.result(id);
-      if (start) await this.#management.machine(id).start(control);
+      try {
+        if (start) await this.#management.machine(id).start(control);
+      } finally {
+        standby.release(id);
+      }
     });
   }
 

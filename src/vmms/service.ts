@@ -93,7 +93,7 @@ export class Service implements AsyncDisposable {
       workerEntry: options.workerEntry,
       // Checkpoints with memory are there to be forked.
       standby: new Standby(
-        { entry: options.workerEntry, runtimeFolder },
+        { entry: options.workerEntry, runtimeFolder, dataFolder },
         () => db.get('select id from checkpoints where state_file is not null limit 1') !== undefined,
       ),
       facts,
