@@ -95,11 +95,12 @@ function address(text: string): { readonly host: string; readonly port: number }
   return { host: match[1]!, port: Number(match[2]) };
 }
 
-/** Prints the link, and has the desktop open it where there is one. */
 /** A package has the web console; a checkout has what it is built of. */
 async function buildPages(): Promise<void> {
+  // In the executable it is nowhere.
+  if (!import.meta.url.endsWith('.ts')) return;
   const root = fileURLToPath(new URL('../../../../', import.meta.url));
-  if (!import.meta.url.endsWith('.ts') || existsSync(join(root, 'dist/manager/index.html'))) return;
+  if (existsSync(join(root, 'dist/manager/index.html'))) return;
   say('hv: building the web console, this once');
   const { execFile } = await import('node:child_process');
   const { promisify } = await import('node:util');
@@ -110,6 +111,7 @@ async function buildPages(): Promise<void> {
   });
 }
 
+/** Prints the link, and has the desktop open it where there is one. */
 export const openManager: Action = async (_args, flags) => {
   await buildPages();
   const host = await service();
