@@ -115,6 +115,31 @@ describe('checkpoints', () => {
     await vm.remove();
   });
 
+  it('are merged when forks that run on them are off, and not before', async () => {
+    const { vm } = await vmWithDisk(test, 'below');
+    await fill(await active(vm), 0, 'a');
+    await vm.checkpoint('first');
+    await fill(await active(vm), 1, 'b');
+    await vm.checkpoint('second');
+    await fill(await active(vm), 2, 'c');
+    const fork = await vm.fork('second', { name: 'above' });
+    const files = filesOf(test, vm);
+    await vm.removeCheckpoint('first');
+    expect((await vm.checkpoints()).map(({ name }) => name)).toEqual(['second']);
+    expect(filesOf(test, vm)).toEqual(files);
+    await fill(await active(fork), 3, 'f');
+    await fork.stop({ turnOff: true });
+    while (filesOf(test, vm).length === files.length) await new Promise((resolve) => setTimeout(resolve, 20));
+    await test.service.management.context.jobs.idle();
+    expect(filesOf(test, vm)).toHaveLength(files.length - 1);
+    expect(await letters(await active(vm))).toBe('abc...');
+    expect(await letters(await active(fork))).toBe('ab.f..');
+    await fork.start();
+    await fork.stop({ turnOff: true });
+    await fork.remove();
+    await vm.remove();
+  });
+
   it.each(['on', 'off'])(
     'have the next fork start in a process that waits already, isolation %s',
     async (isolation) => {

@@ -39,6 +39,8 @@ interface CheckpointRecord {
 }
 
 const POSSIBLE: readonly VmState[] = ['Off', 'Saved', 'Running', 'Paused'];
+/** Events after which files may be free that others ran on. */
+const FREES: ReadonlySet<string> = new Set(['vm.stopped', 'vm.crashed', 'vm.removed']);
 /** What a VM keeps when a checkpoint is applied: they are about the VM, not about the machine in it. */
 const KEPT = ['name', 'notes', 'tags', 'automaticStartAction', 'automaticStartDelay', 'automaticStartOrder'] as const;
 
@@ -51,6 +53,10 @@ export class Checkpoints {
     this.#management = management;
     this.#files = new StateFiles(management.context.db);
     this.layers = new Layers(management.context);
+    management.context.events.follow((message) => {
+      // After what is under way: an event may be told of in a transaction.
+      if ('event' in message && FREES.has(message.event.kind)) setImmediate(() => this.#mergeWhatWaited());
+    });
   }
 
   // ---- finding ----------------------------------------------------------------------------------------------------------------
@@ -306,6 +312,12 @@ export class Checkpoints {
         data: { checkpoints: gone.map(({ id }) => id) },
       });
       await this.#tidy(machine, control);
+      if (this.layers.isWaiting(machine.id))
+        this.#management.context.events.add({
+          kind: 'checkpoint.waiting',
+          vm: named(machine.record),
+          text: `disks of ${machine.name} are merged when other VMs, which run on them, are off`,
+        });
     });
   }
 
@@ -343,6 +355,17 @@ export class Checkpoints {
     const work = (): Promise<void> => this.layers.tidy(machine.id, progress);
     if (this.layers.needsMerge(machine.id)) await machine.still({ work });
     else await work();
+  }
+
+  /** A VM has ended: disks that it stood on may be merged now. */
+  #mergeWhatWaited(): void {
+    const { db, inventory } = this.#management.context;
+    if (!db.isOpen) return;
+    for (const vm of this.layers.untidy())
+      if (inventory.get(vm) !== undefined)
+        this.#management.job(vm, 'checkpoint.merge', 'merging disks', async (machine, control) => {
+          await this.#tidy(machine, control).catch((error: unknown) => this.#tellUnfinished(machine, error));
+        });
   }
 
   /** @throws ViridianError when disks of other VMs stand on this one's. */

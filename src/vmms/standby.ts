@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import type { IsolationRung } from '../contracts/api/vm.ts';
 import { WORKER_FILES } from '../contracts/worker.ts';
 import { type Launched, launch, placesOfRoom, temporaryFolder, type WorkerRoom } from './isolation.ts';
+import { isProcess } from './processes.ts';
 
 /** What a worker needs of our environment; secrets of the service's are not its business. */
 const PASSED_ON = [
@@ -166,7 +167,8 @@ export class Standby {
     const waiting = this.#reserved.get(vm);
     this.#reserved.delete(vm);
     if (waiting === undefined) return undefined;
-    if (waiting.child.pid !== undefined && waiting.child.exitCode === null) return waiting;
+    // It may have ended, and nobody has told yet.
+    if (waiting.child.pid !== undefined && isProcess(waiting.child.pid, null)) return waiting;
     discard(waiting);
     return undefined;
   }
