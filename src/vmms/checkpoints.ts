@@ -39,8 +39,6 @@ interface CheckpointRecord {
 }
 
 const POSSIBLE: readonly VmState[] = ['Off', 'Saved', 'Running', 'Paused'];
-/** Events after which files may be free that others ran on. */
-const FREES: ReadonlySet<string> = new Set(['vm.stopped', 'vm.crashed', 'vm.removed']);
 /** What a VM keeps when a checkpoint is applied: they are about the VM, not about the machine in it. */
 const KEPT = ['name', 'notes', 'tags', 'automaticStartAction', 'automaticStartDelay', 'automaticStartOrder'] as const;
 
@@ -53,10 +51,6 @@ export class Checkpoints {
     this.#management = management;
     this.#files = new StateFiles(management.context.db);
     this.layers = new Layers(management.context);
-    management.context.events.follow((message) => {
-      // After what is under way: an event may be told of in a transaction.
-      if ('event' in message && FREES.has(message.event.kind)) setImmediate(() => this.#mergeWhatWaited());
-    });
   }
 
   // ---- finding ----------------------------------------------------------------------------------------------------------------
@@ -357,8 +351,8 @@ export class Checkpoints {
     else await work();
   }
 
-  /** A VM has ended: disks that it stood on may be merged now. */
-  #mergeWhatWaited(): void {
+  /** A VM has ended, or is gone: disks that it stood on may be merged now. */
+  mergeWhatWaited(): void {
     const { db, inventory } = this.#management.context;
     if (!db.isOpen) return;
     for (const vm of this.layers.untidy())

@@ -139,6 +139,19 @@ export class Layers {
 
   /** Nobody has files of the VM's disks open. */
   async tidy(vm: string, progress?: Progress): Promise<void> {
+    const { merging } = this.#context;
+    const layers = [...this.#all().values()].filter((layer) => layer.vm === vm);
+    const work = this.#tidy(vm, progress);
+    const entry = { files: new Set(layers.map(({ file }) => file)), done: work.catch(() => {}) };
+    merging.add(entry);
+    try {
+      await work;
+    } finally {
+      merging.delete(entry);
+    }
+  }
+
+  async #tidy(vm: string, progress?: Progress): Promise<void> {
     for (let next = this.#next(vm); next !== undefined; next = this.#next(vm)) {
       if (next.child === undefined) this.#drop(next.layer);
       else await this.#merge(next.layer, next.child, progress);
