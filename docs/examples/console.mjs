@@ -11,5 +11,6 @@ console.write(`${line}\n`);
 let shown = '';
 for await (const bytes of console) {
   process.stdout.write(bytes);
-  if ((shown += bytes).includes(text)) break;
+  shown += bytes.toString();
+  if (shown.includes(text)) break;
 }
