@@ -4,13 +4,16 @@
  */
 import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Job, JobOptions } from '../src/client/index.ts';
 import { type Console, GUEST_FSCK, Home, MOUNT, storyGuest } from './management.fixture.ts';
 
 const guest = await storyGuest();
 const skipped = typeof guest === 'string';
 
-const WRITE = '(while :; do dd if=/dev/urandom of=/m/noise bs=64k count=100 2>/dev/null; sync; done) & WRITER=$!; true';
-const QUIET = 'kill $WRITER; wait $WRITER; sync; true';
+const WRITE =
+  '(while [ ! -e /quiet ]; do dd if=/dev/urandom of=/m/noise bs=64k count=100 2>/dev/null; sync; done) & WRITER=$!; true';
+/** Not by a signal, which would leave the loop's last dd behind, with a file of the disk open. */
+const QUIET = 'touch /quiet; wait $WRITER; rm /quiet; sync; true';
 const pause = (seconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 
 async function until(what: string, holds: () => Promise<boolean>, seconds = 120): Promise<void> {
@@ -40,12 +43,27 @@ describe.skipIf(skipped)(`processes that are killed${skipped ? `: skipped, ${gue
     await home.remove();
   });
 
-  const killService = async (): Promise<void> => {
+  /** SIGKILL, as soon as what is asked of the service has come so far: to a job whose text is that. Whether the job was cut short. */
+  const killedAt = async (text: string, ask: (options: JobOptions) => Promise<unknown>): Promise<boolean> => {
     const { pid } = await home.service.transport.call('getVersion');
-    process.kill(pid, 'SIGKILL');
+    const seen: string[] = [];
+    const kill = (job: Job): void => {
+      if (seen.at(-1) === text) return;
+      seen.push(job.text);
+      if (job.text === text) process.kill(pid, 'SIGKILL');
+    };
+    const cut = await ask({ progress: kill }).then(
+      () => false,
+      () => true,
+    );
+    if (seen.at(-1) !== text) throw new Error(`the job never said '${text}', but ${seen.join(', ')}`);
+    return cut;
   };
-  const checkpoints = async (): Promise<string[]> =>
-    (await home.hv('checkpoint', 'ls', 'vm', '-q')).split('\n').filter(Boolean);
+  /** A new service is started by the command; what it says of the VM. */
+  const goesOn = async (says: (line: string) => Promise<string>): Promise<void> => {
+    expect(JSON.parse(await home.hv('vm', 'show', 'vm', '--json'))).toMatchObject({ state: 'Running' });
+    expect(await says('echo still here')).toBe('still here');
+  };
 
   it('a worker, while its guest writes: the VM is off, and why is on record', async () => {
     {
@@ -69,31 +87,30 @@ describe.skipIf(skipped)(`processes that are killed${skipped ? `: skipped, ${gue
       await using console = await home.console('vm', false);
       return await console.run(line);
     };
+    const whole = async (): Promise<string[]> => (await (await home.vm('vm')).checkpoints()).map(({ name }) => name);
     await says(WRITE);
-    for (const seconds of [0.1, 0.4, 1.2]) {
-      const made = home.run('checkpoint', 'create', 'vm');
-      await pause(seconds);
-      await killService();
-      // It was cut short, or had been quick.
-      await made;
-      expect(JSON.parse(await home.hv('vm', 'show', 'vm', '--json'))).toMatchObject({ state: 'Running' });
-      expect(await says('echo still here')).toBe('still here');
+    const vm = await home.vm('vm');
+    for (const text of ['copying memory', 'freezing disks', 'writing the rest of memory']) {
+      const cut = await killedAt(text, async (options) => await vm.checkpoint(text, options));
+      await goesOn(says);
+      // While memory is copied nothing is on record. Later it is there, whole, or it is not: the worker may have ended the work.
+      if (text === 'copying memory') expect(cut).toBe(true);
+      if (text === 'copying memory') expect(await whole()).toEqual([]);
     }
-    const whole = await checkpoints();
-    // One at least to merge below.
-    if (whole.length === 0) await home.hv('checkpoint', 'create', 'vm');
-    for (const name of new Set(await checkpoints())) {
-      const removed = home.run('checkpoint', 'rm', 'vm', name, '--yes');
-      await pause(0.2);
-      await killService();
-      await removed;
-      expect(JSON.parse(await home.hv('vm', 'show', 'vm', '--json'))).toMatchObject({ state: 'Running' });
-      expect(await says('echo still here')).toBe('still here');
+    // Whole is what one can go back to.
+    await home.hv('checkpoint', 'create', 'vm', 'last');
+    const made = await whole();
+    for (const name of made) {
+      await home.hv('checkpoint', 'apply', 'vm', name, '--yes');
+      expect(await says('echo gone back')).toBe('gone back');
+    }
+    for (const name of made) {
+      await killedAt('merging disks', async (options) => await vm.removeCheckpoint(name, false, options));
+      await goesOn(says);
+      expect(await whole()).not.toContain(name);
     }
     await says(QUIET);
     expect(await says(GUEST_FSCK)).toBe('0');
-    for (const { id } of await (await home.vm('vm')).checkpoints())
-      await home.hv('checkpoint', 'rm', 'vm', id, '--yes');
     await home.hv('stop', 'vm');
     // All of it is in the file that the VM was given.
     const { configuration } = (await home.vm('vm')).info;

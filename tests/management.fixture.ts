@@ -219,8 +219,9 @@ export class Console {
     })();
   }
 
-  async until(text: string): Promise<string> {
-    for (;;) {
+  /** What is shown up to a text. What was shown instead is part of the failure. */
+  async until(text: string, seconds = 300): Promise<string> {
+    for (const end = Date.now() + seconds * 1000; ; ) {
       const at = this.#shown.indexOf(text);
       if (at >= 0) {
         const shown = this.#shown.slice(0, at);
@@ -228,8 +229,10 @@ export class Console {
         return shown;
       }
       if (this.#ended) throw new Error(`the console ended without '${text}': ${this.#shown.slice(-500)}`);
+      if (Date.now() > end) throw new Error(`no '${text}' within ${seconds} s: ${this.#shown.slice(-500)}`);
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
+        setTimeout(resolve, end - Date.now() + 1).unref();
       });
     }
   }

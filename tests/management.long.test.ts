@@ -60,6 +60,40 @@ describe.skipIf(skipped)(`the story${skipped ? `: skipped, ${guest}` : ''}`, () 
     await hv('vm', 'rm', 'fork1', 'fork2', '--yes');
   });
 
+  it('a checkpoint below a fork that runs is removed: its disks are merged when the fork is off', async () => {
+    const layers = (): number => filesBelow(file('data/vms')).filter((name) => name.endsWith('.vhdx')).length;
+    await using console = await home.console('one', false);
+    await console.run('echo second > /m/second; sync');
+    await hv('checkpoint', 'create', 'one', 'second');
+    await console.run('echo third > /m/third; sync');
+    await hv('checkpoint', 'create', 'one', 'third');
+    await hv('vm', 'fork', 'one', 'third', 'fork');
+    {
+      await using fork = await home.console('fork', false);
+      await fork.run('echo fork > /m/fork; sync');
+      const before = layers();
+      await hv('checkpoint', 'rm', 'one', 'second', '--yes');
+      expect(await hv('checkpoint', 'ls', 'one', '-q')).toBe('clean\nthird\n');
+      expect(layers()).toBe(before);
+      const read = 'echo 3 > /proc/sys/vm/drop_caches; cat /m/second /m/third';
+      expect(await fork.run(`${read} /m/fork`)).toBe('second\nthird\nfork');
+      expect(await console.run(read)).toBe('second\nthird');
+      await hv('vm', 'save', 'fork');
+      while (layers() === before) await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    // It goes on, on disks that are others now.
+    await hv('start', 'fork');
+    await using fork = await home.console('fork', false);
+    expect(await fork.run('echo 3 > /proc/sys/vm/drop_caches; cat /m/second /m/third /m/fork')).toBe(
+      'second\nthird\nfork',
+    );
+    expect(await fork.run(GUEST_FSCK)).toBe('0');
+    await hv('stop', 'fork', '--turn-off');
+    await hv('vm', 'rm', 'fork', '--yes');
+    await hv('checkpoint', 'rm', 'one', 'third', '--yes');
+    expect(await console.run('echo 3 > /proc/sys/vm/drop_caches; cat /m/second /m/third')).toBe('second\nthird');
+  });
+
   it('a disk is added and removed while the guest runs', async () => {
     await using console = await home.console('two', false);
     await hv('disk', 'add', 'two', file('extra.vhdx'));

@@ -40,6 +40,11 @@ export class Transport {
     this.#start = start;
   }
 
+  /** Whether the service is a process of this host. */
+  get isLocal(): boolean {
+    return 'socket' in this.#address;
+  }
+
   get place(): string {
     return 'socket' in this.#address ? this.#address.socket : this.#address.url;
   }

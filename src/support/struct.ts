@@ -49,11 +49,21 @@ export type View<F extends Fields> = {
 /** A struct's contents as plain data: JSON-safe, so that a saved state is host-independent. */
 export type Saved = { readonly struct: string; readonly version: number; readonly fields: Record<string, unknown> };
 
-/** Whether a number is kept as it is by a field of a type. */
-function holds(scalar: Exclude<ScalarType, 'u64'>, value: number): boolean {
-  const cell = new ARRAY[scalar](1);
-  cell[0] = value;
-  return Object.is(cell[0], value);
+/** Values as a field of a type has them; undefined when one of them is not kept as it is. */
+function converted(scalar: ScalarType, values: readonly unknown[]): ArrayLike<number> | readonly bigint[] | undefined {
+  if (scalar === 'u64') {
+    const isWord = (v: unknown): v is string => typeof v === 'string' && /^\d{1,20}$/.test(v) && BigInt(v) < 1n << 64n;
+    return values.every(isWord) ? values.map(BigInt) : undefined;
+  }
+  // One array for all of them: there are fields of 64 KiB, and restores are to be quick.
+  const cells = new ARRAY[scalar](values.length);
+  for (let i = 0; i < cells.length; i++) {
+    const value = values[i];
+    if (typeof value !== 'number') return undefined;
+    cells[i] = value;
+    if (!Object.is(cells[i], value)) return undefined;
+  }
+  return cells;
 }
 
 export class Struct<F extends Fields> {
@@ -128,27 +138,24 @@ export class Struct<F extends Fields> {
       throw new RangeError(
         `${this.name}: saved state version ${saved.version}, this build reads version ${this.version}`,
       );
-    const values: [string, unknown][] = [];
+    const values: [string, number | bigint | ArrayLike<number> | readonly bigint[]][] = [];
     for (const [key, type] of Object.entries(this.fields)) {
       if (this.#transient.has(key)) continue;
       const value = saved.fields[key];
-      const scalar = typeof type === 'string' ? type : type.of;
-      const convert = (v: unknown): number | bigint => {
-        if (scalar === 'u64' && typeof v === 'string' && /^\d{1,20}$/.test(v) && BigInt(v) < 1n << 64n)
-          return BigInt(v);
-        if (scalar !== 'u64' && typeof v === 'number' && holds(scalar, v)) return v;
-        throw new RangeError(`${this.name}.${key}: saved value is not a ${scalar}`);
-      };
-      if (typeof type === 'string') values.push([key, convert(value)]);
-      else if (Array.isArray(value) && value.length === type.count) values.push([key, value.map(convert)]);
-      else throw new RangeError(`${this.name}.${key}: saved value is not ${type.count} x ${scalar}`);
+      const isScalar = typeof type === 'string';
+      const scalar = isScalar ? type : type.of;
+      if (!isScalar && !(Array.isArray(value) && value.length === type.count))
+        throw new RangeError(`${this.name}.${key}: saved value is not ${type.count} x ${scalar}`);
+      const cells = converted(scalar, isScalar ? [value] : (value as unknown[]));
+      if (cells === undefined) throw new RangeError(`${this.name}.${key}: saved value is not a ${scalar}`);
+      values.push([key, isScalar ? cells[0]! : cells]);
     }
     for (const key of Object.keys(saved.fields))
       if (!Object.hasOwn(this.fields, key) || this.#transient.has(key))
         throw new RangeError(`${this.name}: saved state has an unknown field ${key}`);
     const target = view as Record<string, unknown>;
     for (const [key, value] of values) {
-      if (Array.isArray(value)) (target[key] as { set(v: unknown[]): void }).set(value);
+      if (typeof value === 'object') (target[key] as { set(v: typeof value): void }).set(value);
       else target[key] = value;
     }
   }

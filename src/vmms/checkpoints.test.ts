@@ -115,42 +115,78 @@ describe('checkpoints', () => {
     await vm.remove();
   });
 
-  it('have the next fork start in a process that waits already, and ends with the service', async () => {
-    // A worker that is held back is made for its VM.
-    vi.stubEnv('VIRIDIAN_ISOLATION', 'off');
-    onTestFinished(() => void vi.unstubAllEnvs());
-    const own = await testHost();
-    const vm = await own.vm('quick');
-    const waiting = (): number[] =>
-      readdirSync('/proc')
-        .filter((name) => /^\d+$/.test(name))
-        .filter((pid) => {
-          try {
-            return (
-              readFileSync(`/proc/${pid}/cmdline`, 'latin1').startsWith('viridian-standby') &&
-              readlinkSync(`/proc/${pid}/fd/1`).startsWith(own.folder)
-            );
-          } catch {
-            return false;
-          }
-        })
-        .map(Number);
-    const until = async (count: number): Promise<number[]> => {
-      while (waiting().length !== count) await new Promise((resolve) => setTimeout(resolve, 50));
-      return waiting();
-    };
-    await vm.start();
-    expect(waiting()).toEqual([]);
-    await vm.checkpoint('base');
-    const [pid] = await until(1);
-    const fork = await vm.fork('base', { name: 'fork' });
-    expect((await fork.refresh()).worker?.pid).toBe(pid);
-    const [next] = await until(1);
-    expect(next).not.toBe(pid);
-    for (const each of [fork, vm]) await each.stop({ turnOff: true });
-    await own.service.stop();
-    await until(0);
+  it('are merged when forks that run on them are off, and not before', async () => {
+    const { vm } = await vmWithDisk(test, 'below');
+    await fill(await active(vm), 0, 'a');
+    await vm.checkpoint('first');
+    await fill(await active(vm), 1, 'b');
+    await vm.checkpoint('second');
+    await fill(await active(vm), 2, 'c');
+    const fork = await vm.fork('second', { name: 'above' });
+    const files = filesOf(test, vm);
+    await vm.removeCheckpoint('first');
+    expect((await vm.checkpoints()).map(({ name }) => name)).toEqual(['second']);
+    expect(filesOf(test, vm)).toEqual(files);
+    await fill(await active(fork), 3, 'f');
+    await fork.stop({ turnOff: true });
+    while (filesOf(test, vm).length === files.length) await new Promise((resolve) => setTimeout(resolve, 20));
+    await test.service.management.context.jobs.idle();
+    expect(filesOf(test, vm)).toHaveLength(files.length - 1);
+    expect(await letters(await active(vm))).toBe('abc...');
+    expect(await letters(await active(fork))).toBe('ab.f..');
+    await fork.start();
+    await fork.stop({ turnOff: true });
+    await fork.remove();
+    await vm.remove();
   });
+
+  it.each(['on', 'off'])(
+    'have the next fork start in a process that waits already, isolation %s',
+    async (isolation) => {
+      vi.stubEnv('VIRIDIAN_ISOLATION', isolation);
+      onTestFinished(() => void vi.unstubAllEnvs());
+      const own = await testHost();
+      const vm = await own.vm('quick');
+      const waiting = (): number[] =>
+        readdirSync('/proc')
+          .filter((name) => /^\d+$/.test(name))
+          .filter((pid) => {
+            try {
+              return (
+                readFileSync(`/proc/${pid}/cmdline`, 'latin1').startsWith('viridian-standby') &&
+                readlinkSync(`/proc/${pid}/fd/1`).startsWith(own.folder)
+              );
+            } catch {
+              return false;
+            }
+          })
+          .map(Number);
+      const until = async (count: number): Promise<number[]> => {
+        while (waiting().length !== count) await new Promise((resolve) => setTimeout(resolve, 50));
+        return waiting();
+      };
+      await vm.start();
+      expect(waiting()).toEqual([]);
+      await vm.checkpoint('base');
+      const [pid] = await until(1);
+      const fork = await vm.fork('base', { name: 'fork' });
+      expect((await fork.refresh()).worker?.pid).toBe(pid);
+      const [next] = await until(1);
+      expect(next).not.toBe(pid);
+      // One that is gone is nobody's loss, and a fork that comes to nothing leaves none.
+      process.kill(next!, 'SIGKILL');
+      await until(0);
+      const another = await vm.fork('base', { name: 'another' });
+      expect((await another.refresh()).state).toBe('Running');
+      await until(1);
+      await expect(vm.fork('base', { name: 'fork' })).rejects.toThrow("there is a virtual machine 'fork' already");
+      await until(1);
+      for (const each of [another, fork, vm]) await each.stop({ turnOff: true });
+      await own.service.stop();
+      await until(0);
+      expect(readdirSync(join(own.folder, 'data/standby'))).toEqual([]);
+    },
+  );
 
   it('are exported; clones are copied or linked', async () => {
     const { vm } = await vmWithDisk(test, 'source');

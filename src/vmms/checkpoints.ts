@@ -306,6 +306,12 @@ export class Checkpoints {
         data: { checkpoints: gone.map(({ id }) => id) },
       });
       await this.#tidy(machine, control);
+      if (this.layers.isWaiting(machine.id))
+        this.#management.context.events.add({
+          kind: 'checkpoint.waiting',
+          vm: named(machine.record),
+          text: `disks of ${machine.name} are merged when other VMs, which run on them, are off`,
+        });
     });
   }
 
@@ -343,6 +349,17 @@ export class Checkpoints {
     const work = (): Promise<void> => this.layers.tidy(machine.id, progress);
     if (this.layers.needsMerge(machine.id)) await machine.still({ work });
     else await work();
+  }
+
+  /** A VM has ended, or is gone: disks that it stood on may be merged now. */
+  mergeWhatWaited(): void {
+    const { db, inventory } = this.#management.context;
+    if (!db.isOpen) return;
+    for (const vm of this.layers.untidy())
+      if (inventory.get(vm) !== undefined)
+        this.#management.job(vm, 'checkpoint.merge', 'merging disks', async (machine, control) => {
+          await this.#tidy(machine, control).catch((error: unknown) => this.#tellUnfinished(machine, error));
+        });
   }
 
   /** @throws ViridianError when disks of other VMs stand on this one's. */
@@ -390,10 +407,12 @@ export class Checkpoints {
       const found = this.#find(machine, checkpoint);
       if (context.inventory.named(name) !== undefined)
         throw new ViridianError('wrongState', `there is a virtual machine '${name}' already: give another name`);
-      const id = randomUUID();
-      const folder = vmFolder(context, id);
-      mkdirSync(this.layers.folder(id), { recursive: true, mode: 0o700 });
+      const { standby } = context;
+      const folderOf = (vm: string): string => vmFolder(context, vm);
+      const id = start ? standby.newVm(folderOf) : randomUUID();
+      const folder = folderOf(id);
       try {
+        mkdirSync(this.layers.folder(id), { recursive: true, mode: 0o700 });
         const made: (readonly [FrozenDisk, FrozenDisk])[] = [];
         for (const disk of found.disks) made.push([disk, await this.layers.over(id, disk, 'fork')]);
         const above = new Map(made.map(([below, disk]) => [below.slot, disk]));
@@ -414,12 +433,17 @@ export class Checkpoints {
           if (state !== null) context.inventory.change(id, { state: 'Saved', saved: { file: state, owned: true } });
         });
       } catch (error) {
+        standby.release(id);
         context.inventory.reload(id);
         rmSync(folder, { recursive: true, force: true });
         throw error;
       }
       control.result(id);
-      if (start) await this.#management.machine(id).start(control);
+      try {
+        if (start) await this.#management.machine(id).start(control);
+      } finally {
+        standby.release(id);
+      }
     });
   }
 

@@ -23,6 +23,10 @@ export interface ServiceContext {
   readonly standby: Standby;
   readonly facts: HostFacts;
   readonly settings: Settings;
+  /** Disk files that are being merged: no VM starts on them meanwhile. */
+  readonly merging: Set<{ readonly files: ReadonlySet<string>; readonly done: Promise<unknown> }>;
+  /** Told when a worker has ended, and its files are closed. */
+  readonly workerEnded: Set<() => void>;
   /** Called between the steps of what must not stay half done; tests kill the service there. */
   readonly step: (name: string) => void;
 }

@@ -234,6 +234,10 @@ export class Database {
     }
   }
 
+  get isOpen(): boolean {
+    return this.#db.isOpen;
+  }
+
   close(): void {
     this.#statements.clear();
     this.#db.close();

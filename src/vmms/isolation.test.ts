@@ -1,8 +1,9 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Vm } from '../client/index.ts';
 import { launcherProblem } from '../host/node/sandbox/sandbox.ts';
+import { vmWithDisk } from './disks.fixture.ts';
 import { type TestHost, testHost, until } from './testing.fixture.ts';
 
 let test: TestHost;
@@ -17,8 +18,8 @@ beforeAll(async () => {
 });
 
 /** What the worker can do with a file. */
-async function reach(path: string): Promise<Record<string, string>> {
-  await using console = await vm.console({ history: false });
+async function reach(path: string, of = vm): Promise<Record<string, string>> {
+  await using console = await of.console({ history: false });
   console.write(`!reach ${path}`);
   return JSON.parse(await until(console, '\n')) as Record<string, string>;
 }
@@ -48,6 +49,34 @@ describe.skipIf(launcherProblem() !== undefined)(`a worker process (${launcherPr
     expect(execute).toBe('EPERM');
     const landlock = (await vm.refresh()).worker!.isolation.find(({ name }) => name === 'landlock')!;
     if (landlock.detail.includes('signals')) expect(signal).toBe('EPERM');
+  });
+
+  it('is held back as much when it waited before there was a VM for it', async ({ skip }) => {
+    const landlock = (await vm.refresh()).worker!.isolation.find(({ name }) => name === 'landlock')!;
+    if (!landlock.active) skip(`no Landlock here: ${landlock.detail}`);
+    const { vm: source } = await vmWithDisk(test, 'source');
+    await source.start();
+    await source.checkpoint('base');
+    const folder = join(test.folder, 'data/standby');
+    const ready = (): boolean => existsSync(folder) && readdirSync(folder).length > 0;
+    while (!ready()) await new Promise((resolve) => setTimeout(resolve, 50));
+    const [id] = readdirSync(folder);
+    // It must have come so far that files can be handed to it.
+    const sockets = (): string[] => readdirSync(join(test.folder, 'run/w'), { recursive: true }) as string[];
+    while (sockets().filter((name) => name.endsWith('files.sock')).length < 3)
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    const fork = await source.fork('base', { name: 'fork' });
+    expect(fork.id).toBe(id);
+    expect((await fork.refresh()).worker!.isolation).toEqual(
+      (await source.refresh()).worker!.isolation.map((rung) => ({ ...rung, detail: expect.any(String) as string })),
+    );
+    const [disk] = fork.info.configuration.disks;
+    const fine = { main: 'ok', async: 'ok', thread: 'ok', write: 'ok', temporary: 'ok' };
+    expect(await reach(disk!.file, fork)).toMatchObject(fine);
+    const refused = { main: 'EACCES', async: 'EACCES', thread: 'EACCES', write: 'EACCES', beside: 'EACCES' };
+    for (const path of [...disk!.allowParent!, join(test.folder, 'others/secret'), '/etc/passwd'])
+      expect(await reach(path, fork)).toMatchObject(refused);
+    for (const each of [fork, source]) await each.stop({ turnOff: true });
   });
 
   it('goes on as it is under the next service', async () => {

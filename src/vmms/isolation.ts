@@ -23,6 +23,8 @@ export interface WorkerRoom {
   readonly folder: string;
   /** Of the VM: saved states, checkpoints, layers of its disks. */
   readonly vmFolder: string;
+  /** Where its throw-away files go. */
+  readonly temporary: string;
   /** Arguments of `process.execPath` that make it the worker: its program's file is among them, or the executable is all there is. */
   readonly entry: readonly string[];
 }
@@ -46,15 +48,21 @@ export function temporaryFolder(vmFolder: string): string {
   return join(dirname(vmFolder), '../tmp', basename(vmFolder));
 }
 
-export async function placesOf(spec: WorkerRoom & Omit<WorkerSpec, 'protocol'>): Promise<Place[]> {
-  const { folder, vmFolder, entry, kernel, initrd, restore, disks, dvds } = spec;
+/** What any worker may reach, whatever its VM has. */
+export function placesOfRoom({ folder, vmFolder, temporary, entry }: WorkerRoom): Place[] {
   const places: Place[] = [{ path: process.execPath, access: 'execute' }, ...SYSTEM];
   const program = entry.find((argument) => argument.startsWith(sep));
   if (program !== undefined) places.push(...codePlaces(program));
-  for (const path of [folder, vmFolder, cacheFolder(), temporaryFolder(vmFolder)]) {
+  for (const path of [folder, vmFolder, cacheFolder(), temporary]) {
     mkdirSync(path, { recursive: true, mode: 0o700 });
     places.push({ path, access: 'writeFolder' });
   }
+  return places;
+}
+
+export async function placesOf(spec: WorkerRoom & Omit<WorkerSpec, 'protocol'>): Promise<Place[]> {
+  const { kernel, initrd, restore, disks, dvds } = spec;
+  const places = placesOfRoom(spec);
   for (const path of [kernel, initrd, restore, ...dvds.map(({ file }) => file)])
     if (path !== null) places.push({ path, access: 'readFile' });
   for (const disk of disks) {
@@ -139,6 +147,8 @@ export interface Launch {
   readonly folder: string;
   readonly log: number;
   readonly env: NodeJS.ProcessEnv;
+  /** Its standard input. Default: `ignore`. */
+  readonly input?: 'pipe' | 'ignore' | undefined;
 }
 
 export interface Launched {
@@ -146,16 +156,11 @@ export interface Launched {
   readonly rungs: Promise<readonly IsolationRung[]>;
 }
 
-/** Whether workers are held back here. */
-export function isIsolating(): boolean {
-  return process.env.VIRIDIAN_ISOLATION !== 'off' && launcherProblem() === undefined;
-}
-
 /** Starts the worker, held back as far as this host can. `VIRIDIAN_ISOLATION=off` in the service's environment does without. */
-export function launch({ arguments: args, places, folder, log, env }: Launch): Launched {
+export function launch({ arguments: args, places, folder, log, env, input = 'ignore' }: Launch): Launched {
   const options = { detached: true, cwd: '/', env };
   const without = (detail: string): Launched => ({
-    child: spawn(process.execPath, args, { ...options, stdio: ['ignore', log, log] }),
+    child: spawn(process.execPath, args, { ...options, stdio: [input, log, log] }),
     rungs: Promise.resolve(RUNGS.map((name) => ({ name, active: false, detail }))),
   });
   if (process.env.VIRIDIAN_ISOLATION === 'off') return without('switched off by VIRIDIAN_ISOLATION');
@@ -167,7 +172,7 @@ export function launch({ arguments: args, places, folder, log, env }: Launch): L
       program: process.execPath,
       arguments: args,
       places,
-      spawn: { ...options, output: log },
+      spawn: { ...options, input, output: log },
     });
   } catch (error) {
     return without(`the launcher cannot be executed: ${error instanceof Error ? error.message : String(error)}`);

@@ -6,6 +6,7 @@
 import { rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Disk } from '../contracts/api/vm.ts';
+import { isLive } from '../contracts/vm-state.ts';
 import { mergeIntoParent, openDisk, type Progress, relinkDisk } from '../storage/index.ts';
 import { type ServiceContext, vmFolder } from './context.ts';
 import { differencing, storageHost } from './transfer.ts';
@@ -91,14 +92,40 @@ export class Layers {
       if (layer.vm !== vm || named.has(layer.file)) continue;
       const children = [...all.values()].filter(({ parent }) => parent === layer.file);
       if (children.length === 0) return { layer, child: undefined };
-      if (children.length === 1 && children[0]!.vm === vm) return { layer, child: children[0]! };
+      if (children.length === 1 && children[0]!.vm === vm && !this.#isHeld(layer.file, vm, all))
+        return { layer, child: children[0]! };
     }
     return undefined;
   }
 
+  /** Whether another VM runs on a file: then neither that nor what stands on it can be changed. */
+  #isHeld(file: string, vm: string, all: ReadonlyMap<string, Layer>): boolean {
+    const isOthers = (layer: Layer): boolean =>
+      layer.vm !== vm && isLive(this.#context.inventory.get(layer.vm)?.state ?? 'Off');
+    return [...all.values()].some(
+      (layer) => layer.parent === file && (isOthers(layer) || this.#isHeld(layer.file, vm, all)),
+    );
+  }
+
+  /** VMs whose files are not all needed: there is something to do about them now. */
+  untidy(): string[] {
+    const owners = new Set([...this.#all().values()].map(({ vm }) => vm));
+    return [...owners].filter((vm) => this.#next(vm) !== undefined);
+  }
+
+  /** Whether files are to be merged when other VMs, which run on them, have ended. */
+  isWaiting(vm: string): boolean {
+    const all = this.#all();
+    const named = this.#named(vm);
+    return [...all.values()].some(
+      (layer) => layer.vm === vm && !named.has(layer.file) && this.#isHeld(layer.file, vm, all),
+    );
+  }
+
   /** Whether files have to be written to that a running VM has open. */
   needsMerge(vm: string): boolean {
-    return this.#next(vm)?.child !== undefined || this.#pendingMerge(vm);
+    const next = this.#next(vm);
+    return next !== undefined && (next.child !== undefined || this.#pendingMerge(vm));
   }
 
   #pendingMerge(vm: string): boolean {
@@ -112,6 +139,19 @@ export class Layers {
 
   /** Nobody has files of the VM's disks open. */
   async tidy(vm: string, progress?: Progress): Promise<void> {
+    const { merging } = this.#context;
+    const layers = [...this.#all().values()].filter((layer) => layer.vm === vm);
+    const work = this.#tidy(vm, progress);
+    const entry = { files: new Set(layers.map(({ file }) => file)), done: work.catch(() => {}) };
+    merging.add(entry);
+    try {
+      await work;
+    } finally {
+      merging.delete(entry);
+    }
+  }
+
+  async #tidy(vm: string, progress?: Progress): Promise<void> {
     for (let next = this.#next(vm); next !== undefined; next = this.#next(vm)) {
       if (next.child === undefined) this.#drop(next.layer);
       else await this.#merge(next.layer, next.child, progress);
@@ -144,10 +184,23 @@ export class Layers {
     this.#context.db.transaction(() => {
       this.#context.db.run('update layers set parent = ? where parent = ?', layer.file, child.file);
       this.#context.db.run('delete from layers where file = ?', child.file);
-      this.#replace(child.vm, child.file, layer.file);
+      // Those of other VMs that stand on it too: what may be their parents is another file now.
+      for (const vm of this.#standingOn(layer.file)) this.#replace(vm, child.file, layer.file);
     });
     step('replaced');
     if (child.ours) rmSync(child.file, { force: true });
+  }
+
+  /** The VMs whose files stand on a file, its own included. */
+  #standingOn(file: string, all: ReadonlyMap<string, Layer> = this.#all()): Set<string> {
+    const found = new Set<string>();
+    const add = (layer: Layer): void => {
+      found.add(layer.vm);
+      for (const each of all.values()) if (each.parent === layer.file) add(each);
+    };
+    const root = all.get(file);
+    if (root !== undefined) add(root);
+    return found;
   }
 
   #ancestors(file: string, all: ReadonlyMap<string, Layer> = this.#all()): string[] {

@@ -226,6 +226,7 @@ export class Management {
       this.#machines.delete(record.id);
       // Last: a file without a VM can be found and cleared away, a VM without its files cannot be used.
       rmSync(vmFolder(this.context, record.id), { recursive: true, force: true });
+      this.checkpoints.mergeWhatWaited();
     });
   }
 

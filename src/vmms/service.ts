@@ -93,11 +93,13 @@ export class Service implements AsyncDisposable {
       workerEntry: options.workerEntry,
       // Checkpoints with memory are there to be forked.
       standby: new Standby(
-        { entry: options.workerEntry, runtimeFolder },
+        { entry: options.workerEntry, runtimeFolder, dataFolder },
         () => db.get('select id from checkpoints where state_file is not null limit 1') !== undefined,
       ),
       facts,
       settings: new Settings(db),
+      merging: new Set(),
+      workerEnded: new Set(),
       step: options.step ?? (() => {}),
     };
     const service = new Service(options, context, lock);
@@ -109,6 +111,8 @@ export class Service implements AsyncDisposable {
     await context.networks.recover();
     await Promise.all(service.management.machines.map((machine) => machine.matchNics().catch(() => {})));
     await service.management.recover();
+    // From here on: what waited until now has just been done.
+    context.workerEnded.add(() => service.management.checkpoints.mergeWhatWaited());
     await service.#endStrays();
     const port = await service.#api.listen();
     events.add({

@@ -160,6 +160,11 @@ export class VirtualMachine {
 
   /** The worker is gone, and with it everything that was not written. */
   #ended(exit: WorkerExit): void {
+    this.#enterEnd(exit);
+    for (const tell of this.#context.workerEnded) tell();
+  }
+
+  #enterEnd(exit: WorkerExit): void {
     this.#worker = undefined;
     this.#startedAt = null;
     const usage = this.#meter.stop();
@@ -295,6 +300,8 @@ export class VirtualMachine {
   /** Boots, or goes on from the saved state. */
   async start(control: JobControl): Promise<void> {
     this.demand('start');
+    await this.#untilMerged(control);
+    this.demand('start');
     const { configuration, saved } = this.record;
     const problem = unmet(requirements(this.#context.facts));
     if (problem !== undefined) throw new ViridianError('wrongState', problem);
@@ -358,6 +365,17 @@ export class VirtualMachine {
       await worker.request('resume', undefined);
       // Pages that the guest has not touched are read from it all the same: the worker has it open.
       if (saved.owned) this.#files.remove(saved.file);
+    }
+  }
+
+  /** Disks that others' files are below may be being merged just now. */
+  async #untilMerged(control: JobControl): Promise<void> {
+    for (;;) {
+      const files = this.record.configuration.disks.flatMap(({ file, allowParent = [] }) => [file, ...allowParent]);
+      const merge = [...this.#context.merging].find((each) => files.some((file) => each.files.has(file)));
+      if (merge === undefined) return;
+      control.progress(0.05, 'waiting for its disks, which are being merged');
+      await merge.done;
     }
   }
 

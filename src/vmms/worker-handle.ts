@@ -3,7 +3,7 @@
  * nobody's child for long: it goes on when the service ends.
  */
 import type { ChildProcess } from 'node:child_process';
-import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Disk, Dvd, IsolationRung } from '../contracts/api/vm.ts';
 import { ViridianError } from '../contracts/errors.ts';
@@ -17,17 +17,9 @@ import {
 } from '../contracts/worker.ts';
 import { printable } from '../support/text.ts';
 import type { WorkerRecord } from './inventory.ts';
-import {
-  handFiles,
-  isIsolating,
-  type Launched,
-  launch,
-  placesOf,
-  temporaryFolder,
-  type WorkerRoom,
-} from './isolation.ts';
+import { handFiles, type Launched, placesOf, temporaryFolder, type WorkerRoom } from './isolation.ts';
 import { bootId, isProcess, startTicks } from './processes.ts';
-import { goOn, newRun, PASSED_ON, type Standby, type WorkerPlace } from './standby.ts';
+import { discard, goOn, launchWorker, newRun, type Standby, type WorkerPlace, type WorkerProcess } from './standby.ts';
 import { WorkerLink } from './worker-link.ts';
 
 /** Seconds until a worker that was started listens. */
@@ -92,7 +84,7 @@ export class WorkerHandle {
 
   /** Hands it the files of disks that were no part of the VM when it was started. */
   async hand(disks: readonly Disk[], dvds: readonly Dvd[]): Promise<void> {
-    if (!this.isolation.some(({ name, active }) => name === 'landlock' && active)) return;
+    if (!isHeldByRules(this.isolation)) return;
     // Where it cannot be done, the worker says which file it may not open.
     await handFiles(join(this.record.folder, WORKER_FILES.files), disks, dvds).catch((error: unknown) =>
       console.error(error),
@@ -112,16 +104,14 @@ export class WorkerHandle {
     listener,
     record: keep,
   }: WorkerStart): Promise<WorkerHandle> {
-    const ahead = isIsolating() ? undefined : standby.take();
+    const ahead = await fitted(standby.take(spec.vm), spec);
     const { instance } = spec;
-    const { folder } = ahead ?? newRun(runtimeFolder);
+    const folder = ahead?.folder ?? newRun(runtimeFolder);
     const full: WorkerSpec = { ...spec, protocol: WORKER_PROTOCOL };
     writeFileSync(join(folder, WORKER_FILES.spec), JSON.stringify(full), { mode: 0o600 });
     const temporary = temporaryFolder(vmFolder);
     keep({ pid: null, startTicks: null, instance, folder, temporary, bootId: bootId() });
-    const { child, rungs } = ahead
-      ? { child: ahead.child, rungs: Promise.resolve([]) }
-      : await isolated({ entry, folder, vmFolder, temporary }, spec);
+    const { child, rungs } = ahead ?? (await isolated({ entry, folder, vmFolder, temporary }, spec));
     if (ahead) goOn(ahead);
     const failed = new Promise<never>((_, reject) => child.once('error', reject));
     failed.catch(() => {});
@@ -241,29 +231,27 @@ function clear({ folder, temporary }: WorkerRecord): void {
 }
 
 /** Starts the process, held back as far as the host can. */
-async function isolated(
-  { entry, folder, vmFolder, temporary }: WorkerRoom & { readonly temporary: string },
-  spec: Omit<WorkerSpec, 'protocol'>,
-): Promise<Launched> {
-  const places = await placesOf({ ...spec, entry, folder, vmFolder });
-  const log = openSync(join(folder, WORKER_FILES.log), 'a', 0o600);
+async function isolated(room: WorkerRoom, spec: Omit<WorkerSpec, 'protocol'>): Promise<Launched> {
+  return launchWorker(room, await placesOf({ ...spec, ...room }), join(room.vmFolder, '../..'));
+}
+
+/** A worker that waits, with the files that it cannot open: they wait for it. Undefined when they do not reach it: it is gone then. */
+async function fitted(
+  ahead: WorkerProcess | undefined,
+  { disks, dvds }: Omit<WorkerSpec, 'protocol'>,
+): Promise<WorkerProcess | undefined> {
+  if (ahead === undefined) return undefined;
   try {
-    return launch({
-      arguments: [...entry, folder],
-      places,
-      // In the data folder: where sockets are, nothing may be executed on many hosts.
-      folder: join(vmFolder, '../..'),
-      log,
-      env: {
-        ...Object.fromEntries(PASSED_ON.flatMap((name) => (name in process.env ? [[name, process.env[name]]] : []))),
-        TMPDIR: temporary,
-        // The host's settings of OpenSSL are none of a worker's, and it may not read them.
-        OPENSSL_CONF: '/dev/null',
-      },
-    });
-  } finally {
-    closeSync(log);
+    if (isHeldByRules(await ahead.rungs)) await handFiles(join(ahead.folder, WORKER_FILES.files), disks, dvds);
+    return ahead;
+  } catch {
+    discard(ahead);
+    return undefined;
   }
+}
+
+function isHeldByRules(rungs: readonly IsolationRung[]): boolean {
+  return rungs.some(({ name, active }) => name === 'landlock' && active);
 }
 
 function exitOnRecord(folder: string): WorkerExit | undefined {

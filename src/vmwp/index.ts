@@ -18,7 +18,7 @@ import { compileImage, type InterpreterModule } from '../hypervisor/interpreter/
 import { PartitionDisks } from './disks.ts';
 import { type MachineConfig, machineMemorySize } from './machine.ts';
 import { type Networks, PartitionNics } from './nics.ts';
-import { startAhead, takeThreads } from './processor-threads.ts';
+import { startAhead, takeThreads, threadsAhead } from './processor-threads.ts';
 import { PAGED_VERSION } from './saved-header.ts';
 import { decodeSavedState, type SavedPartition } from './saved-state.ts';
 import { bytesSource, isImage, openStateFile, stateVersion } from './state-file.ts';
@@ -149,7 +149,7 @@ let compiled: Promise<InterpreterModule> | undefined;
 
 /** Does what creating a partition needs in any case, before one is created. */
 export async function getReady(): Promise<void> {
-  startAhead(1);
+  if (threadsAhead() === 0) startAhead(1);
   compiled ??= compileIt();
   await compiled;
 }

@@ -19,6 +19,11 @@ export function startAhead(count: number): void {
   }
 }
 
+/** How many of them wait. */
+export function threadsAhead(): number {
+  return ahead.length;
+}
+
 /** Threads for a partition's processors: who takes them ends them. */
 export function takeThreads(count: number): VpThread[] {
   startAhead(count - ahead.length);

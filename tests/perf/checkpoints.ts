@@ -3,7 +3,7 @@
  * going back and a fork take. Through the management service, with real guests.
  */
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -82,6 +82,16 @@ async function isWell(vm: Vm): Promise<void> {
   }
 }
 
+/** A worker waits for a fork, and has done what it does beforehand. */
+async function workerWaits(): Promise<void> {
+  const waits = (name: string): boolean => {
+    const files = readdirSync(join(home, 'run/w', name));
+    return files.includes('files.sock') && !files.includes('spec.json');
+  };
+  while (!readdirSync(join(home, 'run/w')).some(waits)) await new Promise((resolve) => setTimeout(resolve, 100));
+  await new Promise((resolve) => setTimeout(resolve, 3000));
+}
+
 const home = mkdtempSync(join(tmpdir(), 'virb-'));
 process.env.VIRIDIAN_HOME = home;
 const hv = shipped(home);
@@ -131,6 +141,7 @@ try {
     await isWell(vm);
 
     let job: Job | undefined;
+    await workerWaits();
     start = performance.now();
     const fork = await vm.fork(name, { name: `fork ${round}` }, { progress: (each) => (job = each) });
     note('fork: seen by the client', performance.now() - start);

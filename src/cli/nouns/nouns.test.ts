@@ -1,11 +1,11 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
 import { EDITIONS } from '../../contracts/api/resources.ts';
 import { EXIT } from '../../contracts/exit-codes.ts';
-import { type CommandResult, runCommand } from '../../host/node/command.ts';
+import { type CommandResult, findCommand, runCommand } from '../../host/node/command.ts';
 import { tree } from './checkpoint/tree.ts';
 import { nameOf } from './command-row.ts';
 import { EDITION_WORDS } from './host/commands.ts';
@@ -127,6 +127,20 @@ describe('completion', () => {
     ['frobnicate', '', []],
   ])('hv %s %s', async (before, begun, found) => {
     expect(await candidates(before === '' ? [] : before.split(' '), begun)).toEqual(found);
+  });
+
+  const bash = findCommand('bash');
+  it.skipIf(bash === undefined)(`in bash${bash ? '' : ': skipped, bash not found'}`, async () => {
+    // As bash calls it when the tab key is pressed.
+    const script = `PATH=${dirname(HV)}:$PATH; source <(hv completion bash); complete -p hv
+      for words in 'hv check' 'hv vm sta' 'hv vm new --mem'; do
+        COMP_WORDS=($words); COMP_CWORD=$((\${#COMP_WORDS[@]} - 1)); _hv; echo "\${COMPREPLY[@]}"
+      done`;
+    expect(await runCommand(bash!, ['--norc', '-c', script])).toEqual({
+      code: 0,
+      stdout: 'complete -F _hv hv\ncheckpoint\nstart\n--memory\n',
+      stderr: '',
+    });
   });
 });
 

@@ -84,6 +84,8 @@ export class WorkerMachine {
   /** Never rejects: what is wrong is the reason of its end. */
   async start(create: CreatePartition): Promise<void> {
     const spec = this.#spec;
+    // Of a worker that was started ahead; others may open what they need.
+    acceptHandedFiles(this.handed?.take() ?? []);
     try {
       const partition = await create({
         ...(spec.restore === null
@@ -125,6 +127,8 @@ export class WorkerMachine {
       const code = isViridianError(error) ? error.code : null;
       if (code === null) console.error(error);
       this.#ended({ kind: 'error', message, time: new Date().toISOString(), code });
+    } finally {
+      acceptHandedFiles([]);
     }
   }
 

@@ -11,12 +11,16 @@ import { FileReceiver } from '../../host/node/pass-files.ts';
 import { WorkerMachine } from './worker-machine.ts';
 import { WorkerServer } from './worker-server.ts';
 
+/** Of a worker that was started ahead: files are handed to it before it is told what it runs. */
+let receiver: FileReceiver | undefined;
+
 /**
  * A worker that was started ahead (`worker-process.ts FOLDER ahead`) waits here until its folder has what it is to run; it ends with whoever
  * started it. Resolves at once for others.
  */
 export async function untilWanted(): Promise<void> {
   if (process.argv[3] !== 'ahead') return;
+  receiver = FileReceiver.listen(join(process.argv[2]!, WORKER_FILES.files));
   process.title = 'viridian-standby';
   await new Promise<void>((resolve) => {
     let told = false;
@@ -59,7 +63,7 @@ export async function runWorker(folder: string, create: CreatePartition): Promis
     exit: machine.exit,
     full: machine.full,
   }));
-  machine.handed = FileReceiver.listen(join(folder, WORKER_FILES.files));
+  machine.handed = receiver ?? FileReceiver.listen(join(folder, WORKER_FILES.files));
   await server.listen(join(folder, WORKER_FILES.socket));
 
   // A terminal that goes away is no reason to end; who wants the VM off says so, or says SIGTERM.

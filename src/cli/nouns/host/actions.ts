@@ -12,6 +12,9 @@ import type { Action } from '../command-row.ts';
 import { bytes, duration, list, showOne, showRows } from '../output.ts';
 import { onlyAsked, service } from '../session.ts';
 
+/** Milliseconds that a service which answers no more has to end in. */
+const END_PATIENCE = 10_000;
+
 export const showHost: Action = async (_args, flags) => {
   const host = await (await service()).info();
   await showOne(
@@ -92,11 +95,12 @@ function address(text: string): { readonly host: string; readonly port: number }
   return { host: match[1]!, port: Number(match[2]) };
 }
 
-/** Prints the link, and has the desktop open it where there is one. */
 /** A package has the web console; a checkout has what it is built of. */
 async function buildPages(): Promise<void> {
+  // In the executable it is nowhere.
+  if (!import.meta.url.endsWith('.ts')) return;
   const root = fileURLToPath(new URL('../../../../', import.meta.url));
-  if (!import.meta.url.endsWith('.ts') || existsSync(join(root, 'dist/manager/index.html'))) return;
+  if (existsSync(join(root, 'dist/manager/index.html'))) return;
   say('hv: building the web console, this once');
   const { execFile } = await import('node:child_process');
   const { promisify } = await import('node:util');
@@ -107,6 +111,7 @@ async function buildPages(): Promise<void> {
   });
 }
 
+/** Prints the link, and has the desktop open it where there is one. */
 export const openManager: Action = async (_args, flags) => {
   await buildPages();
   const host = await service();
@@ -146,10 +151,23 @@ export const stopService: Action = async (_args, flags) => {
   // It has ended when it answers no more; saving VMs takes its time.
   for (;;) {
     const answer = await host.transport.call('getVersion').catch(() => undefined);
-    if (answer?.pid !== pid) return undefined;
+    if (answer?.pid !== pid) break;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
+  // One of this host has closed its files only when its process is gone.
+  const end = Date.now() + END_PATIENCE;
+  while (host.transport.isLocal && isThere(pid) && Date.now() < end)
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  return undefined;
 };
+
+function isThere(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
 
 export const createToken: Action = async ([name], flags) => {
   const role = (flags.role as 'viewer' | undefined) ?? 'viewer';

@@ -49,7 +49,10 @@ export interface SandboxOptions {
   readonly arguments: readonly string[];
   /** What the program may reach, itself included. */
   readonly places: readonly Place[];
-  readonly spawn: Pick<SpawnOptions, 'cwd' | 'env' | 'detached'> & { readonly output: number | 'ignore' | 'inherit' };
+  readonly spawn: Pick<SpawnOptions, 'cwd' | 'env' | 'detached'> & {
+    readonly input?: 'pipe' | 'ignore' | undefined;
+    readonly output: number | 'ignore' | 'inherit';
+  };
 }
 
 /** Why there is no launcher on this host; undefined where there is. */
@@ -119,10 +122,10 @@ export function spawnSandboxed(options: SandboxOptions): Sandboxed {
     script.encode((address) => filter.bytes.set(filterOf(address))),
   );
   try {
-    const { output, ...rest } = options.spawn;
+    const { input: stdin = 'ignore', output, ...rest } = options.spawn;
     const child = spawn(launcher, [program, ...options.arguments], {
       ...rest,
-      stdio: ['ignore', output, output, input, 'pipe'],
+      stdio: [stdin, output, output, input, 'pipe'],
     });
     const rungs = readReport(child).then((report): Rung[] => {
       const simple = (name: Rung['name'], call: Call, detail: string): Rung => {
