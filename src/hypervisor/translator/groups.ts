@@ -31,6 +31,11 @@ const RIP = 16;
 /** What pushes and pops, and where from RSP it accesses memory. */
 const STACK: Readonly<Record<string, number>> = { PUSH: -8, CALL: -8, POP: 0, RET: 0 };
 
+/** An access: what its address is made of, and the constant in that. */
+interface Place extends Omit<AccessFacts, 'isOperand'> {
+  readonly key: string;
+  readonly at: number;
+}
 interface Open {
   readonly isWrite: boolean;
   readonly members: { readonly instruction: number; readonly at: number }[];
@@ -53,8 +58,7 @@ export function groupAccesses(instructions: readonly RegionInstruction[]): (Grou
     }
     const place = facts.access && registers.placeOf(instruction, facts.access);
     if (place) {
-      const { key, at } = place;
-      const { bytes, isWrite } = facts.access as AccessFacts;
+      const { key, at, bytes, isWrite } = place;
       const known = open.get(key) ?? [];
       open.set(key, known);
       let group = known.find(
@@ -104,21 +108,18 @@ class Registers {
   }
 
   /** What the address is made of, and the constant in it. */
-  placeOf(
-    { decoded: i, at, length, form }: RegionInstruction,
-    { isOperand }: AccessFacts,
-  ): { key: string; at: number } | undefined {
+  placeOf({ decoded: i, at, length, form }: RegionInstruction, { isOperand, ...how }: AccessFacts): Place | undefined {
     if (!isOperand) {
       const offset = STACK[form.mnemonic];
       if (offset === undefined || i.size !== 8) return undefined;
-      return { key: `${this.#values[Register.RSP]}`, at: (this.#added[Register.RSP] as number) + offset };
+      return { ...how, key: `${this.#values[Register.RSP]}`, at: (this.#added[Register.RSP] as number) + offset };
     }
     if (i.segment === Segment.FS || i.segment === Segment.GS || i.base < 0) return undefined;
-    if (i.base === RIP) return i.index < 0 ? { key: 'rip', at: at + length + i.displacement } : undefined;
+    if (i.base === RIP) return i.index < 0 ? { ...how, key: 'rip', at: at + length + i.displacement } : undefined;
     const place = (this.#added[i.base] as number) + i.displacement;
-    if (i.index < 0) return { key: `${this.#values[i.base]}`, at: place };
+    if (i.index < 0) return { ...how, key: `${this.#values[i.base]}`, at: place };
     const key = `${this.#values[i.base]}+${this.#values[i.index]}<${i.scale}`;
-    return { key, at: place + (this.#added[i.index] as number) * 2 ** i.scale };
+    return { ...how, key, at: place + (this.#added[i.index] as number) * 2 ** i.scale };
   }
 
   execute({ decoded: i, form, facts }: RegionInstruction): void {
