@@ -17,15 +17,32 @@
   (import "env" "plain_load" (func (;0;) (type 1)))
   (import "env" "plain_store" (func (;1;) (type 1)))
   (import "env" "find_region" (func (;2;) (type 2)))
-  (import "env" "regions" (table (;0;) 0 funcref))
+  (import "env" "regions" (table (;0;) 32768 32768 funcref))
   (import "env" "outline" (table (;1;) 0 funcref))
   (func (;3;) (type 0) (param i32 i32) (result i32)
     (local i64 i64 i32 i64 i64 i32 i32 i32 i32 i64 i64 i64 i64 i64 i64 i64 i64 i32 i32 i32)
     (if  ;; label = @1
-      (i32.lt_s
-        (local.get 0)
-        (i32.const 10))
+      (i32.or
+        (i32.load offset=$attention align=1
+          (i32.const 16777216))
+        (i32.lt_s
+          (local.get 0)
+          (i32.const 10)))
       (then
+        (if  ;; label = @2
+          (i32.load offset=$attention align=1
+            (i32.const 16777216))
+          (then
+            (i64.store offset=$regionExits[1] align=1
+              (i32.const 16777216)
+              (i64.add
+                (i64.load offset=$regionExits[1] align=1
+                  (i32.const 16777216))
+                (i64.const 1)))
+            (return
+              (i32.or
+                (local.get 0)
+                (i32.const 1073741824)))))
         (i64.store offset=$regionExits[0] align=1
           (i32.const 16777216)
           (i64.add
@@ -36,20 +53,6 @@
           (i32.xor
             (local.get 0)
             (i32.const -1)))))
-    (if  ;; label = @1
-      (i32.load offset=$attention align=1
-        (i32.const 16777216))
-      (then
-        (i64.store offset=$regionExits[1] align=1
-          (i32.const 16777216)
-          (i64.add
-            (i64.load offset=$regionExits[1] align=1
-              (i32.const 16777216))
-            (i64.const 1)))
-        (return
-          (i32.or
-            (local.get 0)
-            (i32.const 1073741824)))))
     (local.set 2
       (i64.sub
         (i64.load offset=$rip align=1
@@ -87,236 +90,254 @@
         (local.get 20)
         (i32.const 1)))
     (local.set 4
-      (i32.add
-        (i32.shl
-          (i32.load offset=$tlbContext align=1
-            (i32.const 16777216))
-          (i32.const 15))
-        (i32.const 16777216)))
+      (i32.shl
+        (i32.load offset=$tlbContext align=1
+          (i32.const 16777216))
+        (i32.const 15)))
     (block  ;; label = @1
       (block  ;; label = @2
         (block  ;; label = @3
           (block  ;; label = @4
-            (loop  ;; label = @5
-              (local.set 5
-                (local.get 12))
-              (local.set 7
-                (i32.add
-                  (local.get 4)
-                  (i32.and
-                    (i32.shr_u
-                      (i32.wrap_i64
-                        (local.tee 6
-                          (local.get 5)))
-                      (i32.const 8))
-                    (i32.const 16368))))
-              (local.set 11
-                (i64.load align=1
-                  (local.tee 10
-                    (if (result i32)  ;; label = @6
-                      (i64.lt_u
-                        (i64.sub
-                          (local.get 6)
-                          (i64.load offset=65536 align=1
-                            (local.get 7)))
-                        (i64.const 4089))
-                      (then
+            (block  ;; label = @5
+              (block  ;; label = @6
+                (block  ;; label = @7
+                  (block  ;; label = @8
+                    (loop  ;; label = @9
+                      (local.set 5
+                        (local.get 12))
+                      (local.set 7
                         (i32.add
-                          (i32.wrap_i64
-                            (local.get 6))
-                          (i32.load offset=65544 align=1
-                            (local.get 7))))
-                      (else
-                        (local.set 8
-                          (i32.const 3840))
-                        (br_if 2 (;@4;)
-                          (i32.eqz
-                            (local.tee 9
-                              (call 0
-                                (i32.const 16777216)
-                                (local.get 6)
-                                (i32.const 8)
-                                (i32.const 0)))))
-                        (local.get 9))))))
-              (local.set 5
-                (local.get 14))
-              (local.set 13
-                (local.get 11))
-              (local.set 7
-                (i32.add
-                  (local.get 4)
-                  (i32.and
-                    (i32.shr_u
-                      (i32.wrap_i64
-                        (local.tee 6
-                          (local.get 5)))
-                      (i32.const 8))
-                    (i32.const 16368))))
-              (i64.store align=1
-                (local.tee 10
-                  (if (result i32)  ;; label = @6
-                    (i64.lt_u
-                      (i64.sub
-                        (local.get 6)
-                        (i64.load offset=81920 align=1
-                          (local.get 7)))
-                      (i64.const 4089))
-                    (then
-                      (i32.add
-                        (i32.wrap_i64
-                          (local.get 6))
-                        (i32.load offset=81928 align=1
-                          (local.get 7))))
-                    (else
-                      (local.set 8
-                        (i32.const 4609))
-                      (br_if 2 (;@4;)
+                          (local.get 4)
+                          (i32.and
+                            (i32.shr_u
+                              (i32.wrap_i64
+                                (local.tee 6
+                                  (local.get 5)))
+                              (i32.const 8))
+                            (i32.const 16368))))
+                      (local.set 11
+                        (i64.load align=1
+                          (local.tee 10
+                            (if (result i32)  ;; label = @10
+                              (i64.gt_u
+                                (i64.sub
+                                  (i64.load offset=16842752 align=1
+                                    (local.get 7))
+                                  (local.get 6))
+                                (i64.const -4090))
+                              (then
+                                (i32.add
+                                  (i32.wrap_i64
+                                    (local.get 6))
+                                  (i32.load offset=16842760 align=1
+                                    (local.get 7))))
+                              (else
+                                (local.set 8
+                                  (i32.const 3840))
+                                (br_if 2 (;@8;)
+                                  (i32.eqz
+                                    (local.tee 9
+                                      (call 0
+                                        (i32.const 16777216)
+                                        (local.get 6)
+                                        (i32.const 8)
+                                        (i32.const 0)))))
+                                (local.get 9))))))
+                      (local.set 5
+                        (local.get 14))
+                      (local.set 13
+                        (local.get 11))
+                      (local.set 7
+                        (i32.add
+                          (local.get 4)
+                          (i32.and
+                            (i32.shr_u
+                              (i32.wrap_i64
+                                (local.tee 6
+                                  (local.get 5)))
+                              (i32.const 8))
+                            (i32.const 16368))))
+                      (i64.store align=1
+                        (local.tee 10
+                          (if (result i32)  ;; label = @10
+                            (i64.gt_u
+                              (i64.sub
+                                (i64.load offset=16859136 align=1
+                                  (local.get 7))
+                                (local.get 6))
+                              (i64.const -4090))
+                            (then
+                              (i32.add
+                                (i32.wrap_i64
+                                  (local.get 6))
+                                (i32.load offset=16859144 align=1
+                                  (local.get 7))))
+                            (else
+                              (local.set 8
+                                (i32.const 4609))
+                              (br_if 2 (;@8;)
+                                (i32.eqz
+                                  (local.tee 9
+                                    (call 1
+                                      (i32.const 16777216)
+                                      (local.get 6)
+                                      (i32.const 8)
+                                      (i32.const 0)))))
+                              (local.get 9))))
+                        (local.get 13))
+                      (local.set 12
+                        (i64.add
+                          (local.get 12)
+                          (i64.const 8)))
+                      (local.set 14
+                        (i64.add
+                          (local.get 14)
+                          (i64.const 8)))
+                      (local.set 15
+                        (i64.sub
+                          (local.tee 13
+                            (local.get 15))
+                          (i64.const 1)))
+                      (local.set 16
+                        (i64.sub
+                          (local.get 13)
+                          (i64.const 1)))
+                      (local.set 17
+                        (local.get 13))
+                      (local.set 18
+                        (i64.const 1))
+                      (local.set 19
+                        (i64.lt_u
+                          (local.get 13)
+                          (i64.const 1)))
+                      (local.set 20
+                        (i32.const 2))
+                      (local.set 21
                         (i32.eqz
-                          (local.tee 9
-                            (call 1
-                              (i32.const 16777216)
-                              (local.get 6)
-                              (i32.const 8)
-                              (i32.const 0)))))
-                      (local.get 9))))
-                (local.get 13))
-              (local.set 12
-                (i64.add
-                  (local.get 12)
-                  (i64.const 8)))
-              (local.set 14
-                (i64.add
-                  (local.get 14)
-                  (i64.const 8)))
-              (local.set 15
-                (i64.sub
-                  (local.tee 13
-                    (local.get 15))
-                  (i64.const 1)))
-              (local.set 16
-                (i64.sub
-                  (local.get 13)
-                  (i64.const 1)))
-              (local.set 17
-                (local.get 13))
-              (local.set 18
-                (i64.const 1))
-              (local.set 19
-                (i64.lt_u
-                  (local.get 13)
-                  (i64.const 1)))
-              (local.set 20
-                (i32.const 2))
-              (local.set 21
-                (i32.eqz
-                  (i64.eqz
-                    (local.get 16))))
-              (local.set 0
-                (i32.sub
-                  (local.get 0)
-                  (i32.const 6)))
-              (if  ;; label = @6
-                (local.get 21)
-                (then
-                  (if  ;; label = @7
-                    (i32.or
-                      (i32.lt_s
-                        (local.get 0)
-                        (i32.const 10))
-                      (i32.load offset=$attention align=1
-                        (i32.const 16777216)))
-                    (then
-                      (local.set 3
-                        (i64.add
-                          (local.get 2)
-                          (i64.const 15)))
-                      (br 4 (;@3;))))
-                  (br 1 (;@5;)))
-                (else
-                  (local.set 0
-                    (i32.sub
-                      (local.get 0)
-                      (i32.const 1)))
-                  (local.set 12
-                    (i64.and
-                      (i64.const 2097152)
-                      (i64.const 4294967295)))
-                  (local.set 14
-                    (i64.and
-                      (i64.const 2621440)
-                      (i64.const 4294967295)))
-                  (local.set 15
-                    (i64.and
-                      (i64.const 1000)
-                      (i64.const 4294967295)))
-                  (local.set 0
-                    (i32.sub
-                      (local.get 0)
-                      (i32.const 3)))
-                  (if  ;; label = @7
-                    (i32.or
-                      (i32.lt_s
-                        (local.get 0)
-                        (i32.const 10))
-                      (i32.load offset=$attention align=1
-                        (i32.const 16777216)))
-                    (then
-                      (local.set 3
-                        (i64.add
-                          (local.get 2)
-                          (i64.const 15)))
-                      (br 4 (;@3;))))
-                  (br 1 (;@5;))))))
-          (local.set 0
-            (i32.sub
-              (local.get 0)
-              (i32.and
-                (local.get 8)
-                (i32.const 255))))
-          (local.set 3
-            (i64.add
-              (local.get 2)
-              (i64.extend_i32_u
-                (i32.shr_u
-                  (local.get 8)
-                  (i32.const 8)))))
-          (i64.store offset=$regionExits[2] align=1
+                          (i64.eqz
+                            (local.get 16))))
+                      (local.set 0
+                        (i32.sub
+                          (local.get 0)
+                          (i32.const 6)))
+                      (if  ;; label = @10
+                        (local.get 21)
+                        (then
+                          (if  ;; label = @11
+                            (i32.or
+                              (i32.load offset=$attention align=1
+                                (i32.const 16777216))
+                              (i32.lt_s
+                                (local.get 0)
+                                (i32.const 10)))
+                            (then
+                              (local.set 8
+                                (i32.const -2147479808))
+                              (br 3 (;@8;))))
+                          (br 1 (;@9;)))
+                        (else
+                          (local.set 0
+                            (i32.sub
+                              (local.get 0)
+                              (i32.const 1)))
+                          (local.set 12
+                            (i64.and
+                              (i64.const 2097152)
+                              (i64.const 4294967295)))
+                          (local.set 14
+                            (i64.and
+                              (i64.const 2621440)
+                              (i64.const 4294967295)))
+                          (local.set 15
+                            (i64.and
+                              (i64.const 1000)
+                              (i64.const 4294967295)))
+                          (local.set 0
+                            (i32.sub
+                              (local.get 0)
+                              (i32.const 3)))
+                          (if  ;; label = @11
+                            (i32.or
+                              (i32.load offset=$attention align=1
+                                (i32.const 16777216))
+                              (i32.lt_s
+                                (local.get 0)
+                                (i32.const 10)))
+                            (then
+                              (local.set 8
+                                (i32.const -2147479808))
+                              (br 3 (;@8;))))
+                          (br 1 (;@9;))))))
+                  (i64.store offset=$flagResult align=1
+                    (i32.const 16777216)
+                    (local.get 16))
+                  (i64.store offset=$flagA align=1
+                    (i32.const 16777216)
+                    (local.get 17))
+                  (i64.store offset=$flagB align=1
+                    (i32.const 16777216)
+                    (local.get 18))
+                  (i32.store offset=$flagForm align=1
+                    (i32.const 16777216)
+                    (i32.add
+                      (local.get 19)
+                      (i32.shl
+                        (local.get 20)
+                        (i32.const 1)))))
+                (i64.store offset=$gpr[1] align=1
+                  (i32.const 16777216)
+                  (local.get 15)))
+              (i64.store offset=$gpr[7] align=1
+                (i32.const 16777216)
+                (local.get 14)))
+            (i64.store offset=$gpr[6] align=1
+              (i32.const 16777216)
+              (local.get 12)))
+          (i64.store align=1
             (i32.const 16777216)
-            (i64.add
-              (i64.load offset=$regionExits[2] align=1
-                (i32.const 16777216))
-              (i64.const 1))))
-        (i64.store align=1
-          (i32.const 16777216)
-          (local.get 11))
-        (i64.store offset=$gpr[1] align=1
-          (i32.const 16777216)
-          (local.get 15))
-        (i64.store offset=$gpr[6] align=1
-          (i32.const 16777216)
-          (local.get 12))
-        (i64.store offset=$gpr[7] align=1
-          (i32.const 16777216)
-          (local.get 14))
-        (i64.store offset=$flagResult align=1
-          (i32.const 16777216)
-          (local.get 16))
-        (i64.store offset=$flagA align=1
-          (i32.const 16777216)
-          (local.get 17))
-        (i64.store offset=$flagB align=1
-          (i32.const 16777216)
-          (local.get 18))
-        (i32.store offset=$flagForm align=1
-          (i32.const 16777216)
-          (i32.add
-            (local.get 19)
-            (i32.shl
-              (local.get 20)
-              (i32.const 1))))
+            (local.get 11)))
+        (local.set 0
+          (i32.sub
+            (local.get 0)
+            (i32.and
+              (local.get 8)
+              (i32.const 255))))
         (i64.store offset=$rip align=1
           (i32.const 16777216)
-          (local.get 3))
+          (i64.add
+            (local.get 2)
+            (i64.extend_i32_u
+              (i32.and
+                (i32.shr_u
+                  (local.get 8)
+                  (i32.const 8))
+                (i32.const 8191)))))
+        (if  ;; label = @3
+          (i32.eqz
+            (i32.lt_s
+              (local.get 8)
+              (i32.const 0)))
+          (then
+            (i64.store offset=$regionExits[2] align=1
+              (i32.const 16777216)
+              (i64.add
+                (i64.load offset=$regionExits[2] align=1
+                  (i32.const 16777216))
+                (i64.const 1)))))
+        (if  ;; label = @3
+          (i32.and
+            (local.get 8)
+            (i32.const 1073741824))
+          (then
+            (i32.store offset=$splitRecord align=1
+              (i32.const 16777216)
+              (i32.const 18186624))
+            (i32.store offset=$gpr[3] align=1
+              (i32.const 18186624)
+              (i32.add
+                (i32.load offset=$gpr[3] align=1
+                  (i32.const 18186624))
+                (i32.const 1)))))
         (return
           (i32.xor
             (local.get 0)

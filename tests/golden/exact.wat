@@ -9,15 +9,32 @@
   (type (;1;) (func (param i32) (result i32)))
   (import "env" "memory" (memory (;0;) 1 65536 shared))
   (import "env" "find_region" (func (;0;) (type 1)))
-  (import "env" "regions" (table (;0;) 0 funcref))
+  (import "env" "regions" (table (;0;) 32768 32768 funcref))
   (import "env" "outline" (table (;1;) 0 funcref))
   (func (;1;) (type 0) (param i32 i32) (result i32)
-    (local i64 i64 i64 i64 i64 i64 i64 i64 i64 i64 i32 i32 i32 i32 i32 i32)
+    (local i64 i64 i64 i64 i64 i64 i64 i64 i64 i64 i32 i32 i32 i32 i32)
     (if  ;; label = @1
-      (i32.lt_s
-        (local.get 0)
-        (i32.const 1))
+      (i32.or
+        (i32.load offset=$attention align=1
+          (i32.const 16777216))
+        (i32.lt_s
+          (local.get 0)
+          (i32.const 1)))
       (then
+        (if  ;; label = @2
+          (i32.load offset=$attention align=1
+            (i32.const 16777216))
+          (then
+            (i64.store offset=$regionExits[1] align=1
+              (i32.const 16777216)
+              (i64.add
+                (i64.load offset=$regionExits[1] align=1
+                  (i32.const 16777216))
+                (i64.const 1)))
+            (return
+              (i32.or
+                (local.get 0)
+                (i32.const 1073741824)))))
         (i64.store offset=$regionExits[0] align=1
           (i32.const 16777216)
           (i64.add
@@ -28,20 +45,6 @@
           (i32.xor
             (local.get 0)
             (i32.const -1)))))
-    (if  ;; label = @1
-      (i32.load offset=$attention align=1
-        (i32.const 16777216))
-      (then
-        (i64.store offset=$regionExits[1] align=1
-          (i32.const 16777216)
-          (i64.add
-            (i64.load offset=$regionExits[1] align=1
-              (i32.const 16777216))
-            (i64.const 1)))
-        (return
-          (i32.or
-            (local.get 0)
-            (i32.const 1073741824)))))
     (local.set 2
       (i64.sub
         (i64.load offset=$rip align=1
@@ -72,248 +75,249 @@
       (i32.shr_u
         (local.get 13)
         (i32.const 1)))
-    (local.set 15
-      (i32.add
-        (i32.shl
-          (i32.load offset=$tlbContext align=1
-            (i32.const 16777216))
-          (i32.const 15))
-        (i32.const 16777216)))
     (block  ;; label = @1
       (block  ;; label = @2
         (block  ;; label = @3
           (block  ;; label = @4
-            (loop  ;; label = @5
-              (if  ;; label = @6
-                (i32.le_s
-                  (local.get 0)
-                  (i32.const 0))
-                (then
-                  (local.set 3
-                    (i64.add
-                      (local.get 2)
-                      (i64.const 5)))
-                  (br 3 (;@3;))))
-              (local.set 5
-                (local.get 4))
-              (local.set 6
-                (i64.add
-                  (local.tee 7
-                    (local.get 6))
-                  (local.get 5)))
-              (local.set 9
-                (local.tee 8
-                  (i64.add
-                    (local.get 7)
-                    (local.get 5))))
-              (local.set 10
-                (local.get 7))
-              (local.set 11
-                (local.get 5))
-              (local.set 12
-                (i64.lt_u
-                  (local.get 8)
-                  (local.get 7)))
-              (local.set 13
-                (i32.const 1))
-              (if  ;; label = @6
-                (i32.le_s
-                  (local.get 0)
-                  (i32.const 1))
-                (then
-                  (local.set 0
-                    (i32.sub
+            (block  ;; label = @5
+              (block  ;; label = @6
+                (loop  ;; label = @7
+                  (if  ;; label = @8
+                    (i32.le_s
                       (local.get 0)
-                      (i32.const 1)))
-                  (local.set 3
+                      (i32.const 0))
+                    (then
+                      (local.set 15
+                        (i32.const -2147482368))
+                      (br 2 (;@6;))))
+                  (local.set 5
+                    (local.get 4))
+                  (local.set 6
                     (i64.add
-                      (local.get 2)
-                      (i64.const 8)))
-                  (br 3 (;@3;))))
-              (local.set 4
-                (i64.and
-                  (i64.add
-                    (local.tee 5
-                      (i64.and
-                        (local.get 4)
-                        (i64.const 4294967295)))
-                    (i64.const -1))
-                  (i64.const 4294967295)))
-              (local.set 9
-                (i64.extend32_s
-                  (local.tee 7
-                    (i64.add
-                      (local.get 5)
-                      (i64.const -1)))))
-              (local.set 10
-                (i64.shl
-                  (i64.extend_i32_u
-                    (i64.eq
-                      (i64.shl
-                        (local.get 5)
-                        (i64.const 32))
-                      (i64.const -9223372036854775808)))
-                  (i64.const 63)))
-              (local.set 11
-                (i64.extend_i32_u
-                  (i32.shl
-                    (i32.and
-                      (i32.wrap_i64
-                        (i64.shr_u
-                          (i64.xor
-                            (local.get 5)
-                            (local.get 7))
-                          (i64.const 4)))
+                      (local.tee 7
+                        (local.get 6))
+                      (local.get 5)))
+                  (local.set 9
+                    (local.tee 8
+                      (i64.add
+                        (local.get 7)
+                        (local.get 5))))
+                  (local.set 10
+                    (local.get 7))
+                  (local.set 11
+                    (local.get 5))
+                  (local.set 12
+                    (i64.lt_u
+                      (local.get 8)
+                      (local.get 7)))
+                  (local.set 13
+                    (i32.const 1))
+                  (if  ;; label = @8
+                    (i32.le_s
+                      (local.get 0)
                       (i32.const 1))
-                    (i32.const 4))))
-              (local.set 13
-                (i32.const 0))
-              (if  ;; label = @6
-                (i32.le_s
-                  (local.get 0)
-                  (i32.const 2))
-                (then
-                  (local.set 0
-                    (i32.sub
-                      (local.get 0)
-                      (i32.const 2)))
-                  (local.set 3
-                    (i64.add
-                      (local.get 2)
-                      (i64.const 10)))
-                  (br 3 (;@3;))))
-              (local.set 14
-                (i32.eqz
-                  (i64.eqz
-                    (local.get 9))))
-              (local.set 0
-                (i32.sub
-                  (local.get 0)
-                  (i32.const 3)))
-              (if  ;; label = @6
-                (local.get 14)
-                (then
-                  (if  ;; label = @7
-                    (i32.or
-                      (i32.lt_s
-                        (local.get 0)
-                        (i32.const 1))
-                      (i32.load offset=$attention align=1
-                        (i32.const 16777216)))
                     (then
-                      (local.set 3
-                        (i64.add
-                          (local.get 2)
-                          (i64.const 5)))
-                      (br 4 (;@3;))))
-                  (br 1 (;@5;)))
-                (else
-                  (if  ;; label = @7
-                    (i32.le_s
-                      (local.get 0)
-                      (i32.const 0))
-                    (then
-                      (local.set 3
-                        (i64.add
-                          (local.get 2)
-                          (i64.const 12)))
-                      (br 4 (;@3;))))
-                  (local.set 0
-                    (i32.sub
-                      (local.get 0)
-                      (i32.const 1)))
-                  (if  ;; label = @7
-                    (i32.le_s
-                      (local.get 0)
-                      (i32.const 0))
-                    (then
-                      (local.set 3
-                        (i64.add
-                          (local.get 2)
-                          (i64.const 0)))
-                      (br 4 (;@3;))))
+                      (local.set 0
+                        (i32.sub
+                          (local.get 0)
+                          (i32.const 1)))
+                      (local.set 15
+                        (i32.const -2147481600))
+                      (br 2 (;@6;))))
                   (local.set 4
                     (i64.and
-                      (i64.const 1000)
+                      (i64.add
+                        (local.tee 5
+                          (i64.and
+                            (local.get 4)
+                            (i64.const 4294967295)))
+                        (i64.const -1))
                       (i64.const 4294967295)))
+                  (local.set 9
+                    (i64.extend32_s
+                      (local.tee 7
+                        (i64.add
+                          (local.get 5)
+                          (i64.const -1)))))
+                  (local.set 10
+                    (i64.shl
+                      (i64.extend_i32_u
+                        (i64.eq
+                          (i64.shl
+                            (local.get 5)
+                            (i64.const 32))
+                          (i64.const -9223372036854775808)))
+                      (i64.const 63)))
+                  (local.set 11
+                    (i64.extend_i32_u
+                      (i32.shl
+                        (i32.and
+                          (i32.wrap_i64
+                            (i64.shr_u
+                              (i64.xor
+                                (local.get 5)
+                                (local.get 7))
+                              (i64.const 4)))
+                          (i32.const 1))
+                        (i32.const 4))))
+                  (local.set 13
+                    (i32.const 0))
+                  (if  ;; label = @8
+                    (i32.le_s
+                      (local.get 0)
+                      (i32.const 2))
+                    (then
+                      (local.set 0
+                        (i32.sub
+                          (local.get 0)
+                          (i32.const 2)))
+                      (local.set 15
+                        (i32.const -2147481088))
+                      (br 2 (;@6;))))
+                  (local.set 14
+                    (i32.eqz
+                      (i64.eqz
+                        (local.get 9))))
                   (local.set 0
                     (i32.sub
                       (local.get 0)
-                      (i32.const 1)))
-                  (if  ;; label = @7
-                    (i32.or
-                      (i32.lt_s
-                        (local.get 0)
-                        (i32.const 1))
-                      (i32.load offset=$attention align=1
-                        (i32.const 16777216)))
+                      (i32.const 3)))
+                  (if  ;; label = @8
+                    (local.get 14)
                     (then
-                      (local.set 3
-                        (i64.add
-                          (local.get 2)
-                          (i64.const 5)))
-                      (br 4 (;@3;))))
-                  (br 1 (;@5;))))))
-          (local.set 0
-            (i32.sub
-              (local.get 0)
-              (i32.and
-                (local.get 16)
-                (i32.const 255))))
-          (local.set 3
-            (i64.add
-              (local.get 2)
-              (i64.extend_i32_u
-                (i32.shr_u
-                  (local.get 16)
-                  (i32.const 8)))))
-          (i64.store offset=$regionExits[2] align=1
+                      (if  ;; label = @9
+                        (i32.or
+                          (i32.load offset=$attention align=1
+                            (i32.const 16777216))
+                          (i32.lt_s
+                            (local.get 0)
+                            (i32.const 1)))
+                        (then
+                          (local.set 15
+                            (i32.const -2147482368))
+                          (br 3 (;@6;))))
+                      (br 1 (;@7;)))
+                    (else
+                      (if  ;; label = @9
+                        (i32.le_s
+                          (local.get 0)
+                          (i32.const 0))
+                        (then
+                          (local.set 15
+                            (i32.const -2147480576))
+                          (br 3 (;@6;))))
+                      (local.set 0
+                        (i32.sub
+                          (local.get 0)
+                          (i32.const 1)))
+                      (if  ;; label = @9
+                        (i32.le_s
+                          (local.get 0)
+                          (i32.const 0))
+                        (then
+                          (local.set 15
+                            (i32.const -2147483648))
+                          (br 3 (;@6;))))
+                      (local.set 4
+                        (i64.and
+                          (i64.const 1000)
+                          (i64.const 4294967295)))
+                      (local.set 0
+                        (i32.sub
+                          (local.get 0)
+                          (i32.const 1)))
+                      (if  ;; label = @9
+                        (i32.or
+                          (i32.load offset=$attention align=1
+                            (i32.const 16777216))
+                          (i32.lt_s
+                            (local.get 0)
+                            (i32.const 1)))
+                        (then
+                          (local.set 15
+                            (i32.const -2147482368))
+                          (br 3 (;@6;))))
+                      (br 1 (;@7;))))))
+              (i64.store offset=$gpr[1] align=1
+                (i32.const 16777216)
+                (local.get 4)))
+            (i64.store offset=$flagResult align=1
+              (i32.const 16777216)
+              (local.get 9))
+            (i64.store offset=$flagA align=1
+              (i32.const 16777216)
+              (local.get 10))
+            (i64.store offset=$flagB align=1
+              (i32.const 16777216)
+              (local.get 11))
+            (i32.store offset=$flagForm align=1
+              (i32.const 16777216)
+              (i32.add
+                (local.get 12)
+                (i32.shl
+                  (local.get 13)
+                  (i32.const 1)))))
+          (i64.store align=1
             (i32.const 16777216)
-            (i64.add
-              (i64.load offset=$regionExits[2] align=1
-                (i32.const 16777216))
-              (i64.const 1))))
-        (i64.store align=1
-          (i32.const 16777216)
-          (local.get 6))
-        (i64.store offset=$gpr[1] align=1
-          (i32.const 16777216)
-          (local.get 4))
-        (i64.store offset=$flagResult align=1
-          (i32.const 16777216)
-          (local.get 9))
-        (i64.store offset=$flagA align=1
-          (i32.const 16777216)
-          (local.get 10))
-        (i64.store offset=$flagB align=1
-          (i32.const 16777216)
-          (local.get 11))
-        (i32.store offset=$flagForm align=1
-          (i32.const 16777216)
-          (i32.add
-            (local.get 12)
-            (i32.shl
-              (local.get 13)
-              (i32.const 1))))
+            (local.get 6)))
+        (local.set 0
+          (i32.sub
+            (local.get 0)
+            (i32.and
+              (local.get 15)
+              (i32.const 255))))
         (i64.store offset=$rip align=1
           (i32.const 16777216)
-          (local.get 3))
+          (i64.add
+            (local.get 2)
+            (i64.extend_i32_u
+              (i32.and
+                (i32.shr_u
+                  (local.get 15)
+                  (i32.const 8))
+                (i32.const 8191)))))
+        (if  ;; label = @3
+          (i32.eqz
+            (i32.lt_s
+              (local.get 15)
+              (i32.const 0)))
+          (then
+            (i64.store offset=$regionExits[2] align=1
+              (i32.const 16777216)
+              (i64.add
+                (i64.load offset=$regionExits[2] align=1
+                  (i32.const 16777216))
+                (i64.const 1)))))
+        (if  ;; label = @3
+          (i32.and
+            (local.get 15)
+            (i32.const 1073741824))
+          (then
+            (i32.store offset=$splitRecord align=1
+              (i32.const 16777216)
+              (i32.const 18186464))
+            (i32.store offset=$gpr[3] align=1
+              (i32.const 18186464)
+              (i32.add
+                (i32.load offset=$gpr[3] align=1
+                  (i32.const 18186464))
+                (i32.const 1)))))
         (return
           (i32.xor
             (local.get 0)
             (i32.const -1))))
       (local.get 0)
       (local.get 1)
-      (local.set 17
+      (local.set 16
         (i32.add
           (i32.shl
             (i32.and
               (i32.xor
-                (local.tee 17
+                (local.tee 16
                   (i32.wrap_i64
                     (local.get 3)))
                 (i32.shr_u
-                  (local.get 17)
+                  (local.get 16)
                   (i32.const 12)))
               (i32.const 8191))
             (i32.const 4))
@@ -321,29 +325,29 @@
       (if (result i32)  ;; label = @2
         (i64.eq
           (i64.load offset=229376 align=1
-            (local.get 17))
+            (local.get 16))
           (i64.xor
             (local.get 3)
             (i64.const 13792273858822144)))
         (then
           (i32.load offset=229388 align=1
-            (local.get 17)))
+            (local.get 16)))
         (else
           (call 0
             (i32.const 16777216))))
       (return_call_indirect (type 0)))
     (local.get 0)
     (local.get 1)
-    (local.set 17
+    (local.set 16
       (i32.add
         (i32.shl
           (i32.and
             (i32.xor
-              (local.tee 17
+              (local.tee 16
                 (i32.wrap_i64
                   (local.get 3)))
               (i32.shr_u
-                (local.get 17)
+                (local.get 16)
                 (i32.const 12)))
             (i32.const 8191))
           (i32.const 4))
@@ -351,7 +355,7 @@
     (if (result i32)  ;; label = @1
       (i64.eq
         (i64.load offset=229376 align=1
-          (local.get 17))
+          (local.get 16))
         (i64.xor
           (local.get 3)
           (i64.shl
@@ -361,7 +365,7 @@
             (i64.const 48))))
       (then
         (i32.load offset=229388 align=1
-          (local.get 17)))
+          (local.get 16)))
       (else
         (call 0
           (i32.const 16777216))))

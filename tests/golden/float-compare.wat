@@ -14,15 +14,32 @@
   (import "env" "sse.scalar.examine64" (func (;0;) (type 1)))
   (import "env" "sse.scalar.add64" (func (;1;) (type 2)))
   (import "env" "find_region" (func (;2;) (type 3)))
-  (import "env" "regions" (table (;0;) 0 funcref))
+  (import "env" "regions" (table (;0;) 32768 32768 funcref))
   (import "env" "outline" (table (;1;) 0 funcref))
   (func (;3;) (type 0) (param i32 i32) (result i32)
-    (local i64 i64 i32 i32 v128 f64 v128 f64 f64 f64 f64 f64 i64 i64 i64 i64 i32 i32 f64 f64 i32 v128 i32 i32 i32)
+    (local i64 i64 i32 i32 v128 f64 v128 f64 f64 f64 f64 f64 i64 i64 i64 i64 i32 i32 f64 f64 i32 v128 i32 i32)
     (if  ;; label = @1
-      (i32.lt_s
-        (local.get 0)
-        (i32.const 4))
+      (i32.or
+        (i32.load offset=$attention align=1
+          (i32.const 16777216))
+        (i32.lt_s
+          (local.get 0)
+          (i32.const 4)))
       (then
+        (if  ;; label = @2
+          (i32.load offset=$attention align=1
+            (i32.const 16777216))
+          (then
+            (i64.store offset=$regionExits[1] align=1
+              (i32.const 16777216)
+              (i64.add
+                (i64.load offset=$regionExits[1] align=1
+                  (i32.const 16777216))
+                (i64.const 1)))
+            (return
+              (i32.or
+                (local.get 0)
+                (i32.const 1073741824)))))
         (i64.store offset=$regionExits[0] align=1
           (i32.const 16777216)
           (i64.add
@@ -33,20 +50,6 @@
           (i32.xor
             (local.get 0)
             (i32.const -1)))))
-    (if  ;; label = @1
-      (i32.load offset=$attention align=1
-        (i32.const 16777216))
-      (then
-        (i64.store offset=$regionExits[1] align=1
-          (i32.const 16777216)
-          (i64.add
-            (i64.load offset=$regionExits[1] align=1
-              (i32.const 16777216))
-            (i64.const 1)))
-        (return
-          (i32.or
-            (local.get 0)
-            (i32.const 1073741824)))))
     (local.set 2
       (i64.sub
         (i64.load offset=$rip align=1
@@ -80,413 +83,425 @@
       (i32.shr_u
         (local.get 19)
         (i32.const 1)))
-    (local.set 25
-      (i32.add
-        (i32.shl
-          (i32.load offset=$tlbContext align=1
-            (i32.const 16777216))
-          (i32.const 15))
-        (i32.const 16777216)))
     (block  ;; label = @1
       (block  ;; label = @2
         (block  ;; label = @3
           (block  ;; label = @4
-            (loop  ;; label = @5
-              (if  ;; label = @6
-                (i32.ne
-                  (local.tee 4
-                    (i32.or
-                      (i32.and
-                        (i32.wrap_i64
-                          (i64.load offset=$cr0 align=1
-                            (i32.const 16777216)))
-                        (i32.const 12))
-                      (i32.xor
-                        (i32.and
-                          (i32.wrap_i64
-                            (i64.load offset=$cr4 align=1
-                              (i32.const 16777216)))
-                          (i32.const 512))
-                        (i32.const 512))))
-                  (i32.const 0))
-                (then
-                  (local.set 5
-                    (i32.const 0))
-                  (br_if 2 (;@4;)
-                    (i32.ne
-                      (i32.and
-                        (local.get 4)
-                        (i32.const 516))
-                      (i32.const 0)))
-                  (local.set 5
-                    (i32.const 0))
-                  (br 2 (;@4;))))
-              (local.set 7
-                (f64x2.extract_lane 0
-                  (local.get 6)))
-              (local.set 9
-                (f64x2.extract_lane 0
-                  (local.get 8)))
-              (block  ;; label = @6
-                (block  ;; label = @7
-                  (br_if 0 (;@7;)
-                    (i64.eqz
-                      (i64.shr_u
-                        (i64.sub
-                          (i64.shl
-                            (i64.reinterpret_f64
-                              (local.get 9))
-                            (i64.const 1))
-                          (i64.const 1))
-                        (i64.const 53))))
-                  (br_if 0 (;@7;)
-                    (i64.eqz
-                      (i64.shr_u
-                        (i64.sub
-                          (i64.shl
-                            (i64.reinterpret_f64
-                              (local.get 7))
-                            (i64.const 1))
-                          (i64.const 1))
-                        (i64.const 53))))
-                  (br_if 0 (;@7;)
-                    (f64.ne
-                      (local.tee 10
-                        (f64.add
-                          (local.get 9)
-                          (local.get 7)))
-                      (local.get 10)))
-                  (local.set 11
-                    (local.get 9))
-                  (local.set 12
-                    (local.get 7))
-                  (br 1 (;@6;)))
-                (call 0
-                  (local.get 9)
-                  (local.get 7)
-                  (i32.const 0)
-                  (i32.load offset=$mxcsr align=1
-                    (i32.const 16777216)))
-                (local.set 4)
-                (local.set 10)
-                (local.set 13)
-                (i32.store offset=$mxcsr align=1
-                  (i32.const 16777216)
-                  (i32.and
-                    (local.get 4)
-                    (i32.const 65535)))
+            (block  ;; label = @5
+              (loop  ;; label = @6
                 (if  ;; label = @7
-                  (i32.lt_s
-                    (local.get 4)
-                    (i32.const 0))
-                  (then
-                    (local.set 14
-                      (i64.load offset=$cr4 align=1
-                        (i32.const 16777216)))
-                    (local.set 5
-                      (i32.const 0))
-                    (br_if 3 (;@4;)
-                      (i32.eqz
+                  (i32.ne
+                    (local.tee 4
+                      (i32.or
                         (i32.and
                           (i32.wrap_i64
-                            (local.get 14))
-                          (i32.const 1024))))
-                    (local.set 5
-                      (i32.const 0))
-                    (br 3 (;@4;))))
-                (local.set 11
-                  (local.get 13))
-                (local.set 12
-                  (local.get 10)))
-              (local.set 10
-                (local.get 11))
-              (local.set 13
-                (local.get 12))
-              (local.set 15
-                (i64.extend_i32_u
-                  (i32.xor
-                    (local.tee 4
-                      (i32.eqz
-                        (i32.or
-                          (f64.lt
-                            (local.get 10)
-                            (local.get 13))
-                          (f64.gt
-                            (local.get 10)
-                            (local.get 13)))))
-                    (i32.const 1))))
-              (local.set 16
-                (i64.const 0))
-              (local.set 17
-                (i64.extend_i32_u
-                  (i32.or
-                    (i32.const 0)
-                    (i32.shl
-                      (i32.xor
-                        (i32.or
-                          (f64.ne
-                            (local.get 10)
-                            (local.get 10))
-                          (f64.ne
-                            (local.get 13)
-                            (local.get 13)))
-                        (local.get 4))
-                      (i32.const 8)))))
-              (local.set 18
-                (i32.eqz
-                  (f64.ge
-                    (local.get 10)
-                    (local.get 13))))
-              (local.set 19
-                (i32.const 0))
-              (local.set 20
-                (local.get 10))
-              (local.set 21
-                (local.get 13))
-              (local.set 22
-                (i32.eqz
-                  (i32.eqz
-                    (f64.gt
-                      (local.get 20)
-                      (local.get 21)))))
-              (local.set 0
-                (i32.sub
-                  (local.get 0)
-                  (i32.const 2)))
-              (if  ;; label = @6
-                (local.get 22)
-                (then
-                  (local.set 3
-                    (i64.add
-                      (local.get 2)
-                      (i64.const 12)))
-                  (v128.store offset=$xmm[0] align=1
-                    (i32.const 16777216)
-                    (local.get 8))
-                  (i64.store offset=$flagResult align=1
-                    (i32.const 16777216)
-                    (local.get 15))
-                  (i64.store offset=$flagA align=1
-                    (i32.const 16777216)
-                    (local.get 16))
-                  (i64.store offset=$flagB align=1
-                    (i32.const 16777216)
-                    (local.get 17))
-                  (i32.store offset=$flagForm align=1
-                    (i32.const 16777216)
-                    (i32.add
-                      (local.get 18)
-                      (i32.shl
-                        (local.get 19)
-                        (i32.const 1))))
-                  (i64.store offset=$rip align=1
-                    (i32.const 16777216)
-                    (local.get 3))
-                  (br 4 (;@2;)))
-                (else
-                  (if  ;; label = @7
-                    (i32.ne
-                      (local.tee 4
-                        (i32.or
+                            (i64.load offset=$cr0 align=1
+                              (i32.const 16777216)))
+                          (i32.const 12))
+                        (i32.xor
                           (i32.and
                             (i32.wrap_i64
-                              (i64.load offset=$cr0 align=1
+                              (i64.load offset=$cr4 align=1
                                 (i32.const 16777216)))
-                            (i32.const 12))
-                          (i32.xor
-                            (i32.and
-                              (i32.wrap_i64
-                                (i64.load offset=$cr4 align=1
-                                  (i32.const 16777216)))
-                              (i32.const 512))
-                            (i32.const 512))))
+                            (i32.const 512))
+                          (i32.const 512))))
+                    (i32.const 0))
+                  (then
+                    (local.set 5
+                      (i32.const 0))
+                    (br_if 2 (;@5;)
+                      (i32.ne
+                        (i32.and
+                          (local.get 4)
+                          (i32.const 516))
+                        (i32.const 0)))
+                    (local.set 5
+                      (i32.const 0))
+                    (br 2 (;@5;))))
+                (local.set 7
+                  (f64x2.extract_lane 0
+                    (local.get 6)))
+                (local.set 9
+                  (f64x2.extract_lane 0
+                    (local.get 8)))
+                (block  ;; label = @7
+                  (block  ;; label = @8
+                    (br_if 0 (;@8;)
+                      (i64.eqz
+                        (i64.shr_u
+                          (i64.sub
+                            (i64.shl
+                              (i64.reinterpret_f64
+                                (local.get 9))
+                              (i64.const 1))
+                            (i64.const 1))
+                          (i64.const 53))))
+                    (br_if 0 (;@8;)
+                      (i64.eqz
+                        (i64.shr_u
+                          (i64.sub
+                            (i64.shl
+                              (i64.reinterpret_f64
+                                (local.get 7))
+                              (i64.const 1))
+                            (i64.const 1))
+                          (i64.const 53))))
+                    (br_if 0 (;@8;)
+                      (f64.ne
+                        (local.tee 10
+                          (f64.add
+                            (local.get 9)
+                            (local.get 7)))
+                        (local.get 10)))
+                    (local.set 11
+                      (local.get 9))
+                    (local.set 12
+                      (local.get 7))
+                    (br 1 (;@7;)))
+                  (call 0
+                    (local.get 9)
+                    (local.get 7)
+                    (i32.const 0)
+                    (i32.load offset=$mxcsr align=1
+                      (i32.const 16777216)))
+                  (local.set 4)
+                  (local.set 10)
+                  (local.set 13)
+                  (i32.store offset=$mxcsr align=1
+                    (i32.const 16777216)
+                    (i32.and
+                      (local.get 4)
+                      (i32.const 65535)))
+                  (if  ;; label = @8
+                    (i32.lt_s
+                      (local.get 4)
                       (i32.const 0))
                     (then
+                      (local.set 14
+                        (i64.load offset=$cr4 align=1
+                          (i32.const 16777216)))
                       (local.set 5
-                        (i32.const 1536))
-                      (br_if 3 (;@4;)
-                        (i32.ne
-                          (i32.and
-                            (local.get 4)
-                            (i32.const 516))
-                          (i32.const 0)))
-                      (local.set 5
-                        (i32.const 1536))
-                      (br 3 (;@4;))))
-                  (local.set 7
-                    (f64x2.extract_lane 0
-                      (local.get 23)))
-                  (local.set 14
-                    (i64.reinterpret_f64
-                      (local.tee 10
-                        (f64.add
-                          (local.tee 9
-                            (f64x2.extract_lane 0
-                              (local.get 8)))
-                          (local.get 7)))))
-                  (block  ;; label = @7
-                    (block  ;; label = @8
-                      (br_if 0 (;@8;)
-                        (i32.eqz
-                          (local.tee 24
-                            (i32.eq
-                              (i32.and
-                                (i32.load offset=$mxcsr align=1
-                                  (i32.const 16777216))
-                                (i32.const 32672))
-                              (i32.const 8096)))))
-                      (br_if 0 (;@8;)
-                        (i64.eqz
-                          (i64.shr_u
-                            (i64.sub
-                              (i64.shl
-                                (i64.reinterpret_f64
-                                  (local.get 9))
-                                (i64.const 1))
-                              (i64.const 1))
-                            (i64.const 53))))
-                      (br_if 0 (;@8;)
-                        (i64.eqz
-                          (i64.shr_u
-                            (i64.sub
-                              (i64.shl
-                                (i64.reinterpret_f64
-                                  (local.get 7))
-                                (i64.const 1))
-                              (i64.const 1))
-                            (i64.const 53))))
-                      (if  ;; label = @9
-                        (i64.ge_u
-                          (i64.sub
-                            (i64.shr_u
-                              (i64.shl
-                                (local.get 14)
-                                (i64.const 1))
-                              (i64.const 53))
-                            (i64.const 2))
-                          (i64.const 2045))
-                        (then
-                          (br_if 1 (;@8;)
-                            (i64.ne
-                              (i64.shl
-                                (local.get 14)
-                                (i64.const 1))
-                              (i64.const 0)))))
-                      (local.set 11
-                        (local.get 10))
-                      (br 1 (;@7;)))
-                    (call 1
-                      (local.get 9)
-                      (local.get 7)
-                      (i32.load offset=$mxcsr align=1
-                        (i32.const 16777216)))
-                    (local.set 4)
-                    (local.set 10)
-                    (i32.store offset=$mxcsr align=1
-                      (i32.const 16777216)
-                      (i32.and
-                        (local.get 4)
-                        (i32.const 65535)))
-                    (if  ;; label = @8
-                      (i32.lt_s
-                        (local.get 4)
                         (i32.const 0))
-                      (then
-                        (local.set 14
-                          (i64.load offset=$cr4 align=1
-                            (i32.const 16777216)))
-                        (local.set 5
-                          (i32.const 1536))
-                        (br_if 4 (;@4;)
-                          (i32.eqz
+                      (br_if 3 (;@5;)
+                        (i32.eqz
+                          (i32.and
+                            (i32.wrap_i64
+                              (local.get 14))
+                            (i32.const 1024))))
+                      (local.set 5
+                        (i32.const 0))
+                      (br 3 (;@5;))))
+                  (local.set 11
+                    (local.get 13))
+                  (local.set 12
+                    (local.get 10)))
+                (local.set 10
+                  (local.get 11))
+                (local.set 13
+                  (local.get 12))
+                (local.set 15
+                  (i64.extend_i32_u
+                    (i32.xor
+                      (local.tee 4
+                        (i32.eqz
+                          (i32.or
+                            (f64.lt
+                              (local.get 10)
+                              (local.get 13))
+                            (f64.gt
+                              (local.get 10)
+                              (local.get 13)))))
+                      (i32.const 1))))
+                (local.set 16
+                  (i64.const 0))
+                (local.set 17
+                  (i64.extend_i32_u
+                    (i32.or
+                      (i32.const 0)
+                      (i32.shl
+                        (i32.xor
+                          (i32.or
+                            (f64.ne
+                              (local.get 10)
+                              (local.get 10))
+                            (f64.ne
+                              (local.get 13)
+                              (local.get 13)))
+                          (local.get 4))
+                        (i32.const 8)))))
+                (local.set 18
+                  (i32.eqz
+                    (f64.ge
+                      (local.get 10)
+                      (local.get 13))))
+                (local.set 19
+                  (i32.const 0))
+                (local.set 20
+                  (local.get 10))
+                (local.set 21
+                  (local.get 13))
+                (local.set 22
+                  (i32.eqz
+                    (i32.eqz
+                      (f64.gt
+                        (local.get 20)
+                        (local.get 21)))))
+                (local.set 0
+                  (i32.sub
+                    (local.get 0)
+                    (i32.const 2)))
+                (if  ;; label = @7
+                  (local.get 22)
+                  (then
+                    (local.set 3
+                      (i64.add
+                        (local.get 2)
+                        (i64.const 12)))
+                    (v128.store offset=$xmm[0] align=1
+                      (i32.const 16777216)
+                      (local.get 8))
+                    (i64.store offset=$flagResult align=1
+                      (i32.const 16777216)
+                      (local.get 15))
+                    (i64.store offset=$flagA align=1
+                      (i32.const 16777216)
+                      (local.get 16))
+                    (i64.store offset=$flagB align=1
+                      (i32.const 16777216)
+                      (local.get 17))
+                    (i32.store offset=$flagForm align=1
+                      (i32.const 16777216)
+                      (i32.add
+                        (local.get 18)
+                        (i32.shl
+                          (local.get 19)
+                          (i32.const 1))))
+                    (i64.store offset=$rip align=1
+                      (i32.const 16777216)
+                      (local.get 3))
+                    (br 5 (;@2;)))
+                  (else
+                    (if  ;; label = @8
+                      (i32.ne
+                        (local.tee 4
+                          (i32.or
                             (i32.and
                               (i32.wrap_i64
-                                (local.get 14))
-                              (i32.const 1024))))
+                                (i64.load offset=$cr0 align=1
+                                  (i32.const 16777216)))
+                              (i32.const 12))
+                            (i32.xor
+                              (i32.and
+                                (i32.wrap_i64
+                                  (i64.load offset=$cr4 align=1
+                                    (i32.const 16777216)))
+                                (i32.const 512))
+                              (i32.const 512))))
+                        (i32.const 0))
+                      (then
                         (local.set 5
                           (i32.const 1536))
-                        (br 4 (;@4;))))
-                    (local.set 11
-                      (local.get 10)))
-                  (local.set 8
-                    (f64x2.replace_lane 0
-                      (local.get 8)
-                      (local.get 11)))
-                  (local.set 0
-                    (i32.sub
-                      (local.get 0)
-                      (i32.const 2)))
-                  (if  ;; label = @7
-                    (i32.or
-                      (i32.lt_s
+                        (br_if 3 (;@5;)
+                          (i32.ne
+                            (i32.and
+                              (local.get 4)
+                              (i32.const 516))
+                            (i32.const 0)))
+                        (local.set 5
+                          (i32.const 1536))
+                        (br 3 (;@5;))))
+                    (local.set 7
+                      (f64x2.extract_lane 0
+                        (local.get 23)))
+                    (local.set 14
+                      (i64.reinterpret_f64
+                        (local.tee 10
+                          (f64.add
+                            (local.tee 9
+                              (f64x2.extract_lane 0
+                                (local.get 8)))
+                            (local.get 7)))))
+                    (block  ;; label = @8
+                      (block  ;; label = @9
+                        (br_if 0 (;@9;)
+                          (i32.eqz
+                            (local.tee 24
+                              (i32.eq
+                                (i32.and
+                                  (i32.load offset=$mxcsr align=1
+                                    (i32.const 16777216))
+                                  (i32.const 32672))
+                                (i32.const 8096)))))
+                        (br_if 0 (;@9;)
+                          (i64.eqz
+                            (i64.shr_u
+                              (i64.sub
+                                (i64.shl
+                                  (i64.reinterpret_f64
+                                    (local.get 9))
+                                  (i64.const 1))
+                                (i64.const 1))
+                              (i64.const 53))))
+                        (br_if 0 (;@9;)
+                          (i64.eqz
+                            (i64.shr_u
+                              (i64.sub
+                                (i64.shl
+                                  (i64.reinterpret_f64
+                                    (local.get 7))
+                                  (i64.const 1))
+                                (i64.const 1))
+                              (i64.const 53))))
+                        (if  ;; label = @10
+                          (i64.ge_u
+                            (i64.sub
+                              (i64.shr_u
+                                (i64.shl
+                                  (local.get 14)
+                                  (i64.const 1))
+                                (i64.const 53))
+                              (i64.const 2))
+                            (i64.const 2045))
+                          (then
+                            (br_if 1 (;@9;)
+                              (i64.ne
+                                (i64.shl
+                                  (local.get 14)
+                                  (i64.const 1))
+                                (i64.const 0)))))
+                        (local.set 11
+                          (local.get 10))
+                        (br 1 (;@8;)))
+                      (call 1
+                        (local.get 9)
+                        (local.get 7)
+                        (i32.load offset=$mxcsr align=1
+                          (i32.const 16777216)))
+                      (local.set 4)
+                      (local.set 10)
+                      (i32.store offset=$mxcsr align=1
+                        (i32.const 16777216)
+                        (i32.and
+                          (local.get 4)
+                          (i32.const 65535)))
+                      (if  ;; label = @9
+                        (i32.lt_s
+                          (local.get 4)
+                          (i32.const 0))
+                        (then
+                          (local.set 14
+                            (i64.load offset=$cr4 align=1
+                              (i32.const 16777216)))
+                          (local.set 5
+                            (i32.const 1536))
+                          (br_if 4 (;@5;)
+                            (i32.eqz
+                              (i32.and
+                                (i32.wrap_i64
+                                  (local.get 14))
+                                (i32.const 1024))))
+                          (local.set 5
+                            (i32.const 1536))
+                          (br 4 (;@5;))))
+                      (local.set 11
+                        (local.get 10)))
+                    (local.set 8
+                      (f64x2.replace_lane 0
+                        (local.get 8)
+                        (local.get 11)))
+                    (local.set 0
+                      (i32.sub
                         (local.get 0)
-                        (i32.const 4))
-                      (i32.load offset=$attention align=1
-                        (i32.const 16777216)))
-                    (then
-                      (local.set 3
-                        (i64.add
-                          (local.get 2)
-                          (i64.const 0)))
-                      (br 4 (;@3;))))
-                  (br 1 (;@5;))))))
-          (local.set 0
-            (i32.sub
-              (local.get 0)
-              (i32.and
-                (local.get 5)
-                (i32.const 255))))
-          (local.set 3
-            (i64.add
-              (local.get 2)
-              (i64.extend_i32_u
-                (i32.shr_u
-                  (local.get 5)
-                  (i32.const 8)))))
-          (i64.store offset=$regionExits[2] align=1
+                        (i32.const 2)))
+                    (if  ;; label = @8
+                      (i32.or
+                        (i32.load offset=$attention align=1
+                          (i32.const 16777216))
+                        (i32.lt_s
+                          (local.get 0)
+                          (i32.const 4)))
+                      (then
+                        (local.set 5
+                          (i32.const -2147483648))
+                        (br 3 (;@5;))))
+                    (br 1 (;@6;))))))
+            (v128.store offset=$xmm[0] align=1
+              (i32.const 16777216)
+              (local.get 8)))
+          (i64.store offset=$flagResult align=1
             (i32.const 16777216)
-            (i64.add
-              (i64.load offset=$regionExits[2] align=1
-                (i32.const 16777216))
-              (i64.const 1))))
-        (v128.store offset=$xmm[0] align=1
-          (i32.const 16777216)
-          (local.get 8))
-        (i64.store offset=$flagResult align=1
-          (i32.const 16777216)
-          (local.get 15))
-        (i64.store offset=$flagA align=1
-          (i32.const 16777216)
-          (local.get 16))
-        (i64.store offset=$flagB align=1
-          (i32.const 16777216)
-          (local.get 17))
-        (i32.store offset=$flagForm align=1
-          (i32.const 16777216)
-          (i32.add
-            (local.get 18)
-            (i32.shl
-              (local.get 19)
-              (i32.const 1))))
+            (local.get 15))
+          (i64.store offset=$flagA align=1
+            (i32.const 16777216)
+            (local.get 16))
+          (i64.store offset=$flagB align=1
+            (i32.const 16777216)
+            (local.get 17))
+          (i32.store offset=$flagForm align=1
+            (i32.const 16777216)
+            (i32.add
+              (local.get 18)
+              (i32.shl
+                (local.get 19)
+                (i32.const 1)))))
+        (local.set 0
+          (i32.sub
+            (local.get 0)
+            (i32.and
+              (local.get 5)
+              (i32.const 255))))
         (i64.store offset=$rip align=1
           (i32.const 16777216)
-          (local.get 3))
+          (i64.add
+            (local.get 2)
+            (i64.extend_i32_u
+              (i32.and
+                (i32.shr_u
+                  (local.get 5)
+                  (i32.const 8))
+                (i32.const 8191)))))
+        (if  ;; label = @3
+          (i32.eqz
+            (i32.lt_s
+              (local.get 5)
+              (i32.const 0)))
+          (then
+            (i64.store offset=$regionExits[2] align=1
+              (i32.const 16777216)
+              (i64.add
+                (i64.load offset=$regionExits[2] align=1
+                  (i32.const 16777216))
+                (i64.const 1)))))
+        (if  ;; label = @3
+          (i32.and
+            (local.get 5)
+            (i32.const 1073741824))
+          (then
+            (i32.store offset=$splitRecord align=1
+              (i32.const 16777216)
+              (i32.const 18186240))
+            (i32.store offset=$gpr[3] align=1
+              (i32.const 18186240)
+              (i32.add
+                (i32.load offset=$gpr[3] align=1
+                  (i32.const 18186240))
+                (i32.const 1)))))
         (return
           (i32.xor
             (local.get 0)
             (i32.const -1))))
       (local.get 0)
       (local.get 1)
-      (local.set 26
+      (local.set 25
         (i32.add
           (i32.shl
             (i32.and
               (i32.xor
-                (local.tee 26
+                (local.tee 25
                   (i32.wrap_i64
                     (local.get 3)))
                 (i32.shr_u
-                  (local.get 26)
+                  (local.get 25)
                   (i32.const 12)))
               (i32.const 8191))
             (i32.const 4))
@@ -494,29 +509,29 @@
       (if (result i32)  ;; label = @2
         (i64.eq
           (i64.load offset=229376 align=1
-            (local.get 26))
+            (local.get 25))
           (i64.xor
             (local.get 3)
             (i64.const 13792273858822144)))
         (then
           (i32.load offset=229388 align=1
-            (local.get 26)))
+            (local.get 25)))
         (else
           (call 2
             (i32.const 16777216))))
       (return_call_indirect (type 0)))
     (local.get 0)
     (local.get 1)
-    (local.set 26
+    (local.set 25
       (i32.add
         (i32.shl
           (i32.and
             (i32.xor
-              (local.tee 26
+              (local.tee 25
                 (i32.wrap_i64
                   (local.get 3)))
               (i32.shr_u
-                (local.get 26)
+                (local.get 25)
                 (i32.const 12)))
             (i32.const 8191))
           (i32.const 4))
@@ -524,7 +539,7 @@
     (if (result i32)  ;; label = @1
       (i64.eq
         (i64.load offset=229376 align=1
-          (local.get 26))
+          (local.get 25))
         (i64.xor
           (local.get 3)
           (i64.shl
@@ -534,7 +549,7 @@
             (i64.const 48))))
       (then
         (i32.load offset=229388 align=1
-          (local.get 26)))
+          (local.get 25)))
       (else
         (call 2
           (i32.const 16777216))))

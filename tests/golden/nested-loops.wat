@@ -11,15 +11,32 @@
   (type (;1;) (func (param i32) (result i32)))
   (import "env" "memory" (memory (;0;) 1 65536 shared))
   (import "env" "find_region" (func (;0;) (type 1)))
-  (import "env" "regions" (table (;0;) 0 funcref))
+  (import "env" "regions" (table (;0;) 32768 32768 funcref))
   (import "env" "outline" (table (;1;) 0 funcref))
   (func (;1;) (type 0) (param i32 i32) (result i32)
-    (local i64 i64 i64 i64 i64 i64 i32 i64 i64 i64 i32 i32 i64 i32 i32 i32)
+    (local i64 i64 i64 i64 i64 i64 i32 i64 i64 i64 i32 i32 i64 i32 i32)
     (if  ;; label = @1
-      (i32.lt_s
-        (local.get 0)
-        (i32.const 8))
+      (i32.or
+        (i32.load offset=$attention align=1
+          (i32.const 16777216))
+        (i32.lt_s
+          (local.get 0)
+          (i32.const 8)))
       (then
+        (if  ;; label = @2
+          (i32.load offset=$attention align=1
+            (i32.const 16777216))
+          (then
+            (i64.store offset=$regionExits[1] align=1
+              (i32.const 16777216)
+              (i64.add
+                (i64.load offset=$regionExits[1] align=1
+                  (i32.const 16777216))
+                (i64.const 1)))
+            (return
+              (i32.or
+                (local.get 0)
+                (i32.const 1073741824)))))
         (i64.store offset=$regionExits[0] align=1
           (i32.const 16777216)
           (i64.add
@@ -30,20 +47,6 @@
           (i32.xor
             (local.get 0)
             (i32.const -1)))))
-    (if  ;; label = @1
-      (i32.load offset=$attention align=1
-        (i32.const 16777216))
-      (then
-        (i64.store offset=$regionExits[1] align=1
-          (i32.const 16777216)
-          (i64.add
-            (i64.load offset=$regionExits[1] align=1
-              (i32.const 16777216))
-            (i64.const 1)))
-        (return
-          (i32.or
-            (local.get 0)
-            (i32.const 1073741824)))))
     (local.set 2
       (i64.sub
         (i64.load offset=$rip align=1
@@ -58,102 +61,33 @@
     (local.set 14
       (i64.load offset=$gpr[2] align=1
         (i32.const 16777216)))
-    (local.set 15
-      (i32.add
-        (i32.shl
-          (i32.load offset=$tlbContext align=1
-            (i32.const 16777216))
-          (i32.const 15))
-        (i32.const 16777216)))
     (block  ;; label = @1
       (block  ;; label = @2
         (block  ;; label = @3
           (block  ;; label = @4
-            (loop  ;; label = @5
-              (local.set 5
-                (local.get 4))
-              (local.set 6
-                (i64.add
-                  (local.tee 7
-                    (local.get 6))
-                  (local.get 5)))
-              (local.set 8
-                (i64.lt_u
-                  (i64.add
-                    (local.get 7)
-                    (local.get 5))
-                  (local.get 7)))
-              (local.set 4
-                (i64.and
-                  (i64.add
-                    (local.tee 5
-                      (i64.and
-                        (local.get 4)
-                        (i64.const 4294967295)))
-                    (i64.const -1))
-                  (i64.const 4294967295)))
-              (local.set 9
-                (i64.extend32_s
-                  (local.tee 7
-                    (i64.add
-                      (local.get 5)
-                      (i64.const -1)))))
-              (local.set 10
-                (i64.shl
-                  (i64.extend_i32_u
-                    (i64.eq
-                      (i64.shl
-                        (local.get 5)
-                        (i64.const 32))
-                      (i64.const -9223372036854775808)))
-                  (i64.const 63)))
-              (local.set 11
-                (i64.extend_i32_u
-                  (i32.shl
-                    (i32.and
-                      (i32.wrap_i64
-                        (i64.shr_u
-                          (i64.xor
-                            (local.get 5)
-                            (local.get 7))
-                          (i64.const 4)))
-                      (i32.const 1))
-                    (i32.const 4))))
-              (local.set 12
-                (i32.const 0))
-              (local.set 13
-                (i32.eqz
-                  (i64.eqz
-                    (local.get 9))))
-              (local.set 0
-                (i32.sub
-                  (local.get 0)
-                  (i32.const 3)))
-              (if  ;; label = @6
-                (local.get 13)
-                (then
-                  (if  ;; label = @7
-                    (i32.or
-                      (i32.lt_s
-                        (local.get 0)
-                        (i32.const 8))
-                      (i32.load offset=$attention align=1
-                        (i32.const 16777216)))
-                    (then
-                      (local.set 3
+            (block  ;; label = @5
+              (block  ;; label = @6
+                (block  ;; label = @7
+                  (loop  ;; label = @8
+                    (local.set 5
+                      (local.get 4))
+                    (local.set 6
+                      (i64.add
+                        (local.tee 7
+                          (local.get 6))
+                        (local.get 5)))
+                    (local.set 8
+                      (i64.lt_u
                         (i64.add
-                          (local.get 2)
-                          (i64.const 10)))
-                      (br 4 (;@3;))))
-                  (br 1 (;@5;)))
-                (else
-                  (block  ;; label = @7
-                    (local.set 14
+                          (local.get 7)
+                          (local.get 5))
+                        (local.get 7)))
+                    (local.set 4
                       (i64.and
                         (i64.add
                           (local.tee 5
                             (i64.and
-                              (local.get 14)
+                              (local.get 4)
                               (i64.const 4294967295)))
                           (i64.const -1))
                         (i64.const 4294967295)))
@@ -193,17 +127,89 @@
                     (local.set 0
                       (i32.sub
                         (local.get 0)
-                        (i32.const 2)))
-                    (if  ;; label = @8
+                        (i32.const 3)))
+                    (if  ;; label = @9
                       (local.get 13)
                       (then
-                        (br 1 (;@7;)))
+                        (if  ;; label = @10
+                          (i32.or
+                            (i32.load offset=$attention align=1
+                              (i32.const 16777216))
+                            (i32.lt_s
+                              (local.get 0)
+                              (i32.const 8)))
+                          (then
+                            (local.set 15
+                              (i32.const -2147481088))
+                            (br 3 (;@7;))))
+                        (br 1 (;@8;)))
                       (else
-                        (local.set 0
-                          (i32.sub
-                            (local.get 0)
-                            (i32.const 1)))
-                        (local.set 14
+                        (block  ;; label = @10
+                          (local.set 14
+                            (i64.and
+                              (i64.add
+                                (local.tee 5
+                                  (i64.and
+                                    (local.get 14)
+                                    (i64.const 4294967295)))
+                                (i64.const -1))
+                              (i64.const 4294967295)))
+                          (local.set 9
+                            (i64.extend32_s
+                              (local.tee 7
+                                (i64.add
+                                  (local.get 5)
+                                  (i64.const -1)))))
+                          (local.set 10
+                            (i64.shl
+                              (i64.extend_i32_u
+                                (i64.eq
+                                  (i64.shl
+                                    (local.get 5)
+                                    (i64.const 32))
+                                  (i64.const -9223372036854775808)))
+                              (i64.const 63)))
+                          (local.set 11
+                            (i64.extend_i32_u
+                              (i32.shl
+                                (i32.and
+                                  (i32.wrap_i64
+                                    (i64.shr_u
+                                      (i64.xor
+                                        (local.get 5)
+                                        (local.get 7))
+                                      (i64.const 4)))
+                                  (i32.const 1))
+                                (i32.const 4))))
+                          (local.set 12
+                            (i32.const 0))
+                          (local.set 13
+                            (i32.eqz
+                              (i64.eqz
+                                (local.get 9))))
+                          (local.set 0
+                            (i32.sub
+                              (local.get 0)
+                              (i32.const 2)))
+                          (if  ;; label = @11
+                            (local.get 13)
+                            (then
+                              (br 1 (;@10;)))
+                            (else
+                              (local.set 0
+                                (i32.sub
+                                  (local.get 0)
+                                  (i32.const 1)))
+                              (local.set 14
+                                (i64.and
+                                  (i64.const 40)
+                                  (i64.const 4294967295)))
+                              (local.set 0
+                                (i32.sub
+                                  (local.get 0)
+                                  (i32.const 1)))
+                              (br 1 (;@10;)))))
+                        (local.set 4
                           (i64.and
                             (i64.const 40)
                             (i64.const 4294967295)))
@@ -211,92 +217,101 @@
                           (i32.sub
                             (local.get 0)
                             (i32.const 1)))
-                        (br 1 (;@7;)))))
-                  (local.set 4
-                    (i64.and
-                      (i64.const 40)
-                      (i64.const 4294967295)))
-                  (local.set 0
-                    (i32.sub
-                      (local.get 0)
-                      (i32.const 1)))
-                  (if  ;; label = @7
-                    (i32.or
-                      (i32.lt_s
-                        (local.get 0)
-                        (i32.const 8))
-                      (i32.load offset=$attention align=1
-                        (i32.const 16777216)))
-                    (then
-                      (local.set 3
-                        (i64.add
-                          (local.get 2)
-                          (i64.const 10)))
-                      (br 4 (;@3;))))
-                  (br 1 (;@5;))))))
-          (local.set 0
-            (i32.sub
-              (local.get 0)
-              (i32.and
-                (local.get 16)
-                (i32.const 255))))
-          (local.set 3
-            (i64.add
-              (local.get 2)
-              (i64.extend_i32_u
-                (i32.shr_u
-                  (local.get 16)
-                  (i32.const 8)))))
-          (i64.store offset=$regionExits[2] align=1
+                        (if  ;; label = @10
+                          (i32.or
+                            (i32.load offset=$attention align=1
+                              (i32.const 16777216))
+                            (i32.lt_s
+                              (local.get 0)
+                              (i32.const 8)))
+                          (then
+                            (local.set 15
+                              (i32.const -2147481088))
+                            (br 3 (;@7;))))
+                        (br 1 (;@8;))))))
+                (i64.store offset=$gpr[2] align=1
+                  (i32.const 16777216)
+                  (local.get 14)))
+              (i64.store offset=$gpr[1] align=1
+                (i32.const 16777216)
+                (local.get 4)))
+            (i64.store offset=$flagResult align=1
+              (i32.const 16777216)
+              (local.get 9))
+            (i64.store offset=$flagA align=1
+              (i32.const 16777216)
+              (local.get 10))
+            (i64.store offset=$flagB align=1
+              (i32.const 16777216)
+              (local.get 11))
+            (i32.store offset=$flagForm align=1
+              (i32.const 16777216)
+              (i32.add
+                (local.get 8)
+                (i32.shl
+                  (local.get 12)
+                  (i32.const 1)))))
+          (i64.store align=1
             (i32.const 16777216)
-            (i64.add
-              (i64.load offset=$regionExits[2] align=1
-                (i32.const 16777216))
-              (i64.const 1))))
-        (i64.store align=1
-          (i32.const 16777216)
-          (local.get 6))
-        (i64.store offset=$gpr[1] align=1
-          (i32.const 16777216)
-          (local.get 4))
-        (i64.store offset=$gpr[2] align=1
-          (i32.const 16777216)
-          (local.get 14))
-        (i64.store offset=$flagResult align=1
-          (i32.const 16777216)
-          (local.get 9))
-        (i64.store offset=$flagA align=1
-          (i32.const 16777216)
-          (local.get 10))
-        (i64.store offset=$flagB align=1
-          (i32.const 16777216)
-          (local.get 11))
-        (i32.store offset=$flagForm align=1
-          (i32.const 16777216)
-          (i32.add
-            (local.get 8)
-            (i32.shl
-              (local.get 12)
-              (i32.const 1))))
+            (local.get 6)))
+        (local.set 0
+          (i32.sub
+            (local.get 0)
+            (i32.and
+              (local.get 15)
+              (i32.const 255))))
         (i64.store offset=$rip align=1
           (i32.const 16777216)
-          (local.get 3))
+          (i64.add
+            (local.get 2)
+            (i64.extend_i32_u
+              (i32.and
+                (i32.shr_u
+                  (local.get 15)
+                  (i32.const 8))
+                (i32.const 8191)))))
+        (if  ;; label = @3
+          (i32.eqz
+            (i32.lt_s
+              (local.get 15)
+              (i32.const 0)))
+          (then
+            (i64.store offset=$regionExits[2] align=1
+              (i32.const 16777216)
+              (i64.add
+                (i64.load offset=$regionExits[2] align=1
+                  (i32.const 16777216))
+                (i64.const 1)))))
+        (if  ;; label = @3
+          (i32.and
+            (local.get 15)
+            (i32.const 1073741824))
+          (then
+            (i32.store offset=$splitRecord align=1
+              (i32.const 16777216)
+              (i32.const 18186560))
+            (i32.store offset=$gpr[3] align=1
+              (i32.const 18186560)
+              (i32.add
+                (i32.load offset=$gpr[3] align=1
+                  (i32.const 18186560))
+                (i32.const 1)))))
         (return
           (i32.xor
             (local.get 0)
             (i32.const -1))))
       (local.get 0)
       (local.get 1)
-      (local.set 17
+      (local.set 16
         (i32.add
           (i32.shl
             (i32.and
               (i32.xor
-                (local.tee 17
+                (local.tee 16
                   (i32.wrap_i64
                     (local.get 3)))
                 (i32.shr_u
-                  (local.get 17)
+                  (local.get 16)
                   (i32.const 12)))
               (i32.const 8191))
             (i32.const 4))
@@ -304,29 +319,29 @@
       (if (result i32)  ;; label = @2
         (i64.eq
           (i64.load offset=229376 align=1
-            (local.get 17))
+            (local.get 16))
           (i64.xor
             (local.get 3)
             (i64.const 13792273858822144)))
         (then
           (i32.load offset=229388 align=1
-            (local.get 17)))
+            (local.get 16)))
         (else
           (call 0
             (i32.const 16777216))))
       (return_call_indirect (type 0)))
     (local.get 0)
     (local.get 1)
-    (local.set 17
+    (local.set 16
       (i32.add
         (i32.shl
           (i32.and
             (i32.xor
-              (local.tee 17
+              (local.tee 16
                 (i32.wrap_i64
                   (local.get 3)))
               (i32.shr_u
-                (local.get 17)
+                (local.get 16)
                 (i32.const 12)))
             (i32.const 8191))
           (i32.const 4))
@@ -334,7 +349,7 @@
     (if (result i32)  ;; label = @1
       (i64.eq
         (i64.load offset=229376 align=1
-          (local.get 17))
+          (local.get 16))
         (i64.xor
           (local.get 3)
           (i64.shl
@@ -344,7 +359,7 @@
             (i64.const 48))))
       (then
         (i32.load offset=229388 align=1
-          (local.get 17)))
+          (local.get 16)))
       (else
         (call 0
           (i32.const 16777216))))

@@ -15,15 +15,32 @@
   (import "env" "plain_store" (func (;0;) (type 1)))
   (import "env" "plain_load" (func (;1;) (type 1)))
   (import "env" "find_region" (func (;2;) (type 2)))
-  (import "env" "regions" (table (;0;) 0 funcref))
+  (import "env" "regions" (table (;0;) 32768 32768 funcref))
   (import "env" "outline" (table (;1;) 0 funcref))
   (func (;3;) (type 0) (param i32 i32) (result i32)
-    (local i64 i64 i64 i64 i64 i64 i32 i64 i32 i32 i32 i32 i64 i64 i64 i64 i32 i32 i64 i64)
+    (local i64 i64 i64 i64 i64 i64 i32 i64 i32 i32 i32 i32 i32 i64 i64 i64 i64 i32 i32 i64)
     (if  ;; label = @1
-      (i32.lt_s
-        (local.get 0)
-        (i32.const 8))
+      (i32.or
+        (i32.load offset=$attention align=1
+          (i32.const 16777216))
+        (i32.lt_s
+          (local.get 0)
+          (i32.const 8)))
       (then
+        (if  ;; label = @2
+          (i32.load offset=$attention align=1
+            (i32.const 16777216))
+          (then
+            (i64.store offset=$regionExits[1] align=1
+              (i32.const 16777216)
+              (i64.add
+                (i64.load offset=$regionExits[1] align=1
+                  (i32.const 16777216))
+                (i64.const 1)))
+            (return
+              (i32.or
+                (local.get 0)
+                (i32.const 1073741824)))))
         (i64.store offset=$regionExits[0] align=1
           (i32.const 16777216)
           (i64.add
@@ -34,26 +51,12 @@
           (i32.xor
             (local.get 0)
             (i32.const -1)))))
-    (if  ;; label = @1
-      (i32.load offset=$attention align=1
-        (i32.const 16777216))
-      (then
-        (i64.store offset=$regionExits[1] align=1
-          (i32.const 16777216)
-          (i64.add
-            (i64.load offset=$regionExits[1] align=1
-              (i32.const 16777216))
-            (i64.const 1)))
-        (return
-          (i32.or
-            (local.get 0)
-            (i32.const 1073741824)))))
     (local.set 2
       (i64.sub
         (i64.load offset=$rip align=1
           (i32.const 16777216))
         (i64.const 0)))
-    (local.set 20
+    (local.set 21
       (i64.load align=1
         (i32.const 16777216)))
     (local.set 4
@@ -62,352 +65,302 @@
     (local.set 6
       (i64.load offset=$gpr[4] align=1
         (i32.const 16777216)))
-    (local.set 14
+    (local.set 15
       (i64.load offset=$gpr[5] align=1
         (i32.const 16777216)))
-    (local.set 15
+    (local.set 16
       (i64.load offset=$flagResult align=1
         (i32.const 16777216)))
-    (local.set 16
+    (local.set 17
       (i64.load offset=$flagA align=1
         (i32.const 16777216)))
-    (local.set 17
+    (local.set 18
       (i64.load offset=$flagB align=1
         (i32.const 16777216)))
-    (local.set 18
+    (local.set 19
       (i32.and
-        (local.tee 19
+        (local.tee 20
           (i32.load offset=$flagForm align=1
             (i32.const 16777216)))
         (i32.const 1)))
-    (local.set 19
+    (local.set 20
       (i32.shr_u
-        (local.get 19)
+        (local.get 20)
         (i32.const 1)))
     (local.set 8
-      (i32.add
-        (i32.shl
-          (i32.load offset=$tlbContext align=1
-            (i32.const 16777216))
-          (i32.const 15))
-        (i32.const 16777216)))
+      (i32.shl
+        (i32.load offset=$tlbContext align=1
+          (i32.const 16777216))
+        (i32.const 15)))
     (block  ;; label = @1
       (block  ;; label = @2
         (block  ;; label = @3
           (block  ;; label = @4
-            (loop  ;; label = @5
-              (local.set 5
-                (local.get 4))
-              (local.set 7
-                (i64.sub
-                  (local.get 6)
-                  (i64.const 8)))
-              (local.set 10
-                (i32.add
-                  (local.get 8)
-                  (i32.and
-                    (i32.shr_u
-                      (i32.wrap_i64
-                        (local.tee 9
-                          (local.get 7)))
-                      (i32.const 8))
-                    (i32.const 16368))))
-              (i64.store align=1
-                (local.tee 13
-                  (if (result i32)  ;; label = @6
-                    (i64.lt_u
+            (block  ;; label = @5
+              (block  ;; label = @6
+                (block  ;; label = @7
+                  (loop  ;; label = @8
+                    (local.set 5
+                      (local.get 4))
+                    (local.set 7
                       (i64.sub
-                        (local.get 9)
-                        (i64.load offset=81920 align=1
-                          (local.get 10)))
-                      (i64.const 4089))
-                    (then
+                        (local.get 6)
+                        (i64.const 8)))
+                    (local.set 10
                       (i32.add
-                        (i32.wrap_i64
-                          (local.get 9))
-                        (i32.load offset=81928 align=1
-                          (local.get 10))))
-                    (else
-                      (local.set 11
+                        (local.get 8)
+                        (i32.and
+                          (i32.shr_u
+                            (i32.wrap_i64
+                              (local.tee 9
+                                (i64.sub
+                                  (local.get 7)
+                                  (i64.const 16))))
+                            (i32.const 8))
+                          (i32.const 16368))))
+                    (i64.store align=1
+                      (i32.add
+                        (local.tee 14
+                          (local.tee 13
+                            (if (result i32)  ;; label = @9
+                              (i64.gt_u
+                                (i64.sub
+                                  (i64.load offset=16859136 align=1
+                                    (local.get 10))
+                                  (local.get 9))
+                                (i64.const -4074))
+                              (then
+                                (i32.add
+                                  (i32.wrap_i64
+                                    (local.get 9))
+                                  (i32.load offset=16859144 align=1
+                                    (local.get 10))))
+                              (else
+                                (local.set 11
+                                  (i32.const 1073741824))
+                                (br_if 2 (;@7;)
+                                  (i32.eqz
+                                    (local.tee 12
+                                      (call 0
+                                        (i32.const 16777216)
+                                        (local.get 9)
+                                        (i32.const 24)
+                                        (i32.const 128)))))
+                                (local.get 12)))))
+                        (i32.const 16))
+                      (local.get 5))
+                    (local.set 6
+                      (local.get 7))
+                    (local.set 5
+                      (local.get 6))
+                    (i64.store align=1
+                      (i32.add
+                        (local.get 14)
+                        (i32.const 8))
+                      (local.get 15))
+                    (local.set 6
+                      (i64.sub
+                        (local.get 5)
+                        (i64.const 8)))
+                    (local.set 15
+                      (local.get 6))
+                    (local.set 6
+                      (i64.sub
+                        (local.tee 5
+                          (local.get 6))
+                        (i64.const 32)))
+                    (local.set 16
+                      (i64.sub
+                        (local.get 5)
+                        (i64.const 32)))
+                    (local.set 17
+                      (local.get 5))
+                    (local.set 18
+                      (i64.const 32))
+                    (local.set 19
+                      (i64.lt_u
+                        (local.get 5)
+                        (i64.const 32)))
+                    (local.set 20
+                      (i32.const 2))
+                    (i64.store align=1
+                      (i32.add
+                        (local.get 14)
                         (i32.const 0))
-                      (br_if 2 (;@4;)
-                        (i32.eqz
-                          (local.tee 12
-                            (call 0
-                              (i32.const 16777216)
-                              (local.get 9)
-                              (i32.const 8)
-                              (i32.const 128)))))
-                      (local.get 12))))
-                (local.get 5))
-              (local.set 6
-                (local.get 7))
-              (local.set 5
-                (local.get 14))
-              (local.set 7
-                (i64.sub
-                  (local.get 6)
-                  (i64.const 8)))
-              (local.set 10
-                (i32.add
-                  (local.get 8)
-                  (i32.and
-                    (i32.shr_u
-                      (i32.wrap_i64
-                        (local.tee 9
-                          (local.get 7)))
-                      (i32.const 8))
-                    (i32.const 16368))))
-              (i64.store align=1
-                (local.tee 13
-                  (if (result i32)  ;; label = @6
-                    (i64.lt_u
-                      (i64.sub
-                        (local.get 9)
-                        (i64.load offset=81920 align=1
-                          (local.get 10)))
-                      (i64.const 4089))
-                    (then
+                      (local.get 21))
+                    (local.set 5
+                      (local.get 15))
+                    (local.set 10
                       (i32.add
-                        (i32.wrap_i64
-                          (local.get 9))
-                        (i32.load offset=81928 align=1
-                          (local.get 10))))
-                    (else
-                      (local.set 11
-                        (i32.const 257))
-                      (br_if 2 (;@4;)
-                        (i32.eqz
-                          (local.tee 12
-                            (call 0
-                              (i32.const 16777216)
-                              (local.get 9)
-                              (i32.const 8)
-                              (i32.const 128)))))
-                      (local.get 12))))
-                (local.get 5))
-              (local.set 6
-                (local.get 7))
-              (local.set 14
-                (local.get 6))
-              (local.set 6
-                (i64.sub
-                  (local.tee 5
-                    (local.get 6))
-                  (i64.const 32)))
-              (local.set 15
-                (i64.sub
-                  (local.get 5)
-                  (i64.const 32)))
-              (local.set 16
-                (local.get 5))
-              (local.set 17
-                (i64.const 32))
-              (local.set 18
-                (i64.lt_u
-                  (local.get 5)
-                  (i64.const 32)))
-              (local.set 19
-                (i32.const 2))
-              (local.set 21
-                (i64.add
-                  (local.get 14)
-                  (i64.const -8)))
-              (local.set 5
-                (local.get 20))
-              (local.set 10
-                (i32.add
-                  (local.get 8)
-                  (i32.and
-                    (i32.shr_u
-                      (i32.wrap_i64
-                        (local.tee 9
-                          (local.get 21)))
-                      (i32.const 8))
-                    (i32.const 16368))))
-              (i64.store align=1
-                (local.tee 13
-                  (if (result i32)  ;; label = @6
-                    (i64.lt_u
-                      (i64.sub
-                        (local.get 9)
-                        (i64.load offset=81920 align=1
-                          (local.get 10)))
-                      (i64.const 4089))
-                    (then
+                        (local.get 8)
+                        (i32.and
+                          (i32.shr_u
+                            (i32.wrap_i64
+                              (local.tee 9
+                                (local.get 5)))
+                            (i32.const 8))
+                          (i32.const 16368))))
+                    (local.set 7
+                      (i64.load align=1
+                        (local.tee 13
+                          (if (result i32)  ;; label = @9
+                            (i64.gt_u
+                              (i64.sub
+                                (i64.load offset=16842752 align=1
+                                  (local.get 10))
+                                (local.get 9))
+                              (i64.const -4090))
+                            (then
+                              (i32.add
+                                (i32.wrap_i64
+                                  (local.get 9))
+                                (i32.load offset=16842760 align=1
+                                  (local.get 10))))
+                            (else
+                              (local.set 11
+                                (i32.const 3333))
+                              (br_if 2 (;@7;)
+                                (i32.eqz
+                                  (local.tee 12
+                                    (call 1
+                                      (i32.const 16777216)
+                                      (local.get 9)
+                                      (i32.const 8)
+                                      (i32.const 128)))))
+                              (local.get 12))))))
+                    (local.set 6
+                      (i64.add
+                        (local.get 5)
+                        (i64.const 8)))
+                    (local.set 15
+                      (local.get 7))
+                    (local.set 10
                       (i32.add
-                        (i32.wrap_i64
-                          (local.get 9))
-                        (i32.load offset=81928 align=1
-                          (local.get 10))))
-                    (else
-                      (local.set 11
-                        (i32.const 2308))
-                      (br_if 2 (;@4;)
-                        (i32.eqz
-                          (local.tee 12
-                            (call 0
-                              (i32.const 16777216)
-                              (local.get 9)
-                              (i32.const 8)
-                              (i32.const 128)))))
-                      (local.get 12))))
-                (local.get 5))
-              (local.set 5
-                (local.get 14))
-              (local.set 10
-                (i32.add
-                  (local.get 8)
-                  (i32.and
-                    (i32.shr_u
-                      (i32.wrap_i64
-                        (local.tee 9
-                          (local.get 5)))
-                      (i32.const 8))
-                    (i32.const 16368))))
-              (local.set 7
-                (i64.load align=1
-                  (local.tee 13
-                    (if (result i32)  ;; label = @6
-                      (i64.lt_u
-                        (i64.sub
-                          (local.get 9)
-                          (i64.load offset=65536 align=1
-                            (local.get 10)))
-                        (i64.const 4089))
+                        (local.get 8)
+                        (i32.and
+                          (i32.shr_u
+                            (i32.wrap_i64
+                              (local.tee 9
+                                (local.get 6)))
+                            (i32.const 8))
+                          (i32.const 16368))))
+                    (local.set 5
+                      (i64.load align=1
+                        (local.tee 13
+                          (if (result i32)  ;; label = @9
+                            (i64.gt_u
+                              (i64.sub
+                                (i64.load offset=16842752 align=1
+                                  (local.get 10))
+                                (local.get 9))
+                              (i64.const -4090))
+                            (then
+                              (i32.add
+                                (i32.wrap_i64
+                                  (local.get 9))
+                                (i32.load offset=16842760 align=1
+                                  (local.get 10))))
+                            (else
+                              (local.set 11
+                                (i32.const 3590))
+                              (br_if 2 (;@7;)
+                                (i32.eqz
+                                  (local.tee 12
+                                    (call 1
+                                      (i32.const 16777216)
+                                      (local.get 9)
+                                      (i32.const 8)
+                                      (i32.const 128)))))
+                              (local.get 12))))))
+                    (local.set 6
+                      (i64.add
+                        (local.get 6)
+                        (i64.const 8)))
+                    (local.set 4
+                      (local.get 5))
+                    (local.set 0
+                      (i32.sub
+                        (local.get 0)
+                        (i32.const 8)))
+                    (if  ;; label = @9
+                      (i32.or
+                        (i32.load offset=$attention align=1
+                          (i32.const 16777216))
+                        (i32.lt_s
+                          (local.get 0)
+                          (i32.const 8)))
                       (then
-                        (i32.add
-                          (i32.wrap_i64
-                            (local.get 9))
-                          (i32.load offset=65544 align=1
-                            (local.get 10))))
-                      (else
                         (local.set 11
-                          (i32.const 3333))
-                        (br_if 2 (;@4;)
-                          (i32.eqz
-                            (local.tee 12
-                              (call 1
-                                (i32.const 16777216)
-                                (local.get 9)
-                                (i32.const 8)
-                                (i32.const 128)))))
-                        (local.get 12))))))
-              (local.set 6
-                (i64.add
-                  (local.get 5)
-                  (i64.const 8)))
-              (local.set 14
-                (local.get 7))
-              (local.set 10
+                          (i32.const -2147483648))
+                        (br 2 (;@7;))))
+                    (br 0 (;@8;))))
+                (i64.store offset=$gpr[3] align=1
+                  (i32.const 16777216)
+                  (local.get 4)))
+              (i64.store offset=$flagResult align=1
+                (i32.const 16777216)
+                (local.get 16))
+              (i64.store offset=$flagA align=1
+                (i32.const 16777216)
+                (local.get 17))
+              (i64.store offset=$flagB align=1
+                (i32.const 16777216)
+                (local.get 18))
+              (i32.store offset=$flagForm align=1
+                (i32.const 16777216)
                 (i32.add
-                  (local.get 8)
-                  (i32.and
-                    (i32.shr_u
-                      (i32.wrap_i64
-                        (local.tee 9
-                          (local.get 6)))
-                      (i32.const 8))
-                    (i32.const 16368))))
-              (local.set 5
-                (i64.load align=1
-                  (local.tee 13
-                    (if (result i32)  ;; label = @6
-                      (i64.lt_u
-                        (i64.sub
-                          (local.get 9)
-                          (i64.load offset=65536 align=1
-                            (local.get 10)))
-                        (i64.const 4089))
-                      (then
-                        (i32.add
-                          (i32.wrap_i64
-                            (local.get 9))
-                          (i32.load offset=65544 align=1
-                            (local.get 10))))
-                      (else
-                        (local.set 11
-                          (i32.const 3590))
-                        (br_if 2 (;@4;)
-                          (i32.eqz
-                            (local.tee 12
-                              (call 1
-                                (i32.const 16777216)
-                                (local.get 9)
-                                (i32.const 8)
-                                (i32.const 128)))))
-                        (local.get 12))))))
-              (local.set 6
-                (i64.add
-                  (local.get 6)
-                  (i64.const 8)))
-              (local.set 4
-                (local.get 5))
-              (local.set 0
-                (i32.sub
-                  (local.get 0)
-                  (i32.const 8)))
-              (if  ;; label = @6
-                (i32.or
-                  (i32.lt_s
-                    (local.get 0)
-                    (i32.const 8))
-                  (i32.load offset=$attention align=1
-                    (i32.const 16777216)))
-                (then
-                  (local.set 3
-                    (i64.add
-                      (local.get 2)
-                      (i64.const 0)))
-                  (br 3 (;@3;))))
-              (br 0 (;@5;))))
-          (local.set 0
-            (i32.sub
-              (local.get 0)
-              (i32.and
-                (local.get 11)
-                (i32.const 255))))
-          (local.set 3
-            (i64.add
-              (local.get 2)
-              (i64.extend_i32_u
-                (i32.shr_u
-                  (local.get 11)
-                  (i32.const 8)))))
-          (i64.store offset=$regionExits[2] align=1
+                  (local.get 19)
+                  (i32.shl
+                    (local.get 20)
+                    (i32.const 1)))))
+            (i64.store offset=$gpr[5] align=1
+              (i32.const 16777216)
+              (local.get 15)))
+          (i64.store offset=$gpr[4] align=1
             (i32.const 16777216)
-            (i64.add
-              (i64.load offset=$regionExits[2] align=1
-                (i32.const 16777216))
-              (i64.const 1))))
-        (i64.store offset=$gpr[3] align=1
-          (i32.const 16777216)
-          (local.get 4))
-        (i64.store offset=$gpr[4] align=1
-          (i32.const 16777216)
-          (local.get 6))
-        (i64.store offset=$gpr[5] align=1
-          (i32.const 16777216)
-          (local.get 14))
-        (i64.store offset=$flagResult align=1
-          (i32.const 16777216)
-          (local.get 15))
-        (i64.store offset=$flagA align=1
-          (i32.const 16777216)
-          (local.get 16))
-        (i64.store offset=$flagB align=1
-          (i32.const 16777216)
-          (local.get 17))
-        (i32.store offset=$flagForm align=1
-          (i32.const 16777216)
-          (i32.add
-            (local.get 18)
-            (i32.shl
-              (local.get 19)
-              (i32.const 1))))
+            (local.get 6)))
+        (local.set 0
+          (i32.sub
+            (local.get 0)
+            (i32.and
+              (local.get 11)
+              (i32.const 255))))
         (i64.store offset=$rip align=1
           (i32.const 16777216)
-          (local.get 3))
+          (i64.add
+            (local.get 2)
+            (i64.extend_i32_u
+              (i32.and
+                (i32.shr_u
+                  (local.get 11)
+                  (i32.const 8))
+                (i32.const 8191)))))
+        (if  ;; label = @3
+          (i32.eqz
+            (i32.lt_s
+              (local.get 11)
+              (i32.const 0)))
+          (then
+            (i64.store offset=$regionExits[2] align=1
+              (i32.const 16777216)
+              (i64.add
+                (i64.load offset=$regionExits[2] align=1
+                  (i32.const 16777216))
+                (i64.const 1)))))
+        (if  ;; label = @3
+          (i32.and
+            (local.get 11)
+            (i32.const 1073741824))
+          (then
+            (i32.store offset=$splitRecord align=1
+              (i32.const 16777216)
+              (i32.const 18186240))
+            (i32.store offset=$gpr[3] align=1
+              (i32.const 18186240)
+              (i32.add
+                (i32.load offset=$gpr[3] align=1
+                  (i32.const 18186240))
+                (i32.const 1)))))
         (return
           (i32.xor
             (local.get 0)

@@ -17,15 +17,32 @@
   (import "env" "plain_load" (func (;0;) (type 1)))
   (import "env" "plain_store" (func (;1;) (type 1)))
   (import "env" "find_region" (func (;2;) (type 2)))
-  (import "env" "regions" (table (;0;) 0 funcref))
+  (import "env" "regions" (table (;0;) 32768 32768 funcref))
   (import "env" "outline" (table (;1;) 0 funcref))
   (func (;3;) (type 0) (param i32 i32) (result i32)
     (local i64 i64 i32 i32 i32 i64 i64 i32 i32 v128 i64 v128 v128 v128 i64 i32 i64 i64 i64 i64 i64 i32 i32)
     (if  ;; label = @1
-      (i32.lt_s
-        (local.get 0)
-        (i32.const 10))
+      (i32.or
+        (i32.load offset=$attention align=1
+          (i32.const 16777216))
+        (i32.lt_s
+          (local.get 0)
+          (i32.const 10)))
       (then
+        (if  ;; label = @2
+          (i32.load offset=$attention align=1
+            (i32.const 16777216))
+          (then
+            (i64.store offset=$regionExits[1] align=1
+              (i32.const 16777216)
+              (i64.add
+                (i64.load offset=$regionExits[1] align=1
+                  (i32.const 16777216))
+                (i64.const 1)))
+            (return
+              (i32.or
+                (local.get 0)
+                (i32.const 1073741824)))))
         (i64.store offset=$regionExits[0] align=1
           (i32.const 16777216)
           (i64.add
@@ -36,20 +53,6 @@
           (i32.xor
             (local.get 0)
             (i32.const -1)))))
-    (if  ;; label = @1
-      (i32.load offset=$attention align=1
-        (i32.const 16777216))
-      (then
-        (i64.store offset=$regionExits[1] align=1
-          (i32.const 16777216)
-          (i64.add
-            (i64.load offset=$regionExits[1] align=1
-              (i32.const 16777216))
-            (i64.const 1)))
-        (return
-          (i32.or
-            (local.get 0)
-            (i32.const 1073741824)))))
     (local.set 2
       (i64.sub
         (i64.load offset=$rip align=1
@@ -90,288 +93,305 @@
         (local.get 23)
         (i32.const 1)))
     (local.set 6
-      (i32.add
-        (i32.shl
-          (i32.load offset=$tlbContext align=1
-            (i32.const 16777216))
-          (i32.const 15))
-        (i32.const 16777216)))
+      (i32.shl
+        (i32.load offset=$tlbContext align=1
+          (i32.const 16777216))
+        (i32.const 15)))
     (block  ;; label = @1
       (block  ;; label = @2
         (block  ;; label = @3
           (block  ;; label = @4
-            (loop  ;; label = @5
-              (local.set 7
-                (local.get 12))
-              (if  ;; label = @6
-                (i32.ne
-                  (local.tee 4
-                    (i32.or
-                      (i32.and
-                        (i32.wrap_i64
-                          (i64.load offset=$cr0 align=1
-                            (i32.const 16777216)))
-                        (i32.const 12))
-                      (i32.xor
-                        (i32.and
-                          (i32.wrap_i64
-                            (i64.load offset=$cr4 align=1
-                              (i32.const 16777216)))
-                          (i32.const 512))
-                        (i32.const 512))))
-                  (i32.const 0))
-                (then
-                  (local.set 5
-                    (i32.const 2560))
-                  (br_if 2 (;@4;)
-                    (i32.ne
-                      (i32.and
-                        (local.get 4)
-                        (i32.const 516))
-                      (i32.const 0)))
-                  (local.set 5
-                    (i32.const 2560))
-                  (br 2 (;@4;))))
-              (local.set 9
-                (i32.add
-                  (local.get 6)
-                  (i32.and
-                    (i32.shr_u
-                      (i32.wrap_i64
-                        (local.tee 8
-                          (local.get 7)))
-                      (i32.const 8))
-                    (i32.const 16368))))
-              (local.set 11
-                (v128.load align=1
-                  (local.tee 4
-                    (if (result i32)  ;; label = @6
-                      (i64.lt_u
-                        (i64.sub
-                          (local.get 8)
-                          (i64.load offset=65536 align=1
-                            (local.get 9)))
-                        (i64.const 4081))
+            (block  ;; label = @5
+              (block  ;; label = @6
+                (block  ;; label = @7
+                  (loop  ;; label = @8
+                    (local.set 7
+                      (local.get 12))
+                    (if  ;; label = @9
+                      (i32.ne
+                        (local.tee 4
+                          (i32.or
+                            (i32.and
+                              (i32.wrap_i64
+                                (i64.load offset=$cr0 align=1
+                                  (i32.const 16777216)))
+                              (i32.const 12))
+                            (i32.xor
+                              (i32.and
+                                (i32.wrap_i64
+                                  (i64.load offset=$cr4 align=1
+                                    (i32.const 16777216)))
+                                (i32.const 512))
+                              (i32.const 512))))
+                        (i32.const 0))
                       (then
-                        (i32.add
-                          (i32.wrap_i64
-                            (local.get 8))
-                          (i32.load offset=65544 align=1
-                            (local.get 9))))
-                      (else
                         (local.set 5
                           (i32.const 2560))
-                        (br_if 2 (;@4;)
-                          (i32.eqz
-                            (local.tee 10
-                              (call 0
-                                (i32.const 16777216)
-                                (local.get 8)
-                                (i32.const 16)
-                                (i32.const 0)))))
-                        (local.get 10))))))
-              (local.set 11
-                (i32x4.add
-                  (local.get 11)
-                  (local.get 13)))
-              (local.set 11
-                (v128.xor
-                  (local.get 11)
-                  (local.get 14)))
-              (local.set 7
-                (local.get 12))
-              (local.set 15
-                (local.get 11))
-              (local.set 9
-                (i32.add
-                  (local.get 6)
-                  (i32.and
-                    (i32.shr_u
-                      (i32.wrap_i64
-                        (local.tee 8
-                          (local.get 7)))
-                      (i32.const 8))
-                    (i32.const 16368))))
-              (v128.store align=1
-                (local.tee 4
-                  (if (result i32)  ;; label = @6
-                    (i64.lt_u
-                      (i64.sub
-                        (local.get 8)
-                        (i64.load offset=81920 align=1
-                          (local.get 9)))
-                      (i64.const 4081))
-                    (then
+                        (br_if 2 (;@7;)
+                          (i32.ne
+                            (i32.and
+                              (local.get 4)
+                              (i32.const 516))
+                            (i32.const 0)))
+                        (local.set 5
+                          (i32.const 2560))
+                        (br 2 (;@7;))))
+                    (local.set 9
                       (i32.add
-                        (i32.wrap_i64
-                          (local.get 8))
-                        (i32.load offset=81928 align=1
-                          (local.get 9))))
-                    (else
-                      (local.set 5
-                        (i32.const 5635))
-                      (br_if 2 (;@4;)
-                        (i32.eqz
-                          (local.tee 10
-                            (call 1
-                              (i32.const 16777216)
-                              (local.get 8)
-                              (i32.const 16)
-                              (i32.const 0)))))
-                      (local.get 10))))
-                (local.get 15))
-              (local.set 12
-                (i64.add
-                  (local.tee 16
-                    (local.get 12))
-                  (i64.const 16)))
-              (local.set 17
-                (i64.lt_u
-                  (i64.add
-                    (local.get 16)
-                    (i64.const 16))
-                  (local.get 16)))
-              (local.set 18
-                (i64.and
-                  (i64.add
-                    (local.tee 16
+                        (local.get 6)
+                        (i32.and
+                          (i32.shr_u
+                            (i32.wrap_i64
+                              (local.tee 8
+                                (local.get 7)))
+                            (i32.const 8))
+                          (i32.const 16368))))
+                    (local.set 11
+                      (v128.load align=1
+                        (local.tee 4
+                          (if (result i32)  ;; label = @9
+                            (i64.gt_u
+                              (i64.sub
+                                (i64.load offset=16842752 align=1
+                                  (local.get 9))
+                                (local.get 8))
+                              (i64.const -4082))
+                            (then
+                              (i32.add
+                                (i32.wrap_i64
+                                  (local.get 8))
+                                (i32.load offset=16842760 align=1
+                                  (local.get 9))))
+                            (else
+                              (local.set 5
+                                (i32.const 2560))
+                              (br_if 2 (;@7;)
+                                (i32.eqz
+                                  (local.tee 10
+                                    (call 0
+                                      (i32.const 16777216)
+                                      (local.get 8)
+                                      (i32.const 16)
+                                      (i32.const 0)))))
+                              (local.get 10))))))
+                    (local.set 11
+                      (i32x4.add
+                        (local.get 11)
+                        (local.get 13)))
+                    (local.set 11
+                      (v128.xor
+                        (local.get 11)
+                        (local.get 14)))
+                    (local.set 7
+                      (local.get 12))
+                    (local.set 15
+                      (local.get 11))
+                    (local.set 9
+                      (i32.add
+                        (local.get 6)
+                        (i32.and
+                          (i32.shr_u
+                            (i32.wrap_i64
+                              (local.tee 8
+                                (local.get 7)))
+                            (i32.const 8))
+                          (i32.const 16368))))
+                    (v128.store align=1
+                      (local.tee 4
+                        (if (result i32)  ;; label = @9
+                          (i64.gt_u
+                            (i64.sub
+                              (i64.load offset=16859136 align=1
+                                (local.get 9))
+                              (local.get 8))
+                            (i64.const -4082))
+                          (then
+                            (i32.add
+                              (i32.wrap_i64
+                                (local.get 8))
+                              (i32.load offset=16859144 align=1
+                                (local.get 9))))
+                          (else
+                            (local.set 5
+                              (i32.const 5635))
+                            (br_if 2 (;@7;)
+                              (i32.eqz
+                                (local.tee 10
+                                  (call 1
+                                    (i32.const 16777216)
+                                    (local.get 8)
+                                    (i32.const 16)
+                                    (i32.const 0)))))
+                            (local.get 10))))
+                      (local.get 15))
+                    (local.set 12
+                      (i64.add
+                        (local.tee 16
+                          (local.get 12))
+                        (i64.const 16)))
+                    (local.set 17
+                      (i64.lt_u
+                        (i64.add
+                          (local.get 16)
+                          (i64.const 16))
+                        (local.get 16)))
+                    (local.set 18
                       (i64.and
-                        (local.get 18)
+                        (i64.add
+                          (local.tee 16
+                            (i64.and
+                              (local.get 18)
+                              (i64.const 4294967295)))
+                          (i64.const -1))
                         (i64.const 4294967295)))
-                    (i64.const -1))
-                  (i64.const 4294967295)))
-              (local.set 20
-                (i64.extend32_s
-                  (local.tee 19
-                    (i64.add
-                      (local.get 16)
-                      (i64.const -1)))))
-              (local.set 21
-                (i64.shl
-                  (i64.extend_i32_u
-                    (i64.eq
-                      (i64.shl
-                        (local.get 16)
-                        (i64.const 32))
-                      (i64.const -9223372036854775808)))
-                  (i64.const 63)))
-              (local.set 22
-                (i64.extend_i32_u
-                  (i32.shl
-                    (i32.and
-                      (i32.wrap_i64
-                        (i64.shr_u
-                          (i64.xor
+                    (local.set 20
+                      (i64.extend32_s
+                        (local.tee 19
+                          (i64.add
                             (local.get 16)
-                            (local.get 19))
-                          (i64.const 4)))
-                      (i32.const 1))
-                    (i32.const 4))))
-              (local.set 23
-                (i32.const 0))
-              (local.set 24
-                (i32.eqz
-                  (i64.eqz
-                    (local.get 20))))
-              (local.set 0
-                (i32.sub
-                  (local.get 0)
-                  (i32.const 7)))
-              (if  ;; label = @6
-                (local.get 24)
-                (then
-                  (if  ;; label = @7
-                    (i32.or
-                      (i32.lt_s
+                            (i64.const -1)))))
+                    (local.set 21
+                      (i64.shl
+                        (i64.extend_i32_u
+                          (i64.eq
+                            (i64.shl
+                              (local.get 16)
+                              (i64.const 32))
+                            (i64.const -9223372036854775808)))
+                        (i64.const 63)))
+                    (local.set 22
+                      (i64.extend_i32_u
+                        (i32.shl
+                          (i32.and
+                            (i32.wrap_i64
+                              (i64.shr_u
+                                (i64.xor
+                                  (local.get 16)
+                                  (local.get 19))
+                                (i64.const 4)))
+                            (i32.const 1))
+                          (i32.const 4))))
+                    (local.set 23
+                      (i32.const 0))
+                    (local.set 24
+                      (i32.eqz
+                        (i64.eqz
+                          (local.get 20))))
+                    (local.set 0
+                      (i32.sub
                         (local.get 0)
-                        (i32.const 10))
-                      (i32.load offset=$attention align=1
-                        (i32.const 16777216)))
-                    (then
-                      (local.set 3
-                        (i64.add
-                          (local.get 2)
-                          (i64.const 10)))
-                      (br 4 (;@3;))))
-                  (br 1 (;@5;)))
-                (else
-                  (local.set 0
-                    (i32.sub
-                      (local.get 0)
-                      (i32.const 1)))
-                  (local.set 12
-                    (i64.and
-                      (i64.const 2097152)
-                      (i64.const 4294967295)))
-                  (local.set 18
-                    (i64.and
-                      (i64.const 1000)
-                      (i64.const 4294967295)))
-                  (local.set 0
-                    (i32.sub
-                      (local.get 0)
-                      (i32.const 2)))
-                  (if  ;; label = @7
-                    (i32.or
-                      (i32.lt_s
-                        (local.get 0)
-                        (i32.const 10))
-                      (i32.load offset=$attention align=1
-                        (i32.const 16777216)))
-                    (then
-                      (local.set 3
-                        (i64.add
-                          (local.get 2)
-                          (i64.const 10)))
-                      (br 4 (;@3;))))
-                  (br 1 (;@5;))))))
-          (local.set 0
-            (i32.sub
-              (local.get 0)
-              (i32.and
-                (local.get 5)
-                (i32.const 255))))
-          (local.set 3
-            (i64.add
-              (local.get 2)
-              (i64.extend_i32_u
-                (i32.shr_u
-                  (local.get 5)
-                  (i32.const 8)))))
-          (i64.store offset=$regionExits[2] align=1
+                        (i32.const 7)))
+                    (if  ;; label = @9
+                      (local.get 24)
+                      (then
+                        (if  ;; label = @10
+                          (i32.or
+                            (i32.load offset=$attention align=1
+                              (i32.const 16777216))
+                            (i32.lt_s
+                              (local.get 0)
+                              (i32.const 10)))
+                          (then
+                            (local.set 5
+                              (i32.const -2147481088))
+                            (br 3 (;@7;))))
+                        (br 1 (;@8;)))
+                      (else
+                        (local.set 0
+                          (i32.sub
+                            (local.get 0)
+                            (i32.const 1)))
+                        (local.set 12
+                          (i64.and
+                            (i64.const 2097152)
+                            (i64.const 4294967295)))
+                        (local.set 18
+                          (i64.and
+                            (i64.const 1000)
+                            (i64.const 4294967295)))
+                        (local.set 0
+                          (i32.sub
+                            (local.get 0)
+                            (i32.const 2)))
+                        (if  ;; label = @10
+                          (i32.or
+                            (i32.load offset=$attention align=1
+                              (i32.const 16777216))
+                            (i32.lt_s
+                              (local.get 0)
+                              (i32.const 10)))
+                          (then
+                            (local.set 5
+                              (i32.const -2147481088))
+                            (br 3 (;@7;))))
+                        (br 1 (;@8;))))))
+                (i64.store offset=$gpr[1] align=1
+                  (i32.const 16777216)
+                  (local.get 18)))
+              (i64.store offset=$flagResult align=1
+                (i32.const 16777216)
+                (local.get 20))
+              (i64.store offset=$flagA align=1
+                (i32.const 16777216)
+                (local.get 21))
+              (i64.store offset=$flagB align=1
+                (i32.const 16777216)
+                (local.get 22))
+              (i32.store offset=$flagForm align=1
+                (i32.const 16777216)
+                (i32.add
+                  (local.get 17)
+                  (i32.shl
+                    (local.get 23)
+                    (i32.const 1)))))
+            (i64.store offset=$gpr[6] align=1
+              (i32.const 16777216)
+              (local.get 12)))
+          (v128.store offset=$xmm[0] align=1
             (i32.const 16777216)
-            (i64.add
-              (i64.load offset=$regionExits[2] align=1
-                (i32.const 16777216))
-              (i64.const 1))))
-        (v128.store offset=$xmm[0] align=1
-          (i32.const 16777216)
-          (local.get 11))
-        (i64.store offset=$gpr[1] align=1
-          (i32.const 16777216)
-          (local.get 18))
-        (i64.store offset=$gpr[6] align=1
-          (i32.const 16777216)
-          (local.get 12))
-        (i64.store offset=$flagResult align=1
-          (i32.const 16777216)
-          (local.get 20))
-        (i64.store offset=$flagA align=1
-          (i32.const 16777216)
-          (local.get 21))
-        (i64.store offset=$flagB align=1
-          (i32.const 16777216)
-          (local.get 22))
-        (i32.store offset=$flagForm align=1
-          (i32.const 16777216)
-          (i32.add
-            (local.get 17)
-            (i32.shl
-              (local.get 23)
-              (i32.const 1))))
+            (local.get 11)))
+        (local.set 0
+          (i32.sub
+            (local.get 0)
+            (i32.and
+              (local.get 5)
+              (i32.const 255))))
         (i64.store offset=$rip align=1
           (i32.const 16777216)
-          (local.get 3))
+          (i64.add
+            (local.get 2)
+            (i64.extend_i32_u
+              (i32.and
+                (i32.shr_u
+                  (local.get 5)
+                  (i32.const 8))
+                (i32.const 8191)))))
+        (if  ;; label = @3
+          (i32.eqz
+            (i32.lt_s
+              (local.get 5)
+              (i32.const 0)))
+          (then
+            (i64.store offset=$regionExits[2] align=1
+              (i32.const 16777216)
+              (i64.add
+                (i64.load offset=$regionExits[2] align=1
+                  (i32.const 16777216))
+                (i64.const 1)))))
+        (if  ;; label = @3
+          (i32.and
+            (local.get 5)
+            (i32.const 1073741824))
+          (then
+            (i32.store offset=$splitRecord align=1
+              (i32.const 16777216)
+              (i32.const 18186624))
+            (i32.store offset=$gpr[3] align=1
+              (i32.const 18186624)
+              (i32.add
+                (i32.load offset=$gpr[3] align=1
+                  (i32.const 18186624))
+                (i32.const 1)))))
         (return
           (i32.xor
             (local.get 0)

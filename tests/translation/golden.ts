@@ -11,6 +11,7 @@ import { generate, translate } from '../../src/hypervisor/translator/service.ts'
 import { VpState } from '../../src/hypervisor/vp/state.ts';
 import { SteppedMachine, type Translate } from '../../src/vmwp/stepped-machine.ts';
 import { assembled, barePlan, CODE, MEMORY } from '../fixtures/bare.ts';
+import { withPlainTables } from './plain-tables.ts';
 import { SEQUENCES, type Sequence } from './sequences.ts';
 
 const FOLDER = join(import.meta.dirname, '../golden');
@@ -63,7 +64,7 @@ export async function textOf(sequence: Sequence, interpreter: InterpreterModule)
   });
   machine.runTo(INSTRUCTIONS);
   if (!bytes) throw new Error(`${sequence.name}: nothing was translated at ${entry}, but at ${entries}`);
-  const module = (await wabt()).readWasm(bytes, { readDebugNames: false, ...FEATURES });
+  const module = (await wabt()).readWasm(withPlainTables(bytes), { readDebugNames: false, ...FEATURES });
   const text = module.toText({ foldExprs: true, inlineExport: false });
   module.destroy();
   const width = Math.max(...listing.map(([line]) => line.length));

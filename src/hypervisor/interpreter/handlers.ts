@@ -1,6 +1,7 @@
 /** Which handler runs which product of a form: the numbering shared by the module's builder and the record encoder. */
 import type { Instruction } from '../x86/decoder.ts';
 import type { Form, SemanticFunction } from '../x86/form.ts';
+import { isInline } from './inline.ts';
 import type { Variant } from './port.ts';
 import { Handler } from './record.ts';
 import { FLAT, LOCKED, MEMORY, VARIATION_BITS, WHILE_EQUAL, WHILE_UNEQUAL } from './record-table.ts';
@@ -55,17 +56,6 @@ function numberOf<T>(numbers: Map<T, number>, thing: T): number {
   return number;
 }
 
-function isHot(v: Variant): boolean {
-  return (
-    v.form.options.hot !== undefined &&
-    v.form.options.hot !== false &&
-    (v.size !== 2 || v.form.options.hot === 'word') &&
-    !v.lock &&
-    v.repeat === 'none' &&
-    (v.flat || !isFlavored(v.form, v.memory))
-  );
-}
-
 export class HandlerTable {
   /** Handlers inside the main loop, in order from Handler.FIRST. */
   readonly inline: readonly Variant[];
@@ -81,7 +71,7 @@ export class HandlerTable {
     // Products of different forms that are the same code share a handler: the code of a form has a number.
     const semantics = new Map<SemanticFunction, number>();
     const codes = new Map<string, number>();
-    const groups = new Map<number, { variant: Variant; hot: boolean; keys: number[] }>();
+    const groups = new Map<number, { variant: Variant; inline: boolean; keys: number[] }>();
     for (const form of forms) {
       const code = numberOf(codes, `${numberOf(semantics, form.semantics)}:${operandText(form)}:${form.flavored}`);
       for (const variant of variantsOf(form)) {
@@ -90,18 +80,23 @@ export class HandlerTable {
         const group = groups.get((code << VARIATION_BITS) | variation);
         if (group) {
           group.keys.push(key);
-          group.hot ||= isHot(variant);
-        } else groups.set((code << VARIATION_BITS) | variation, { variant, hot: isHot(variant), keys: [key] });
+          group.inline ||= isInline(variant, isFlavored(variant.form, variant.memory));
+        } else
+          groups.set((code << VARIATION_BITS) | variation, {
+            variant,
+            inline: isInline(variant, isFlavored(variant.form, variant.memory)),
+            keys: [key],
+          });
       }
     }
     const all = [...groups.values()];
-    const hot = all.filter((g) => g.hot);
-    const cold = all.filter((g) => !g.hot);
-    this.inline = hot.map((g) => g.variant);
-    this.outline = cold.map((g) => g.variant);
-    this.firstOutline = Handler.FIRST + hot.length;
+    const inline = all.filter((g) => g.inline);
+    const outline = all.filter((g) => !g.inline);
+    this.inline = inline.map((g) => g.variant);
+    this.outline = outline.map((g) => g.variant);
+    this.firstOutline = Handler.FIRST + inline.length;
     this.numbers = new Uint16Array(forms.length << VARIATION_BITS);
-    [...hot, ...cold].forEach((g, i) => {
+    [...inline, ...outline].forEach((g, i) => {
       for (const key of g.keys) this.numbers[key] = Handler.FIRST + i;
     });
   }

@@ -42,8 +42,6 @@ export interface FormOptions {
   readonly implicitLock?: boolean;
   /** Fixed operand size in bytes, where the operands do not say it. */
   readonly size?: 1 | 2 | 4 | 8;
-  /** Handled inside the interpreter's main loop in 64-bit mode; with operands of 16 bits only if `word`. */
-  readonly hot?: boolean | 'word';
 }
 
 export type Access = 'read' | 'write' | 'readwrite' | 'address';
@@ -215,7 +213,7 @@ function parse(row: Row, id: number): Form {
 
 /** All options of all forms have one shape: who decodes and encodes reads them for each instruction. */
 const NO_OPTIONS = Object.fromEntries(
-  'lock repeat long mode flavored ends undefined feature privileged sizes implicitLock size hot'
+  'lock repeat long mode flavored ends undefined feature privileged sizes implicitLock size'
     .split(' ')
     .map((name) => [name, undefined]),
 ) as FormOptions;

@@ -59,8 +59,8 @@ function hex(n: number): string {
   return n.toString(16).toUpperCase().padStart(2, '0');
 }
 
-const near = { long: 'force', ends: true, hot: true, flavored: true, sizes: [2, 4, 8] } as const;
-const conditional = { long: 'force', hot: true, flavored: true, sizes: [2, 4, 8] } as const;
+const near = { long: 'force', ends: true, flavored: true, sizes: [2, 4, 8] } as const;
+const conditional = { long: 'force', flavored: true, sizes: [2, 4, 8] } as const;
 
 export const rows: readonly Row[] = [
   ['JMP', 'EB', 'Jb', jmpRelative, near],

@@ -61,24 +61,20 @@ function hex(n: number): string {
   return n.toString(16).toUpperCase().padStart(2, '0');
 }
 
-/** What compilers use on 16 bits. */
-const WORDS: ReadonlySet<string> = new Set(['ADD', 'OR', 'AND', 'CMP']);
-
 function aluRows(): Row[] {
   return ALU.flatMap(([name, semantics], i): Row[] => {
     const d = name === 'CMP' ? '' : '+';
-    const hot = WORDS.has(name) ? 'word' : true;
-    const options = name === 'CMP' ? ({ hot } as const) : ({ lock: true, hot } as const);
+    const options = name === 'CMP' ? {} : ({ lock: true } as const);
     const logical = name === 'OR' || name === 'AND' || name === 'XOR' ? { undefined: 'AF' } : {};
     const all = { ...options, ...logical };
     const op = i * 8;
     return [
       [name, `${hex(op)} /r`, `Eb${d} Gb`, semantics, all],
       [name, `${hex(op + 1)} /r`, `Ev${d} Gv`, semantics, all],
-      [name, `${hex(op + 2)} /r`, `Gb${d} Eb`, semantics, { hot, ...logical }],
-      [name, `${hex(op + 3)} /r`, `Gv${d} Ev`, semantics, { hot, ...logical }],
-      [name, hex(op + 4), `AL${d} Ib`, semantics, { hot, ...logical }],
-      [name, hex(op + 5), `rAX${d} Iz`, semantics, { hot, ...logical }],
+      [name, `${hex(op + 2)} /r`, `Gb${d} Eb`, semantics, logical],
+      [name, `${hex(op + 3)} /r`, `Gv${d} Ev`, semantics, logical],
+      [name, hex(op + 4), `AL${d} Ib`, semantics, logical],
+      [name, hex(op + 5), `rAX${d} Iz`, semantics, logical],
       [name, `80 /${i}`, `Eb${d} Ib`, semantics, all],
       [name, `81 /${i}`, `Ev${d} Iz`, semantics, all],
       [name, `82 /${i}`, `Eb${d} Ib`, semantics, { ...all, mode: 'not64' }],
@@ -242,28 +238,28 @@ const legacy = { mode: 'not64' } as const;
 
 export const rows: readonly Row[] = [
   ...aluRows(),
-  ['TEST', '84 /r', 'Eb Gb', test, { hot: true, undefined: 'AF' }],
-  ['TEST', '85 /r', 'Ev Gv', test, { hot: 'word', undefined: 'AF' }],
-  ['TEST', 'A8', 'AL Ib', test, { hot: true, undefined: 'AF' }],
-  ['TEST', 'A9', 'rAX Iz', test, { hot: 'word', undefined: 'AF' }],
-  ['TEST', 'F6 /0', 'Eb Ib', test, { hot: true, undefined: 'AF' }],
+  ['TEST', '84 /r', 'Eb Gb', test, { undefined: 'AF' }],
+  ['TEST', '85 /r', 'Ev Gv', test, { undefined: 'AF' }],
+  ['TEST', 'A8', 'AL Ib', test, { undefined: 'AF' }],
+  ['TEST', 'A9', 'rAX Iz', test, { undefined: 'AF' }],
+  ['TEST', 'F6 /0', 'Eb Ib', test, { undefined: 'AF' }],
   ['TEST', 'F6 /1', 'Eb Ib', test, { undefined: 'AF' }],
-  ['TEST', 'F7 /0', 'Ev Iz', test, { hot: 'word', undefined: 'AF' }],
+  ['TEST', 'F7 /0', 'Ev Iz', test, { undefined: 'AF' }],
   ['TEST', 'F7 /1', 'Ev Iz', test, { undefined: 'AF' }],
   ['INC', 'FE /0', 'Eb+', inc, { lock: true }],
-  ['INC', 'FF /0', 'Ev+', inc, { lock: true, hot: true }],
+  ['INC', 'FF /0', 'Ev+', inc, { lock: true }],
   ['DEC', 'FE /1', 'Eb+', dec, { lock: true }],
-  ['DEC', 'FF /1', 'Ev+', dec, { lock: true, hot: true }],
+  ['DEC', 'FF /1', 'Ev+', dec, { lock: true }],
   ['INC', '40+r', 'Zv+', inc, legacy],
   ['DEC', '48+r', 'Zv+', dec, legacy],
   ['NOT', 'F6 /2', 'Eb+', not, { lock: true }],
-  ['NOT', 'F7 /2', 'Ev+', not, { lock: true, hot: true }],
+  ['NOT', 'F7 /2', 'Ev+', not, { lock: true }],
   ['NEG', 'F6 /3', 'Eb+', neg, { lock: true }],
-  ['NEG', 'F7 /3', 'Ev+', neg, { lock: true, hot: true }],
+  ['NEG', 'F7 /3', 'Ev+', neg, { lock: true }],
   ['XADD', '0F C0 /r', 'Eb+ Gb+', xadd, { lock: true }],
   ['XADD', '0F C1 /r', 'Ev+ Gv+', xadd, { lock: true }],
-  ['CMPXCHG', '0F B0 /r', 'Eb+ Gb', cmpxchg, { lock: true, hot: true }],
-  ['CMPXCHG', '0F B1 /r', 'Ev+ Gv', cmpxchg, { lock: true, hot: true }],
+  ['CMPXCHG', '0F B0 /r', 'Eb+ Gb', cmpxchg, { lock: true }],
+  ['CMPXCHG', '0F B1 /r', 'Ev+ Gv', cmpxchg, { lock: true }],
   ['CMPXCHG8B', 'W0 0F C7 /1', 'Mq+', cmpxchg8b, { lock: true, size: 8 }],
   ['CMPXCHG16B', 'W1 0F C7 /1', 'Mx+', cmpxchg16b, { lock: true, size: 8, mode: 'only64', feature: 'cx16' }],
   ['DAA', '27', '', decimalAdjust(false), { ...legacy, size: 1, undefined: 'OF' }],

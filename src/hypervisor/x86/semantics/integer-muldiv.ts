@@ -150,14 +150,14 @@ const product = 'SF ZF AF PF';
 const all = 'CF OF SF ZF AF PF';
 export const rows: readonly Row[] = [
   ['MUL', 'F6 /4', 'Eb', multiply(false), { undefined: product }],
-  ['MUL', 'F7 /4', 'Ev', multiply(false), { undefined: product, hot: true }],
+  ['MUL', 'F7 /4', 'Ev', multiply(false), { undefined: product }],
   ['IMUL', 'F6 /5', 'Eb', multiply(true), { undefined: product }],
   ['IMUL', 'F7 /5', 'Ev', multiply(true), { undefined: product }],
-  ['IMUL', '0F AF /r', 'Gv+ Ev', imul2, { undefined: product, hot: true }],
-  ['IMUL', '69 /r', 'Gv= Ev Iz', imul3, { undefined: product, hot: true }],
-  ['IMUL', '6B /r', 'Gv= Ev Ibs', imul3, { undefined: product, hot: true }],
+  ['IMUL', '0F AF /r', 'Gv+ Ev', imul2, { undefined: product }],
+  ['IMUL', '69 /r', 'Gv= Ev Iz', imul3, { undefined: product }],
+  ['IMUL', '6B /r', 'Gv= Ev Ibs', imul3, { undefined: product }],
   ['DIV', 'F6 /6', 'Eb', div, { undefined: all }],
-  ['DIV', 'F7 /6', 'Ev', div, { undefined: all, hot: true }],
+  ['DIV', 'F7 /6', 'Ev', div, { undefined: all }],
   ['IDIV', 'F6 /7', 'Eb', idiv, { undefined: all }],
   ['IDIV', 'F7 /7', 'Ev', idiv, { undefined: all }],
 ];

@@ -211,13 +211,12 @@ function hex(n: number): string {
 
 export const rows: readonly Row[] = [
   ...GROUP.flatMap(([name, semantics, undefined_], i): Row[] => {
-    const hot = name === 'SHR' ? 'word' : i >= 4 || i < 2;
-    const options = { undefined: undefined_, hot } as const;
+    const options = { undefined: undefined_ } as const;
     return [
       [name, `C0 /${i}`, 'Eb+ Ib', semantics, options],
       [name, `C1 /${i}`, 'Ev+ Ib', semantics, options],
       [name, `D0 /${i}`, 'Eb+ 1', semantics, { undefined: i >= 4 ? 'AF' : '' }],
-      [name, `D1 /${i}`, 'Ev+ 1', semantics, { undefined: i >= 4 ? 'AF' : '', hot }],
+      [name, `D1 /${i}`, 'Ev+ 1', semantics, { undefined: i >= 4 ? 'AF' : '' }],
       [name, `D2 /${i}`, 'Eb+ CL', semantics, { undefined: undefined_ }],
       [name, `D3 /${i}`, 'Ev+ CL', semantics, options],
     ];
@@ -230,11 +229,11 @@ export const rows: readonly Row[] = [
     const d = name === 'BT' ? '' : '+';
     const lock = name !== 'BT';
     return [
-      [name, `0F ${hex(opcode)} /r`, `Ev${d} Gv`, semantics, { lock, undefined: 'OF SF AF PF', hot: true }],
-      [name, `0F BA /${digit}`, `Ev${d} Ib`, semantics, { lock, undefined: 'OF SF AF PF', hot: true }],
+      [name, `0F ${hex(opcode)} /r`, `Ev${d} Gv`, semantics, { lock, undefined: 'OF SF AF PF' }],
+      [name, `0F BA /${digit}`, `Ev${d} Ib`, semantics, { lock, undefined: 'OF SF AF PF' }],
     ];
   }),
-  ['BSF', '0F BC /r', 'Gv+ Ev', scan(true), { undefined: 'CF OF SF AF PF', hot: true }],
-  ['BSR', '0F BD /r', 'Gv+ Ev', scan(false), { undefined: 'CF OF SF AF PF', hot: true }],
-  ['POPCNT', 'F3 0F B8 /r', 'Gv= Ev', popcnt, { feature: 'popcnt', hot: true }],
+  ['BSF', '0F BC /r', 'Gv+ Ev', scan(true), { undefined: 'CF OF SF AF PF' }],
+  ['BSR', '0F BD /r', 'Gv+ Ev', scan(false), { undefined: 'CF OF SF AF PF' }],
+  ['POPCNT', 'F3 0F B8 /r', 'Gv= Ev', popcnt, { feature: 'popcnt' }],
 ];

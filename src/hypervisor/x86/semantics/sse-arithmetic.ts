@@ -262,9 +262,6 @@ function packedApproximation(root: boolean): SemanticFunction {
 /** Results are compared with a processor's within a relative error of 3 x 2^-12. */
 const APPROXIMATE = { undefined: 'APPROXIMATE' } as const;
 
-/** On double-precision scalars. */
-const HOT: ReadonlySet<string> = new Set(['ADD', 'MUL', 'SUB']);
-
 /** One operation in its four forms: PS, PD, SS, SD. */
 function forms(
   name: string,
@@ -277,7 +274,7 @@ function forms(
     [`${name}PS`, `NP 0F ${opcode}`, `Vx${destination} Wx`, packed(SINGLE)],
     [`${name}PD`, `66 0F ${opcode}`, `Vx${destination} Wx`, packed(DOUBLE)],
     [`${name}SS`, `F3 0F ${opcode}`, 'Vx+ Wd', scalar(SINGLE)],
-    [`${name}SD`, `F2 0F ${opcode}`, 'Vx+ Wq', scalar(DOUBLE), { hot: HOT.has(name) }],
+    [`${name}SD`, `F2 0F ${opcode}`, 'Vx+ Wq', scalar(DOUBLE)],
   ];
 }
 const arithmetic = (mnemonic: string, opcode: string, name: string): Row[] =>

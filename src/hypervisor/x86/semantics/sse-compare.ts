@@ -89,7 +89,7 @@ export const rows: readonly Row[] = [
   ['CMPSS', 'F3 0F C2', 'Vx+ Wd Ib', scalarCompare(SINGLE)],
   ['CMPSD', 'F2 0F C2', 'Vx+ Wq Ib', scalarCompare(DOUBLE)],
   ['UCOMISS', 'NP 0F 2E', 'Vx Wd', compareFlags(SINGLE, 0)],
-  ['UCOMISD', '66 0F 2E', 'Vx Wq', compareFlags(DOUBLE, 0), { hot: true }],
+  ['UCOMISD', '66 0F 2E', 'Vx Wq', compareFlags(DOUBLE, 0)],
   ['COMISS', 'NP 0F 2F', 'Vx Wd', compareFlags(SINGLE, 1)],
-  ['COMISD', '66 0F 2F', 'Vx Wq', compareFlags(DOUBLE, 1), { hot: true }],
+  ['COMISD', '66 0F 2F', 'Vx Wq', compareFlags(DOUBLE, 1)],
 ];

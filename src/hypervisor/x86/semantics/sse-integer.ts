@@ -409,13 +409,10 @@ const absolute = (mnemonic: string, opcode: string, shape: string): Row[] => [
   [mnemonic, `66 0F 38 ${opcode}`, 'Vx= Wx', onXmmSource((f, b) => f.op(`${shape}.abs`, b))],
 ];
 
-/** What clears registers, searches strings and sums. */
-const HOT: ReadonlySet<string> = new Set(['PXOR', 'PADDB', 'PADDW', 'PADDD', 'PADDQ', 'PCMPEQB']);
-
 export const rows: readonly Row[] = [
   ...BOTH.flatMap(([mnemonic, opcode, operation]): Row[] => [
     [mnemonic, `NP 0F ${opcode}`, 'Pq+ Qq', onMmx(operation)],
-    [mnemonic, `66 0F ${opcode}`, 'Vx+ Wx', onXmm(operation), { hot: HOT.has(mnemonic) }],
+    [mnemonic, `66 0F ${opcode}`, 'Vx+ Wx', onXmm(operation)],
   ]),
   ...ARRANGED.flatMap(([mnemonic, opcode, operation]): Row[] => [
     [mnemonic, `NP 0F ${opcode}`, 'Pq+ Qq', onMmx(operation(true))],

@@ -117,5 +117,5 @@ export const rows: readonly Row[] = [
   ['IRET', 'CF', '', iret, { ...ends, flavored: true, sizes: [2, 4, 8] }],
   ['SYSCALL', '0F 05', '', syscall, { ...ends, flavored: true, size: 8 }],
   ['SYSRET', '0F 07', '', sysret, { ...ends, flavored: true, sizes: [4, 8] }],
-  ['SWAPGS', '0F 01 F8', '', swapgs, { privileged: true, mode: 'only64', hot: true }],
+  ['SWAPGS', '0F 01 F8', '', swapgs, { privileged: true, mode: 'only64' }],
 ];

@@ -434,7 +434,7 @@ const ends = { ends: true, privileged: true } as const;
 const segmentStack = { long: 'default', flavored: true, sizes: [2, 4, 8], privileged: true } as const;
 const legacy = { mode: 'not64', privileged: true } as const;
 const legacyStack = { ...legacy, flavored: true, sizes: [2, 4] } as const;
-const flagStack = { long: 'default', flavored: true, sizes: [2, 4, 8], hot: true } as const;
+const flagStack = { long: 'default', flavored: true, sizes: [2, 4, 8] } as const;
 const farReturnSizes = { ...ends, sizes: [2, 4, 8] } as const;
 const kernel = { privileged: true } as const;
 const only64 = { privileged: true, mode: 'only64' } as const;
@@ -517,8 +517,8 @@ export const rows: readonly Row[] = [
 
   ['PUSHF', '9C', '', pushf, flagStack],
   ['POPF', '9D', '', popf, { ...flagStack, ends: true }],
-  ['CLI', 'FA', '', cli, { ...kernel, hot: true }],
-  ['STI', 'FB', '', sti, { ...ends, hot: true }],
+  ['CLI', 'FA', '', cli, { ...kernel }],
+  ['STI', 'FB', '', sti, { ...ends }],
   ['CLAC', 'NP 0F 01 CA', '', alignmentCheck(false), kernel],
   ['STAC', 'NP 0F 01 CB', '', alignmentCheck(true), kernel],
 
