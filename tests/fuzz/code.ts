@@ -16,8 +16,6 @@ import {
 } from '../../src/hypervisor/interpreter/interpreter.ts';
 import {
   FILLED,
-  GIANT_PAGES,
-  GIANT_PAGES_SIZE,
   HOLDERS,
   PAGE,
   PAGE_MAP,
@@ -25,6 +23,8 @@ import {
   RECORDS,
   RECORDS_SIZE,
   ramBase,
+  STLB,
+  STLB_ENTRIES,
   TLB,
   TLB_CONTEXT_SHIFT,
   TLB_CONTEXTS,
@@ -137,7 +137,7 @@ export class Prisoner {
       [0, PAGE_MAP],
       [area + VpState.size, area + TLB],
       [area + RECORDS + RECORDS_SIZE, area + FILLED],
-      [area + GIANT_PAGES + GIANT_PAGES_SIZE, area + VP_AREA],
+      [area + STLB + STLB_ENTRIES * 16, area + VP_AREA],
       [vpArea(1), vpArea(1) + VP_AREA],
       [ramBase(PROCESSORS) + RAM_SIZE + PAGE, this.#bytes.length],
     ];
@@ -446,23 +446,35 @@ export class Prisoner {
     this.#checkTlb();
   }
 
+  /** Addresses of RAM: [low, high). */
+  #isRam(host: number): boolean {
+    const low = ramBase(PROCESSORS);
+    return host >= low && host < low + RAM_SIZE + PAGE;
+  }
+
   #checkTlb(): void {
     const from = vpArea(0) + TLB;
     const entries = new DataView(this.#bytes.buffer, from, TLB_CONTEXTS << TLB_CONTEXT_SHIFT);
-    const low = ramBase(PROCESSORS);
-    const high = low + RAM_SIZE + PAGE;
     for (let at = 0; at < entries.byteLength; at += 16) {
-      const tag = entries.getUint32(at, true);
+      // A tag is the page's address less one.
+      const page = (entries.getUint32(at, true) + 1) >>> 0;
       const upper = entries.getUint32(at + 4, true);
       // What no linear address of this entry's index matches is empty.
       const index = (at >>> 4) % TLB_ENTRIES;
-      const reach = [tag, tag + 4095].some((linear) => ((linear >>> 12) & (TLB_ENTRIES - 1)) === index);
+      const reach = [page, page + 4095].some((linear) => ((linear >>> 12) & (TLB_ENTRIES - 1)) === index);
       if (!reach) continue;
-      const host = (tag + entries.getUint32(at + 8, true)) >>> 0;
-      if (tag % PAGE !== 0 || host < low || host >= high)
+      const host = (page + entries.getUint32(at + 8, true)) >>> 0;
+      if (page % PAGE !== 0 || !this.#isRam(host))
         throw new Escape(
-          `TLB entry ${index}: linear address ${upper.toString(16)}:${tag.toString(16)} leads to 0x${host.toString(16)}`,
+          `TLB entry ${index}: linear page ${upper.toString(16)}:${page.toString(16)} leads to 0x${host.toString(16)}`,
         );
+    }
+    const second = new Uint32Array(this.#bytes.buffer, vpArea(0) + STLB, STLB_ENTRIES * 4);
+    const valid = [...this.engine.vp.stlbGenerations];
+    for (let at = 0; at < second.length; at += 4) {
+      const [, , host, generation] = second.subarray(at, at + 4) as unknown as [number, number, number, number];
+      if (valid.includes(generation) && !this.#isRam(host))
+        throw new Escape(`entry ${at / 4} of the second-level TLB leads to 0x${host.toString(16)}`);
     }
   }
 

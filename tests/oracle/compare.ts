@@ -312,7 +312,8 @@ function excuseFor(a: Uint32Array, b: Uint32Array, i: number, tolerance: Toleran
   const status = (a[0] as number) ^ (b[0] as number);
   const { C1, OE, UE, ES, B } = FSW;
   if ((status & ~(C1 << 16)) === 0) return 'transcendental';
-  const isAtEdge = edgeOf(a, FX_ST0) >= 0 && edgeOf(a, FX_ST0) === edgeOf(b, FX_ST0);
+  // Of FSINCOS and FPTAN the first result stands below the one that was pushed.
+  const isAtEdge = [FX_ST0, FX_ST0 + 4].some((at) => edgeOf(a, at) >= 0 && edgeOf(a, at) === edgeOf(b, at));
   return isAtEdge && (status & ~((C1 | OE | UE | ES | B) << 16)) === 0 ? 'transcendentalRange' : undefined;
 }
 
