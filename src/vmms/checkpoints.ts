@@ -125,6 +125,7 @@ export class Checkpoints {
     if (thrown) throw new ViridianError('wrongState', `${thrown.file}: what is written to it is thrown away`);
     const made: (readonly [FrozenDisk, FrozenDisk])[] = [];
     const created = new Date().toISOString();
+    const called = name ?? defaultName(created);
     const saving = withMemory && live;
     const started = performance.now();
     let committed = false;
@@ -152,7 +153,7 @@ export class Checkpoints {
               id,
               record.id,
               record.checkpoint,
-              name ?? defaultName(created),
+              called,
               kind,
               created,
               JSON.stringify(record.configuration),
@@ -200,7 +201,7 @@ export class Checkpoints {
     context.events.add({
       kind: 'checkpoint.created',
       vm: named(machine.record),
-      text: `a checkpoint of ${machine.name} was made`,
+      text: `the checkpoint '${called}' of ${machine.name} was made`,
       data: { checkpoint: id, kind, pause },
     });
   }
@@ -402,11 +403,11 @@ export class Checkpoints {
     { name, start = true }: { name: string; start?: boolean | undefined },
   ): Job {
     this.#find(this.#management.machine(idOrName), checkpoint);
+    this.#management.context.inventory.demandFree(name);
     return this.#management.job(idOrName, 'checkpoint.fork', 'forking', async (machine, control) => {
       const { context } = this.#management;
       const found = this.#find(machine, checkpoint);
-      if (context.inventory.named(name) !== undefined)
-        throw new ViridianError('wrongState', `there is a virtual machine '${name}' already: give another name`);
+      context.inventory.demandFree(name);
       const { standby } = context;
       const folderOf = (vm: string): string => vmFolder(context, vm);
       const id = start ? standby.newVm(folderOf) : randomUUID();

@@ -100,7 +100,7 @@ export class Inventory {
   }
 
   add(configuration: VmConfiguration, id: string = randomUUID()): VmRecord {
-    this.#demandFree(configuration.name);
+    this.demandFree(configuration.name);
     if (this.#vms.has(id))
       throw new ViridianError('wrongState', `a virtual machine with the id ${id} is there already`);
     const record: VmRecord = {
@@ -130,7 +130,8 @@ export class Inventory {
     return record;
   }
 
-  #demandFree(name: string, but?: string): void {
+  /** @param but the id of the VM that may have it. @throws ViridianError `wrongState` */
+  demandFree(name: string, but?: string): void {
     const other = this.named(name);
     if (other !== undefined && other.id !== but)
       throw new ViridianError('wrongState', `there is a virtual machine '${name}' already: give another name`);
@@ -139,7 +140,7 @@ export class Inventory {
   /** Written before it is believed. A new configuration raises the revision. */
   change(id: string, change: VmRecordChange): VmRecord {
     const old = this.#vms.get(id)!;
-    if (change.configuration !== undefined) this.#demandFree(change.configuration.name, id);
+    if (change.configuration !== undefined) this.demandFree(change.configuration.name, id);
     const revision = old.revision + (change.configuration === undefined ? 0 : 1);
     const now: VmRecord = { ...old, ...change, revision };
     this.#db.run(

@@ -153,20 +153,21 @@ export class Jobs {
       cancellable: (cancellable) => change({ cancellable }),
       result: (result) => change({ result }),
     };
-    const finishedAt = (): string => new Date().toISOString();
+    // In the list of what was done, what was asked for says more than its last step.
+    const { text } = entry.job;
+    const end = (part: Partial<Job>): void =>
+      change({ ...part, text, cancellable: false, finishedAt: new Date().toISOString() });
     try {
       entry.abort.signal.throwIfAborted();
       await work(control);
-      change({ state: 'done', progress: 1, cancellable: false, finishedAt: finishedAt() });
+      end({ state: 'done', progress: 1 });
     } catch (error) {
       const known = isViridianError(error);
       if (!known) console.error(error);
       const message = error instanceof Error ? error.message : String(error);
-      change({
+      end({
         state: entry.abort.signal.aborted ? 'cancelled' : 'failed',
-        cancellable: false,
         error: { code: known ? error.code : 'failure', message },
-        finishedAt: finishedAt(),
       });
     }
   }

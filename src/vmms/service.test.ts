@@ -44,6 +44,14 @@ describe('a virtual machine', () => {
     await vm.stop();
     expect(await vm.refresh()).toMatchObject({ state: 'Off', worker: null, lastExit: { kind: 'powerOff' } });
     expect(readdirSync(join(test.folder, 'run/w'))).toEqual([]);
+    // Of what has ended: what was asked for, not its last step.
+    const jobs = (await test.host.transport.call('listJobs')).filter((job) => job.vm === vm.id);
+    expect(
+      jobs
+        .map(({ text, state }) => `${text}: ${state}`)
+        .toReversed()
+        .slice(0, 2),
+    ).toEqual(['starting: done', 'pausing: done']);
   });
 
   it('is saved, and goes on where it was', async () => {

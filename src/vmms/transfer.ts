@@ -116,8 +116,7 @@ export class Transfer {
       // A copy beside its original has addresses of its own.
       const nics = mode === 'copy' ? macs.withoutTaken(configuration.nics) : configuration.nics;
       const wanted = { ...configuration, nics, name: name ?? configuration.name };
-      if (inventory.named(wanted.name) !== undefined)
-        throw new ViridianError('wrongState', `there is a virtual machine '${wanted.name}' already: give another name`);
+      inventory.demandFree(wanted.name);
       const target = vmFolder(this.#management.context, id);
       const { boot, disks, dvds } = configuration;
       const files = mode === 'register' ? { boot, disks, dvds } : await copyFiles(wanted, target, control);
@@ -181,8 +180,10 @@ export class Transfer {
 
   /** @param linked disks are not copied: both VMs have differencing ones over what was there. */
   clone(idOrName: string, { name, linked = false }: { name: string; linked?: boolean | undefined }): Job {
+    const { inventory, events } = this.#management.context;
+    // At once, so that who asks can ask better; and when it begins.
+    inventory.demandFree(name);
     return this.#management.job(idOrName, 'clone', 'cloning', async (machine, control) => {
-      const { inventory, events } = this.#management.context;
       const { record } = machine;
       this.#demandStanding(machine.name, record.state);
       if (record.state !== 'Off')
@@ -190,8 +191,7 @@ export class Transfer {
           'wrongState',
           `${machine.name} is ${record.state}: a clone is made of a VM that is Off`,
         );
-      if (inventory.named(name) !== undefined)
-        throw new ViridianError('wrongState', `there is a virtual machine '${name}' already: give another name`);
+      inventory.demandFree(name);
       const id = randomUUID();
       const target = vmFolder(this.#management.context, id);
       try {

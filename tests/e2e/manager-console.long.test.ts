@@ -190,8 +190,9 @@ describe.skipIf(reason !== undefined)(`consoles in the browser${reason ? `: skip
 
   it('the mouse is the guest’s: position, buttons, wheel', async () => {
     await showSerial();
+    // Its driver is ready when it is, not when there is a prompt.
     await manager.serial(
-      "clear; m=$(grep -A5 'Microsoft Vmbus HID-compliant Mouse' /proc/bus/input/devices | sed -n 's/.*\\(event[0-9]*\\).*/\\1/p'); echo \"mouse-$m.\"",
+      'clear; m=; while [ -z "$m" ]; do m=$(grep -A5 \'Microsoft Vmbus HID-compliant Mouse\' /proc/bus/input/devices | sed -n \'s/.*\\(event[0-9]*\\).*/\\1/p\'); sleep 1; done; echo "mouse-$m."',
     );
     await manager.terminal('mouse-event').waitFor();
     await manager.serial(`dd if=/dev/input/$m bs=24 count=40 2>/dev/null | ${LISTEN} > /mouse & echo li"st"ening`);

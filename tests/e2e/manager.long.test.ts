@@ -63,6 +63,10 @@ describe.skipIf(reason !== undefined)(`the Manager${reason ? `: skipped, ${reaso
       .getByRole('alert')
       .filter({ hasText: 'The link did not sign you in: this token is not known' })
       .waitFor();
+    // Another one, where the page is already.
+    await second.goto(await host.hv('manager', '--print', '--role', 'viewer'));
+    await second.getByText('local, viewer').waitFor();
+    expect(second.url()).toBe(`${host.url}/`);
     for (const each of contexts) await each.close();
   });
 

@@ -24,7 +24,7 @@ export const Job = z
     vmName: z.string().nullable(),
     state: z.enum(JOB_STATES),
     progress: z.number().min(0).max(1),
-    text: z.string().describe('what it is doing'),
+    text: z.string().describe('what it is doing; when it has ended, what was asked for'),
     cancellable: z.boolean(),
     error: ApiError.shape.error.nullable(),
     result: z.string().nullable().describe('the id of what it made'),

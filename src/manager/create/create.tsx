@@ -231,6 +231,9 @@ async function create(data: FormData): Promise<void> {
     string,
   ];
   const name = text(data, 'name');
+  // Before a disk is made for it, which may take minutes.
+  if ([...current().vms.values()].some((vm) => vm.name === name))
+    throw new Error(`there is a virtual machine '${name}' already: give another name`);
   const disk = await diskOf(data, name);
   const body: NewVm = {
     name,

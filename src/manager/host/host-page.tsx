@@ -114,7 +114,7 @@ function Resources({ host }: { host: Host }) {
       />
       <Meter
         label="Memory of the host"
-        text={`${bytes(host.memoryAvailable)} available of ${bytes(host.memory)}`}
+        text={`${bytes(host.memory - host.memoryAvailable)} taken of ${bytes(host.memory)}, ${bytes(host.memoryAvailable)} available`}
         part={1 - host.memoryAvailable / host.memory}
       />
       <p className="quiet">

@@ -119,7 +119,7 @@ function Side() {
         >
           {THEMES.map((each) => (
             <option key={each} value={each}>
-              {each === 'system' ? 'As the system' : each === 'light' ? 'Light' : 'Dark'}
+              {each === 'system' ? 'System colours' : each === 'light' ? 'Light' : 'Dark'}
             </option>
           ))}
         </select>

@@ -4,8 +4,8 @@ import type { VmMetrics } from '../../contracts/api/vm.ts';
 import { call } from './api.ts';
 import { plainText } from './format.ts';
 
-/** Samples kept of each VM: half an hour at one each two seconds. */
-export const KEPT_SAMPLES = 900;
+/** Samples kept of each VM: an hour at one each two seconds. */
+export const KEPT_SAMPLES = 1800;
 
 export interface Sample {
   /** Seconds since 1970. */
@@ -46,18 +46,39 @@ export function withGauges(before: Gauge | undefined, latest: VmGauges): Gauge {
   return { latest, samples: [...(before?.samples ?? []).slice(-(KEPT_SAMPLES - 1)), sample] };
 }
 
-/** What the service has seen before this page did comes before what the page has seen. */
+/** What the service has seen and this page has not: before the page was there, and while it was cut off. */
 export function withHistory(now: Gauge | undefined, vm: string, history: readonly VmMetrics[]): Gauge | undefined {
-  const first = now?.samples[0]?.time ?? Number.POSITIVE_INFINITY;
-  const earlier = history.filter(({ time }) => Date.parse(time) / 1000 < first);
-  let before: Gauge | undefined;
-  for (const metrics of earlier) before = withGauges(before, { vm, heartbeat: 'No Contact', addresses: [], metrics });
-  if (before === undefined) return now;
-  return { latest: now?.latest ?? before.latest, samples: [...before.samples, ...(now?.samples ?? [])] };
+  let seen: Gauge | undefined;
+  for (const metrics of history) seen = withGauges(seen, { vm, heartbeat: 'No Contact', addresses: [], metrics });
+  if (seen === undefined) return now;
+  const mine = now?.samples ?? [];
+  const unseen = seen.samples.filter(({ time }) => {
+    const next = mine.findIndex((sample) => sample.time >= time);
+    if (next < 0) return mine.length === 0;
+    return next === 0 ? mine[0]!.time > time : isHole(mine[next - 1]!, mine[next]!);
+  });
+  const samples = [...unseen, ...mine].toSorted((a, b) => a.time - b.time).slice(-KEPT_SAMPLES);
+  return { latest: now?.latest ?? seen.latest, samples };
 }
 
+/** Seconds without a sample, after which nothing is known of what was between. */
+const HOLE = 30;
+function isHole(before: Sample, after: Sample): boolean {
+  return after.time - before.time > HOLE;
+}
+
+/** As a graph takes it: undefined where nothing is known, so that no line is drawn across. */
+export function withHoles(samples: readonly Sample[]): (readonly [time: number, sample: Sample | undefined])[] {
+  return samples.flatMap((sample, at) => {
+    const before = samples[at - 1];
+    const known = [sample.time, sample] as const;
+    return before !== undefined && isHole(before, sample) ? [[before.time + 1, undefined] as const, known] : [known];
+  });
+}
+
+/** VMs whose figures of before are known, or asked for. */
 const histories = new Set<string>();
-/** Asks the service for a VM's figures of before, once. */
+/** Asks the service for a VM's figures of before, once; again when this page was cut off. */
 export async function wantHistory(vm: string): Promise<void> {
   if (histories.has(vm)) return;
   histories.add(vm);
@@ -77,7 +98,10 @@ const listeners = new Map<string, Set<() => void>>();
 /** Addresses are what the guest says they are. */
 export function tellGauges(told: VmGauges): void {
   const latest = { ...told, addresses: told.addresses.map(plainText) };
-  gauges.set(latest.vm, withGauges(gauges.get(latest.vm), latest));
+  const gauge = withGauges(gauges.get(latest.vm), latest);
+  gauges.set(latest.vm, gauge);
+  const [before, now] = gauge.samples.slice(-2);
+  if (now !== undefined && isHole(before!, now) && histories.delete(latest.vm)) void wantHistory(latest.vm);
   for (const listener of listeners.get(latest.vm) ?? []) listener();
 }
 

@@ -38,13 +38,16 @@ export function reasonToSignIn(): string | undefined {
   return whySignIn;
 }
 
+const CODE = /^#code=([\w-]+)$/;
 /** Who asks, and then everything else. A link's code in the address is exchanged first. */
 export async function begin(): Promise<void> {
   whenSignedOut(() => {
     if (typeof state.session === 'object') whySignIn = 'Your session has ended: sign in again.';
     signedOut();
   });
-  const code = /^#code=([\w-]+)$/.exec(location.hash)?.[1];
+  const code = CODE.exec(location.hash)?.[1];
+  // A link that is opened where the page is already: the browser loads nothing for it.
+  addEventListener('hashchange', () => CODE.test(location.hash) && location.reload());
   if (code !== undefined) {
     history.replaceState(null, '', location.pathname);
     await call('openSession', { body: { token: code } }).catch((error: unknown) => {

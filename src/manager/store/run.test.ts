@@ -39,3 +39,10 @@ it('the service is asked for one that the page has lost', async () => {
   expect((await end).state).toBe('done');
   expect(fetched).toHaveBeenCalledOnce();
 });
+
+it('one that ended with its service says so', async () => {
+  const end = finished(job('cut', 'running'));
+  fetched.mockResolvedValueOnce(new Response('{"error":{"message":"there is no job cut"}}', { status: 404 }));
+  change({ kind: 'jobs', jobs: [] });
+  await expect(end).rejects.toThrow('the service has begun anew before this was done');
+});

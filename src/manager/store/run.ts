@@ -1,7 +1,7 @@
 /** Runs what a button asks for; a failure becomes a note at the page's edge. */
 
 import type { Job } from '../../contracts/api/resources.ts';
-import { call, messageOf } from './api.ts';
+import { ApiFailure, call, messageOf } from './api.ts';
 import { change, current, subscribe } from './live.ts';
 import { toast } from './toasts.ts';
 
@@ -38,8 +38,15 @@ async function ended(job: Job): Promise<Job> {
   look();
   const known = await promise.finally(stop);
   // The page has forgotten it: the service has not, or says that it has begun anew.
-  const now = known ?? (await call('getJob', { params: { job: job.id } }));
+  const now = known ?? (await call('getJob', { params: { job: job.id } }).catch(goneWithItsService));
   return now.state === 'running' ? await ended(now) : now;
+}
+
+/** Jobs live as long as the service. */
+function goneWithItsService(error: unknown): never {
+  if (error instanceof ApiFailure && error.status === 404)
+    throw new Error('the service has begun anew before this was done: look whether it is to be done again');
+  throw error;
 }
 
 /** Starts a job, and waits for its end. Its failure is noted. */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Event, Job, VmGauges } from '../../contracts/api/resources.ts';
 import type { Vm } from '../../contracts/api/vm.ts';
-import { KEPT_SAMPLES, withGauges, withHistory } from './gauges.ts';
+import { KEPT_SAMPLES, withGauges, withHistory, withHoles } from './gauges.ts';
 import { EMPTY, KEPT_EVENTS, reduce, type State } from './state.ts';
 
 const vm = { id: 'a', name: 'web', state: 'Off' } as Vm;
@@ -96,6 +96,24 @@ describe('figures', () => {
     ]);
     expect(all.latest).toBe(now.latest);
     expect(withHistory(undefined, 'a', [])).toBeUndefined();
+  });
+  it('where the page was cut off, the service may know; nothing is drawn where nobody does', () => {
+    let gauge = withGauges(undefined, gauges(100, 0));
+    for (const at of [102, 104, 164, 166]) gauge = withGauges(gauge, gauges(at, 0));
+    expect(withHoles(gauge.samples).map(([time, sample]) => (sample === undefined ? 'hole' : time))).toEqual([
+      100,
+      102,
+      104,
+      'hole',
+      164,
+      166,
+    ]);
+    const history = [90, 100, 110, 120, 130, 140, 150, 160, 170].map((at) => gauges(at, at * 10).metrics);
+    const all = withHistory(gauge, 'a', history)!;
+    const times = [90, 100, 102, 104, 110, 120, 130, 140, 150, 160, 164, 166];
+    expect(all.samples.map(({ time }) => time)).toEqual(times);
+    expect(all.samples.find(({ time }) => time === 110)?.diskRead).toBe(10);
+    expect(withHoles(all.samples).map(([time]) => time)).toEqual(times);
   });
   it('counters become rates, and a new run counts from zero', () => {
     let gauge = withGauges(undefined, gauges(100, 5000));

@@ -3,7 +3,7 @@ import 'uplot/dist/uPlot.min.css';
 import { useEffect, useRef } from 'react';
 import uPlot from 'uplot';
 import { bytes, percent } from '../store/format.ts';
-import { followGauge, gaugeOf, type Sample, wantHistory } from '../store/gauges.ts';
+import { followGauge, gaugeOf, type Sample, wantHistory, withHoles } from '../store/gauges.ts';
 
 export interface Series {
   readonly label: string;
@@ -46,8 +46,11 @@ export function Chart({ vm, series, figure }: { vm: string; series: readonly Ser
     const axis = { stroke: colour('--ink-soft'), grid: { stroke: colour('--line'), width: 1 }, ticks: { show: false } };
     const strokes = [colour('--accent'), colour('--warning')];
     const data = (): uPlot.AlignedData => {
-      const samples = gaugeOf(vm)?.samples ?? [];
-      return [samples.map(({ time }) => time), ...series.map(({ value }) => samples.map(value))];
+      const points = withHoles(gaugeOf(vm)?.samples ?? []);
+      return [
+        points.map(([time]) => time),
+        ...series.map(({ value }) => points.map(([, sample]) => (sample === undefined ? null : value(sample)))),
+      ];
     };
     const plot = new uPlot(
       {

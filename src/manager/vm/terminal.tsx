@@ -69,6 +69,8 @@ function open(
   const xterm = new Xterm({
     fontFamily: family,
     fontSize: 14,
+    // At 1 a row ends above the underscores of some fonts.
+    lineHeight: 1.15,
     scrollback: 10_000,
     screenReaderMode: true,
     theme: { background: '#0c0f0e', foreground: '#d6dfda', cursor: '#6fc3a5', selectionBackground: '#2f6f5b' },

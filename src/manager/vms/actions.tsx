@@ -8,10 +8,21 @@ import { Menu } from '../parts/menu.tsx';
 import { textIn } from '../store/form.ts';
 import { useStore } from '../store/hooks.ts';
 import { ROLES } from '../store/roles.ts';
-import { runJob } from '../store/run.ts';
+import { runJob, startJob } from '../store/run.ts';
 import { commandsFor, type VmCommand } from './commands.ts';
 
 const NONE: readonly string[] = [];
+
+/** What was asked for and is under way. */
+const asking = new Set<string>();
+/** Clicked twice, it is done once: the state in which it may be done no more is shown a moment later. */
+async function runOnce(command: VmCommand, vm: Vm): Promise<void> {
+  const key = `${command.id} ${vm.id}`;
+  if (asking.has(key)) return;
+  asking.add(key);
+  await runJob(`${command.label} ${vm.name}`, () => command.run(vm, ''));
+  asking.delete(key);
+}
 
 export function VmActions({
   vms,
@@ -28,9 +39,8 @@ export function VmActions({
   const may = commandsFor(vms).filter(({ role }) => ROLES.indexOf(role) <= rank);
   if (may.length === 0) return null;
   const names = vms.length === 1 ? vms[0]!.name : `${vms.length} virtual machines`;
-  const run = (command: VmCommand, answer = ''): void => {
-    for (const vm of vms.filter(({ state }) => command.allowed(state)))
-      void runJob(`${command.label} ${vm.name}`, () => command.run(vm, answer));
+  const run = (command: VmCommand): void => {
+    for (const vm of vms.filter(({ state }) => command.allowed(state))) void runOnce(command, vm);
   };
   const choose = (command: VmCommand): void =>
     command.question === undefined && command.asks === undefined ? run(command) : setAsked(command);
@@ -69,8 +79,12 @@ export function VmActions({
           action={asked.label}
           danger={asked.danger === true}
           onClose={() => setAsked(undefined)}
-          onAction={(data) => {
-            run(asked, textIn(data, 'answer').trim());
+          onAction={async (data) => {
+            const [vm] = vms;
+            // What was written stays, where the service does not take it.
+            if (asked.asks !== undefined && vm !== undefined)
+              return await startJob(`${asked.label} ${vm.name}`, () => asked.run(vm, textIn(data, 'answer').trim()));
+            run(asked);
             return true;
           }}
         >

@@ -243,6 +243,26 @@ describe('over TCP', () => {
     expect((await ask('GET', `${API_BASE}/session`, with_)).status).toBe(401);
   });
 
+  it('who has a revoked token looks and types no longer', async () => {
+    const vm = await test.vm('left');
+    await vm.start();
+    const { secret, id } = await test.host.transport.call('createToken', { body: { name: 'left', role: 'operator' } });
+    const paths = ['events/stream', 'vms/left/console', 'vms/left/screen'];
+    const streams = paths.map(
+      (path) => new WebSocket(`ws://${host()}${API_BASE}/${path}`, { headers: as(secret).headers }),
+    );
+    const closed = streams.map((stream) => new Promise<number>((resolve) => stream.once('close', resolve)));
+    for (const stream of streams) await new Promise((resolve) => stream.once('open', resolve));
+    await using other = await vm.console();
+    await test.host.transport.call('removeToken', { params: { token: id } });
+    streams[1]!.send(Buffer.from('late'));
+    expect(await Promise.all(closed)).toEqual([1008, 1008, 1008]);
+    // The others go on.
+    other.write('mine');
+    expect(await until(other, 'mine')).not.toContain('late');
+    await vm.stop({ turnOff: true });
+  });
+
   it.skipIf(openssl === undefined)(
     `with TLS, and a client that knows the certificate${openssl ? '' : ': skipped, openssl not found'}`,
     async () => {

@@ -20,7 +20,7 @@ const MOST_UNSENT = 8 * 2 ** 20;
 /** Bytes under way to a client that wait, where it is the sender that is held up. */
 const MOST_BUFFERED = 2 ** 20;
 /** Close codes (RFC 6455, and the range for applications). */
-const CLOSE = { normal: 1000, goingAway: 1001, tryAgainLater: 1013, vmEnded: 4000 } as const;
+const CLOSE = { normal: 1000, goingAway: 1001, denied: 1008, tryAgainLater: 1013, vmEnded: 4000 } as const;
 const PING_PERIOD = 30_000;
 /** Milliseconds until somebody in a guest must have taken a connection; nobody waits longer than the longest. */
 const DEFAULT_PATIENCE = 10_000;
@@ -41,9 +41,39 @@ type Opener = ((socket: WebSocket) => Promise<void> | void) & {
 export class Streams {
   readonly #options: StreamsOptions;
   readonly #server = new WebSocketServer({ noServer: true, maxPayload: 2 ** 20, perMessageDeflate: false });
+  /** With what each client has said who it is. */
+  readonly #clients = new Map<WebSocket, IncomingMessage>();
+  readonly #stop: () => void;
 
   constructor(options: StreamsOptions) {
     this.#options = options;
+    const unfollow = options.management.context.events.follow((message) => {
+      if ('event' in message && message.event.kind === 'token.removed') this.#demandKnown();
+    });
+    // A session ends by the clock.
+    const timer = setInterval(() => this.#demandKnown(), PING_PERIOD).unref();
+    this.#stop = () => {
+      unfollow();
+      clearInterval(timer);
+    };
+  }
+
+  /** Who is not known any more looks and types no longer. */
+  #demandKnown(): void {
+    for (const [client, request] of this.#clients) {
+      if (this.#isKnown(request)) continue;
+      // What it still says before it knows counts no more.
+      client.removeAllListeners('message');
+      client.close(CLOSE.denied, 'the token was revoked, or the session has ended');
+    }
+  }
+
+  #isKnown(request: IncomingMessage): boolean {
+    try {
+      return this.#options.caller(request) !== undefined;
+    } catch {
+      return false;
+    }
   }
 
   /** The 'upgrade' event of an HTTP server. */
@@ -55,6 +85,8 @@ export class Streams {
         if (open.held) (socket as Socket).setKeepAlive(true, PING_PERIOD);
         else keepAlive(client);
         client.on('error', () => {});
+        this.#clients.set(client, request);
+        client.on('close', () => this.#clients.delete(client));
         Promise.resolve(open(client)).catch((error: unknown) => {
           const text = isViridianError(error) ? error.message : 'a defect of the service';
           if (!isViridianError(error)) console.error(error);
@@ -121,6 +153,7 @@ export class Streams {
   }
 
   close(): void {
+    this.#stop();
     for (const client of this.#server.clients) client.close(CLOSE.goingAway, 'the service ends');
     this.#server.close();
   }
