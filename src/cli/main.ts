@@ -46,6 +46,17 @@ ${describeExitCodes('  ')}
   With --test-device the guest can end the run with a code of its own.
 `;
 
+const FIRST_STEPS = `
+First steps:
+  hv doctor                                             what this host has and lacks
+  hv quickstart                                         a Linux on this terminal, with nothing to prepare
+  hv image create debian web.vhdx --user me             a disk with Debian 12
+  hv vm new web --memory 1G --disk web.vhdx --start     a VM on it, which outlives the terminal
+  hv console web                                        its console; Ctrl-] q leaves it
+  hv stop web                                           the guest shuts down
+Every command explains itself with --help. Names of Hyper-V's PowerShell module work too: hv Get-VM.
+`;
+
 /** What does not need the management half is not kept waiting by its table. */
 const ALONE = ['run', 'quickstart', 'vhd', 'image', 'doctor', '--version', '-V'];
 
@@ -54,6 +65,7 @@ function program(): Command {
   hv.description(manifest.description)
     .version(manifest.version)
     .exitOverride()
+    .addHelpText('after', FIRST_STEPS)
     .configureOutput({ outputError: (text, write) => write(complaint(text)) });
 
   const run = hv

@@ -34,7 +34,9 @@ export class Transport {
   readonly #address: Address;
   #start: ((transport: Transport) => Promise<void>) | undefined;
 
-  /** @param start has a service answer, when nobody does; once. */
+  #starting: Promise<void> | undefined;
+
+  /** @param start has a service answer, when nobody does; once, for all calls that are under way. */
   constructor(address: Address, start?: (transport: Transport) => Promise<void>) {
     this.#address = address;
     this.#start = start;
@@ -68,13 +70,15 @@ export class Transport {
     };
     const ask = (): Promise<IncomingMessage> =>
       this.#request(method.toUpperCase(), `${API_BASE}${path}${text}`, request);
-    const start = this.#start;
-    this.#start = undefined;
     const answer = await ask().catch(async (error: unknown) => {
-      if (!(error instanceof NoService) || start === undefined) throw error;
-      await start(this);
+      if (!(error instanceof NoService) || this.#start === undefined) throw error;
+      this.#starting ??= this.#start(new Transport(this.#address)).finally(() => {
+        this.#starting = undefined;
+      });
+      await this.#starting;
       return await ask();
     });
+    this.#start = undefined;
     const bytes = await collected(answer);
     const status = answer.statusCode ?? 0;
     if (status >= 400) throw errorOf(status, bytes, this.place);

@@ -117,5 +117,6 @@ export const CHANGEABLE_STATES: readonly VmState[] = ['Off', 'OffCritical'];
 export function refusal(action: VmAction, name: string, state: VmState): string {
   const { verb, from } = VM_TRANSITIONS[action];
   const plain = from.filter((each) => !each.endsWith('Critical'));
-  return `cannot ${verb} ${name}: it is ${state}, and that needs ${plain.slice(0, 3).join(' or ')}`;
+  const needed = from.length < 4 ? plain.join(' or ') : 'it to run';
+  return `cannot ${verb} ${name}: it is ${state}, and that needs ${action === 'start' ? plain.join(' or ') : needed}`;
 }

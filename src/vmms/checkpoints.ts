@@ -75,7 +75,10 @@ export class Checkpoints {
     const found = all.filter(({ id, name }) => id === idOrName || name === idOrName);
     if (found.length === 0) throw new ViridianError('notFound', `${vm.name} has no checkpoint '${idOrName}'`);
     if (found.length > 1)
-      throw new ViridianError('invalid', `${vm.name} has ${found.length} checkpoints '${idOrName}': give the id`);
+      throw new ViridianError(
+        'invalid',
+        `${vm.name} has ${found.length} checkpoints '${idOrName}': give the id, of 'hv checkpoint ls --json'`,
+      );
     return found[0]!;
   }
 

@@ -1,4 +1,5 @@
 /** What the parts of the service share. */
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Edition } from '../contracts/api/resources.ts';
 import type { VmConfiguration } from '../contracts/api/vm.ts';
@@ -16,6 +17,7 @@ export interface ServiceContext {
   readonly events: EventLog;
   readonly jobs: Jobs;
   readonly networks: Networks;
+  readonly folders: VmFolders;
   readonly dataFolder: string;
   readonly runtimeFolder: string;
   /** The worker's program. */
@@ -51,8 +53,38 @@ export class Settings {
 }
 
 /** The VM's own folder: saved states, checkpoints, disks that are made for it. */
-export function vmFolder(context: ServiceContext, vm: string): string {
-  return join(context.dataFolder, 'vms', vm);
+export function vmFolder({ dataFolder }: Pick<ServiceContext, 'dataFolder'>, vm: string): string {
+  return join(dataFolder, 'vms', vm);
+}
+
+/**
+ * Folders of VMs that take long to fill, or to clear away: which of them is on record before, so that none is left of a VM that is
+ * not. What is not on record stays: whose database was lost has disks there.
+ */
+export class VmFolders {
+  readonly #db: Database;
+  readonly #dataFolder: string;
+
+  constructor(db: Database, dataFolder: string) {
+    this.#db = db;
+    this.#dataFolder = dataFolder;
+  }
+
+  begin(vm: string): void {
+    this.#db.run('insert or ignore into making (vm) values (?)', vm);
+  }
+
+  /** It is the VM's, or goes when there is no such VM. */
+  settle(vm: string): void {
+    const isThere = this.#db.get('select id from vms where id = ?', vm) !== undefined;
+    if (!isThere) rmSync(vmFolder({ dataFolder: this.#dataFolder }, vm), { recursive: true, force: true });
+    this.#db.run('delete from making where vm = ?', vm);
+  }
+
+  /** Those that an earlier service was cut short in. */
+  settleAll(): void {
+    for (const { vm } of this.#db.all('select vm from making')) this.settle(String(vm));
+  }
 }
 
 /** For events and jobs. */

@@ -17,6 +17,7 @@ describe('the inventory', () => {
     old.exec(`alter table checkpoints drop column background;
       alter table checkpoints drop column unfinished;
       drop table whole_states;
+      drop table making;
       insert into vms (id, name, revision, configuration, state, created) values ('v', 'one', 1, '{}', 'Off', '');
       insert into checkpoints (id, vm, name, kind, created, configuration, disks, pause)
         values ('c', 'v', 'first', 'Standard', '', '{}', '[]', 5);

@@ -9,7 +9,7 @@ import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlit
 import { ViridianError } from '../contracts/errors.ts';
 
 /** Raised with a migration below. */
-const SCHEMA_VERSION = 3;
+const SCHEMA_VERSION = 4;
 
 const SCHEMA = `
 create table settings (name text primary key, value text not null) strict;
@@ -61,6 +61,8 @@ create table layers (
 create table whole_states (stamp text primary key) strict;
 -- VMs that stand still while something is done to their disks, and whether they are to run afterwards.
 create table held (vm text primary key references vms (id) on delete cascade, running integer not null) strict;
+-- VMs whose folders are being filled before they are on record, or cleared away after: what is cut short leaves none behind.
+create table making (vm text primary key) strict;
 create table events (
   id integer primary key autoincrement,
   time text not null,
@@ -109,6 +111,8 @@ create table macs (
 alter table checkpoints add column background real;
 alter table checkpoints add column unfinished integer not null default 0;
 create table whole_states (stamp text primary key) strict;`,
+  4: `
+create table making (vm text primary key) strict;`,
 };
 /** Bytes that the file and its log have to spare, each. */
 const SPARE = 2 * 2 ** 20;

@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Job } from '../contracts/api/resources.ts';
 import { isViridianError, ViridianError } from '../contracts/errors.ts';
+import { explained } from '../host/node/files.ts';
 import type { EventLog } from './events.ts';
 
 const KEPT = 200;
@@ -162,12 +163,13 @@ export class Jobs {
       await work(control);
       end({ state: 'done', progress: 1 });
     } catch (error) {
-      const known = isViridianError(error);
+      const reason = explained(error);
+      const known = isViridianError(reason);
       if (!known) console.error(error);
-      const message = error instanceof Error ? error.message : String(error);
+      const message = reason instanceof Error ? reason.message : String(reason);
       end({
         state: entry.abort.signal.aborted ? 'cancelled' : 'failed',
-        error: { code: known ? error.code : 'failure', message },
+        error: { code: known ? reason.code : 'failure', message },
       });
     }
   }

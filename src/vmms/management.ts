@@ -2,7 +2,7 @@
  * The management service's own work: what the API's operations do. VMs are in virtual-machine.ts; this is the list of
  * them, their configurations, the host.
  */
-import { existsSync, mkdirSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Host, Job, Usage } from '../contracts/api/resources.ts';
 import {
@@ -54,6 +54,7 @@ export class Management {
 
   /** Takes up what an earlier service was cut short in. */
   async recover(): Promise<void> {
+    this.context.folders.settleAll();
     for (const machine of this.machines) {
       await machine.letGo();
       await this.checkpoints.recover(machine);
@@ -133,6 +134,8 @@ export class Management {
       'slot',
       [...disks, ...dvds].map(({ slot }) => slot),
     );
+    // Two that write to one file would each destroy what the other wrote.
+    for (const { file, readOnly } of disks) if (!readOnly) demandOnce(file, disks);
     demandUnique(
       'adapter',
       nics.map(({ id }) => id),
@@ -203,7 +206,7 @@ export class Management {
   }
 
   remove(idOrName: string, revision?: number): Job {
-    const { inventory, events, jobs, db } = this.context;
+    const { inventory, events, jobs, db, folders } = this.context;
     const found = inventory.find(idOrName);
     this.demandRevision(found, revision);
     const demand = (record: VmRecord): void => {
@@ -220,12 +223,13 @@ export class Management {
       this.checkpoints.demandAlone(this.machine(found.id));
       await this.checkpoints.removeAll(this.machine(found.id), control);
       db.transaction(() => {
+        folders.begin(record.id);
         inventory.remove(record.id);
         events.add({ kind: 'vm.removed', vm: named(record), text: `${record.configuration.name} was removed` });
       });
       this.#machines.delete(record.id);
       // Last: a file without a VM can be found and cleared away, a VM without its files cannot be used.
-      rmSync(vmFolder(this.context, record.id), { recursive: true, force: true });
+      folders.settle(record.id);
       this.checkpoints.mergeWhatWaited();
     });
   }
@@ -444,6 +448,12 @@ export function demandFile(file: string): void {
 function demandUnique(what: string, all: readonly (string | number)[]): void {
   const twice = all.find((each, i) => all.indexOf(each) !== i);
   if (twice !== undefined) throw new ViridianError('invalid', `${what} ${twice} is given twice`);
+}
+
+function demandOnce(file: string, disks: readonly Disk[]): void {
+  const slots = disks.filter((disk) => disk.file === file).map(({ slot }) => slot);
+  if (slots.length > 1)
+    throw new ViridianError('invalid', `${file}: is in slots ${slots.join(' and ')}: one disk can be in one slot`);
 }
 
 function demandFound(found: boolean, { name }: VmConfiguration, what: string): void {

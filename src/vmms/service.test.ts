@@ -204,6 +204,9 @@ describe('components', () => {
     await expect(vm.addDisk({ file: file('refused.raw'), format: 'raw' })).rejects.toThrow('refused');
     await expect(vm.removeDisk(5)).rejects.toThrow('parts has no disk in slot 5');
     await expect(vm.addDisk({ file: file('d.raw'), slot: 2, format: 'raw' })).rejects.toThrow('slot 2 is given twice');
+    await expect(vm.addDisk({ file: join(folder, 'b.raw'), format: 'raw' })).rejects.toThrow(
+      'b.raw: is in slots 0 and 1: one disk can be in one slot',
+    );
     expect((await vm.refresh()).configuration.disks.map(({ slot }) => slot)).toEqual([1]);
     await test.restart();
     expect(await there()).toBe('disk1=b.raw dvd2=c.iso');

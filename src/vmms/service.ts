@@ -10,7 +10,7 @@ import { WORKER_FILES } from '../contracts/worker.ts';
 import { LOCK_EXCLUSIVE, LOCK_NONBLOCKING, libc } from '../host/node/libc.ts';
 import type { ProgramFiles } from '../host/node/program.ts';
 import { ApiServer, type TcpOptions } from './api/server.ts';
-import { named, type ServiceContext, Settings } from './context.ts';
+import { named, type ServiceContext, Settings, VmFolders } from './context.ts';
 import { Database } from './database.ts';
 import { EventLog } from './events.ts';
 import { type HostFacts, hostFacts, requirements, unmet } from './host-facts.ts';
@@ -88,6 +88,7 @@ export class Service implements AsyncDisposable {
       networks: new Networks({ db, inventory, events, dataFolder, runtimeFolder, switchEntry }),
       events,
       jobs: new Jobs(events),
+      folders: new VmFolders(db, dataFolder),
       dataFolder,
       runtimeFolder,
       workerEntry: options.workerEntry,

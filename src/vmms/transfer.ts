@@ -1,5 +1,6 @@
 /** Export, import and clone: a VM with its files, in another place. Disks are copied whole: a copy has no parents. */
 import { randomUUID } from 'node:crypto';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { copyFile, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { z } from 'zod';
@@ -11,6 +12,7 @@ import { ViridianError } from '../contracts/errors.ts';
 import type { VmState } from '../contracts/vm-state.ts';
 import { nodeCodecs } from '../host/node/codecs.ts';
 import { nodeDiskFiles } from '../host/node/disk-files.ts';
+import { makeFolder } from '../host/node/files.ts';
 import { convertDisk, createDisk, type StorageHost } from '../storage/index.ts';
 import { named, vmFolder } from './context.ts';
 import { configurationOf, type VmRecord } from './inventory.ts';
@@ -52,7 +54,11 @@ export class Transfer {
   export(idOrName: string, folder: string): Job {
     return this.#management.job(idOrName, 'export', 'exporting', async (machine, control) => {
       const { record } = machine;
-      this.#demandStanding(machine.name, record.state);
+      if (!STANDING.includes(record.state))
+        throw new ViridianError(
+          'wrongState',
+          `${machine.name} is ${record.state}: stop or save it first, or make a checkpoint and export that`,
+        );
       await this.write({ ...record, saved: record.saved?.file ?? null }, folder, control);
       this.#management.context.events.add({
         kind: 'vm.exported',
@@ -62,18 +68,14 @@ export class Transfer {
     });
   }
 
-  #demandStanding(name: string, state: VmState): void {
-    if (!STANDING.includes(state))
-      throw new ViridianError(
-        'wrongState',
-        `${name} is ${state}: stop or save it first, or make a checkpoint and export that`,
-      );
-  }
-
   /** The folder appears when it is whole. */
   async write(source: Source, folder: string, control: JobControl): Promise<void> {
+    const there = (cause?: unknown): ViridianError =>
+      new ViridianError('wrongState', `${folder}: is there already, and is not an empty folder`, { cause });
+    // Said before everything is copied.
+    if (existsSync(folder) && !isEmptyFolder(folder)) throw there();
     const partial = `${folder}.partial-${randomUUID().slice(0, 8)}`;
-    await mkdir(partial, { recursive: true, mode: 0o700 });
+    await makeFolder(partial);
     try {
       control.cancellable(true);
       const files = await copyFiles(source.configuration, partial, control);
@@ -89,9 +91,7 @@ export class Transfer {
       control.cancellable(false);
       // Renaming onto a folder works when that is empty.
       await rename(partial, folder).catch((error: unknown) => {
-        throw new ViridianError('wrongState', `${folder}: is there already, and is not an empty folder`, {
-          cause: error,
-        });
+        throw there(error);
       });
     } catch (error) {
       await rm(partial, { recursive: true, force: true });
@@ -108,7 +108,7 @@ export class Transfer {
     name?: string | undefined;
     mode?: 'register' | 'copy' | undefined;
   }): Job {
-    const { jobs, inventory, events, db } = this.#management.context;
+    const { jobs, inventory, events, db, folders } = this.#management.context;
     return jobs.start({ kind: 'import', text: `importing ${basename(folder)}` }, async (control) => {
       const { id: oldId, configuration, saved } = await readManifest(folder);
       const id = mode === 'register' ? oldId : randomUUID();
@@ -119,13 +119,14 @@ export class Transfer {
       inventory.demandFree(wanted.name);
       const target = vmFolder(this.#management.context, id);
       const { boot, disks, dvds } = configuration;
-      const files = mode === 'register' ? { boot, disks, dvds } : await copyFiles(wanted, target, control);
       let state: string | null = saved;
-      if (saved !== null && mode === 'copy') {
-        state = join(target, 'imported.state');
-        await copyWithHoles(saved, state);
-      }
+      if (mode === 'copy') folders.begin(id);
       try {
+        const files = mode === 'register' ? { boot, disks, dvds } : await copyFiles(wanted, target, control);
+        if (saved !== null && mode === 'copy') {
+          state = join(target, 'imported.state');
+          await copyWithHoles(saved, state);
+        }
         db.transaction(() => {
           this.#management.createChecked({ ...wanted, ...files }, id);
           if (state !== null) inventory.change(id, { state: 'Saved', saved: { file: state, owned: mode === 'copy' } });
@@ -137,8 +138,9 @@ export class Transfer {
         });
       } catch (error) {
         inventory.reload(id);
-        if (mode === 'copy') await rm(target, { recursive: true, force: true });
         throw error;
+      } finally {
+        if (mode === 'copy') folders.settle(id);
       }
       control.result(id);
     });
@@ -180,20 +182,20 @@ export class Transfer {
 
   /** @param linked disks are not copied: both VMs have differencing ones over what was there. */
   clone(idOrName: string, { name, linked = false }: { name: string; linked?: boolean | undefined }): Job {
-    const { inventory, events } = this.#management.context;
+    const { inventory, events, folders } = this.#management.context;
     // At once, so that who asks can ask better; and when it begins.
     inventory.demandFree(name);
     return this.#management.job(idOrName, 'clone', 'cloning', async (machine, control) => {
       const { record } = machine;
-      this.#demandStanding(machine.name, record.state);
       if (record.state !== 'Off')
         throw new ViridianError(
           'wrongState',
-          `${machine.name} is ${record.state}: a clone is made of a VM that is Off`,
+          `${machine.name} is ${record.state}: a clone is made of a VM that is Off: stop it first, or fork a checkpoint of it`,
         );
       inventory.demandFree(name);
       const id = randomUUID();
       const target = vmFolder(this.#management.context, id);
+      folders.begin(id);
       try {
         if (linked) {
           await this.#link(record, name, id);
@@ -204,9 +206,8 @@ export class Transfer {
         // Addresses on a network are the original's.
         const nics = freshNics(record.configuration.nics);
         this.#management.createChecked({ ...record.configuration, name, disks, nics }, id);
-      } catch (error) {
-        await rm(target, { recursive: true, force: true });
-        throw error;
+      } finally {
+        folders.settle(id);
       }
       control.result(id);
       events.add({ kind: 'vm.cloned', vm: { id, name }, text: `${name} is a clone of ${machine.name}` });
@@ -215,6 +216,10 @@ export class Transfer {
 }
 
 const NO_BOOT = { kernel: null, initrd: null, append: '' };
+
+function isEmptyFolder(path: string): boolean {
+  return statSync(path).isDirectory() && readdirSync(path).length === 0;
+}
 
 function mapFiles({ boot, disks, dvds }: Files, map: (file: string) => string): Files {
   const each = (file: string | null): string | null => (file === null ? null : map(file));

@@ -3,18 +3,17 @@
  * The database is written before anybody is told.
  */
 import { randomUUID } from 'node:crypto';
-import { existsSync, mkdirSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { Disk, Dvd, IsolationRung } from '../contracts/api/vm.ts';
 import { isViridianError, ViridianError } from '../contracts/errors.ts';
 import { isLive, mayDo, refusal, VM_TRANSITIONS, type VmAction, type VmState } from '../contracts/vm-state.ts';
 import type { WorkerEvent, WorkerExit, WorkerHello, WorkerMethod, WorkerMethods } from '../contracts/worker.ts';
-import { filesOf, named, type ServiceContext, vmFolder } from './context.ts';
-import { requirements, unmet } from './host-facts.ts';
+import { named, type ServiceContext, vmFolder } from './context.ts';
 import type { VmRecord, VmRecordChange } from './inventory.ts';
 import type { JobControl } from './jobs.ts';
-import { demandRoom } from './limits.ts';
 import { Meter } from './meter.ts';
+import { demandStartable, describeEnd, didNotStart, missingFile, specOf, untilMerged } from './starting.ts';
 import { StateFiles } from './state-files.ts';
 import { WorkerHandle, type WorkerListener } from './worker-handle.ts';
 
@@ -25,11 +24,6 @@ const LOOK = 5;
 /** A worker that ends by itself is started again so often within so many milliseconds. */
 const RESTARTS = 3;
 const RESTART_PERIOD = 10 * 60_000;
-
-/** `nice` values of processor weights: a step is about a quarter more or less. */
-function niceness(weight: number): number {
-  return Math.max(0, Math.min(19, Math.round(-Math.log(weight / 100) / Math.log(1.25))));
-}
 
 export class VirtualMachine {
   readonly id: string;
@@ -185,7 +179,7 @@ export class VirtualMachine {
       kind: lost ? 'vm.crashed' : 'vm.stopped',
       vm: named(this.record),
       severity: lost ? 'error' : exit.kind === 'crash' || exit.kind === 'tripleFault' ? 'warning' : 'info',
-      text: `${this.name} ended: ${describe(exit)}`,
+      text: `${this.name} ended: ${describeEnd(exit)}`,
       data: { kind: exit.kind, message: exit.message },
     });
     if (lost && state !== 'Starting' && state !== 'Stopping') this.#afterCrash();
@@ -300,19 +294,16 @@ export class VirtualMachine {
   /** Boots, or goes on from the saved state. */
   async start(control: JobControl): Promise<void> {
     this.demand('start');
-    await this.#untilMerged(control);
+    await untilMerged(this.#context, () => this.record, control);
     this.demand('start');
-    const { configuration, saved } = this.record;
-    const problem = unmet(requirements(this.#context.facts));
-    if (problem !== undefined) throw new ViridianError('wrongState', problem);
-    this.#demandMemory();
-    this.#demandFiles();
-    const { boot } = configuration;
-    if (saved === null && boot.kernel === null && configuration.disks.length === 0)
-      throw new ViridianError(
-        'invalid',
-        `${this.name} has nothing to boot: give it a disk that holds a kernel, or a kernel with 'hv vm set ${this.name} --kernel FILE'`,
-      );
+    const { record } = this;
+    const { saved } = record;
+    demandStartable(this.#context, record);
+    const critical = missingFile(record);
+    if (critical !== undefined) {
+      this.#enter(saved === null ? 'OffCritical' : 'SavedCritical', { critical });
+      throw new ViridianError('notFound', `cannot start ${this.name}: ${critical}`);
+    }
     control.progress(0.1, saved === null ? 'starting the worker process' : 'reading the saved state');
     this.#enter('Starting');
     const instance = randomUUID();
@@ -328,24 +319,8 @@ export class VirtualMachine {
         listener: this.#listener(),
         record: (record) => this.#context.inventory.change(this.id, { worker: record }),
         spec: {
-          vm: this.id,
-          name: this.name,
-          instance,
-          memory: configuration.memory,
-          processors: configuration.processors,
-          engine: configuration.engine,
-          kernel: boot.kernel,
-          initrd: boot.initrd,
-          append: boot.append,
-          onReboot: configuration.guestReset === 'Stop' ? 'stop' : 'restart',
-          disks: configuration.disks.toSorted((a, b) => a.slot - b.slot),
-          dvds: configuration.dvds.toSorted((a, b) => a.slot - b.slot),
-          nics,
-          processorMaximum: configuration.processorMaximum,
-          storageMaximum: configuration.storageMaximum,
-          restore: saved?.file ?? null,
+          ...specOf(record, instance, nics),
           restoreUnread: saved !== null && this.#files.isAsWritten(saved.file),
-          niceness: niceness(configuration.processorWeight),
         },
       });
     } catch (error) {
@@ -368,17 +343,6 @@ export class VirtualMachine {
     }
   }
 
-  /** Disks that others' files are below may be being merged just now. */
-  async #untilMerged(control: JobControl): Promise<void> {
-    for (;;) {
-      const files = this.record.configuration.disks.flatMap(({ file, allowParent = [] }) => [file, ...allowParent]);
-      const merge = [...this.#context.merging].find((each) => files.some((file) => each.files.has(file)));
-      if (merge === undefined) return;
-      control.progress(0.05, 'waiting for its disks, which are being merged');
-      await merge.done;
-    }
-  }
-
   /** Waits until the partition is there. @throws ViridianError with the reason when it does not come up. */
   async #ready(worker: WorkerHandle): Promise<WorkerHello> {
     for (;;) {
@@ -389,31 +353,11 @@ export class VirtualMachine {
       if (hello === 'later') continue;
       if (hello === undefined || hello.state === 'Stopped') {
         const exit = await worker.ended;
-        throw new ViridianError(exit.code ?? 'failure', `${this.name} did not start: ${describe(exit)}`);
+        throw new ViridianError(exit.code ?? 'failure', `${this.name} did not start: ${describeEnd(exit)}`);
       }
       if (hello.state !== 'Starting') return hello;
       await new Promise((resolve) => setTimeout(resolve, LOOK));
     }
-  }
-
-  #demandMemory(): void {
-    const { inventory, facts, settings } = this.#context;
-    const used = inventory
-      .list()
-      .filter(({ id, state }) => id !== this.id && isLive(state))
-      .reduce((sum, { configuration }) => sum + configuration.memory, 0);
-    demandRoom({ edition: settings.edition, total: facts.memory }, this.name, this.record.configuration.memory, used);
-  }
-
-  #demandFiles(): void {
-    const { configuration, saved } = this.record;
-    const missing = [...filesOf(configuration), ...(saved === null ? [] : [saved.file])].find(
-      (file) => !existsSync(file),
-    );
-    if (missing === undefined) return;
-    const critical = `${missing} is not there`;
-    this.#enter(saved === null ? 'OffCritical' : 'SavedCritical', { critical });
-    throw new ViridianError('notFound', `cannot start ${this.name}: ${critical}`);
   }
 
   /** The guest is asked; it has so many seconds. */
@@ -646,26 +590,6 @@ export interface Still {
   readonly lost?: (() => Promise<void>) | undefined;
 }
 
-/** With the reason; of the host's own reasons, a full disk is the one that users meet. */
-function didNotStart(name: string, error: unknown): unknown {
-  if (isViridianError(error))
-    return new ViridianError(error.code, `${name} did not start: ${error.message}`, { cause: error });
-  if (!(error instanceof Error) || !('code' in error)) return error;
-  const text =
-    error.code === 'ENOSPC' ? 'no space left on the device, for what its worker process needs' : error.message;
-  return new ViridianError('failure', `${name} did not start: ${text}`, { cause: error });
-}
-
 function fullText(file: string | null): string | null {
   return file === null ? null : `the host has no room for what the guest writes to ${file}`;
-}
-
-const ENDS: Readonly<Record<string, string>> = {
-  powerOff: 'the guest powered off',
-  reset: 'the guest asked for a restart',
-  turnedOff: 'turned off',
-};
-
-function describe({ kind, message }: WorkerExit): string {
-  return message === '' ? (ENDS[kind] ?? kind) : message;
 }

@@ -1,8 +1,9 @@
+import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it, vi } from 'vitest';
 import { EDITIONS } from '../../contracts/api/resources.ts';
 import { EXIT } from '../../contracts/exit-codes.ts';
 import { type CommandResult, findCommand, runCommand } from '../../host/node/command.ts';
@@ -41,6 +42,7 @@ describe('the table of commands', () => {
 describe('cmdlets', () => {
   it.each([
     ['Get-VM', 'vm ls'],
+    ['Get-VM -Name web', 'vm ls web'],
     ['Start-VM -Name web', 'vm start web'],
     ['stop-vm web -TurnOff', 'vm stop web --turn-off'],
     ['Stop-VM web -Force', 'vm stop web --force'],
@@ -119,6 +121,7 @@ describe('completion', () => {
     ['', 'check', ['checkpoint']],
     ['vm', 'sta', ['start']],
     ['vm new', '--mem', ['--memory']],
+    ['ls --state', 'Pau', ['Paused', 'PausedCritical', 'Pausing']],
     ['vm new web --engine', '', ['auto', 'interpreter', 'translator']],
     ['vm new web --disk', '', [':file']],
     ['host set --edition', '2008 R2 S', ['2008 R2 Standard']],
@@ -135,10 +138,12 @@ describe('completion', () => {
     const script = `PATH=${dirname(HV)}:$PATH; source <(hv completion bash); complete -p hv
       for words in 'hv check' 'hv vm sta' 'hv vm new --mem'; do
         COMP_WORDS=($words); COMP_CWORD=$((\${#COMP_WORDS[@]} - 1)); _hv; echo "\${COMPREPLY[@]}"
-      done`;
+      done
+      hv() { printf '%s\\n' 'my vm' "\${@: -1}"; }
+      COMP_WORDS=(hv start 'my\\ v'); COMP_CWORD=2; _hv; echo "\${COMPREPLY[@]}"`;
     expect(await runCommand(bash!, ['--norc', '-c', script])).toEqual({
       code: 0,
-      stdout: 'complete -F _hv hv\ncheckpoint\nstart\n--memory\n',
+      stdout: 'complete -F _hv hv\ncheckpoint\nstart\n--memory\nmy\\ vm my\\ v\n',
       stderr: '',
     });
   });
@@ -201,6 +206,13 @@ describe('hv', () => {
 
   it.each<[string, number, string]>([
     ['vm show nobody', EXIT.notFound, "hv: there is no virtual machine 'nobody'"],
+    ['ls web nobody', EXIT.notFound, "hv: there is no virtual machine 'nobody'"],
+    ['vm rm nobody', EXIT.notFound, "hv: there is no virtual machine 'nobody'"],
+    ['checkpoint apply web never', EXIT.notFound, "hv: web has no checkpoint 'never'"],
+    ['events --vm nobody', EXIT.notFound, "hv: there is no virtual machine 'nobody'"],
+    ['ls --state running', EXIT.ok, 'none of the virtual machines is like that'],
+    ['resume web', EXIT.usage, "hv: unknown command 'resume': it is 'hv vm resume'"],
+    ['stop web --turn-off', EXIT.wrongState, 'hv: cannot turn off web: it is Off, and that needs it to run'],
     ['vm pause web', EXIT.wrongState, 'hv: cannot pause web: it is Off, and that needs Running'],
     ['vm new web', EXIT.wrongState, "hv: there is a virtual machine 'web' already: give another name"],
     ['vm new', EXIT.usage, "hv: it needs a name: 'hv vm new NAME', or 'name:' in the file"],
@@ -229,5 +241,33 @@ describe('hv', () => {
     ],
   ])('%s: exits with %i', async (args, code, line) => {
     expect(await hv(...args.split(' '))).toEqual({ code, stdout: '', stderr: `${line}\n` });
+  });
+
+  it('says of a file with settings what is wrong with it', async () => {
+    const file = join(home, 'odd.yaml');
+    writeFileSync(file, 'name: odd\ndisks: 3\n');
+    const stderr = `hv: ${file}: disks: must be a list, each with what is its own\n`;
+    expect(await hv('vm', 'new', '-f', file)).toEqual({ code: EXIT.badFile, stdout: '', stderr });
+  });
+
+  it('starts one service for several questions at once', async () => {
+    await hv('service', 'stop');
+    expect(await hv('ls', 'web', 'web', '-q')).toEqual({ code: EXIT.ok, stdout: 'web\nweb\n', stderr: '' });
+  });
+
+  it('follows events from one service to the next, and misses none', async () => {
+    const follower = spawn('/usr/bin/env', [`VIRIDIAN_HOME=${home}`, HV, 'events', '-f', '--last', '1']);
+    try {
+      let shown = '';
+      follower.stdout.on('data', (bytes: Buffer) => (shown += bytes.toString()));
+      await vi.waitFor(() => expect(shown).not.toBe(''), { timeout: 20_000 });
+      const { pid } = JSON.parse((await hv('service', 'status', '--json')).stdout) as { pid: number };
+      process.kill(pid, 'SIGKILL');
+      await vi.waitFor(async () => expect((await hv('service', 'status')).code).toBe(EXIT.failure), 20_000);
+      await hv('vm', 'set', 'web', '--notes', 'y');
+      await vi.waitFor(() => expect(shown).toMatch(/was started\n.*web was changed: notes\n/), { timeout: 20_000 });
+    } finally {
+      follower.kill();
+    }
   });
 });

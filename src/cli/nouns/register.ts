@@ -1,5 +1,6 @@
 /** Rows as commands of the parser, with their cmdlets and shortcuts. */
 import { type Command, Option } from 'commander';
+import { ViridianError } from '../../contracts/errors.ts';
 import { describeExitCodes, EXIT } from '../../contracts/exit-codes.ts';
 import { say } from '../say.ts';
 import { type CommandRow, type Flags, nameOf, type OptionRow, OUTPUTS } from './command-row.ts';
@@ -21,6 +22,9 @@ export function managementCommands(hv: Command, first: string | undefined): void
     define(hv, first, alone, alone.noun !== undefined);
     return;
   }
+  // Some verbs of VMs stand at the top level, and who knows those tries the others there.
+  if (COMMANDS.some((row) => row.noun === 'vm' && [row.verb, ...(row.aliases ?? [])].includes(first ?? '')))
+    throw new ViridianError('invalid', `unknown command '${first}': it is 'hv vm ${first}'`);
   const nouns = new Map<string, Command>();
   for (const [name, text] of Object.entries(NOUNS)) {
     if (noun !== undefined && name !== noun) continue;

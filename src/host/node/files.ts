@@ -1,5 +1,6 @@
 /** Reading and writing whole files a user named, with errors that say what is wrong with which one. */
-import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { type ErrorCode, ViridianError } from '../../contracts/errors.ts';
 
 const REASONS: Readonly<Record<string, readonly [ErrorCode, string]>> = {
@@ -62,7 +63,7 @@ export async function readInput(what: string, path: string | URL): Promise<Uint8
     if (bytes.length === 0) throw bad('the file is empty');
     return bytes;
   } catch (error) {
-    throw explain(what, String(path), error);
+    throw explain(`${what} ${path}`, error);
   }
 }
 
@@ -78,11 +79,40 @@ export async function writeOutput(what: string, path: string, bytes: Uint8Array)
     await rename(partial, path);
   } catch (error) {
     await rm(partial, { force: true }).catch(() => {});
-    throw explain(what, path, error);
+    throw explain(`${what} ${path}`, error);
   }
 }
 
-function explain(what: string, path: string, error: unknown): unknown {
+/** An error of a file system call as one of ours, with the files that it names itself. Every other error as it is. */
+export function explained(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  const { path, dest } = error as NodeJS.ErrnoException & { readonly dest?: string };
+  return path === undefined ? error : explain(dest === undefined ? path : `${path} to ${dest}`, error);
+}
+
+/**
+ * Makes a folder and those above it that are missing. Not `mkdir`'s own way to do that: where a file system refuses a name with
+ * ENOENT, as /proc does, Node 26 tries again for ever.
+ */
+export async function makeFolder(path: string, mode = 0o700): Promise<void> {
+  try {
+    await mkdir(path, { mode });
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error)) throw error;
+    if (error.code === 'EEXIST' && (await stat(path)).isDirectory()) return;
+    const above = dirname(path);
+    if (error.code !== 'ENOENT' || above === path) throw error;
+    const isThere = await stat(above).then(
+      () => true,
+      () => false,
+    );
+    if (isThere) throw new ViridianError('denied', `${path}: no folder can be made there`, { cause: error });
+    await makeFolder(above, mode);
+    await mkdir(path, { mode });
+  }
+}
+
+function explain(what: string, error: unknown): unknown {
   const reason = error instanceof Error && 'code' in error ? REASONS[String(error.code)] : undefined;
-  return reason === undefined ? error : new ViridianError(reason[0], `${what} ${path}: ${reason[1]}`, { cause: error });
+  return reason === undefined ? error : new ViridianError(reason[0], `${what}: ${reason[1]}`, { cause: error });
 }

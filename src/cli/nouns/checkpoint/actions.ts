@@ -1,6 +1,8 @@
 /** `hv checkpoint ...`: what it does. */
 import { resolve } from 'node:path';
+import type { Vm } from '../../../client/index.ts';
 import type { Checkpoint } from '../../../contracts/api/resources.ts';
+import { ViridianError } from '../../../contracts/errors.ts';
 import type { Action } from '../command-row.ts';
 import { bytes, showOne, showRows } from '../output.ts';
 import { confirm, onlyAsked, vmOf, withProgress } from '../session.ts';
@@ -55,8 +57,16 @@ export const ls: Action = async ([name], flags) => {
   return undefined;
 };
 
+/** Nobody is asked about what is not there. */
+async function demandCheckpoint(vm: Vm, wanted: string): Promise<void> {
+  const all = await vm.checkpoints();
+  if (!all.some(({ id, name }) => id === wanted || name === wanted))
+    throw new ViridianError('notFound', `${vm.name} has no checkpoint '${wanted}'`);
+}
+
 export const apply: Action = async ([vmName, checkpoint], flags) => {
   const vm = await vmOf(vmName);
+  await demandCheckpoint(vm, checkpoint!);
   if (onlyAsked(flags, `put ${vm.name} back to ${checkpoint}`)) return undefined;
   await confirm(flags, `Put ${vm.name} back to ${checkpoint}? What it has done since is lost.`);
   const body = flags.start === undefined ? {} : { start: flags.start as boolean };
@@ -66,6 +76,7 @@ export const apply: Action = async ([vmName, checkpoint], flags) => {
 
 export const rm: Action = async ([vmName, checkpoint], flags) => {
   const vm = await vmOf(vmName);
+  await demandCheckpoint(vm, checkpoint!);
   const what = `${checkpoint}${flags.subtree ? ' and those made after it' : ''}`;
   if (onlyAsked(flags, `remove ${what} of ${vm.name}`)) return undefined;
   await confirm(flags, `Remove ${what}?`);

@@ -93,6 +93,9 @@ async function readConfiguration(file: string): Promise<Partial<NewVm>> {
   if (typeof plain !== 'object' || plain === null || Array.isArray(plain))
     throw new ViridianError('badFile', `${file}: says no settings: it should begin with 'name: ...'`);
   const given = plain as Partial<NewVm> & { memory?: unknown };
+  for (const name of ['disks', 'dvds', 'nics'] as const)
+    if (!(given[name] === undefined || isList(given[name])))
+      throw new ViridianError('badFile', `${file}: ${name}: must be a list, each with what is its own`);
   const folder = dirname(file);
   const locate = <T extends string | null | undefined>(path: T): T =>
     (typeof path === 'string' && !isAbsolute(path) ? resolve(folder, path) : path) as T;
@@ -109,16 +112,25 @@ async function readConfiguration(file: string): Promise<Partial<NewVm>> {
   };
 }
 
-export const ls: Action = async (_args, flags) => {
+function isList(value: unknown): boolean {
+  return Array.isArray(value) && value.every((each) => typeof each === 'object' && each !== null);
+}
+
+export const ls: Action = async (names, flags) => {
   const tags = (flags.tag as string[] | undefined) ?? [];
   const state = flags.state as string | undefined;
-  const vms = (await (await service()).list())
+  const host = await service();
+  const all = await (names.length > 0 ? Promise.all(names.map((name) => host.get(name))) : host.list());
+  const vms = all
     .map((vm) => vm.info)
     .filter(({ configuration }) => tags.every((tag) => configuration.tags.includes(tag)))
-    .filter((vm) => state === undefined || vm.state.toLowerCase() === state.toLowerCase());
+    .filter((vm) => state === undefined || vm.state === state);
   await showRows(vms, flags, {
     name: (vm) => vm.name,
-    none: "no virtual machines; make one with 'hv vm new', or look at 'hv vm new --help'",
+    none:
+      all.length > 0
+        ? 'none of the virtual machines is like that'
+        : "no virtual machines; make one with 'hv vm new', or look at 'hv vm new --help'",
     columns: [
       { title: 'NAME', value: (vm) => vm.name },
       { title: 'STATE', value: (vm) => vm.state },
@@ -229,11 +241,14 @@ export const restart = onEach('restart', 'is restarting', (vm, flags) =>
 export const nmi = onEach('send an NMI to', 'has got an NMI', (vm) => vm.injectNmi());
 
 export const discardState: Action = async (names, flags) => {
+  if (names.length === 1) await vmOf(names[0]);
   if (!flags.whatIf) await confirm(flags, `Forget the saved state of ${names.join(', ')}?`);
   return await onEach('forget the saved state of', 'is off', (vm) => vm.discardSavedState())(names, flags);
 };
 
 export const rm: Action = async (names, flags) => {
+  // Nobody is asked about what is not there.
+  if (names.length === 1) await vmOf(names[0]);
   if (!flags.whatIf) await confirm(flags, `Remove ${names.join(', ')}, with checkpoints and saved states?`);
   return await onEach('remove', 'is removed', (vm) => vm.remove())(names, flags);
 };

@@ -1,4 +1,5 @@
 /** `hv vm ...`: what it understands. */
+import { VM_STATES } from '../../../contracts/vm-state.ts';
 import type { CommandRow, OptionRow } from '../command-row.ts';
 import { disk, forward, memory, nic, oneOf, path, perSecond, processors, whole } from '../values.ts';
 
@@ -117,10 +118,17 @@ docs/reference/vm.schema.json. Its relative paths are relative to it.`,
     noun: 'vm',
     verb: 'ls',
     aliases: ['list'],
+    args: '[vm...]',
+    kinds: ['vm'],
     text: 'list virtual machines',
     options: [
       { flags: '--tag <word>', text: 'only those with this tag', repeats: true },
-      { flags: '--state <state>', text: 'only those in this state' },
+      {
+        flags: '--state <state>',
+        text: `only those in this state: ${VM_STATES.join(', ')}`,
+        parse: oneOf('--state', VM_STATES),
+        kind: VM_STATES,
+      },
     ],
     shows: true,
     shortcut: 'ls',

@@ -1,6 +1,8 @@
 /** Looking on: what the commands do. */
-import type { Event, VmMetrics } from '../../../client/index.ts';
+import type { Event, Host, VmMetrics } from '../../../client/index.ts';
+import { isViridianError } from '../../../contracts/errors.ts';
 import { printable } from '../../../support/text.ts';
+import { say } from '../../say.ts';
 import type { Action, Flags } from '../command-row.ts';
 import { bytes, type Column, duration, outputOf, showRows, table, write } from '../output.ts';
 import { service, vmOf } from '../session.ts';
@@ -16,15 +18,46 @@ export const events: Action = async (_args, flags) => {
     ...(vm === undefined ? {} : { vm }),
   };
   const past = await host.transport.call('listEvents', { query });
+  // One that was removed has events still.
+  if (vm !== undefined && past.length === 0) await host.get(vm);
   const json = outputOf(flags) === 'json';
   if (!follow && outputOf(flags) === 'yaml')
     await showRows(past, flags, { columns: [], name: (event) => String(event.id) });
   else for (const event of past) write(json ? JSON.stringify(event) : line(event));
   if (!follow) return undefined;
-  for await (const event of host.events({ after: past.at(-1)?.id ?? after ?? 0, vm }))
-    write(json ? JSON.stringify(event) : line(event));
+  await followEvents(host, past.at(-1)?.id ?? after ?? 0, vm, (event) =>
+    write(json ? JSON.stringify(event) : line(event)),
+  );
   return undefined;
 };
+
+/** VMs outlive the service, and so does who follows them: from the next one come the events that were missed too. */
+async function followEvents(
+  host: Host,
+  after: number,
+  vm: string | undefined,
+  tell: (event: Event) => void,
+): Promise<never> {
+  for (let last = after; ; ) {
+    for await (const event of host.events({ after: last, vm })) {
+      last = event.id;
+      tell(event);
+    }
+    say('hv: the service does not answer any more: going on when one does');
+    // One that somebody stopped on purpose is not started by who only looks on.
+    while (!(await answers(host))) await new Promise((resolve) => setTimeout(resolve, PERIOD / 4));
+  }
+}
+
+async function answers(host: Host): Promise<boolean> {
+  try {
+    await host.transport.call('getVersion');
+    return true;
+  } catch (error) {
+    if (isViridianError(error) && error.code === 'failure') return false;
+    throw error;
+  }
+}
 
 function line({ id, time, severity, text }: Event): string {
   const local = new Date(time).toLocaleString('sv-SE');

@@ -18,6 +18,7 @@ export const WATCH_COMMANDS: readonly CommandRow[] = [
     shows: true,
     cmdlets: ['Get-VMEvent'],
     help: `With --json each event is one line, so that a program can follow; its id is where to go on from.
+Who follows goes on with the next service when one ends, and misses nothing.
 
 Example:
   hv events --follow --json --after 120`,

@@ -14,8 +14,10 @@ const PATIENCE = 300;
 const SCRIPTS: Readonly<Record<string, string>> = {
   bash: `_hv() {
   local IFS=$'\\n'
-  COMPREPLY=($(hv complete -- "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
-  if [ "\${COMPREPLY[0]}" = ":file" ]; then COMPREPLY=(); compopt -o default; fi
+  local words=("\${COMP_WORDS[@]:1:COMP_CWORD}")
+  COMPREPLY=($(hv complete -- "\${words[@]//\\\\/}" 2>/dev/null))
+  if [ "\${COMPREPLY[0]}" = ":file" ]; then COMPREPLY=(); compopt -o default
+  elif [ "\${#COMPREPLY[@]}" -gt 0 ]; then COMPREPLY=($(printf '%q\\n' "\${COMPREPLY[@]}")); fi
 }
 complete -F _hv hv`,
   zsh: `#compdef hv
