@@ -10,7 +10,7 @@ partition.console.onData((bytes) => {
   process.stdout.write(bytes);
   const before = shown.includes('# ');
   shown += new TextDecoder().decode(bytes);
-  if (!before && shown.includes('# ')) void partition.console.write(new TextEncoder().encode(`${command}\n`));
+  if (!before && shown.includes('# ')) void partition.console.write(`${command}\n`);
 });
 partition.start();
 const { kind } = await partition.stopped;

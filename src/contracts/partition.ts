@@ -194,8 +194,8 @@ export type InspectNode = { readonly [key: string]: string | number | bigint | b
 
 /** COM1, byte for byte. */
 export interface PartitionConsole {
-  /** Hands bytes to the guest. Resolves when there is room for more: await it to respect the guest's speed. */
-  write(bytes: Uint8Array): Promise<void>;
+  /** Hands bytes to the guest, or text as UTF-8. Resolves when there is room for more: await it to respect the guest's speed. */
+  write(data: Uint8Array | string): Promise<void>;
   /** The callback owns the bytes it is given. Set it before `start`, or lose what came before. */
   onData(callback: (bytes: Uint8Array) => void): void;
 }

@@ -149,7 +149,7 @@ export class VmWorker implements Partition {
       this.#resolveStopped = resolve;
     });
     this.console = {
-      write: (bytes) => this.#write(bytes),
+      write: (data) => this.#write(typeof data === 'string' ? new TextEncoder().encode(data) : data),
       onData: (callback) => {
         this.#onData = callback;
       },

@@ -64,10 +64,11 @@ export class CheckedPartition implements Partition {
       this.#resolve = resolve;
     });
     this.console = {
-      write: (bytes) =>
+      write: (data) =>
         new Promise((done) => {
+          const bytes = typeof data === 'string' ? new TextEncoder().encode(data) : data.slice();
           if (this.#finished) done();
-          else this.#input.push({ bytes: bytes.slice(), done });
+          else this.#input.push({ bytes, done });
         }),
       onData: (callback) => {
         this.#onData = callback;
