@@ -89,6 +89,9 @@ export function apiApp(options: AppOptions): OpenAPIHono {
       demandOwnVm(management, who, params);
       if (name === 'openSession') return await openSession(c, { tokens, links }, gate !== undefined);
       if (name === 'closeSession') {
+        // Whoever has kept its secret has it no more either.
+        const secret = secretIn((header) => c.req.header(header));
+        if (secret !== undefined) links.end(secret);
         c.header('Set-Cookie', `${SESSION_COOKIE}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0`);
         return c.body(null, 204);
       }

@@ -1,6 +1,7 @@
 /**
  * One-time links into the web console. A link's code is good for one exchange within a minute; what it is exchanged for is
- * a signed statement of who may do what until when, so that it outlives a restart of the service and is kept nowhere.
+ * a signed statement of who may do what until when, so that it outlives a restart of the service. Kept is only which were ended before
+ * their time.
  */
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { z } from 'zod';
@@ -16,6 +17,8 @@ const SESSION_PREFIX = 'vis_';
 /** Links that nobody has used. */
 const MOST_LINKS = 100;
 const KEY = 'session-key';
+const ENDED = 'sessions-ended';
+const Ended = z.array(z.tuple([z.string(), z.number()]));
 
 const Statement = z.strictObject({
   name: z.string(),
@@ -28,9 +31,14 @@ export class Links {
   readonly #key: Buffer;
   readonly #links = new Map<string, { readonly caller: Caller; readonly until: number }>();
   readonly #now: () => number;
+  readonly #settings: Pick<Settings, 'get' | 'set'>;
+  /** Signatures of sessions that were ended, and when they would have ended by themselves. */
+  readonly #ended: Map<string, number>;
 
   constructor(settings: Pick<Settings, 'get' | 'set'>, now: () => number = Date.now) {
     this.#now = now;
+    this.#settings = settings;
+    this.#ended = new Map(Ended.parse(JSON.parse(settings.get(ENDED) ?? '[]')));
     const kept = settings.get(KEY);
     this.#key = kept === undefined ? randomBytes(32) : Buffer.from(kept, 'base64url');
     if (kept === undefined) settings.set(KEY, this.#key.toString('base64url'));
@@ -58,15 +66,29 @@ export class Links {
 
   /** Who holds a session. */
   find(secret: string): Caller | undefined {
+    const found = this.#read(secret);
+    if (found === undefined || this.#ended.has(found.signature)) return undefined;
+    const { until: _, ...caller } = found.statement;
+    return caller;
+  }
+
+  /** Nobody holds the session any more. */
+  end(secret: string): void {
+    const found = this.#read(secret);
+    if (found === undefined) return;
+    this.#ended.set(found.signature, found.statement.until);
+    for (const [signature, until] of this.#ended) if (until <= this.#now()) this.#ended.delete(signature);
+    this.#settings.set(ENDED, JSON.stringify([...this.#ended]));
+  }
+
+  #read(secret: string): { readonly statement: z.infer<typeof Statement>; readonly signature: string } | undefined {
     if (!secret.startsWith(SESSION_PREFIX) || secret.length > 20_000) return undefined;
     const [body = '', signature = ''] = secret.slice(SESSION_PREFIX.length).split('.');
     const given = Buffer.from(signature);
     const right = Buffer.from(this.#sign(body));
     if (given.length !== right.length || !timingSafeEqual(given, right)) return undefined;
     const statement = Statement.parse(JSON.parse(Buffer.from(body, 'base64url').toString('utf8')));
-    if (statement.until <= this.#now()) return undefined;
-    const { until: _, ...caller } = statement;
-    return caller;
+    return statement.until <= this.#now() ? undefined : { statement, signature };
   }
 
   #sign(body: string): string {
