@@ -62,6 +62,25 @@
     (local.set 9
       (i64.load offset=$gpr[3] align=1
         (i32.const 16777216)))
+    (local.set 12
+      (i64.load offset=$flagResult align=1
+        (i32.const 16777216)))
+    (local.set 13
+      (i64.load offset=$flagA align=1
+        (i32.const 16777216)))
+    (local.set 14
+      (i64.load offset=$flagB align=1
+        (i32.const 16777216)))
+    (local.set 5
+      (i32.and
+        (local.tee 15
+          (i32.load offset=$flagForm align=1
+            (i32.const 16777216)))
+        (i32.const 1)))
+    (local.set 15
+      (i32.shr_u
+        (local.get 15)
+        (i32.const 1)))
     (block  ;; label = @1
       (block  ;; label = @2
         (block  ;; label = @3

@@ -241,6 +241,25 @@
     (local.set 4
       (i64.load align=1
         (i32.const 16777216)))
+    (local.set 7
+      (i64.load offset=$flagResult align=1
+        (i32.const 16777216)))
+    (local.set 8
+      (i64.load offset=$flagA align=1
+        (i32.const 16777216)))
+    (local.set 9
+      (i64.load offset=$flagB align=1
+        (i32.const 16777216)))
+    (local.set 11
+      (i32.and
+        (local.tee 10
+          (i32.load offset=$flagForm align=1
+            (i32.const 16777216)))
+        (i32.const 1)))
+    (local.set 10
+      (i32.shr_u
+        (local.get 10)
+        (i32.const 1)))
     (block  ;; label = @1
       (block  ;; label = @2
         (block  ;; label = @3

@@ -113,6 +113,11 @@ export class Comparison {
   }
 
   /** Runs at least so many instructions; `onDivergence` is told each case that differs. */
+  /** Cases that were run translated. */
+  get translated(): number {
+    return this.#ours.translated;
+  }
+
   async run(instructions: number, onDivergence: (d: Divergence) => void, onProgress?: () => void): Promise<void> {
     const end = this.instructions + instructions;
     let batch = this.#batch(end);

@@ -161,6 +161,8 @@ export class InterpretedProcessor {
   #seed: number | undefined;
   #faulted = false;
   readonly #translate: boolean;
+  /** Cases that were run translated. */
+  translated = 0;
   /** Why the last case came to `refused`. */
   outside = '';
 
@@ -265,9 +267,15 @@ export class InterpretedProcessor {
       const { translator, vp } = this.#interpreter;
       const { regionsMade } = vp;
       const interpreted = this.#run(c, true);
+      // The case's code is gone with its result, and what is translated is what stands there now.
+      this.#putCode(c);
       translator?.finish();
       // Nothing of it can be translated.
-      if (vp.regionsMade === regionsMade) return interpreted;
+      if (vp.regionsMade === regionsMade) {
+        this.#removeCode(c);
+        return interpreted;
+      }
+      this.translated++;
       return this.#run(c, false);
     }
     return this.#run(c, true);
@@ -317,6 +325,12 @@ export class InterpretedProcessor {
     this.#loadData(c);
     // The same bytes as in the run before are no store.
     if (fresh) this.#interpreter.blocks.written(CODE_PAGES, CODE_SIZE);
+    this.#putCode(c);
+  }
+  #removeCode(c: Case): void {
+    this.#bytes.fill(INT3, this.#code + c.codeOffset, this.#code + c.codeOffset + c.code.length);
+  }
+  #putCode(c: Case): void {
     this.#bytes.set(c.code, this.#code + c.codeOffset);
   }
 
@@ -493,7 +507,7 @@ export class InterpretedProcessor {
       changes: this.#changes(c),
       cause: '',
     };
-    this.#bytes.fill(INT3, this.#code + c.codeOffset, this.#code + c.codeOffset + c.code.length);
+    this.#removeCode(c);
     // A case that changed a segment, or stopped in the middle of an operation, leaves nothing to the next one.
     const initial = this.#selectors[c.mode];
     if (ended === 'refused' || segments.some((selector, i) => selector !== initial?.[i])) this.#mode = undefined;

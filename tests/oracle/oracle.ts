@@ -126,6 +126,7 @@ function summarize(comparison: Comparison, tally: ReadonlyMap<string, number>): 
   const covered = comparison.cells.length - missing.length;
   const fewest = comparison.runs.reduce((a, b) => Math.min(a, b));
   out(`forms covered ${covered} / ${comparison.cells.length} (at least ${least} runs of each; fewest runs ${fewest})`);
+  if (values.engine === 'translator') out(`cases run translated: ${comparison.translated}`);
   out(`${comparison.instructions} instructions, ${total(tally)} divergences`);
 }
 

@@ -22,7 +22,7 @@ type Groups = readonly (Grouped | undefined)[];
 export interface BlockPlan {
   /** Undefined: the interpreter's function for it is called. */
   readonly uses: readonly (StencilUse | undefined)[];
-  /** Whether the flags are other ones behind each instruction, whatever path it takes. */
+  /** Whether the flags behind each instruction owe nothing to those before it, whatever path it takes. */
   readonly settlesFlags: readonly boolean[];
   readonly ending: Ending;
   /** What is newer in locals than in VpState where the block begins: on some path to it. */
@@ -135,7 +135,10 @@ function planBlock(
     if (facts.asks) ({ done } = stencil);
     ({ ending } = stencil);
   }
-  const settlesFlags = instructions.map(({ facts }) => facts?.sets === true && !facts.conditional);
+  // What sets one of them passes the words of the others on.
+  const settlesFlags = instructions.map(
+    ({ facts }) => facts?.sets === true && !facts.conditional && facts.passes === 0,
+  );
   return { plan: { uses, settlesFlags, ending, dirty: CLEAN }, after: block.ending === 'call' ? 0 : known };
 }
 
