@@ -9,7 +9,7 @@
  *            the segments of the boot image, each compressed
  *
  * Memory is not compressed: a restore puts the file in RAM's place (mmap), and pages are read when the guest touches them.
- * docs/decisions/0041-checkpoints.md has the reasons. Integers are little-endian.
+ * docs/decisions/0044-checkpoints-while-the-guest-runs.md has the reasons. Integers are little-endian.
  */
 import { isViridianError, type ViridianError } from '../contracts/errors.ts';
 import type { LoadSegment } from '../firmware/load-plan.ts';

@@ -19,6 +19,7 @@ import { TOO_LONG, TRUNCATED } from '../x86/decode-table.ts';
 import type { Decoder } from '../x86/decoder.ts';
 import { ENDS, LENGTH, RecordWriter } from './encode-record.ts';
 import type { HandlerTable } from './handlers.ts';
+import { type InstalledRegion, InstalledRegions } from './installed-regions.ts';
 import { Field, Handler, MAX_BLOCK, RECORD } from './record.ts';
 import { RecordRoom, type Stretch } from './record-room.ts';
 
@@ -54,18 +55,6 @@ const MODE = 2;
 /** Of a block in two pages, the number of the other one, else -1. */
 const OTHER = 3;
 const FOREIGN = 1 << 8;
-
-/** Translated code in front of a block's records. */
-interface InstalledRegion {
-  /** The block's first record. */
-  readonly record: number;
-  /** Guest-physical addresses of the code it was made from: stretches of one page each. */
-  readonly stretches: readonly Stretch[];
-  /** First records of the blocks that have records which it calls the interpreter's functions with. */
-  readonly calls: readonly number[];
-  /** In the table of regions. */
-  readonly place: number;
-}
 
 const GRANULE_BITS = Math.log2(CODE_MAP_GRANULE);
 /** Words of a block table entry. */
@@ -105,10 +94,7 @@ export class BlockCache {
   readonly #gpaOf = new Int32Array(RECORDS_SIZE / RECORD);
   /** Of the mode in VpState, in words. */
   readonly #mode: number;
-  /** By record. */
-  readonly #regionAt = new Map<number, InstalledRegion>();
-  /** By page. */
-  readonly #regions = new Map<number, InstalledRegion[]>();
+  readonly #regions = new InstalledRegions();
   /** Executions after which a block is reported as hot; 0 never. */
   hotAfter = 0;
   /** A region's place in the table is free again. */
@@ -144,8 +130,7 @@ export class BlockCache {
   flush(): void {
     this.#host.vp.blocksFlushed++;
     this.#crowded = false;
-    for (const region of this.#regionAt.values()) this.released(region.place);
-    this.#regionAt.clear();
+    for (const { place } of this.#regions.all()) this.released(place);
     this.#regions.clear();
     this.#host.vp.unwind = 1;
     this.#host.releaseAll();
@@ -405,7 +390,7 @@ export class BlockCache {
    */
   #thinOut(): boolean {
     for (const [number, { blocks }] of this.#pages) {
-      const called = new Set((this.#regions.get(number) ?? []).flatMap(({ calls }) => calls));
+      const called = new Set(this.#regions.of(number).flatMap(({ calls }) => calls));
       const isCold = (at: number): boolean => {
         const record = blocks[at + RECORD_AT] as number;
         if ((blocks[at + MODE] as number) & FOREIGN || called.has(record)) return false;
@@ -448,9 +433,7 @@ export class BlockCache {
 
   /** Drops the regions made from code of a page that is between two guest-physical addresses. */
   #dropRegions(number: number, gpa: number, end: number): void {
-    const regions = this.#regions.get(number);
-    if (regions === undefined) return;
-    for (const region of regions)
+    for (const region of this.#regions.of(number))
       if (region.stretches.some(({ from, to }) => from < end && to > gpa)) this.#dropRegion(region);
   }
 
@@ -475,7 +458,7 @@ export class BlockCache {
       const from = page + (extent & (PAGE - 1));
       this.#mark(from, from + ((extent >> 12) & 0xff));
     }
-    for (const { stretches } of this.#regions.get(number) ?? [])
+    for (const { stretches } of this.#regions.of(number))
       for (const { from, to } of stretches) if (from >= page && from < page + PAGE) this.#mark(from, to);
   }
 
@@ -484,7 +467,7 @@ export class BlockCache {
     this.#pages.delete(number);
     this.#markAgain(number);
     // A region that begins in the page before it reaches into this one.
-    if (this.#regions.has(number)) return;
+    if (this.#regions.of(number).length > 0) return;
     this.#host.releasePage(number * PAGE);
   }
 
@@ -546,24 +529,18 @@ export class BlockCache {
 
   /** Puts a region, made from stretches of pages that hold blocks, in front of the block at `record`. */
   install(record: number, place: number, stretches: readonly Stretch[], calls: readonly number[]): void {
-    const region = { record, stretches, calls, place };
-    this.#regionAt.set(record, region);
-    for (const { from, to } of stretches) {
-      const regions = this.#regions.get(from >>> 12);
-      if (regions) regions.push(region);
-      else this.#regions.set(from >>> 12, [region]);
-      this.#mark(from, to);
-    }
+    this.#regions.add({ record, stretches, calls, place });
+    for (const { from, to } of stretches) this.#mark(from, to);
     this.#special(record, Handler.REGION, 0, place, 0);
   }
 
   /** How often the region at `record` could not make its accesses together; 0: there is none. */
   splitsOf(record: number): number {
-    return this.#regionAt.has(record) ? (this.#words[(record + Field.SPLITS) >> 2] as number) : 0;
+    return this.#regions.at(record) ? (this.#words[(record + Field.SPLITS) >> 2] as number) : 0;
   }
   /** Takes the region at `record` out, and says which code it began with, and which page it reached into. */
   uninstall(record: number): { readonly code: BlockCode | undefined; readonly next: number | undefined } {
-    const region = this.#regionAt.get(record);
+    const region = this.#regions.at(record);
     if (region) this.#dropRegion(region);
     return { code: this.codeOf(record), next: region?.stretches[1]?.from };
   }
@@ -571,25 +548,19 @@ export class BlockCache {
   /** Takes a region out; its block is interpreted again, and may become hot again. */
   #dropRegion(region: InstalledRegion): void {
     this.#host.vp.unwind = 1;
-    this.#regionAt.delete(region.record);
+    this.#regions.remove(region);
     this.released(region.place);
     this.#special(region.record, Handler.ENTER, 0, this.hotAfter, 0);
-    for (const { from } of region.stretches) {
-      const kept = (this.#regions.get(from >>> 12) ?? []).filter((r) => r !== region);
-      if (kept.length > 0) this.#regions.set(from >>> 12, kept);
-      else this.#regions.delete(from >>> 12);
-    }
   }
 
   /** Makes sure that a block, which its pages' lists do not hold any more, is not run. */
   #drop(record: number, extent: number): void {
     this.#host.vp.blocksInvalidated++;
     const halves = this.#halves;
-    if (halves[record >> 1] === Handler.REGION) this.#dropRegion(this.#regionAt.get(record) as InstalledRegion);
+    if (halves[record >> 1] === Handler.REGION) this.#dropRegion(this.#regions.at(record) as InstalledRegion);
     const end = record + (extent >> 20) * RECORD;
     const gpa = (this.#gpaOf[this.#numberOf(record)] as number) >>> 0;
-    for (const region of this.#regions.get(gpa >>> 12) ?? [])
-      if (region.calls.includes(record)) this.#dropRegion(region);
+    for (const region of this.#regions.of(gpa >>> 12)) if (region.calls.includes(record)) this.#dropRegion(region);
     // What raises or goes on elsewhere stays harmless when it is looked up again.
     for (let at = record; at < end; at += RECORD) halves[at >> 1] = Handler.REFETCH;
     this.#leave(gpa, record);

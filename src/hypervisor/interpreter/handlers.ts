@@ -77,16 +77,12 @@ export class HandlerTable {
       for (const variant of variantsOf(form)) {
         const variation = packed(variant.size, variant.memory, variant.flat, variant.lock, variant.repeat);
         const key = (form.id << VARIATION_BITS) | variation;
+        const inline = isInline(variant, isFlavored(form, variant.memory));
         const group = groups.get((code << VARIATION_BITS) | variation);
         if (group) {
           group.keys.push(key);
-          group.inline ||= isInline(variant, isFlavored(variant.form, variant.memory));
-        } else
-          groups.set((code << VARIATION_BITS) | variation, {
-            variant,
-            inline: isInline(variant, isFlavored(variant.form, variant.memory)),
-            keys: [key],
-          });
+          group.inline ||= inline;
+        } else groups.set((code << VARIATION_BITS) | variation, { variant, inline, keys: [key] });
       }
     }
     const all = [...groups.values()];

@@ -34,7 +34,10 @@ export const HOLDERS = 0x7f0;
 
 /** Offsets within a processor's area. */
 export const VP_STATE = 0;
-/** Four contexts (user, supervisor, supervisor with SMAP in force, and one that is never filled) of two TLBs each. */
+/**
+ * Four contexts (user, supervisor, supervisor with SMAP in force, and one that is never filled) of two TLBs each: {linear page - 1
+ * u64, host page - linear page u32, whether it is on FILLED_LIST u32}.
+ */
 export const TLB = 0x1_0000;
 export const TLB_ENTRIES = 1024;
 export const TLB_ENTRY = 16;

@@ -283,6 +283,17 @@ describe('accesses of instructions', () => {
       expect([value(0x1000n), value(0x2000n)]).toEqual([two, one]);
     });
 
+    it('never gives a generation of its second level twice', () => {
+      engine.flushTlb('all');
+      vp.stlbGenerations.set([1, 2, 3, 4]);
+      vp.stlbLast = 0xffff_fff0;
+      // Of what is global the generations would stay.
+      engine.flushTlb('nonGlobal');
+      expect(new Set(vp.stlbGenerations).size).toBe(4);
+      expect(Math.max(...vp.stlbGenerations)).toBe(vp.stlbLast);
+      expect(vp.stlbLast).toBeLessThan(10);
+    });
+
     it('keeps global translations where CR3 is written, and no others', () => {
       const GLOBAL = 1n << 8n;
       machine.configure('4-level', 0, { cr0: CR0.WP, cr3: BigInt(TABLES), cr4: CR4.PGE });

@@ -82,15 +82,20 @@ export interface Dropped {
 }
 export function flushSecondLevel(f: FunctionBuilder, vp: Value, what: Dropped = {}): void {
   const last = f.variable('i32', f.load('i32.load', vp, LAST));
+  const renew = (writes: readonly boolean[], globals: readonly boolean[]): void => {
+    for (const write of writes)
+      for (const global of globals) {
+        last.set(last.get().add(1));
+        f.store('i32.store', vp, last.get(), generation(write, global));
+      }
+  };
   f.if(last.get().gtU(MOST), () => {
     f.memoryFill(vp.add(STLB), 0, STLB_ENTRIES * 16);
     last.set(0);
+    // All of them: a number that is kept would be given a second time.
+    renew([false, true], [false, true]);
   });
-  for (const write of what.writes ? [true] : [false, true])
-    for (const global of what.locals ? [false] : [false, true]) {
-      last.set(last.get().add(1));
-      f.store('i32.store', vp, last.get(), generation(write, global));
-    }
+  renew(what.writes ? [true] : [false, true], what.locals ? [false] : [false, true]);
   f.store('i32.store', vp, last.get(), LAST);
 }
 

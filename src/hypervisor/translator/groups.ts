@@ -4,11 +4,10 @@
  * a page is left to the interpreter, as is everything that faults.
  */
 import { Segment } from '../vp/state.ts';
-import type { Instruction } from '../x86/decoder.ts';
 import type { OperandForm } from '../x86/form.ts';
 import { Register } from '../x86/semantics.ts';
 import type { AccessFacts } from './facts.ts';
-import { registerOf } from './numbers.ts';
+import { operandRegister, RIP, registerOf } from './numbers.ts';
 import type { RegionInstruction } from './region.ts';
 
 /** How an instruction makes its access to memory. */
@@ -27,7 +26,6 @@ export interface Grouped {
 const LONGEST = 64;
 /** Of a block: each has a local. */
 const MOST_GROUPS = 40;
-const RIP = 16;
 /** What pushes and pops, and where from RSP it accesses memory. */
 const STACK: Readonly<Record<string, number>> = { PUSH: -8, CALL: -8, POP: 0, RET: 0 };
 
@@ -128,24 +126,24 @@ class Registers {
     const rsp = this.#added[Register.RSP] as number;
     if (i.size === 8 && !i.isMemory && to && from && to.width !== 'b') {
       if (form.mnemonic === 'MOV' && isRegister(to) && isRegister(from)) {
-        this.#copy(numberOf(to, i), numberOf(from, i), 0);
+        this.#copy(operandRegister(to, i), operandRegister(from, i), 0);
         return;
       }
       if ((form.mnemonic === 'ADD' || form.mnemonic === 'SUB') && isRegister(to) && from.kind === 'I') {
-        const register = numberOf(to, i);
+        const register = operandRegister(to, i);
         this.#copy(register, register, form.mnemonic === 'ADD' ? i.immediate : -i.immediate);
         return;
       }
     }
     if (form.mnemonic === 'LEA' && i.size === 8 && to && i.base >= 0 && i.base !== RIP && i.index < 0) {
-      this.#copy(numberOf(to, i), i.base, i.displacement);
+      this.#copy(operandRegister(to, i), i.base, i.displacement);
       return;
     }
     const value = this.#values[Register.RSP] as number;
     for (const role of facts?.writes ?? []) this.#forget(registerOf(role, i));
     if (stack === undefined || i.size !== 8) return;
     // POP RSP loads it.
-    if (form.mnemonic === 'POP' && to && isRegister(to) && numberOf(to, i) === Register.RSP) return;
+    if (form.mnemonic === 'POP' && to && isRegister(to) && operandRegister(to, i) === Register.RSP) return;
     // RET may drop more, and nothing of its block follows.
     this.#values[Register.RSP] = value;
     this.#added[Register.RSP] = rsp + (stack === 0 ? 8 : -8);
@@ -154,8 +152,4 @@ class Registers {
 
 function isRegister({ kind }: OperandForm): boolean {
   return kind === 'E' || kind === 'G' || kind === 'R' || kind === 'Z' || kind === 'fixed';
-}
-function numberOf(operand: OperandForm, i: Instruction): number {
-  if (operand.kind === 'fixed') return operand.register;
-  return operand.kind === 'E' || operand.kind === 'R' ? i.rm : i.reg;
 }

@@ -17,6 +17,8 @@ function union(a: Changed, b: Changed): Changed {
 export class Liveness {
   /** Bits of registers, and FLAGS, in the order in which they are changed first. */
   readonly #row: number[] = [];
+  /** By place: what the row stores from there on. */
+  readonly #through: Changed[] = [CLEAN];
   readonly #plans: ReadonlyMap<number, BlockPlan>;
   /** By block: what is live where it begins, and behind each instruction that is called. */
   readonly #start = new Map<number, Changed>();
@@ -26,6 +28,8 @@ export class Liveness {
   constructor(region: Region, plans: ReadonlyMap<number, BlockPlan>, exact: boolean) {
     this.#plans = plans;
     for (const { uses } of plans.values()) for (const use of uses) if (use) this.#append(use.registers, use.flags);
+    for (let place = 1; place <= this.places; place++)
+      this.#through.push(union(this.#through[place - 1] as Changed, this.stored(place)));
     for (const at of plans.keys()) this.#start.set(at, CLEAN);
     for (let changed = true; changed; ) {
       changed = false;
@@ -61,10 +65,9 @@ export class Liveness {
     }
     return 0;
   }
-  #through(dirty: Changed): Changed {
-    let all = CLEAN;
-    for (let place = this.place(dirty); place > 0; place--) all = union(all, this.stored(place));
-    return all;
+  /** All that is stored where this is changed. */
+  #storedFor(dirty: Changed): Changed {
+    return this.#through[this.place(dirty)] as Changed;
   }
 
   /** What is live where a block begins. */
@@ -85,7 +88,7 @@ export class Liveness {
       now = use ? dirtied(now, use) : CLEAN;
     }
     // What a way out at the end stores. Behind a call everything is loaded anew.
-    let live = this.#through(now);
+    let live = this.#storedFor(now);
     if (block.ending !== 'call') for (const to of block.successors) live = union(live, this.#start.get(to) as Changed);
     const behind: (Changed | undefined)[] = [];
     for (let n = uses.length - 1; n >= 0; n--) {
@@ -96,10 +99,10 @@ export class Liveness {
           registers: (live.registers & ~use.settles) | use.reads,
           flags: (live.flags && !settlesFlags[n]) || use.readsFlags,
         };
-        if (use.leaves || exact) live = union(live, this.#through(before));
+        if (use.leaves || exact) live = union(live, this.#storedFor(before));
       } else {
         behind[n] = live;
-        live = this.#through(before);
+        live = this.#storedFor(before);
       }
     }
     this.#behind.set(block.at, behind);

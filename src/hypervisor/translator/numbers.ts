@@ -4,7 +4,7 @@
  */
 import { Segment } from '../vp/state.ts';
 import type { Instruction } from '../x86/decoder.ts';
-import type { Form } from '../x86/form.ts';
+import type { Form, OperandForm } from '../x86/form.ts';
 import { Register } from '../x86/semantics.ts';
 
 /** Registers by their place in the instruction; below 16 it is a register by its number. */
@@ -24,6 +24,20 @@ export function registerOf(role: number, i: Instruction): number {
     default:
       return role;
   }
+}
+
+/** Number of a base that is RIP. */
+export const RIP = 16;
+
+/** Operands whose register is in ModRM.rm. */
+const IN_RM: ReadonlySet<string> = new Set(['E', 'R', 'W', 'U', 'Q', 'N', 'ST']);
+export function isInRm({ kind }: OperandForm): boolean {
+  return IN_RM.has(kind);
+}
+/** The register's number of an operand that is one. */
+export function operandRegister(operand: OperandForm, { reg, rm }: Instruction): number {
+  if (operand.kind === 'fixed') return operand.register;
+  return isInRm(operand) ? rm : reg;
 }
 
 /** Constants. Places in the code are offsets from the page's beginning. */

@@ -31,7 +31,7 @@ import { BR_IF, CALL, CONST32, CONST64, getLocal, IF, Load, Op, setLocal, teeLoc
 import type { AccessFacts } from './facts.ts';
 import { Access } from './groups.ts';
 import type { Machine } from './machine.ts';
-import { immediateHole, immediateOf, isPartOfProduct, Numbers, Role } from './numbers.ts';
+import { immediateHole, immediateOf, isInRm, isPartOfProduct, Numbers, operandRegister, Role } from './numbers.ts';
 
 type FieldName = Parameters<typeof VpState.offset>[0];
 const at = (name: FieldName): number => VpState.offset(name);
@@ -48,9 +48,6 @@ const LOAD32_AT = [...Load.I32, 0];
 const SUB_CONST = [Op.SUB64, CONST64];
 const IF_I32 = [IF, 0x7f];
 const ADD_ELSE_CONST = [Op.ADD32, Op.ELSE, CONST32];
-
-/** Operands whose register is in ModRM.rm. */
-const IN_RM: ReadonlySet<string> = new Set(['E', 'R', 'W', 'U', 'Q', 'N', 'ST']);
 
 /** Thrown while building: the instruction is left to the interpreter. */
 export class Untranslatable extends Error {}
@@ -153,14 +150,13 @@ export class TranslatorPort implements Semantics, FlagStore {
     return operand.width === 'b' && operand.kind !== 'fixed' && this.#i.rex === 0 && register >= 4 && register < 8;
   }
   #number(operand: OperandForm): number {
-    if (operand.kind === 'fixed') return operand.register;
-    return IN_RM.has(operand.kind) ? this.#i.rm : this.#i.reg;
+    return operandRegister(operand, this.#i);
   }
   /** Which register that is, by its place in the instruction. */
   #role(operand: OperandForm): number {
     if (operand.kind === 'fixed') return operand.register;
     const high = this.#isHigh(operand, this.#number(operand));
-    if (IN_RM.has(operand.kind)) return high ? Role.RM_HIGH : Role.RM;
+    if (isInRm(operand)) return high ? Role.RM_HIGH : Role.RM;
     return high ? Role.REG_HIGH : Role.REG;
   }
   #readRegister(operand: OperandForm, bytes: number): Value {

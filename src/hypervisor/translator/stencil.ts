@@ -13,12 +13,10 @@ import { type Code, type Label, Op } from './code.ts';
 import { Access, type Grouped } from './groups.ts';
 import { type Locals, OWN, Own, TEMPORARIES, TEMPORARY, TYPES, VECTOR } from './locals.ts';
 import { FLAG_PARTS, Machine } from './machine.ts';
-import { groupOf, hasOffset, Numbers, numberOf, offsetOf, productOf, Role } from './numbers.ts';
+import { groupOf, hasOffset, Numbers, numberOf, offsetOf, productOf, RIP, Role } from './numbers.ts';
 import { type Ending, type KnownFlags, TranslatorPort } from './port.ts';
 
 const NOTHING = { params: [], results: [] } as const;
-/** Number of a base that is RIP. */
-const RIP = 16;
 
 /**
  * What is known of the flags while a block is emitted, as a number: 0, nothing, or the kind plus one, which words are zero, whether

@@ -213,8 +213,9 @@ export class Translator {
     const { blocks, table, vp } = this.#options;
     vp.translationTime += BigInt(Math.round(milliseconds * 1000));
     if (!module) return;
+    if (this.#places < BATCH) this.#reuse();
     // The table is full: what is still in use will be hot again soon.
-    if (table.length - this.#next + this.#free.length < BATCH) {
+    if (this.#places < BATCH) {
       blocks.flush();
       this.#reuse();
       return;
@@ -258,6 +259,10 @@ export class Translator {
     return [...stretches, { from: nextGpa, to: nextGpa + code.length - inFirst }];
   }
 
+  /** Of the table, that can be taken at once. */
+  get #places(): number {
+    return this.#options.table.length - this.#next + this.#free.length;
+  }
   #reuse(): void {
     this.#options.dropPlaces();
     this.#free.push(...this.#vacant.splice(0));
