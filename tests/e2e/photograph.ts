@@ -12,6 +12,7 @@ import { cacheFolder } from '../../src/host/node/folders.ts';
 import { ManagerHost, whyNoManager } from './manager.fixture.ts';
 
 const WIDTHS = [360, 768, 1440];
+const heightOf = (width: number): number => (width < 500 ? 780 : 900);
 const SCHEMES = ['light', 'dark'] as const;
 const TABS = ['summary', 'checkpoints', 'disks', 'network', 'memory', 'integration', 'settings', 'events', 'inspect'];
 
@@ -140,7 +141,7 @@ for (const [name, path, prepare] of states) {
   for (const colorScheme of SCHEMES) {
     await page.emulateMedia({ colorScheme });
     for (const width of WIDTHS) {
-      await page.setViewportSize({ width, height: width < 500 ? 780 : 900 });
+      await page.setViewportSize({ width, height: heightOf(width) });
       await page.goto(`${host.url}/${path}`);
       await page.locator('.connection[data-state="live"]').waitFor();
       await prepare?.(page);
@@ -153,9 +154,11 @@ if (wanted('sign-in')) {
   const other = await (await host.browser()).newPage();
   for (const colorScheme of SCHEMES) {
     await other.emulateMedia({ colorScheme });
-    await other.setViewportSize({ width: 360, height: 780 });
-    await other.goto(host.url);
-    await other.waitForTimeout(500);
-    await other.screenshot({ path: join(folder!, `sign-in-${colorScheme}-360.png`) });
+    for (const width of WIDTHS) {
+      await other.setViewportSize({ width, height: heightOf(width) });
+      await other.goto(host.url);
+      await other.waitForTimeout(500);
+      await other.screenshot({ path: join(folder!, `sign-in-${colorScheme}-${width}.png`) });
+    }
   }
 }
