@@ -12,12 +12,26 @@ Exit codes:
 ${describeExitCodes('  ', false)}
 `;
 
+/** A command that begins with this word, without its noun. */
+function atTop(first: string | undefined): CommandRow | undefined {
+  return COMMANDS.find((row) => (row.noun === undefined ? row.verb : row.shortcut) === first);
+}
+
+function isNoun(first: string | undefined): first is string {
+  return first !== undefined && Object.hasOwn(NOUNS, first);
+}
+
+/** Whether a command line with this first word is for the management half alone. */
+export function manages(first: string | undefined): boolean {
+  return first !== undefined && (isNoun(first) || atTop(first) !== undefined);
+}
+
 /** @param first the command line's first word: where it names a command, that is all that is defined. */
 export function managementCommands(hv: Command, first: string | undefined): void {
   // For rows that pass options on.
   hv.enablePositionalOptions();
-  const noun = first !== undefined && Object.hasOwn(NOUNS, first) ? first : undefined;
-  const alone = COMMANDS.find((row) => (row.noun === undefined ? row.verb : row.shortcut) === first);
+  const noun = isNoun(first) ? first : undefined;
+  const alone = atTop(first);
   if (first !== undefined && alone !== undefined) {
     define(hv, first, alone, alone.noun !== undefined);
     return;

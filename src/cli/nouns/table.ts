@@ -1,4 +1,4 @@
-/** Every command of the management half. The other commands (run, quickstart, vhd, doctor) are defined in main.ts. */
+/** Every command of the management half. The other commands (run, quickstart, vhd, image, doctor) are in ../own-commands.ts. */
 import { CHECKPOINT_COMMANDS } from './checkpoint/commands.ts';
 import type { CommandRow } from './command-row.ts';
 import { COMPONENT_COMMANDS } from './components/commands.ts';
