@@ -3,13 +3,23 @@
  * single-executable-applications). Run: `npm run build:executable [-- FILE]`; default: build/hv.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'rolldown';
 import { THREADS } from '../src/host/node/program.ts';
 import { generateInterpreter } from '../src/hypervisor/interpreter/interpreter.ts';
+import { digestOf } from './build-id.ts';
 import { buildManager } from './build-manager.ts';
 
 const root = fileURLToPath(new URL('../', import.meta.url));
@@ -48,6 +58,9 @@ try {
     assets[`${name}.js`] = await bundle(`src/${source}.ts`, `${name}.js`);
   assets['interpreter.wasm'] = join(scratch, 'interpreter.wasm');
   writeFileSync(assets['interpreter.wasm'], generateInterpreter());
+  const translating = [assets['translator-thread.js'], assets['vp-thread.js'], assets['interpreter.wasm']];
+  assets['build-id'] = join(scratch, 'build-id');
+  writeFileSync(assets['build-id'], digestOf(translating.map((file) => readFileSync(file as string))));
   await buildManager(join(scratch, 'manager'));
   Object.assign(assets, filesOf(join(scratch, 'manager'), 'manager'));
   if (existsSync(join(root, 'guest/agent'))) Object.assign(assets, filesOf(join(root, 'guest/agent'), 'agent'));

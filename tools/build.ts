@@ -8,6 +8,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, type Plugin } from 'rolldown';
 import { generateInterpreter } from '../src/hypervisor/interpreter/interpreter.ts';
+import { digestOf } from './build-id.ts';
 import { buildManager } from './build-manager.ts';
 
 const root = fileURLToPath(new URL('../', import.meta.url));
@@ -81,6 +82,9 @@ for (const input of bundles) {
   });
 }
 writeFileSync(join(dist, 'interpreter.wasm'), generateInterpreter());
+// Of everything that translates guest code: translations of one build are not for another.
+const translating = ['translator-thread.js', 'vp-thread.js', 'interpreter.wasm'];
+writeFileSync(join(dist, 'build-id'), digestOf(translating.map((name) => readFileSync(join(dist, name)))));
 await buildManager();
 // What images of ours have for the host to speak to.
 if (existsSync(join(root, 'guest/agent'))) cpSync(join(root, 'guest/agent'), join(dist, 'agent'), { recursive: true });

@@ -10,10 +10,12 @@ import type { LoadPlan, PayloadCache } from '../firmware/load-plan.ts';
 import { nodeCodecs } from '../host/node/codecs.ts';
 import { nodeDiskFiles } from '../host/node/disk-files.ts';
 import { readInput } from '../host/node/files.ts';
+import { keepLittle } from '../host/node/libc.ts';
 import { payloadCache } from '../host/node/payload-cache.ts';
 import { lowerCompilers } from '../host/node/priority.ts';
 import { builtInterpreter, threadEntry } from '../host/node/program.ts';
 import { nodeServices } from '../host/node/services.ts';
+import { translationCache } from '../host/node/translation-cache.ts';
 import { compileImage, type InterpreterModule } from '../hypervisor/interpreter/module.ts';
 import { PartitionDisks } from './disks.ts';
 import { type MachineConfig, machineMemorySize } from './machine.ts';
@@ -22,6 +24,7 @@ import { startAhead, takeThreads, threadsAhead } from './processor-threads.ts';
 import { PAGED_VERSION } from './saved-header.ts';
 import { decodeSavedState, type SavedPartition } from './saved-state.ts';
 import { bytesSource, isImage, openStateFile, stateVersion } from './state-file.ts';
+import type { Translations } from './translation.ts';
 import { VmWorker } from './worker.ts';
 
 export type * from '../contracts/block-device.ts';
@@ -107,18 +110,21 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
     const fromDisk = saved === undefined && resolved.kernel === undefined;
     const makePlan = async (): Promise<LoadPlan> =>
       await plan(fromDisk ? await withDiskKernel(resolved, opened.devices) : resolved, config);
+    const load = saved?.plan ?? (await makePlan());
     const parts = {
       threads,
       interpreter: await interpreter(),
       disks,
       nics,
-      plan: saved?.plan ?? (await makePlan()),
+      plan: load,
       replan: fromDisk ? makePlan : undefined,
+      translations: common.engine === 'translator' ? await translationsOf(load) : undefined,
     };
     worker = new VmWorker({ ...common, ...parts, saved });
     const made = worker;
     if (saved) await blaming(restore, () => made.restore(saved));
     await made.prepare();
+    keepLittle();
     return made;
   } catch (error) {
     nics?.close();
@@ -127,6 +133,14 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
     else await Promise.all([disks?.close(), ...threads.map((thread) => thread.terminate())]);
     throw error;
   }
+}
+
+/** What other runs of the same kernel have translated. Undefined: that is in a saved state's file, and not read now. */
+async function translationsOf({ segments }: LoadPlan): Promise<Translations | undefined> {
+  const [kernel] = segments.toSorted((a, b) => b.bytes.length - a.bytes.length);
+  if (!kernel) return undefined;
+  const cache = translationCache(kernel.bytes);
+  return { kept: await cache.read(), keep: cache.write };
 }
 
 /** Switches and NAT are loaded when an adapter asks for them. */

@@ -18,6 +18,8 @@ export interface VpThreadData {
   readonly randomSeed: bigint | undefined;
   /** The way to the translator's thread; undefined: everything is interpreted. */
   readonly translation: ChannelEnd | undefined;
+  /** Translations that other runs have kept. */
+  readonly kept: Uint8Array | undefined;
 }
 
 /** A virtual processor's thread. It is started before there is a machine, because that takes longest, and is told of it then. */
@@ -27,6 +29,15 @@ export interface TranslatorThreadData {
   readonly memory: WebAssembly.Memory;
   /** One for each virtual processor. */
   readonly channels: readonly ChannelEnd[];
+  /** Whether translations are kept for other runs, and those that other runs have kept. */
+  readonly keep: boolean;
+  readonly kept: Uint8Array | undefined;
+}
+/** What is new is to be kept. */
+export type ToTranslator = 'keep';
+export interface FromTranslator {
+  /** All that is to be kept; undefined: hardly anything is new. */
+  readonly bytes: Uint8Array | undefined;
 }
 
 export type FromVpThread =

@@ -14,6 +14,7 @@ export function engineCounters(vp: VpView): Record<string, bigint> {
     tlbMisses: vp.tlbMisses,
     faults: vp.faults,
     'translation.regions': vp.regionsMade,
+    'translation.kept': vp.regionsKept,
     'translation.instructions': vp.regionsInstructions,
     'translation.modules': vp.modulesMade,
     'translation.bytes': vp.modulesBytes,

@@ -5,6 +5,7 @@
 import type { LoadPlan } from '../firmware/load-plan.ts';
 import { Interpreter, type InterpreterModule } from '../hypervisor/interpreter/interpreter.ts';
 import type { GuestCrash } from '../hypervisor/tlfs/ports.ts';
+import type { KeptRegions } from '../hypervisor/translator/kept.ts';
 import { type TranslationItem, type TranslationResult, unpackRequest } from '../hypervisor/translator/request.ts';
 import { translate } from '../hypervisor/translator/service.ts';
 import { PowerEvent, Run } from '../hypervisor/vp/control.ts';
@@ -41,6 +42,8 @@ export interface SteppedOptions {
   readonly translate?: Translate | undefined;
   /** Translated code stops at any count: slower, and what it does in between is the same. */
   readonly exact?: boolean | undefined;
+  /** What other machines have translated, to which this one adds. */
+  readonly kept?: KeptRegions | undefined;
   /** The memory of a machine that is not used any more. */
   readonly reuse?: WebAssembly.Memory | undefined;
   readonly onConsole?: ((bytes: Uint8Array) => void) | undefined;
@@ -109,10 +112,14 @@ export class SteppedMachine {
       platform,
       operations,
       ...(hotAfter === undefined ? {} : { hotAfter }),
+      kept: options.kept && new Set(options.kept.keys()),
       translation: translated
         ? {
             send: (request) => {
-              const result = (options.translate ?? translate)(request, this.buffer, { exact: options.exact ?? false });
+              const result = (options.translate ?? translate)(request, this.buffer, {
+                exact: options.exact ?? false,
+                kept: options.kept,
+              });
               this.#note(unpackRequest(request), result);
               results.push(result);
             },

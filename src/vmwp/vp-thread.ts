@@ -4,6 +4,7 @@
  */
 import { hostTime, onFirstMessage, postToParent, random64, sendOn, takeFrom } from '../host/node/threads.ts';
 import { Interpreter } from '../hypervisor/interpreter/interpreter.ts';
+import { keptKeys } from '../hypervisor/translator/kept.ts';
 import { PowerEvent, Run } from '../hypervisor/vp/control.ts';
 import { Processor } from '../hypervisor/vp/processor.ts';
 import { operations } from '../hypervisor/x86/operations.ts';
@@ -49,6 +50,7 @@ function main(data: VpThreadData): void {
     serve: () => processor?.serve(),
   });
   const channel = data.translation;
+  const kept = channel && data.kept && keptKeys(data.kept);
   let hot = false;
   const engine = new Interpreter({
     memory: data.memory,
@@ -56,6 +58,7 @@ function main(data: VpThreadData): void {
     index,
     platform,
     operations,
+    kept,
     translation: channel && {
       send: (request) => {
         sendOn(channel, request);

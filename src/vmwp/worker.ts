@@ -24,7 +24,7 @@ import { checkNic } from '../contracts/partition-options.ts';
 import type { ConnectOptions, ExecOptions, ExecResult, GuestListener, GuestStream } from '../contracts/sockets.ts';
 import type { LoadPlan } from '../firmware/load-plan.ts';
 import type { DiskFiles } from '../host/disk-files.ts';
-import type { ChannelEnd, HostServices, Thread, ThreadEntry } from '../host/services.ts';
+import type { HostServices, ThreadEntry } from '../host/services.ts';
 import type { InterpreterModule } from '../hypervisor/interpreter/module.ts';
 import { PAGE } from '../hypervisor/memory/layout.ts';
 import { PowerEvent, Run } from '../hypervisor/vp/control.ts';
@@ -41,7 +41,7 @@ import { Machine, type MachineConfig, machineMemorySize } from './machine.ts';
 import { allZero, MemoryLog } from './memory-log.ts';
 import { PartitionNics } from './nics.ts';
 import { partitionMemory } from './partition-memory.ts';
-import type { FromVpThread, TranslatorThreadData, VpThread, VpThreadData } from './protocol.ts';
+import type { FromVpThread, VpThread, VpThreadData } from './protocol.ts';
 import type { SavedMachine } from './saved-header.ts';
 import { encodeSavedState, type SavedPartition } from './saved-state.ts';
 import { connectToGuest, listenToGuest } from './sockets.ts';
@@ -50,17 +50,16 @@ import { StateSaver } from './state-saver.ts';
 import { statsOf } from './stats.ts';
 import { partitionStorage } from './storage.ts';
 import { SyntheticDevices } from './synthetic-devices.ts';
+import { PartitionTranslator, type Translations } from './translation.ts';
 
 const WASM_PAGE = 65536;
 /** Seed of RDRAND in a run that is a function of its inputs. */
 const FIXED_SEED = 0x5649_5249_4449_414en;
 /** A guest that has reported a crash still writes the end of its report to the console. */
 const CRASH_GRACE = 300;
-/** MiB of young objects: a translation makes many and keeps none. */
-const TRANSLATOR_YOUNG = 16;
 /** Milliseconds after which a kernel's image is put away, and between two looks for memory that compilers have left. */
 const SPILL_AFTER = 3000;
-const TRIM_EVERY = 10_000;
+const TIDY_EVERY = 10_000;
 /** Milliseconds that an idle processor looks for work before it sleeps, where all threads can run at the same time. */
 const PROCESSOR_PATIENCE = 0.2;
 /** Bytes that are worth a file. */
@@ -84,6 +83,8 @@ export interface WorkerOptions {
   readonly threads: readonly VpThread[];
   readonly translatorEntry: ThreadEntry;
   readonly engine: 'interpreter' | 'translator';
+  /** Translations outlive the run. */
+  readonly translations?: Translations | undefined;
   readonly host: HostServices;
   /** Where states are saved. */
   readonly files: DiskFiles;
@@ -106,8 +107,7 @@ export class VmWorker implements Partition {
   readonly #machine: Machine;
   readonly #memory: WebAssembly.Memory;
   readonly #synthetic: SyntheticDevices | undefined;
-  #translator: Thread<never, FromVpThread> | undefined;
-  #translatorEnds: readonly ChannelEnd[] = [];
+  readonly #translator: PartitionTranslator | undefined;
   readonly #disks: PartitionDisks;
   readonly #nics: PartitionNics;
   readonly #origin: bigint;
@@ -146,6 +146,19 @@ export class VmWorker implements Partition {
       },
       crashed: () => undefined,
     });
+    this.#translator =
+      rest.engine === 'interpreter'
+        ? undefined
+        : new PartitionTranslator({
+            host,
+            entry: rest.translatorEntry,
+            memory: this.#memory,
+            processors: config.processors,
+            translations: rest.translations,
+            failed: (error) => {
+              this.#finish({ kind: 'error', message: error.message, cause: error });
+            },
+          });
     this.#log = new MemoryLog(this.#machine);
     this.stopped = new Promise((resolve) => {
       this.#resolveStopped = resolve;
@@ -252,7 +265,7 @@ export class VmWorker implements Partition {
   /** Makes the processors' threads ready; they wait. Memory that is not restored gets its kernel meanwhile. */
   async prepare(): Promise<void> {
     const { config, host, threads, interpreter } = this.#options;
-    const channels = this.#translatorChannels();
+    const channels = this.#translator?.openChannels() ?? [];
     const ready = threads.map((thread, index) => {
       const data: VpThreadData = {
         index,
@@ -265,6 +278,7 @@ export class VmWorker implements Partition {
         patience: config.processors < host.parallelism ? PROCESSOR_PATIENCE : 0,
         randomSeed: config.virtualTime ? FIXED_SEED : undefined,
         translation: channels[index],
+        kept: this.#options.translations?.kept,
       };
       thread.post(data, data.translation ? [data.translation] : []);
       return new Promise<void>((resolve, reject) => {
@@ -286,33 +300,10 @@ export class VmWorker implements Partition {
     await Promise.all(ready);
   }
 
-  /** The processors' ends of the channels to the translator's thread. */
-  #translatorChannels(): readonly ChannelEnd[] {
-    const { config, host, engine } = this.#options;
-    if (engine === 'interpreter') return [];
-    const channels = Array.from({ length: config.processors }, () => host.openChannel());
-    this.#translatorEnds = channels.map(([, end]) => end);
-    return channels.map(([end]) => end);
-  }
-
-  /** Its thread is started when there is something to translate: what is sent before waits in the channel. */
-  #startTranslator(): void {
-    if (this.#translator || this.#finished) return;
-    const { host, translatorEntry } = this.#options;
-    const data: TranslatorThreadData = { memory: this.#memory, channels: this.#translatorEnds };
-    this.#translator = host.startThread<never, FromVpThread>(translatorEntry, data, {
-      ends: data.channels,
-      youngGeneration: TRANSLATOR_YOUNG,
-    });
-    this.#translator.onError((error) => {
-      this.#finish({ kind: 'error', message: error.message, cause: error });
-    });
-  }
-
   #message(processor: number, message: FromVpThread): void {
     switch (message.kind) {
       case 'hot':
-        this.#startTranslator();
+        if (!this.#finished) this.#translator?.start();
         break;
       case 'console':
         this.#drain();
@@ -347,7 +338,8 @@ export class VmWorker implements Partition {
     if (this.#finished || this.#limitReached) return;
     this.#keepAlive ??= setInterval(() => {
       this.#options.host.trim();
-    }, TRIM_EVERY);
+      void this.#translator?.keep();
+    }, TIDY_EVERY);
     this.#tidying ??= setTimeout(() => void this.#putAway(), SPILL_AFTER);
     this.#heldForRoom = this.#disks.full;
     if (this.#heldForRoom) {
@@ -573,9 +565,9 @@ export class VmWorker implements Partition {
     Atomics.store(this.#machine.control.wanted, 0, Run.STOPPED);
     Atomics.notify(this.#machine.control.wanted, 0);
     this.#ringAll();
-    const threads = [...this.#options.threads, this.#translator];
     await this.#saving?.cancel();
-    await Promise.all([...threads.map((thread) => thread?.terminate()), this.#disks.close(), this.#image?.close()]);
+    const threads = this.#options.threads.map((thread) => thread.terminate());
+    await Promise.all([...threads, this.#translator?.end(), this.#disks.close(), this.#image?.close()]);
   }
 
   // ---- the console ------------------------------------------------------------------------------------------------------------

@@ -165,7 +165,8 @@
                         (i32.eqz
                           (call_indirect 1 (type 0)
                             (i32.const 16777216)
-                            (i32.const 18186368)
+                            (i32.load offset=$calledRecord align=1
+                              (i32.const 16777216))
                             (i32.const 511)))
                         (then
                           (i64.store offset=$rip align=1
@@ -380,10 +381,12 @@
               (i32.const 16777216)
               (i32.const 18186240))
             (i32.store offset=$gpr[3] align=1
-              (i32.const 18186240)
+              (i32.load offset=$splitRecord align=1
+                (i32.const 16777216))
               (i32.add
                 (i32.load offset=$gpr[3] align=1
-                  (i32.const 18186240))
+                  (i32.load offset=$splitRecord align=1
+                    (i32.const 16777216)))
                 (i32.const 1)))))
         (return
           (i32.xor

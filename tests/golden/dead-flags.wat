@@ -195,10 +195,12 @@
               (i32.const 16777216)
               (i32.const 18186240))
             (i32.store offset=$gpr[3] align=1
-              (i32.const 18186240)
+              (i32.load offset=$splitRecord align=1
+                (i32.const 16777216))
               (i32.add
                 (i32.load offset=$gpr[3] align=1
-                  (i32.const 18186240))
+                  (i32.load offset=$splitRecord align=1
+                    (i32.const 16777216)))
                 (i32.const 1)))))
         (return
           (i32.xor

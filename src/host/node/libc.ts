@@ -69,6 +69,11 @@ export const ENOSPC = 28;
 export const EOPNOTSUPP = 95;
 export const EDQUOT = 122;
 
+const M_TRIM_THRESHOLD = -1;
+const M_ARENA_MAX = -8;
+const MOST_ARENAS = 2;
+const KEPT_AT_MOST = 2 ** 17;
+
 let loaded: LibC | null | undefined;
 let mallocTrim: ((keep: bigint) => number) | null | undefined;
 
@@ -85,6 +90,18 @@ export function releaseFreed(): void {
       return (keep: bigint) => c.malloc_trim(keep);
     }) ?? null;
   mallocTrim?.(0n);
+}
+
+/**
+ * mallopt(3), where the C library has it (glibc): what is freed goes back soon, and threads that are made from here on share
+ * what is kept. Compilers take and free much, each of V8's threads from an arena of its own.
+ */
+export function keepLittle(): void {
+  quietly((ffi) => {
+    const { functions: c } = ffi.dlopen(null, { mallopt: { arguments: ['i32', 'i32'], return: 'i32' } });
+    c.mallopt(M_ARENA_MAX, MOST_ARENAS);
+    c.mallopt(M_TRIM_THRESHOLD, KEPT_AT_MOST);
+  });
 }
 
 function load(): LibC | undefined {

@@ -2,10 +2,11 @@
  * What this program is made of besides the module that runs: entries of its processes and threads, files that go with it. A
  * checkout has them among its sources, a package in dist/, the single executable in itself (tools/build-executable.ts).
  */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { getAsset, getAssetKeys, isSea } from 'node:sea';
 import { fileURLToPath } from 'node:url';
+import { crc32 } from 'node:zlib';
 import type { ThreadEntry } from '../services.ts';
 
 const IN_CHECKOUT = import.meta.url.endsWith('.ts');
@@ -47,6 +48,16 @@ export function builtInterpreter(): Uint8Array<ArrayBuffer> | undefined {
   if (IN_CHECKOUT) return undefined;
   if (isSea()) return new Uint8Array(getAsset('interpreter.wasm'));
   return new Uint8Array(readFileSync(new URL('./interpreter.wasm', import.meta.url)));
+}
+
+/** Names what translates guest code: another build is another one. A checkout's is that of its sources as they are. */
+export function buildId(): string {
+  if (isSea()) return getAsset('build-id', 'utf8');
+  if (!IN_CHECKOUT) return readFileSync(new URL('./build-id', import.meta.url), 'utf8');
+  const folder = fileURLToPath(new URL('../../hypervisor', import.meta.url));
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'));
+  const states = files.sort().map((name) => `${name} ${statSync(join(folder, name)).mtimeMs}`);
+  return `checkout-${crc32(`${folder} ${states.join()}`).toString(16)}`;
 }
 
 /** Files that go with the program. */

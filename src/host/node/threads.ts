@@ -80,6 +80,9 @@ export function threadData<T>(): T {
 export function onFirstMessage<T>(callback: (message: T) => void): void {
   parentPort?.once('message', callback);
 }
+export function onMessages<T>(callback: (message: T) => void): void {
+  parentPort?.on('message', callback);
+}
 export function postToParent(message: unknown): void {
   parentPort?.postMessage(message);
 }

@@ -62,6 +62,8 @@ const WAY = 4;
 const LONGEST_INSTRUCTION = 15;
 /** Blocks that have been entered so often are kept when room is made. */
 export const WARM = 64;
+/** Executions after which a block is reported as hot that has been so in another run. */
+const KEPT_AFTER = 8;
 /** Blocks of one page; few pages of code have a tenth of it. */
 const MOST_BLOCKS = 2048;
 
@@ -97,6 +99,8 @@ export class BlockCache {
   readonly #regions = new InstalledRegions();
   /** Executions after which a block is reported as hot; 0 never. */
   hotAfter = 0;
+  /** Whether code has a translation from another run, most likely. */
+  isKept: (page: Uint8Array, offset: number, mode: number) => boolean = () => false;
   /** A region's place in the table is free again. */
   released: (place: number) => void = () => undefined;
   readonly #room: RecordRoom;
@@ -188,7 +192,7 @@ export class BlockCache {
     const counted = this.hotAfter > 0 && (mode & Mode.LONG64) !== 0;
     let record = first;
     if (counted) {
-      this.#special(record, Handler.ENTER, 0, this.hotAfter, 0);
+      this.#special(record, Handler.ENTER, 0, this.isKept(bytes, offset, mode) ? KEPT_AFTER : this.hotAfter, 0);
       record += RECORD;
     }
     const decoder = this.#decoder;

@@ -109,6 +109,8 @@ export interface InterpreterOptions {
   readonly operations: Readonly<Record<string, SystemOperation>>;
   /** Where hot code is sent for translation; absent: everything is interpreted. */
   readonly translation?: TranslationPort | undefined;
+  /** Of what there are translations from other runs. */
+  readonly kept?: ReadonlySet<number> | undefined;
   /** Executions after which a block is hot. */
   readonly hotAfter?: number;
 }
@@ -170,6 +172,7 @@ export class Interpreter implements SystemContext {
         blocks: this.blocks,
         port: options.translation,
         helpers: this.#exports as never,
+        kept: options.kept,
         dropPlaces: () => {
           this.#dropCode();
         },

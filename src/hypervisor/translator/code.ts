@@ -3,7 +3,7 @@
  * the same (Core Specification, "Binary Format: Instructions").
  */
 import { ByteWriter, Hole } from '../wasm/bytes.ts';
-import { type FunctionCode, type FunctionType, TYPE_CODE } from '../wasm/function.ts';
+import { type Callee, type FunctionCode, type FunctionType, TYPE_CODE } from '../wasm/function.ts';
 import type { ValueType } from '../wasm/opcodes.ts';
 
 /** Operators without immediates. */
@@ -59,18 +59,35 @@ export function teeLocal(out: ByteWriter, local: number): void {
   out.index(Hole.LOCAL, local);
 }
 
+/** Numbers in a region's code that are of one run, and are written so that others fit into their place: see kept.ts. */
+export const SiteKind = { HELPER: 0, RECORD: 1, NEXT_GPA: 2, CALLED_RECORD: 3, CALLED_BLOCK: 4 } as const;
+export interface Site {
+  readonly kind: number;
+  /** In the body. */
+  readonly at: number;
+  readonly helper?: string;
+  /** Of an instruction that is called. */
+  readonly called?: { readonly at: number; readonly handler: number };
+}
+
 /** How many labels were open when it was opened. */
 export type Label = number;
+
+export interface RegionCode extends FunctionCode {
+  readonly sites: readonly Site[];
+}
 
 /** A function's code. Every method that is named for an instruction writes it. */
 export class Code {
   readonly out = new ByteWriter();
   #hints: { at: number; likely: boolean }[] = [];
+  #sites: Site[] = [];
   #depth = 0;
 
   begin(): void {
     this.out.length = 0;
     this.#hints = [];
+    this.#sites = [];
     this.#depth = 0;
   }
 
@@ -106,9 +123,26 @@ export class Code {
     this.out.byte(0);
     this.out.unsigned(offset);
   }
-  call(index: number): void {
+  call(helper: Callee): void {
     this.out.byte(CALL);
-    this.out.unsigned(index);
+    this.callee(helper);
+  }
+  /** A helper's number. */
+  callee({ name, index }: Callee): void {
+    this.#sites.push({ kind: SiteKind.HELPER, at: this.out.length, helper: name });
+    this.out.padded(index(), 2);
+  }
+  /** A word that is of this run. */
+  i32Site(kind: number, value: number, called?: Site['called']): void {
+    this.out.byte(CONST32);
+    this.#sites.push({ kind, at: this.out.length, ...(called ? { called } : {}) });
+    this.out.padded(value, 5);
+  }
+  /** An offset in two pages that is of this run. */
+  i64Site(kind: number, offset: number, called: Site['called']): void {
+    this.out.byte(CONST64);
+    this.#sites.push({ kind, at: this.out.length, ...(called ? { called } : {}) });
+    this.out.padded(offset, 2);
   }
   callIndirect(type: number, table: number, tail = false): void {
     this.out.byte(tail ? TAIL_CALL_INDIRECT : CALL_INDIRECT);
@@ -153,7 +187,7 @@ export class Code {
   }
 
   /** The body of a function whose code this is. @param locals behind the parameters */
-  finish(type: FunctionType, locals: readonly ValueType[]): FunctionCode {
+  finish(type: FunctionType, locals: readonly ValueType[]): RegionCode {
     const head = new ByteWriter();
     const groups: [number, ValueType][] = [];
     for (const local of locals) {
@@ -170,6 +204,10 @@ export class Code {
     this.out.byte(Op.END);
     const shift = head.length;
     head.raw(this.out.view());
-    return { body: head.finish(), hints: this.#hints.map(({ at, likely }) => ({ at: at + shift, likely })) };
+    return {
+      body: head.finish(),
+      hints: this.#hints.map(({ at, likely }) => ({ at: at + shift, likely })),
+      sites: this.#sites.map((site) => ({ ...site, at: site.at + shift })),
+    };
   }
 }

@@ -6,9 +6,9 @@
 import { Field } from '../interpreter/record.ts';
 import { CODE_TLB, CODE_TLB_CONTEXT, CODE_TLB_ENTRIES, JUMP_CACHE, JUMP_CACHE_ENTRIES } from '../memory/layout.ts';
 import { Mode, RegionExit, VpState } from '../vp/state.ts';
-import type { Callee, FunctionCode } from '../wasm/function.ts';
+import type { Callee } from '../wasm/function.ts';
 import { REGION, UNWIND } from './abi.ts';
-import { Code, I32, type Label, Op } from './code.ts';
+import { Code, I32, type Label, Op, type RegionCode, SiteKind } from './code.ts';
 import { Liveness } from './liveness.ts';
 import { type Changed, Locals, Own } from './locals.ts';
 import { type BlockPlan, CLEAN, dirtied, LEADER, OFFSET_SHIFT, planRegion } from './plan.ts';
@@ -36,7 +36,9 @@ export interface EmitOptions {
   helper(name: string): Callee;
   readonly stencils: Stencils;
   /** The interpreter's function and record for an instruction that is called; undefined: it is left to the interpreter. */
-  outline(instruction: RegionInstruction): { place: number; record: number; blockAt: number } | undefined;
+  outline(
+    instruction: RegionInstruction,
+  ): { place: number; record: number; blockAt: number; handler: number } | undefined;
   /** Guest-physical address of the second page. */
   readonly nextGpa: number;
   /** Numbers of the module's tables, and of the types of the functions in them. */
@@ -53,7 +55,7 @@ export interface EmitOptions {
 /** Written again for every region. */
 const code = new Code();
 
-export function emitRegion(options: EmitOptions): FunctionCode {
+export function emitRegion(options: EmitOptions): RegionCode {
   return new Emitter(options).emit();
 }
 
@@ -93,7 +95,7 @@ class Emitter {
     this.#liveness = new Liveness(region, this.#plans, exact);
   }
 
-  emit(): FunctionCode {
+  emit(): RegionCode {
     code.begin();
     // One branch for two reasons.
     this.#load('I32', 'attention');
@@ -166,10 +168,10 @@ class Emitter {
     code.op(Op.AND32);
     code.if();
     this.#address();
-    code.i32(record);
+    code.i32Site(SiteKind.RECORD, record);
     code.store('I32', at('splitRecord'));
-    code.i32(record);
-    code.i32(record);
+    this.#load('I32', 'splitRecord');
+    this.#load('I32', 'splitRecord');
     code.load('I32', Field.SPLITS);
     code.i32(1);
     code.op(Op.ADD32);
@@ -294,7 +296,7 @@ class Emitter {
     code.load('I32', JUMP_CACHE + 12);
     code.else();
     this.#address();
-    code.call(this.#options.helper('find_region').index());
+    code.call(this.#options.helper('find_region'));
     code.end();
     code.callIndirect(this.#options.types.region, this.#options.tables.regions, how === 'tail call');
   }
@@ -382,11 +384,11 @@ class Emitter {
     code.if(false);
     this.#address();
     this.#linear(PAGE);
-    code.call(helper('code_page').index());
+    code.call(helper('code_page'));
     code.set(gpa);
     code.end();
     code.get(gpa);
-    code.i32(nextGpa);
+    code.i32Site(SiteKind.NEXT_GPA, nextGpa);
     code.op(Op.NE32);
     code.if(false);
     this.#leaveAt(to, dirty);
@@ -526,14 +528,17 @@ class Emitter {
     this.#address();
     code.get(BUDGET);
     code.store('I32', at('budget'));
+    const called = { at: instruction.at, handler: callee.handler };
     this.#address();
-    code.i32(callee.record);
+    code.i32Site(SiteKind.CALLED_RECORD, callee.record, called);
     code.store('I32', at('calledRecord'));
     this.#address();
-    this.#linear(callee.blockAt);
+    code.get(this.#page);
+    code.i64Site(SiteKind.CALLED_BLOCK, callee.blockAt, called);
+    code.op(Op.ADD64);
     code.store('I64', at('blockIp'));
     this.#address();
-    code.i32(callee.record);
+    this.#load('I32', 'calledRecord');
     code.i32(callee.place);
     code.callIndirect(types.outline, tables.outline);
     // Zero: it goes on with the next instruction.

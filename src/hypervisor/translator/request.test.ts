@@ -8,6 +8,7 @@ const item: TranslationItem = {
   host: 0x8234_5000,
   entry: 0xabc,
   grouped: true,
+  early: false,
   nextGpa: 0x1000,
   nextHost: 0xe000_0000,
   blocks: Int32Array.of(0, -16, 3, -1, 0x20, 64, 2, 400),
@@ -19,6 +20,7 @@ describe('a request for translation', () => {
       item,
       { ...item, record: 32, nextGpa: 0, nextHost: 0, blocks: new Int32Array() },
       { ...item, entry: 0, grouped: false },
+      { ...item, early: true },
     ];
     const words = packRequest(0x80_0000, items);
     expect(words[0]).toBe(0x80_0000);

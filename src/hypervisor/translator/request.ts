@@ -11,6 +11,8 @@ export interface TranslationItem {
   readonly entry: number;
   /** Accesses near each other are checked together. */
   readonly grouped: boolean;
+  /** Only if the translation is there from another run: the block has not been entered often. */
+  readonly early: boolean;
   /** The same of the page behind it in the linear address space; no address: that is not part of the region. */
   readonly nextGpa: number;
   readonly nextHost: number;
@@ -23,7 +25,7 @@ export interface TranslationItem {
 
 /**
  * A batch as one array, which goes to another thread in one piece: the address of the processor's VpState (a constant of the
- * code), and for each item record, mode, gpa, host, nextGpa, nextHost, entry, whether grouped, count of words of blocks, blocks.
+ * code), and for each item record, mode, gpa, host, nextGpa, nextHost, entry, whether grouped (1) and early (2), count of words of blocks, blocks.
  */
 export type TranslationRequest = Int32Array<ArrayBuffer>;
 const HEAD = 9;
@@ -32,8 +34,11 @@ export function packRequest(vp: number, items: readonly TranslationItem[]): Tran
   const words = new Int32Array(items.reduce((n, item) => n + HEAD + item.blocks.length, 1));
   words[0] = vp;
   let at = 1;
-  for (const { record, mode, gpa, host, nextGpa, nextHost, entry, grouped, blocks } of items) {
-    words.set([record, mode, gpa, host, nextGpa, nextHost, entry, grouped ? 1 : 0, blocks.length], at);
+  for (const { record, mode, gpa, host, nextGpa, nextHost, entry, grouped, early, blocks } of items) {
+    words.set(
+      [record, mode, gpa, host, nextGpa, nextHost, entry, (grouped ? 1 : 0) | (early ? 2 : 0), blocks.length],
+      at,
+    );
     words.set(blocks, at + HEAD);
     at += HEAD + blocks.length;
   }
@@ -52,7 +57,8 @@ export function unpackRequest(words: TranslationRequest): TranslationItem[] {
       nextGpa: word(4) >>> 0,
       nextHost: word(5) >>> 0,
       entry: word(6),
-      grouped: word(7) !== 0,
+      grouped: (word(7) & 1) !== 0,
+      early: (word(7) & 2) !== 0,
       blocks: words.subarray(at + HEAD, at + HEAD + length),
     });
     at += HEAD + length;
@@ -73,6 +79,8 @@ export interface TranslatedRegion {
   readonly calls: readonly number[];
   /** Instructions. */
   readonly size: number;
+  /** It is the translation of another run. */
+  readonly kept: boolean;
   /** Offsets at which its basic blocks begin. */
   readonly blocks: readonly number[];
 }

@@ -12,11 +12,19 @@ import { ModuleBuilder } from '../wasm/module.ts';
 import { Decoder, type Instruction } from '../x86/decoder.ts';
 import { forms, helperDefinitions } from '../x86/table.ts';
 import { OUTLINE, PLACES, REGION } from './abi.ts';
+import { type RegionCode, SiteKind } from './code.ts';
 import { emitRegion } from './emit.ts';
 import { type FormFacts, factsOf } from './facts.ts';
+import { fill, type KeptRegion, type KeptRegions } from './kept.ts';
 import { Untranslatable } from './port.ts';
 import { findRegion, type Region } from './region.ts';
-import { type TranslationItem, type TranslationRequest, type TranslationResult, unpackRequest } from './request.ts';
+import {
+  type TranslatedRegion,
+  type TranslationItem,
+  type TranslationRequest,
+  type TranslationResult,
+  unpackRequest,
+} from './request.ts';
 import { StencilCache } from './stencil.ts';
 
 const PLAIN = { params: ['i32', 'i64', 'i32', 'i32'], results: ['i32'] } as const;
@@ -33,6 +41,8 @@ const handlers = new HandlerTable(forms);
 export interface TranslateOptions {
   /** Regions stop at any count of instructions, at any of their instructions: to find out which of them is wrong. */
   readonly exact?: boolean;
+  /** Translations of other runs, to which this one's are added. */
+  readonly kept?: KeptRegions | undefined;
 }
 
 /** @param memory the partition's, for the interpreter's records of instructions that translated code calls it for. */
@@ -57,8 +67,9 @@ export interface GeneratedModule {
 export function generate(
   request: TranslationRequest,
   memory: SharedArrayBuffer,
-  { exact = false }: TranslateOptions = {},
+  { exact = false, kept }: TranslateOptions = {},
 ): GeneratedModule {
+  const vp = (request[0] as number) >>> 0;
   const words = new Int32Array(memory);
   // Whoever installs a region looks whether this is still the code.
   const items = unpackRequest(request);
@@ -69,13 +80,20 @@ export function generate(
     return page;
   });
   const made = new Set<number>();
-  const found = items.map((item, i) => {
+  const found = items.map((item, i): Found | undefined => {
     const address = (at: number): number => (at < PAGE ? item.gpa + at : item.nextGpa + at - PAGE);
     if (made.has(address(item.entry))) return undefined;
+    const page = pages[i] as Uint8Array;
     const source = new Source(item, words);
+    const old = kept?.find(page, item.entry, item.mode, vp, item.grouped);
+    if (old && source.canCall(old)) {
+      for (const at of old.blocks) made.add(address(at));
+      return { kept: old, source };
+    }
+    if (item.early) return undefined;
     const region = findRegion({
       decoder,
-      page: pages[i] as Uint8Array,
+      page,
       entry: item.entry,
       mode: item.mode,
       classify: (instruction, at) => source.classify(instruction, at),
@@ -88,26 +106,72 @@ export function generate(
   const regions = found.map((f, i) => {
     const item = items[i];
     if (!f || !item) return undefined;
-    const { from, to, size } = f.region;
-    return {
-      record: item.record,
-      name: `r${i}`,
-      entry: item.entry,
-      from,
-      code: (pages[i] as Uint8Array).slice(from, to),
-      nextGpa: item.nextGpa,
-      size,
-      blocks: [...f.region.blocks.keys()],
-    };
+    const { record, entry, nextGpa } = item;
+    const made = { record, name: `r${i}`, entry, nextGpa, kept: f.kept !== undefined };
+    if (f.kept) {
+      const { from, code, size, blocks } = f.kept;
+      // A copy: it goes to another thread.
+      return { ...made, from, code: code.slice(), size, blocks };
+    }
+    const { from, to, size, blocks } = f.region;
+    return { ...made, from, code: (pages[i] as Uint8Array).slice(from, to), size, blocks: [...blocks.keys()] };
   });
   const none = regions.every((r) => r === undefined);
-  const bytes = none ? undefined : build(found, (request[0] as number) >>> 0, exact);
+  const keep = (code: RegionCode, i: number): void => {
+    const [item, region] = [items[i], regions[i]];
+    if (item && region) kept?.add(keptRegion(code, { ...item, ...region, vp }), pages[i] as Uint8Array);
+  };
+  const bytes = none ? undefined : build(found, vp, exact, keep);
   // Which are called is known now.
   const known = regions.map((r, i) => r && { ...r, calls: [...(found[i]?.source.called ?? [])] });
   return { bytes, regions: known };
 }
 
+/** What a region of this run is for others. */
+function keptRegion(
+  { body, hints, sites }: RegionCode,
+  {
+    vp,
+    mode,
+    entry,
+    grouped,
+    from,
+    code,
+    size,
+    blocks,
+  }: Omit<TranslationItem, 'blocks'> & Omit<TranslatedRegion, 'calls'> & { readonly vp: number },
+): KeptRegion {
+  const names: string[] = [];
+  const numberOf = (name: string): number => {
+    const known = names.indexOf(name);
+    return known < 0 ? names.push(name) - 1 : known;
+  };
+  return {
+    vp,
+    mode,
+    entry,
+    grouped,
+    from,
+    code,
+    size,
+    blocks,
+    body,
+    hints: hints.map(({ at, likely }) => (at << 1) | (likely ? 1 : 0)),
+    sites: sites.map(({ kind, at, helper, called }) => ({
+      kind,
+      at,
+      value: called ? called.at | (called.handler << 16) : helper === undefined ? 0 : numberOf(helper),
+    })),
+    names,
+  };
+}
+
+type Found =
+  | { readonly kept?: undefined; readonly region: Region; readonly source: Source }
+  | { readonly kept: KeptRegion; readonly source: Source };
+
 interface Outline {
+  readonly handler: number;
   readonly place: number;
   readonly record: number;
   /** Offset of the block that it is a record of, and that block's first record. */
@@ -129,6 +193,9 @@ class Source {
     this.#words = words;
     for (let i = 0; i < item.blocks.length; i += BLOCK)
       this.#entered.set(item.blocks[i] as number, item.blocks[i + 3] as number);
+  }
+  get item(): TranslationItem {
+    return this.#item;
   }
   get mode(): number {
     return this.#item.mode;
@@ -163,7 +230,21 @@ class Source {
     return found;
   }
   outline(instruction: Instruction, at: number): Outline | undefined {
-    const handler = handlers.of(instruction);
+    return this.decoded(handlers.of(instruction), at);
+  }
+
+  /** Whether all that a kept region calls has been decoded. */
+  canCall({ sites }: KeptRegion): boolean {
+    const found = sites.flatMap(({ kind, value }) =>
+      kind === SiteKind.CALLED_RECORD ? [this.decoded(value >>> 16, value & 0xffff)] : [],
+    );
+    if (found.includes(undefined)) return false;
+    for (const outline of found) this.called.add((outline as Outline).first);
+    return true;
+  }
+
+  /** The interpreter's record of an instruction. */
+  decoded(handler: number, at: number): Outline | undefined {
     const { blocks } = this.#item;
     for (let i = 0; i < blocks.length; i += BLOCK) {
       const blockAt = blocks[i] as number;
@@ -173,7 +254,7 @@ class Source {
         const record = (blocks[i + 1] as number) + n * RECORD;
         const word = this.#words[(record + Field.HANDLER) >> 2] as number;
         if ((word & 0xffff) === handler && ((word >>> 16) & 0xff) === at - blockAt)
-          return { place: handlers.functionOf(handler), record, blockAt, first: blocks[i + 1] as number };
+          return { handler, place: handlers.functionOf(handler), record, blockAt, first: blocks[i + 1] as number };
       }
     }
     return undefined;
@@ -200,10 +281,12 @@ function helperType(name: string): Callee['type'] {
   return type;
 }
 
+/** @param keep told of the code that was made for one of `found` */
 function build(
-  found: readonly ({ region: Region; source: Source } | undefined)[],
+  found: readonly (Found | undefined)[],
   vp: number,
   exact: boolean,
+  keep: (code: RegionCode, i: number) => void,
 ): Uint8Array<ArrayBuffer> {
   const module = new ModuleBuilder({ memory: { initial: 1, maximum: 65536 } });
   const tables = {
@@ -222,8 +305,22 @@ function build(
   };
   found.forEach((item, i) => {
     if (!item) return;
-    const { region, source } = item;
+    const { source } = item;
     const { mode } = source;
+    if (item.kept) {
+      const { record, nextGpa } = source;
+      const body = fill(item.kept, {
+        helper: (name) => helper(name).index(),
+        record,
+        nextGpa,
+        outline: (at, handler) => source.decoded(handler, at),
+      });
+      const hints = item.kept.hints.map((hint) => ({ at: hint >> 1, likely: (hint & 1) !== 0 }));
+      // That all is decoded was asked.
+      module.encoded(`r${i}`, REGION, { body: body as Uint8Array, hints }, true);
+      return;
+    }
+    const { region } = item;
     const code = emitRegion({
       region,
       vp,
@@ -238,6 +335,7 @@ function build(
       tables,
       types,
     });
+    keep(code, i);
     module.encoded(`r${i}`, REGION, code, true);
   });
   return module.finish();

@@ -5,6 +5,7 @@
 import type { BlockCache, BlockCode, Stretch } from '../interpreter/block-cache.ts';
 import { PAGE, VP_STATE, vpArea } from '../memory/layout.ts';
 import type { VpView } from '../vp/state.ts';
+import { keptKey } from './kept.ts';
 import {
   packRequest,
   type TranslatedRegion,
@@ -47,6 +48,8 @@ export interface TranslatorOptions {
   readonly port: TranslationPort;
   /** The interpreter's exports: helpers and the table of functions that translated code calls. */
   readonly helpers: { readonly no_region: () => number; readonly [name: string]: unknown };
+  /** What there is a translation of from other runs: see keptKey. */
+  readonly kept?: ReadonlySet<number> | undefined;
   /** Forgets every place that the jump cache holds. */
   dropPlaces(): void;
 }
@@ -69,6 +72,8 @@ interface Batch {
   readonly epoch: number;
   readonly pages: readonly number[];
   readonly hot: readonly Hot[];
+  /** Those of which a translation from another run was asked for, and nothing else. */
+  readonly early: ReadonlySet<number>;
 }
 
 export class Translator {
@@ -87,6 +92,8 @@ export class Translator {
   readonly #pending: Batch[] = [];
   /** Where regions begin whose accesses are checked each alone. */
   readonly #split = new Set<number>();
+  /** Where code begins that has no translation from other runs after all. */
+  readonly #refused = new Set<number>();
   /** Pages with code that is being translated. */
   readonly #busy = new Set<number>();
 
@@ -94,7 +101,8 @@ export class Translator {
     this.#options = options;
     this.#vp = vpArea(options.index) + VP_STATE;
     this.#none = options.helpers.no_region;
-    const { memory, helpers } = options;
+    const { memory, helpers, kept } = options;
+    if (kept) options.blocks.isKept = (page, offset, mode) => kept.has(keptKey(page, offset, mode));
     this.#imports = { env: { memory, ...helpers } };
     options.blocks.released = (place) => {
       options.vp.regionsDropped++;
@@ -118,16 +126,32 @@ export class Translator {
     while (this.#pending.length > 0) {
       const result = this.#options.port.receive();
       if (!result) return;
-      const { epoch, pages, hot } = this.#pending.shift() as Batch;
+      const batch = this.#pending.shift() as Batch;
+      const { epoch, pages, hot } = batch;
       for (const page of pages) this.#busy.delete(page);
       // Records have been used again since.
-      if (epoch === this.#options.blocks.epoch) this.#install(result);
-      else {
+      if (epoch === this.#options.blocks.epoch) {
+        this.#install(result);
+        this.#refuse(batch, result);
+      } else {
         this.#options.vp.regionsStale += BigInt(result.regions.length);
         this.#hot.push(...hot);
       }
       if (this.#pending.length === 0) this.#asked.clear();
     }
+  }
+
+  /** What has no translation from other runs has to get hot. */
+  #refuse({ hot, early }: Batch, { regions }: TranslationResult): void {
+    hot.forEach(({ record }, i) => {
+      if (regions[i] || !early.has(record)) return;
+      const code = this.#options.blocks.codeOf(record);
+      if (!code) return;
+      // Of code that has long gone.
+      if (this.#refused.size > MOST_WAITING) this.#refused.clear();
+      this.#refused.add(code.gpa + code.offset);
+      this.#options.blocks.cool(code.gpa, code.mode, [code.offset]);
+    });
   }
 
   /** A region whose accesses are better checked alone is made anew. */
@@ -154,6 +178,7 @@ export class Translator {
     const { blocks, port } = this.#options;
     const items: TranslationItem[] = [];
     const sent: Hot[] = [];
+    const earlyOnes = new Set<number>();
     const waiting: Hot[] = [];
     // Who has waited longest for the code that is executed most is served first.
     this.#hot.sort((a, b) => blocks.entered(b.record) - blocks.entered(a.record));
@@ -174,6 +199,8 @@ export class Translator {
       }
       // Of several regions with code in common, the first one has it.
       const second = next === undefined || next === gpa ? undefined : blocks.pageOf(next);
+      const early = blocks.isKept(code.page, offset, mode) && !this.#refused.has(gpa + offset);
+      if (early) earlyOnes.add(record);
       const known = blocks.blocksOf(gpa, mode, this.#asked);
       items.push({
         record,
@@ -184,6 +211,7 @@ export class Translator {
         nextHost: second?.host ?? 0,
         entry: offset,
         grouped: !this.#split.has(gpa + offset),
+        early,
         blocks: second ? joined(known, blocks.blocksOf(next as number, mode, this.#asked, PAGE)) : known,
       });
       this.#asked.add(record);
@@ -194,7 +222,7 @@ export class Translator {
     const pages = items.flatMap(({ gpa, nextGpa, nextHost }) => (nextHost ? [gpa, nextGpa] : [gpa]));
     for (const page of pages) this.#busy.add(page);
     port.send(packRequest(this.#vp, items));
-    this.#pending.push({ epoch: blocks.epoch, pages, hot: sent });
+    this.#pending.push({ epoch: blocks.epoch, pages, hot: sent, early: earlyOnes });
   }
 
   /** Forgets those that are gone, and the coldest, which have to get hot anew. */
@@ -239,6 +267,7 @@ export class Translator {
       blocks.cool(current.gpa, current.mode, region.blocks);
       if (far.length > 0) blocks.cool(region.nextGpa, current.mode, far);
       vp.regionsMade++;
+      if (region.kept) vp.regionsKept++;
       vp.regionsInstructions += BigInt(size);
     }
   }

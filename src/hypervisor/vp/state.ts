@@ -176,6 +176,8 @@ export const VpState = struct(
     regionExits: array('u64', 8),
     /** What has been translated and put in place: regions, their instructions; modules, their bytes, microseconds for all. */
     regionsMade: 'u64',
+    /** Of the regions those that are another run's translations. */
+    regionsKept: 'u64',
     regionsInstructions: 'u64',
     modulesMade: 'u64',
     modulesBytes: 'u64',
@@ -236,6 +238,7 @@ export const VpState = struct(
     'modulesBytes',
     'translationTime',
     'regionsStale',
+    'regionsKept',
     'regionsDropped',
     'blocksInvalidated',
     'blocksFlushed',

@@ -66,6 +66,12 @@ export class ByteWriter {
     this.byte(rest);
   }
 
+  /** LEB128 of a fixed length, signed where that is all 32 bits: five bytes. */
+  padded(value: number, length: number): void {
+    for (let n = 0; n < length - 1; n++) this.byte(((value >> (7 * n)) & 0x7f) | 0x80);
+    this.byte((value >> (7 * (length - 1))) & 0x7f);
+  }
+
   /** Signed LEB128 of a 32-bit value. */
   signed32(value: number): void {
     let rest = value | 0;

@@ -1,0 +1,66 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeEach, describe, expect, it } from 'vitest';
+import { translationCache } from './translation-cache.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'viridian-translations-'));
+const kernel = new Uint8Array(1000).fill(7);
+const cacheOf = (bytes = kernel, build = 'b1') => translationCache(bytes, { folder, build });
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+beforeEach(() => {
+  for (const name of readdirSync(folder)) rmSync(join(folder, name));
+});
+
+describe('translations on disk', () => {
+  const bytes = Uint8Array.from({ length: 4096 }, (_, i) => i);
+
+  it('come back, in memory that threads share, for nobody else to read', async () => {
+    await cacheOf().write(bytes);
+    const read = await cacheOf().read();
+    expect([...(read ?? [])]).toEqual([...bytes]);
+    expect(read?.buffer).toBeInstanceOf(SharedArrayBuffer);
+    const [name] = readdirSync(folder);
+    expect(statSync(join(folder, name!)).mode & 0o777).toBe(0o600);
+  });
+
+  it('are of one build and one kernel', async () => {
+    await cacheOf().write(bytes);
+    expect(await cacheOf(kernel, 'b2').read()).toBeUndefined();
+    expect(await cacheOf(new Uint8Array(1000)).read()).toBeUndefined();
+    expect(await cacheOf(new Uint8Array(1001).fill(7)).read()).toBeUndefined();
+  });
+
+  it.each([
+    ['cut off', (whole: Buffer) => whole.subarray(0, -100)],
+    ['empty', () => Buffer.alloc(0)],
+    ['changed', (whole: Buffer) => Buffer.concat([Buffer.of(whole[0]! ^ 1), whole.subarray(1)])],
+  ])('are not there when the file is %s', async (_how, damage) => {
+    await cacheOf().write(bytes);
+    const path = join(folder, readdirSync(folder)[0]!);
+    writeFileSync(path, damage(readFileSync(path)));
+    expect(await cacheOf().read()).toBeUndefined();
+  });
+
+  it('are of the last eight kernels', async () => {
+    for (let n = 0; n < 10; n++) {
+      await cacheOf(new Uint8Array(n + 1)).write(bytes);
+      // One second after the other.
+      for (const name of readdirSync(folder).filter((each) => each.endsWith(`-${(n + 1).toString(16)}`)))
+        utimesSync(join(folder, name), n + 1, n + 1);
+    }
+    await cacheOf(new Uint8Array(20)).write(bytes);
+    expect(readdirSync(folder)).toHaveLength(8);
+    expect(await cacheOf(new Uint8Array(20)).read()).toBeDefined();
+    expect(await cacheOf(new Uint8Array(1)).read()).toBeUndefined();
+  });
+
+  it('are no error where there is no room for a folder', async () => {
+    const file = join(folder, 'file');
+    writeFileSync(file, '');
+    const cache = translationCache(kernel, { folder: join(file, 'below'), build: 'b' });
+    await cache.write(bytes);
+    expect(await cache.read()).toBeUndefined();
+  });
+});
