@@ -2,7 +2,7 @@
  * What virtual processors hand to the bus, which runs on the parent's thread: posted messages, and which channels were
  * signalled. A fixed layout in shared memory; a processor never waits for the parent.
  *
- * Threads: processors write with the platform lock held, the parent reads without it. It is saved with the platform's
+ * Threads: processors post messages with the platform lock held; they signal, and the parent reads, without it. It is saved with the platform's
  * state: what the parent has not taken yet is taken after a restore.
  */
 import { Status } from '../hypervisor/tlfs/constants.ts';
