@@ -243,6 +243,7 @@ export class HypervVp {
 
   poll(): void {
     this.timers.poll();
+    for (const port of this.partition.connections) port.poll?.();
   }
 
   inspect(): InspectTree {

@@ -38,6 +38,8 @@ export interface ConnectionPort {
   postMessage(connection: number, type: number, payload: Uint8Array): number | undefined;
   /** Called without it: whoever is told wakes up while this still runs, and would wait for the lock. */
   signalEvent(connection: number, flag: number): number | undefined;
+  /** The calling processor's loop comes round. Without the lock. */
+  poll?(): void;
 }
 
 export interface TlbFlush {
