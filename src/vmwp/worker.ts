@@ -112,6 +112,7 @@ export class VmWorker implements Partition {
   readonly #nics: PartitionNics;
   readonly #origin: bigint;
   readonly #log: MemoryLog;
+  readonly #restored: boolean;
   /** What it was restored from, where that is a file: it has the plan's segments. */
   #image: MemoryImage | undefined;
   #saving: StateSaver | undefined;
@@ -134,6 +135,7 @@ export class VmWorker implements Partition {
     const { saved, plan, ...rest } = options;
     const config = saved?.config ?? options.config;
     this.#plan = saved?.plan ?? plan;
+    this.#restored = saved !== undefined;
     this.#options = { ...rest, config };
     const pages = Math.ceil(machineMemorySize(config) / WASM_PAGE);
     this.#memory = new WebAssembly.Memory({ initial: pages, maximum: 65536, shared: true });
@@ -192,17 +194,14 @@ export class VmWorker implements Partition {
     this.keyboard = this.#synthetic?.keyboard;
     this.mouse = this.#synthetic?.mouse;
     this.memory = this.#synthetic && partitionMemory(this.#synthetic.memory);
-    this.#machine.mapMemory();
-    for (const vp of this.#machine.vps) resetPowerUp(vp);
     this.#machine.reset();
-    if (saved) return;
-    this.#machine.generationId?.begin(host.randomBytes(GENERATION_ID_SIZE));
-    this.#load();
+    this.#powerUp();
   }
 
   /** Goes on from the state that it was made with. @throws ViridianError `badFile` */
   async restore(saved: SavedPartition): Promise<void> {
     const { arena, memory, vps, clock, control } = this.#machine;
+    this.#machine.mapMemory();
     try {
       arena.load(saved.structs);
       this.#machine.restoreMemory();
@@ -232,12 +231,16 @@ export class VmWorker implements Partition {
       this.#log.touched.add(page);
   }
 
-  /** Puts the kernel in place and the boot processor at its entry. RAM is zero. */
+  /** Puts the kernel in place. RAM is zero. */
   #load(): void {
-    const { memory, vps } = this.#machine;
+    const { memory } = this.#machine;
     for (const { gpa, bytes } of this.#plan.segments) memory.write(gpa, bytes);
     this.#machine.generationId?.place();
-    vps.forEach((vp, i) => {
+  }
+
+  /** The boot processor is at the kernel's entry, the others wait for it. */
+  #powerUp(): void {
+    this.#machine.vps.forEach((vp, i) => {
       const { retired } = vp;
       resetPowerUp(vp);
       vp.retired = retired;
@@ -246,7 +249,7 @@ export class VmWorker implements Partition {
     });
   }
 
-  /** Starts the processors' threads; they wait. Resolves when all are ready. */
+  /** Makes the processors' threads ready; they wait. Memory that is not restored gets its kernel meanwhile. */
   async prepare(): Promise<void> {
     const { config, host, threads, interpreter } = this.#options;
     const channels = this.#translatorChannels();
@@ -275,6 +278,11 @@ export class VmWorker implements Partition {
         });
       });
     });
+    if (!this.#restored) {
+      this.#machine.mapMemory();
+      this.#machine.generationId?.begin(host.randomBytes(GENERATION_ID_SIZE));
+      this.#load();
+    }
     await Promise.all(ready);
   }
 
@@ -454,6 +462,7 @@ export class VmWorker implements Partition {
     this.#synthetic?.reset();
     this.#machine.reset();
     this.#load();
+    this.#powerUp();
     Atomics.add(control.generation, 0, 1);
     this.resume();
   }
