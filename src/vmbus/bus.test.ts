@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { guidBytes } from '../support/guid.ts';
 import { VmBus } from './bus.ts';
 import { type GuestChannel, message, TestBus, type TestBusOptions, TestGuest } from './guest.fixture.ts';
@@ -11,6 +11,7 @@ import type { SavedBus } from './state.ts';
 class Echo implements ChannelDevice {
   readonly name: string;
   readonly offer: ChannelDevice['offer'];
+  bulk = false;
   readonly log: string[] = [];
   readonly packets: Packet[] = [];
   channel: Channel | undefined;
@@ -420,6 +421,39 @@ describe('buffers', () => {
     expect(device.log).toEqual(['open 0', 'close 0']);
     guest.post(message(MessageType.GPADL_TEARDOWN, 1, 4711));
     guest.expect(MessageType.GPADL_TORNDOWN);
+  });
+});
+
+describe('a channel for much', () => {
+  it('is moderated where several packets come with a signal, and given up on where only one does', () => {
+    const { host, device, channel } = opened();
+    device.bulk = true;
+    const moderated = vi.spyOn(host.mailbox, 'setModerated');
+    const signalled = (packets: number): void => {
+      for (let n = 0; n < packets; n++) channel.put(encodePacket(packet(n, 'x', false)));
+      host.mailbox.signalEvent(0x2001, 0);
+      host.run();
+    };
+    signalled(1);
+    expect(moderated.mock.lastCall).toEqual([channel.offer.relid, true]);
+    for (let n = 0; n < 20; n++) {
+      for (let lonely = 0; lonely < 3; lonely++) signalled(1);
+      signalled(2);
+    }
+    expect(moderated).toHaveBeenCalledTimes(1);
+    for (let n = 0; n < 4; n++) signalled(1);
+    expect(moderated.mock.lastCall).toEqual([channel.offer.relid, false]);
+    for (let n = 0; n < 63; n++) signalled(1 + (n % 3));
+    expect(moderated).toHaveBeenCalledTimes(2);
+    signalled(1);
+    expect(moderated.mock.lastCall).toEqual([channel.offer.relid, true]);
+  });
+
+  it('is moderated for no other device', () => {
+    const { host, channel } = opened();
+    const moderated = vi.spyOn(host.mailbox, 'setModerated');
+    for (let n = 0; n < 200; n++) channel.send(packet(n, 'x', false));
+    expect(moderated).not.toHaveBeenCalled();
   });
 });
 

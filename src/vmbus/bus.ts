@@ -114,6 +114,9 @@ export class VmBus {
       signal: (channel) => {
         ports.setEventFlag(channel.targetVp, this.#contact?.sint ?? DEFAULT_SINT, channel.relid);
       },
+      moderate: (channel, may) => {
+        mailbox.setModerated(channel.relid, may);
+      },
       tellSoon: (channel) => {
         if (this.#untold.size === 0) ports.defer(this.settle.bind(this));
         this.#untold.add(channel);

@@ -32,6 +32,8 @@ export interface ChannelBus {
   paused(): boolean;
   /** Sets the channel's event flag. */
   signal(channel: BusChannel): void;
+  /** Whether the guest's signals may wait a little. */
+  moderate(channel: BusChannel, may: boolean): void;
   /** Calls `tellGuest` soon, when what else is to be done now has been done. */
   tellSoon(channel: BusChannel): void;
   /** Runs `service` again soon; or when a while has passed, because the guest has no room. */
@@ -45,6 +47,9 @@ export interface ChannelBus {
 
 /** Packets that a device is given before other work has its turn. */
 const BATCH = 64;
+/** Signals for a single packet, one after the other, by which it shows that letting them wait brings no more; then so many go at once. */
+const LONELY = 4;
+const UNMODERATED = 64;
 
 export class BusChannel implements Channel {
   readonly device: ChannelDevice;
@@ -67,6 +72,9 @@ export class BusChannel implements Channel {
   #serving = false;
   /** Answers were written that the guest may not know of: one interrupt is for all of them. */
   #untold = false;
+  #moderated = false;
+  /** Signals until moderation is tried, or given up. */
+  #signalsLeft = 0;
 
   constructor(bus: ChannelBus, device: ChannelDevice, relid: number, primary?: BusChannel, subIndex = 0) {
     this.#bus = bus;
@@ -88,6 +96,8 @@ export class BusChannel implements Channel {
     this.#held = false;
     this.#refused = false;
     this.#untold = false;
+    this.#moderated = false;
+    this.#signalsLeft = 0;
   }
 
   /** Ends what `begin` began; the device is told. Nothing happens on a channel that is not open. */
@@ -126,9 +136,25 @@ export class BusChannel implements Channel {
   /** Does what there is to do: answers out, then packets in. Called when the guest has signalled. */
   service(): void {
     this.#serving = true;
+    const { received } = this.counters;
     this.#serve();
+    if (this.device.bulk) this.#moderate(this.counters.received - received);
     this.#serving = false;
     this.tellGuest();
+  }
+
+  /**
+   * A guest that has several requests under way loses nothing when its signals wait, and gains wakings and interrupts that are not
+   * needed. One that waits for each request loses. Which it is shows in the packets that come with a signal that may wait.
+   */
+  #moderate(packets: number): void {
+    if (!this.open || packets === 0) return;
+    if (this.#moderated && packets > 1) this.#signalsLeft = LONELY;
+    else if (--this.#signalsLeft <= 0) {
+      this.#moderated = !this.#moderated;
+      this.#signalsLeft = this.#moderated ? LONELY : UNMODERATED;
+      this.#bus.moderate(this, this.#moderated);
+    }
   }
 
   /** Interrupts the guest if there are answers that it may not know of. */

@@ -33,6 +33,91 @@ const signal = (mailbox: VmbusMailbox): void => {
   expect(mailbox.signalEvent(0x2005, 0)).toBe(0);
 };
 
+describe('a moderated channel', () => {
+  /** A processor's mailbox whose clock the test holds; whether the parent, who takes nothing, has been rung for since the last call. */
+  function moderated() {
+    const state = vmbusMailbox.view(new SharedArrayBuffer(vmbusMailbox.size));
+    const mailbox = new VmbusMailbox(state);
+    const clock = { now: 1000 };
+    mailbox.moderate(() => clock.now);
+    mailbox.setSignallable(5, true);
+    mailbox.setModerated(5, true);
+    const rung = (): boolean => {
+      mailbox.takeSignals();
+      return Atomics.exchange(state.rung, 0, 0) === 1;
+    };
+    return { mailbox, clock, rung };
+  }
+
+  it('is announced at once, then once in a while as long as the processor does not rest', () => {
+    const { mailbox, clock, rung } = moderated();
+    signal(mailbox);
+    expect(rung()).toBe(true);
+    clock.now += 0.1;
+    signal(mailbox);
+    mailbox.poll();
+    expect(rung()).toBe(false);
+    clock.now += 0.6;
+    mailbox.poll();
+    expect(rung()).toBe(false);
+    clock.now += 0.2;
+    mailbox.poll();
+    expect(rung()).toBe(true);
+    clock.now += 5;
+    mailbox.poll();
+    expect(rung()).toBe(false);
+    signal(mailbox);
+    expect(rung()).toBe(true);
+  });
+
+  it('is announced before the processor rests, and at once after it', () => {
+    const { mailbox, rung } = moderated();
+    signal(mailbox);
+    expect(rung()).toBe(true);
+    signal(mailbox);
+    expect(rung()).toBe(false);
+    mailbox.rest();
+    expect(rung()).toBe(true);
+    mailbox.rest();
+    expect(rung()).toBe(false);
+    signal(mailbox);
+    expect(rung()).toBe(true);
+  });
+
+  it('lets no other channel wait, which takes its signals along', () => {
+    const { mailbox, clock, rung } = moderated();
+    mailbox.setSignallable(6, true);
+    signal(mailbox);
+    expect(rung()).toBe(true);
+    signal(mailbox);
+    mailbox.signalEvent(0x2006, 0);
+    expect(mailbox.takeSignals()).toEqual([5, 6]);
+    expect(rung()).toBe(true);
+    clock.now += 5;
+    mailbox.poll();
+    expect(rung()).toBe(false);
+  });
+
+  it('is none on a thread that does not say so, nor when it was closed', () => {
+    const { mailbox, rung } = moderated();
+    mailbox.setSignallable(5, false);
+    mailbox.setSignallable(5, true);
+    for (let n = 0; n < 3; n++) {
+      signal(mailbox);
+      expect(rung()).toBe(true);
+    }
+    const state = vmbusMailbox.view(new SharedArrayBuffer(vmbusMailbox.size));
+    const other = new VmbusMailbox(state);
+    other.setSignallable(5, true);
+    other.setModerated(5, true);
+    for (let n = 0; n < 3; n++) {
+      signal(other);
+      other.takeSignals();
+      expect(Atomics.exchange(state.rung, 0, 0)).toBe(1);
+    }
+  });
+});
+
 describe('a parent that listens', () => {
   it('is told once of each signal, and sleeps in between', async () => {
     const { state, mailbox, counts, taken } = listening(0);

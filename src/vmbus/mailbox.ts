@@ -2,7 +2,7 @@
  * What virtual processors hand to the bus, which runs on the parent's thread: posted messages, and which channels were
  * signalled. A fixed layout in shared memory; a processor never waits for the parent.
  *
- * Threads: processors write with the platform lock held, the parent reads without it. It is saved with the platform's
+ * Threads: processors post messages with the platform lock held; they signal, and the parent reads, without it. It is saved with the platform's
  * state: what the parent has not taken yet is taken after a restore.
  */
 import { Status } from '../hypervisor/tlfs/constants.ts';
@@ -22,6 +22,8 @@ import {
 /** A buffer of 16 MiB is announced in 147 messages; a guest that finds no room tries again. */
 const MESSAGES = 256;
 const WORDS = RELID_COUNT / 32;
+/** Milliseconds between two rings for moderated channels: longer than the parent looks for work before it sleeps. */
+const MODERATION = 0.8;
 
 export const vmbusMailbox = struct(
   'vmbus-mailbox',
@@ -36,14 +38,21 @@ export const vmbusMailbox = struct(
     /** A bit for each channel that was signalled, and for each that may be. */
     signalled: array('i32', WORDS),
     signallable: array('i32', WORDS),
+    /** A bit for each channel whose signals may wait a little, see `moderate`. */
+    moderated: array('i32', WORDS),
     sizes: array('u8', MESSAGES),
     messages: array('u8', MESSAGES * MESSAGE_MAXIMUM),
   },
-  ['rung', 'news'],
+  ['rung', 'news', 'moderated'],
 );
 
 export class VmbusMailbox implements ConnectionPort {
   readonly #state: View<typeof vmbusMailbox.fields>;
+  /** Of this processor: when it rang, whether it has rested since, and whether it owes the parent a ring. */
+  #now: (() => number) | undefined;
+  #rangAt = Number.NEGATIVE_INFINITY;
+  #rested = true;
+  #owes = false;
 
   constructor(state: View<typeof vmbusMailbox.fields>) {
     this.#state = state;
@@ -72,11 +81,41 @@ export class VmbusMailbox implements ConnectionPort {
     const bit = 1 << (relid & 31);
     if ((Atomics.load(signallable, relid >>> 5) & bit) === 0) return Status.INVALID_CONNECTION_ID;
     if (flag !== 0) return Status.INVALID_PARAMETER;
-    if ((Atomics.or(signalled, relid >>> 5, bit) & bit) === 0) this.#ring();
+    if ((Atomics.or(signalled, relid >>> 5, bit) & bit) === 0) {
+      if ((Atomics.load(this.#state.moderated, relid >>> 5) & bit) !== 0 && this.#mayWait()) this.#owes = true;
+      else this.#ring();
+    }
     return Status.SUCCESS;
   }
 
+  /**
+   * On a processor's thread that calls `poll` and `rest`: while its guest is never idle, it rings for moderated channels once in a
+   * while, because waking the parent for each request costs both more than what is asked for.
+   * @param now milliseconds.
+   */
+  moderate(now: () => number): void {
+    this.#now = now;
+  }
+
+  #mayWait(): boolean {
+    return this.#now !== undefined && !this.#rested && this.#now() - this.#rangAt < MODERATION;
+  }
+
+  /** The processor's loop comes round. */
+  poll(): void {
+    if (this.#owes && !this.#mayWait()) this.#ring();
+  }
+
+  /** The processor is about to sleep: its guest may be waiting for what it has asked for. */
+  rest(): void {
+    if (this.#owes) this.#ring();
+    this.#rested = true;
+  }
+
   #ring(): void {
+    this.#owes = false;
+    this.#rested = false;
+    if (this.#now) this.#rangAt = this.#now();
     Atomics.store(this.#state.news, 0, 1);
     if (Atomics.exchange(this.#state.rung, 0, 1) === 0) Atomics.notify(this.#state.rung, 0);
   }
@@ -85,10 +124,10 @@ export class VmbusMailbox implements ConnectionPort {
 
   /** Empties it, and lets no channel be signalled. No processor may be running. */
   reset(): void {
-    const { head, tail, signalled, signallable, rung, sizes, messages } = this.#state;
+    const { head, tail, signalled, signallable, moderated, rung, sizes, messages } = this.#state;
     Atomics.store(head, 0, 0);
     Atomics.store(tail, 0, 0);
-    for (const words of [signalled, signallable, sizes, messages]) words.fill(0);
+    for (const words of [signalled, signallable, moderated, sizes, messages]) words.fill(0);
     Atomics.store(rung, 0, 0);
   }
 
@@ -126,7 +165,15 @@ export class VmbusMailbox implements ConnectionPort {
     else {
       Atomics.and(signallable, relid >>> 5, ~bit);
       Atomics.and(signalled, relid >>> 5, ~bit);
+      this.setModerated(relid, false);
     }
+  }
+
+  setModerated(relid: number, may: boolean): void {
+    const { moderated } = this.#state;
+    const bit = 1 << (relid & 31);
+    if (may) Atomics.or(moderated, relid >>> 5, bit);
+    else Atomics.and(moderated, relid >>> 5, ~bit);
   }
 
   get #empty(): boolean {

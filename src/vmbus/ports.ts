@@ -79,6 +79,8 @@ export interface ChannelDevice {
   /** Unique on its bus; for people, and the name under which its state is saved. */
   readonly name: string;
   readonly offer: ChannelOffer;
+  /** What the guest asks for may wait a little where much is asked for. */
+  readonly bulk?: boolean;
   /** Does not outlive a save: the guest of a restored partition finds that its channel was taken back. */
   readonly transient?: boolean;
   opened(channel: Channel): void;

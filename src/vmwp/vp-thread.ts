@@ -103,8 +103,12 @@ function main(data: VpThreadData): void {
       }
       return true;
     },
-    flush,
+    flush: () => {
+      flush();
+      machine.vmbus?.rest();
+    },
   });
+  machine.vmbus?.moderate(() => performance.now());
   post({ kind: 'ready' });
   processor.loop();
 }

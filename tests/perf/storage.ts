@@ -135,18 +135,22 @@ async function main(): Promise<number> {
   }
 
   const results = jobs.map(({ name, about }) => {
-    const each = (machine: string, key: keyof Figures): number =>
-      median(samples.map((sample) => sample.get(machine)?.get(name)?.[key] ?? 0));
+    const each = (machine: string, key: keyof Figures): number => {
+      const found = samples.flatMap((sample) => sample.get(machine)?.get(name)?.[key] ?? []);
+      return found.length > 0 ? median(found) : 0;
+    };
     const figures = Object.fromEntries(
       machines.map(([machine]) => [
         machine,
         { iops: each(machine, 'iops'), mibPerSecond: each(machine, 'mibPerSecond') },
       ]),
     );
-    // What disturbs the host disturbs both halves of a round.
-    const ratio = version
-      ? median(samples.map((s) => (s.get('ours')?.get(name)?.iops ?? 0) / (s.get('TCG')?.get(name)?.iops ?? 1)))
-      : undefined;
+    // What disturbs the host disturbs both halves of a round. A figure may be missing: the kernel wrote into fio's line.
+    const pairs = samples.flatMap((s) => {
+      const [mine, theirs] = [s.get('ours')?.get(name)?.iops, s.get('TCG')?.get(name)?.iops];
+      return mine && theirs ? [mine / theirs] : [];
+    });
+    const ratio = pairs.length > 0 ? median(pairs) : undefined;
     return { name, about, ...figures, ratio };
   });
   if (values.json) process.stdout.write(`${JSON.stringify({ rounds, seconds, results }, undefined, 2)}\n`);

@@ -130,20 +130,23 @@ function load(): LibC | undefined {
         if (error !== EINTR) return error;
       }
     };
-    // struct iovec: address, length.
-    const vector = new BigUint64Array(2 * MOST_BUFFERS);
+    // struct iovec: address, length; each in two words, because a BigInt is an object.
+    const vector = new Uint32Array(4 * MOST_BUFFERS);
     const vectorBytes = new Uint8Array(vector.buffer);
-    /** Asking for an address costs as much as a short read. */
-    const bases = new WeakMap<ArrayBufferLike, bigint>();
-    const addressOf = (bytes: Uint8Array): bigint => {
+    /** Asking for an address costs as much as a short read. It is below 2^47. */
+    const bases = new WeakMap<ArrayBufferLike, number>();
+    const addressOf = (bytes: Uint8Array): number => {
       let base = bases.get(bytes.buffer);
-      if (base === undefined) bases.set(bytes.buffer, (base = BigInt(ffi.getRawPointer(new Uint8Array(bytes.buffer)))));
-      return base + BigInt(bytes.byteOffset);
+      if (base === undefined) bases.set(bytes.buffer, (base = Number(ffi.getRawPointer(new Uint8Array(bytes.buffer)))));
+      return base + bytes.byteOffset;
     };
     const point = (buffers: readonly Uint8Array[]): void => {
       buffers.forEach((bytes, i) => {
-        vector[i * 2] = addressOf(bytes);
-        vector[i * 2 + 1] = BigInt(bytes.length);
+        const address = addressOf(bytes);
+        vector[i * 4] = address % 2 ** 32;
+        vector[i * 4 + 1] = address / 2 ** 32;
+        vector[i * 4 + 2] = bytes.length % 2 ** 32;
+        vector[i * 4 + 3] = bytes.length / 2 ** 32;
       });
     };
     return {

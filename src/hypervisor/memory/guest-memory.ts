@@ -204,14 +204,18 @@ export class GuestMemory {
     if ((Atomics.load(this.#words, index) & PageFlag.DIRTY) === 0) Atomics.or(this.#words, index, PageFlag.DIRTY);
   }
 
+  /** Where an aligned word is. */
+  #indexOf(gpa: number): number {
+    if (gpa % 4 !== 0) throw new RangeError(`0x${gpa.toString(16)} is not aligned to 4 bytes`);
+    const host = this.#within(gpa, 4);
+    if (host === undefined) throw new RangeError(`no guest memory at 0x${gpa.toString(16)}`);
+    return host >>> 2;
+  }
+
   /** Changes an aligned word: `change` is given its index. */
   #word(gpa: number, change: (index: number) => number): number {
-    if (gpa % 4 !== 0) throw new RangeError(`0x${gpa.toString(16)} is not aligned to 4 bytes`);
-    let index = 0;
-    this.#each(gpa, 4, (host, _at, count, entry) => {
-      this.#changing(gpa, count, entry);
-      index = host >>> 2;
-    });
+    const index = this.#indexOf(gpa);
+    this.#changing(gpa, 4, this.#entry(gpa));
     const result = change(index);
     this.#changed(gpa);
     return result;
@@ -227,12 +231,7 @@ export class GuestMemory {
 
   /** Reads an aligned word; sequentially consistent. */
   load32(gpa: number): number {
-    if (gpa % 4 !== 0) throw new RangeError(`0x${gpa.toString(16)} is not aligned to 4 bytes`);
-    let value = 0;
-    this.#each(gpa, 4, (host) => {
-      value = Atomics.load(this.#words, host >>> 2) >>> 0;
-    });
-    return value;
+    return Atomics.load(this.#words, this.#indexOf(gpa)) >>> 0;
   }
 
   /** Writes an aligned word; sequentially consistent. */

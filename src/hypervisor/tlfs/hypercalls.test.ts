@@ -59,7 +59,7 @@ describe('argument checks', () => {
 });
 
 describe('PostMessage and SignalEvent', () => {
-  it('reach the port that owns the connection, under the lock', () => {
+  it('reach the port that owns the connection, a message under the lock, a signal without it', () => {
     const { partition, call, memory, locked } = guest();
     const seen: unknown[] = [];
     partition.addConnections({ postMessage: () => undefined, signalEvent: () => undefined });
@@ -95,7 +95,7 @@ describe('PostMessage and SignalEvent', () => {
     expect(call(0x1005dn, 0x1_0000_0000_2001n)).toBe(3n);
     expect(seen).toEqual([
       [true, 1, [1, 2, 3, 4]],
-      [true, 7],
+      [false, 7],
     ]);
   });
 });

@@ -2,7 +2,7 @@
  * The hypercall dispatcher: argument checks common to all calls, then a table of the calls. TLFS, "Hypercall Interface"
  * and "Common Hypercall Status Codes". The input is copied out of guest memory once, then parsed.
  *
- * Threads: the calling processor's own, without the platform lock; calls that reach connections take it.
+ * Threads: the calling processor's own, without the platform lock; a call that posts a message takes it.
  */
 import {
   Flush,
@@ -172,13 +172,11 @@ function signalEvent(vp: HypervVp, { view }: CallInput): number {
   if ((parameter & 0xffff_0000_ff00_0000n) !== 0n) return Status.INVALID_HYPERCALL_INPUT;
   const connection = Number(parameter & 0xffffffn);
   const flag = Number((parameter >> 32n) & 0xffffn);
-  return vp.partition.lock.with(() => {
-    for (const port of vp.partition.connections) {
-      const status = port.signalEvent(connection, flag);
-      if (status !== undefined) return status;
-    }
-    return Status.INVALID_CONNECTION_ID;
-  });
+  for (const port of vp.partition.connections) {
+    const status = port.signalEvent(connection, flag);
+    if (status !== undefined) return status;
+  }
+  return Status.INVALID_CONNECTION_ID;
 }
 
 const CALLS: ReadonlyMap<number, Call> = new Map<number, Call>([

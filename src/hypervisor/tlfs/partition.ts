@@ -6,7 +6,7 @@
  * - a virtual processor's loop calls `HypervVp.readMsr`, `writeMsr`, `hypercall`, `poll`, `nextDeadline` on its own thread
  *   WITHOUT the platform lock; these take it where they need it, and call the flush, crash and reset ports without it;
  * - devices and the parent call `postMessage`, `setEventFlag`, `signalSint` WITH the platform lock held, from any thread,
- *   and their ConnectionPorts are called with it held.
+ *   and their ConnectionPorts' `postMessage` is called with it held.
  */
 import type { LocalApic } from '../apic/local-apic.ts';
 import type { InspectTree } from '../apic/ports.ts';
@@ -243,6 +243,7 @@ export class HypervVp {
 
   poll(): void {
     this.timers.poll();
+    for (const port of this.partition.connections) port.poll?.();
   }
 
   inspect(): InspectTree {

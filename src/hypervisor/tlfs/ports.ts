@@ -32,11 +32,14 @@ export interface TscSource {
   readonly tscFrequency: number;
 }
 
-/** Where HvCallPostMessage and HvCallSignalEvent go. Called with the platform lock held. */
+/** Where HvCallPostMessage and HvCallSignalEvent go. They give a status (`Status`), or undefined when the connection is not this port's. */
 export interface ConnectionPort {
-  /** A status (`Status`), or undefined when the connection is not this port's. */
+  /** Called with the platform lock held. */
   postMessage(connection: number, type: number, payload: Uint8Array): number | undefined;
+  /** Called without it: whoever is told wakes up while this still runs, and would wait for the lock. */
   signalEvent(connection: number, flag: number): number | undefined;
+  /** The calling processor's loop comes round. Without the lock. */
+  poll?(): void;
 }
 
 export interface TlbFlush {

@@ -3,7 +3,7 @@
  * routes through which SINTs can be raised, and loop-back connections. A message posted to a connection arrives at its
  * processor's SINT unchanged; a signal sets the event flag whose number is the connection's.
  *
- * Threads: called with the platform lock held, from any thread; the connections are in shared memory.
+ * Threads: called with the platform lock held (`signalEvent` takes it), from any thread; the connections are in shared memory.
  */
 import { array, struct, type View } from '../../support/struct.ts';
 import { SINT_COUNT, Status } from './constants.ts';
@@ -99,7 +99,9 @@ export class HypervTest implements HypervTestPort, ConnectionPort {
   signalEvent(connection: number, _flag: number): number | undefined {
     const target = this.state.events[connection];
     if (target === undefined || target === 0) return undefined;
-    this.#partition.setEventFlag((target >>> 8) & 0xff, target & (SINT_COUNT - 1), connection);
+    this.#partition.lock.with(() => {
+      this.#partition.setEventFlag((target >>> 8) & 0xff, target & (SINT_COUNT - 1), connection);
+    });
     return Status.SUCCESS;
   }
 }

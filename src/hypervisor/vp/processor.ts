@@ -179,6 +179,7 @@ export class Processor {
   #rest(milliseconds: number): void {
     this.#owed += milliseconds;
     if (this.#owed < SHORTEST_REST) return;
+    this.#p.flush();
     const started = performance.now();
     // Rung for, it looks around, and sleeps off the rest after the next run.
     if (!this.#p.apic.anyPending) this.#p.doorbell.wait(this.#p.index, Math.min(this.#owed, LONGEST_REST));

@@ -99,6 +99,8 @@ export class GuestBuffer {
 }
 
 function joined(pieces: readonly GpaPiece[]): readonly GpaPiece[] {
+  // A program's buffer is scattered, as a rule.
+  if (!pieces.some(({ gpa }, i) => i > 0 && pieces[i - 1]!.gpa + pieces[i - 1]!.length === gpa)) return pieces;
   const result: GpaPiece[] = [];
   for (const piece of pieces) {
     const last = result.at(-1);

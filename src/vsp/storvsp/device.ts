@@ -42,6 +42,7 @@ interface Session {
 export class Storvsp implements ChannelDevice {
   readonly name: string;
   readonly offer: ChannelOffer;
+  readonly bulk = true;
   readonly #ports: StorvspPorts;
   readonly #units = new Map<number, LogicalUnit>();
   readonly #sessions = new Map<Channel, Session>();
