@@ -121,6 +121,10 @@ export class VmWorker implements Partition {
   #limitReached = false;
   /** Stands still until a disk's file has room, and runs then. */
   #heldForRoom = false;
+  /** The guest's time while it stands still: it stands too. */
+  #stoodAt: bigint | undefined;
+  /** Of the clock, when the guest was last told the calendar. */
+  #clockOffset = 0;
   /** Called when a disk's file has no room. */
   #whenFull: (() => void)[] = [];
   #input: Uint8Array[] = [];
@@ -339,6 +343,7 @@ export class VmWorker implements Partition {
     if (this.#finished || this.#limitReached) return;
     this.#keepAlive ??= setInterval(() => {
       this.#options.host.trim();
+      this.#tellMissedTime();
     }, TRIM_EVERY);
     this.#tidying ??= setTimeout(() => void this.#putAway(), SPILL_AFTER);
     this.#heldForRoom = this.#disks.full;
@@ -346,7 +351,10 @@ export class VmWorker implements Partition {
       this.#disks.retry();
       return;
     }
-    const { control } = this.#machine;
+    const { control, clock } = this.#machine;
+    if (this.#stoodAt !== undefined) clock.set(this.#stoodAt);
+    this.#stoodAt = undefined;
+    this.#clockOffset = clock.offset;
     this.#synthetic?.start();
     const { processorMaximum = 100 } = this.#options;
     control.processorMaximum[0] = processorMaximum === 100 ? 0 : processorMaximum;
@@ -362,9 +370,18 @@ export class VmWorker implements Partition {
     Atomics.compareExchange(control.wanted, 0, Run.RUNNING, Run.PAUSED);
     this.#ringAll();
     await this.#allIn(Run.PAUSED);
+    if (!this.#machine.clock.virtual) this.#stoodAt ??= this.#machine.clock.now();
     this.#synthetic?.pause();
     await this.#quiesce();
     this.#drain();
+  }
+
+  /** The host had stopped this process: no part of the guest's time, but the calendar went on. */
+  #tellMissedTime(): void {
+    const { offset, virtual } = this.#machine.clock;
+    if (virtual || offset === this.#clockOffset) return;
+    this.#clockOffset = offset;
+    this.#synthetic?.integration.timesync.synchronize();
   }
 
   /** Hyper-V's Paused-Critical. The request that found no room is still under way, so this is no pause to save in. */
@@ -637,7 +654,14 @@ export class VmWorker implements Partition {
     const structs = await this.#standingState('save');
     const disks = await this.#disks.save();
     const { config, clock } = this.#machine;
-    return { config, time: clock.now(), structs, plan: this.#plan, vmbus: this.#synthetic?.save(), disks };
+    return {
+      config,
+      time: this.#stoodAt ?? clock.now(),
+      structs,
+      plan: this.#plan,
+      vmbus: this.#synthetic?.save(),
+      disks,
+    };
   }
 
   saveTo(file: string, options: StateSavingOptions = {}): StateSaving {

@@ -7,10 +7,22 @@ import { resolve4 } from 'node:dns/promises';
 import { chmodSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findCommand } from '../../src/host/node/command.ts';
 import { Guest } from './guest.fixture.ts';
-import { complaints, damage, HV, logIn, makeImage, missing, run, running, stepper, type TestImage } from './image.fixture.ts';
+import {
+  complaints,
+  damage,
+  HV,
+  logIn,
+  makeImage,
+  missing,
+  run,
+  running,
+  stepper,
+  type TestImage,
+} from './image.fixture.ts';
 import { freePort, serve, sha256 } from './network.fixture.ts';
 
 const MIB = 2 ** 20;
@@ -63,6 +75,11 @@ describe.skipIf(missing.length > 0)(
       expect(await guest.command('grep -rhE "^(URIs|deb )" /etc/apt/sources.list* | sort')).toBe(
         'URIs: http://deb.debian.org/debian\nURIs: http://security.debian.org/debian-security\n',
       );
+      step('its process is stopped for half a minute');
+      guest.signal('SIGSTOP');
+      await setTimeout(30_000);
+      guest.signal('SIGCONT');
+      expect(await complaints(root)).toBe('');
       step('mounts the seed, by its label and its real names');
       await root('mkdir /seed; mount -o ro LABEL=CIDATA /seed');
       expect(await guest.command('ls /seed')).toBe('meta-data  user-data\n');
@@ -197,8 +214,9 @@ describe.skipIf(missing.length > 0)(
         expect(await hv(['cp', 'box:/srv/tree', back])).toMatchObject({ status: 0 });
         expect(sha256(readFileSync(join(back, 'large')))).toBe(sha256(data));
         expect(statSync(join(back, 'sub/program')).mode & 0o7777).toBe(0o751);
-        expect(await hv(['cp', join(tree, 'large'), 'box:/srv/one'])).toEqual({ status: 0, stdout: '', stderr: '' });
-        expect(await hv(['cp', 'box:/srv/one', join(back, 'one')])).toEqual({ status: 0, stdout: '', stderr: '' });
+        const copied = { status: 0, stdout: '', stderr: expect.stringMatching(/^hv: done: copy .*\n$/) as string };
+        expect(await hv(['cp', join(tree, 'large'), 'box:/srv/one'])).toEqual(copied);
+        expect(await hv(['cp', 'box:/srv/one', join(back, 'one')])).toEqual(copied);
         expect(readFileSync(join(back, 'one')).equals(data)).toBe(true);
         expect(await hv(['cp', join(tree, 'large'), 'box:/srv/one'])).toMatchObject({ status: 4 });
 

@@ -6,8 +6,8 @@ import { nodeCodecs } from '../../src/host/node/codecs.ts';
 import { nodeDiskFiles } from '../../src/host/node/disk-files.ts';
 import { convertDisk, findBootFiles, openDisk } from '../../src/storage/index.ts';
 import type { Partition } from '../../src/vmwp/index.ts';
-import { createPartition } from '../../src/vmwp/index.ts';
 import { QEMU_CPU } from './machines.ts';
+import { shippedLibrary } from './shipped.ts';
 
 const host = { files: nodeDiskFiles, codecs: nodeCodecs };
 const MIB = 2 ** 20;
@@ -95,7 +95,11 @@ export interface SystemOptions {
   readonly keep?: boolean;
 }
 
+let library: ReturnType<typeof shippedLibrary> | undefined;
+
 export async function startOurs({ image, memory, append, keep }: SystemOptions): Promise<System> {
+  library ??= shippedLibrary();
+  const createPartition = await library;
   const encoder = new TextEncoder();
   const decoder = new TextDecoder();
   const console = new SystemConsole((text) => void partition.console.write(encoder.encode(text)));
