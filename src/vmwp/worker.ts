@@ -63,6 +63,8 @@ const SPILL_AFTER = 3000;
 const TRIM_EVERY = 10_000;
 /** Milliseconds that an idle processor looks for work before it sleeps, where all threads can run at the same time. */
 const PROCESSOR_PATIENCE = 0.2;
+/** Milliseconds between two looks at a console that is being written to. */
+const CONSOLE_EVERY = 2;
 /** Bytes that are worth a file. */
 const SPILL_FROM = 2 ** 20;
 
@@ -130,6 +132,7 @@ export class VmWorker implements Partition {
   #input: Uint8Array[] = [];
   #inputDone: (() => void)[] = [];
   #inputTimer: ReturnType<typeof setTimeout> | undefined;
+  #consoleTimer: ReturnType<typeof setTimeout> | undefined;
   #keepAlive: ReturnType<typeof setInterval> | undefined;
 
   constructor(options: WorkerOptions) {
@@ -145,6 +148,7 @@ export class VmWorker implements Partition {
       time: host.hostTime(this.#origin),
       consoleReady: () => {
         this.#drain();
+        this.#followConsole();
       },
       crashed: () => undefined,
     });
@@ -313,6 +317,7 @@ export class VmWorker implements Partition {
       case 'console':
         this.#drain();
         this.#pump();
+        this.#followConsole();
         break;
       case 'power':
         void this.#power();
@@ -561,6 +566,7 @@ export class VmWorker implements Partition {
     clearInterval(this.#keepAlive);
     clearTimeout(this.#tidying);
     clearTimeout(this.#inputTimer);
+    clearTimeout(this.#consoleTimer);
     for (const done of this.#inputDone.splice(0)) done();
     const { control } = this.#machine;
     Atomics.store(control.wanted, 0, reason.kind === 'instructionLimit' ? Run.PAUSED : Run.STOPPED);
@@ -588,13 +594,27 @@ export class VmWorker implements Partition {
 
   // ---- the console ------------------------------------------------------------------------------------------------------------
 
-  #drain(): void {
-    if (this.#finished) return;
-    for (;;) {
-      const bytes = this.#machine.console.take();
-      if (!bytes) return;
+  /** True when there was something. */
+  #drain(): boolean {
+    for (let any = false; ; any = true) {
+      const bytes = this.#finished ? undefined : this.#machine.console.take();
+      if (!bytes) return any;
       this.#onData?.(bytes);
     }
+  }
+
+  /** Where a byte has come more do, one by one: until they end they are looked for, which costs the processor no announcement of each. */
+  #followConsole(): void {
+    if (this.#finished) return;
+    this.#consoleTimer ??= setTimeout(() => {
+      this.#consoleTimer = undefined;
+      if (this.#drain()) this.#followConsole();
+      else {
+        this.#machine.console.rest();
+        // What came before a processor could see that.
+        if (this.#drain()) this.#followConsole();
+      }
+    }, CONSOLE_EVERY);
   }
 
   #write(bytes: Uint8Array): Promise<void> {

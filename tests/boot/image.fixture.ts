@@ -118,6 +118,8 @@ export async function logIn(guest: Guest): Promise<void> {
   guest.type("bind 'set enable-bracketed-paste off'\n");
   await guest.command('export TERM=dumb SYSTEMD_COLORS=0 SYSTEMD_PAGER=cat; stty cols 500');
   await guest.command(`echo ${PASSWORD} | sudo -S true`);
+  // What the kernel says on a busy host would stand in the output of commands; what it has said is asked for.
+  await guest.command('sudo dmesg --console-off');
 }
 
 /** What is wrong with a Debian that has booted, by itself; '' is nothing. `root` runs a command as root. */

@@ -8,7 +8,7 @@ import { chmodSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSyn
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { findCommand } from '../../src/host/node/command.ts';
 import { Guest } from './guest.fixture.ts';
 import {
@@ -28,6 +28,16 @@ import { freePort, serve, sha256 } from './network.fixture.ts';
 const MIB = 2 ** 20;
 /** For a guest that boots on a busy machine. */
 const PATIENCE = 3_600_000;
+
+/** That a test which fails leaves no guest behind, which would hold the disk. */
+function started(...args: readonly string[]): Guest {
+  const guest = new Guest(...args);
+  onTestFinished(async () => {
+    guest.kill();
+    await guest.exit;
+  });
+  return guest;
+}
 
 /** SHA-256 of all that a port of this host gives. */
 function received(port: number): Promise<{ readonly sum: string; readonly size: number }> {
@@ -61,7 +71,7 @@ describe.skipIf(missing.length > 0)(
       const server = await serve(content);
       const [sshPort, webPort] = [await freePort(), await freePort()];
       const network = ['--nic', `nat,host=${server.port}`, '-p', `${sshPort}:22`, '-p', `${webPort}:8000`];
-      const guest = new Guest('--disk', image.file, '--disk', image.seed, '--memory', '1G', ...network);
+      const guest = started('--disk', image.file, '--disk', image.seed, '--memory', '1G', ...network);
       const root = (command: string): Promise<string> => guest.command(`sudo sh -c '${command}'`);
       step('boots to its login prompt');
       await logIn(guest);
@@ -143,7 +153,7 @@ describe.skipIf(missing.length > 0)(
 
     it('is started with a kernel that was not yet checkpointed when the machine was turned off', async () => {
       step('boots to a shell');
-      const guest = new Guest('--disk', `${image.file},discard`, '--memory', '1G', '--append', 'init=/bin/sh');
+      const guest = started('--disk', `${image.file},discard`, '--memory', '1G', '--append', 'init=/bin/sh');
       await guest.until('# ');
       // The disk by its name: nobody has made the links to it by UUID that fstab asks for.
       const made =
@@ -153,8 +163,6 @@ describe.skipIf(missing.length > 0)(
       step('restarts with a kernel of the journal');
       await guest.says('booting /boot/vmlinuz-99');
       await guest.says('was not unmounted');
-      guest.kill();
-      await guest.exit;
     });
 
     it('is a machine of the service without a network: hv exec, hv cp, hv ssh, and shut down from the host', async () => {
