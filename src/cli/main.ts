@@ -22,6 +22,9 @@ Every command explains itself with --help. Names of Hyper-V's PowerShell module 
 /** What does not need the management half is not kept waiting by its table. */
 const ALONE = ['run', 'quickstart', 'vhd', 'image', 'doctor', '--version', '-V'];
 
+/** Run a partition in this process. */
+const RUNS = ['run', 'quickstart'];
+
 function program(): Command {
   const hv = new Command('hv');
   hv.description(manifest.description)
@@ -57,14 +60,22 @@ async function define(hv: Command, args: readonly string[]): Promise<readonly st
   }
   const { expandVhdCmdlet, ownCommands } = await import('./own-commands.ts');
   words = expandVhdCmdlet(words);
-  ownCommands(hv);
+  ownCommands(hv, words[0]);
   management?.managementCommands(hv, words[0]);
   return words;
+}
+
+/** Of a partition on this terminal the processor's thread takes longest to start: it does while the words are read. */
+async function startAhead(first: string | undefined): Promise<void> {
+  if (!RUNS.includes(first ?? '')) return;
+  const threads = await import('../vmwp/processor-threads.ts');
+  threads.startAhead(1);
 }
 
 /** Runs the command line. Resolves with the exit code; one line on stderr says what is wrong. */
 async function main(args: readonly string[]): Promise<number> {
   try {
+    await startAhead(args[0]);
     const hv = program();
     await hv.parseAsync(await define(hv, args), { from: 'user' });
     return typeof process.exitCode === 'number' ? process.exitCode : EXIT.ok;

@@ -38,7 +38,7 @@ ${describeExitCodes('  ')}
   With --test-device the guest can end the run with a code of its own.
 `;
 
-export function runCommands(hv: Command): void {
+export function runCommand(hv: Command): void {
   const run = hv
     .command('run')
     .description('run a throw-away partition with its console on this terminal')
@@ -59,7 +59,9 @@ export function runCommands(hv: Command): void {
       const command = await import('./run.ts');
       process.exitCode = await command.run(options);
     });
+}
 
+export function quickstartCommand(hv: Command): void {
   const quickstart = hv
     .command('quickstart')
     .description("boot Debian's kernel with a busybox shell (fetched with apt-get, kept in the user's cache)")

@@ -112,8 +112,8 @@ export function requestOf(flags: MachineFlags, options: PartitionOptions): RunRe
 
 /** @param processors How many the partition will have, unless a saved one says otherwise. */
 export async function library(processors = 1): Promise<CreatePartition> {
-  const { startAhead } = await import('../vmwp/processor-threads.ts');
-  startAhead(processors);
+  const { startAhead, threadsAhead } = await import('../vmwp/processor-threads.ts');
+  startAhead(processors - threadsAhead());
   const { createPartition } = await import('../vmwp/index.ts');
   return createPartition;
 }

@@ -114,6 +114,7 @@ export class VmWorker implements Partition {
   readonly #nics: PartitionNics;
   readonly #origin: bigint;
   readonly #log: MemoryLog;
+  readonly #restored: boolean;
   /** What it was restored from, where that is a file: it has the plan's segments. */
   #image: MemoryImage | undefined;
   #saving: StateSaver | undefined;
@@ -141,6 +142,7 @@ export class VmWorker implements Partition {
     const { saved, plan, ...rest } = options;
     const config = saved?.config ?? options.config;
     this.#plan = saved?.plan ?? plan;
+    this.#restored = saved !== undefined;
     this.#options = { ...rest, config };
     const pages = Math.ceil(machineMemorySize(config) / WASM_PAGE);
     this.#memory = new WebAssembly.Memory({ initial: pages, maximum: 65536, shared: true });
@@ -200,17 +202,14 @@ export class VmWorker implements Partition {
     this.keyboard = this.#synthetic?.keyboard;
     this.mouse = this.#synthetic?.mouse;
     this.memory = this.#synthetic && partitionMemory(this.#synthetic.memory);
-    this.#machine.mapMemory();
-    for (const vp of this.#machine.vps) resetPowerUp(vp);
     this.#machine.reset();
-    if (saved) return;
-    this.#machine.generationId?.begin(host.randomBytes(GENERATION_ID_SIZE));
-    this.#load();
+    this.#powerUp();
   }
 
   /** Goes on from the state that it was made with. @throws ViridianError `badFile` */
   async restore(saved: SavedPartition): Promise<void> {
     const { arena, memory, vps, clock, control } = this.#machine;
+    this.#machine.mapMemory();
     try {
       arena.load(saved.structs);
       this.#machine.restoreMemory();
@@ -240,12 +239,16 @@ export class VmWorker implements Partition {
       this.#log.touched.add(page);
   }
 
-  /** Puts the kernel in place and the boot processor at its entry. RAM is zero. */
+  /** Puts the kernel in place. RAM is zero. */
   #load(): void {
-    const { memory, vps } = this.#machine;
+    const { memory } = this.#machine;
     for (const { gpa, bytes } of this.#plan.segments) memory.write(gpa, bytes);
     this.#machine.generationId?.place();
-    vps.forEach((vp, i) => {
+  }
+
+  /** The boot processor is at the kernel's entry, the others wait for it. */
+  #powerUp(): void {
+    this.#machine.vps.forEach((vp, i) => {
       const { retired } = vp;
       resetPowerUp(vp);
       vp.retired = retired;
@@ -254,7 +257,7 @@ export class VmWorker implements Partition {
     });
   }
 
-  /** Starts the processors' threads; they wait. Resolves when all are ready. */
+  /** Makes the processors' threads ready; they wait. Memory that is not restored gets its kernel meanwhile. */
   async prepare(): Promise<void> {
     const { config, host, threads, interpreter } = this.#options;
     const channels = this.#translatorChannels();
@@ -283,6 +286,11 @@ export class VmWorker implements Partition {
         });
       });
     });
+    if (!this.#restored) {
+      this.#machine.mapMemory();
+      this.#machine.generationId?.begin(host.randomBytes(GENERATION_ID_SIZE));
+      this.#load();
+    }
     await Promise.all(ready);
   }
 
@@ -476,6 +484,7 @@ export class VmWorker implements Partition {
     this.#synthetic?.reset();
     this.#machine.reset();
     this.#load();
+    this.#powerUp();
     Atomics.add(control.generation, 0, 1);
     this.resume();
   }

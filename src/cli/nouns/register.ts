@@ -3,7 +3,9 @@ import { type Command, Option } from 'commander';
 import { ViridianError } from '../../contracts/errors.ts';
 import { describeExitCodes, EXIT } from '../../contracts/exit-codes.ts';
 import { say } from '../say.ts';
+import { Interrupted } from '../vhd/progress.ts';
 import { type CommandRow, type Flags, nameOf, type OptionRow, OUTPUTS } from './command-row.ts';
+import { sayDone } from './session.ts';
 import { COMMANDS, NOUNS } from './table.ts';
 import { oneOf } from './values.ts';
 
@@ -75,9 +77,8 @@ function define(parent: Command, name: string, row: CommandRow, shortcut = false
     try {
       const given = args.filter((each) => each !== undefined);
       process.exitCode = (await action(given, command.opts<Flags>())) ?? EXIT.ok;
-      if (row.changes && !row.shows && process.exitCode === EXIT.ok) (await import('./session.ts')).sayDone();
+      if (row.changes && !row.shows && process.exitCode === EXIT.ok) sayDone();
     } catch (error) {
-      const { Interrupted } = await import('../vhd/progress.ts');
       if (!(error instanceof Interrupted)) throw error;
       say('hv: interrupted');
       process.exitCode = error.exitCode;

@@ -1,6 +1,5 @@
 /** Files of disks on this machine: Node's asynchronous calls, and the C library for holes and locks (libc.ts). */
 
-import { randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
 import { mkdtemp, open as openHandle, realpath, rename, rm, stat, unlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -31,6 +30,7 @@ import {
   SEEK_HOLE,
 } from './libc.ts';
 import { mapFile } from './mapped-memory.ts';
+import { nodeCrypto } from './node-crypto.ts';
 import type { PassedFile } from './pass-files.ts';
 
 const FAILURES: Readonly<Record<string, readonly [FileFailure, string]>> = {
@@ -329,6 +329,6 @@ export const nodeDiskFiles: DiskFiles = {
     rm(path, { force: true }).catch((error: unknown) => {
       throw explained(path, error);
     }),
-  random: (count) => new Uint8Array(randomBytes(count)),
+  random: (count) => new Uint8Array(nodeCrypto().randomBytes(count)),
   now: () => Date.now(),
 };

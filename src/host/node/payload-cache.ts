@@ -2,10 +2,10 @@
  * Keeps unpacked kernels in the user's cache folder, each with its SHA-256 behind it: what does not match is not there. A
  * cache that cannot be written is no error.
  */
-import { hash } from 'node:crypto';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cacheFolder } from './folders.ts';
+import { nodeCrypto } from './node-crypto.ts';
 
 const DIGEST = 32;
 
@@ -15,7 +15,7 @@ export function payloadCache(): {
 } {
   const folder = join(cacheFolder(), 'kernels');
   const file = (key: string): string => join(folder, key.replaceAll(/[^0-9A-Za-z.-]/g, '_'));
-  const digest = (bytes: Uint8Array): Buffer => hash('sha256', bytes, 'buffer');
+  const digest = (bytes: Uint8Array): Buffer => nodeCrypto().hash('sha256', bytes, 'buffer');
   return {
     get: async (key) => {
       try {

@@ -1,6 +1,5 @@
 /** Worker threads of Node.js behind the few operations the parent and the processors use. */
 
-import { randomFillSync } from 'node:crypto';
 import { hrtime } from 'node:process';
 import { setFlagsFromString } from 'node:v8';
 import {
@@ -13,6 +12,7 @@ import {
 } from 'node:worker_threads';
 import type { HostTime } from '../clock.ts';
 import type { Channel, ChannelEnd, Thread, ThreadEntry, ThreadOptions } from '../services.ts';
+import { nodeCrypto } from './node-crypto.ts';
 
 export function startThread<ToThread, FromThread>(
   entry: ThreadEntry,
@@ -23,7 +23,6 @@ export function startThread<ToThread, FromThread>(
   const worker = new Worker(script ?? (entry as URL), {
     eval: script !== undefined,
     workerData: data,
-    execArgv: process.execArgv,
     transferList: ends as unknown as MessagePort[],
     ...(youngGeneration === undefined ? {} : { resourceLimits: { maxYoungGenerationSizeMb: youngGeneration } }),
   });
@@ -89,7 +88,7 @@ const random = new BigUint64Array(512);
 let randomLeft = 0;
 export function random64(): bigint {
   if (randomLeft === 0) {
-    randomFillSync(random);
+    nodeCrypto().randomFillSync(random);
     randomLeft = random.length;
   }
   return random[--randomLeft] as bigint;

@@ -19,7 +19,6 @@ import {
   RELATIVE,
   REPEATED,
   RM_SHIFT,
-  recordTable,
   SIZED,
   TWO_BYTES,
   TWO_REPEATS,
@@ -48,7 +47,7 @@ export class RecordWriter implements Receiver {
   constructor(words: Int32Array, handlers: HandlerTable) {
     this.words = words;
     this.numbers = handlers.numbers;
-    this.table = recordTable(handlers.forms);
+    this.table = handlers.records;
   }
 
   receive(

@@ -4,7 +4,7 @@ import type { Form, SemanticFunction } from '../x86/form.ts';
 import { isInline } from './inline.ts';
 import type { Variant } from './port.ts';
 import { Handler } from './record.ts';
-import { FLAT, LOCKED, MEMORY, VARIATION_BITS, WHILE_EQUAL, WHILE_UNEQUAL } from './record-table.ts';
+import { FLAT, LOCKED, MEMORY, recordTable, VARIATION_BITS, WHILE_EQUAL, WHILE_UNEQUAL } from './record-table.ts';
 
 const LOG2: Readonly<Record<number, number>> = { 1: 0, 2: 1, 4: 2, 8: 3 };
 
@@ -65,9 +65,12 @@ export class HandlerTable {
   /** Handlers by a form's id << VARIATION_BITS | variation; 0 where the form has no such product. */
   readonly numbers: Uint16Array;
   readonly forms: readonly Form[];
+  /** What records of these forms are made by. */
+  readonly records: Int32Array;
 
   constructor(forms: readonly Form[]) {
     this.forms = forms;
+    this.records = recordTable(forms);
     // Products of different forms that are the same code share a handler: the code of a form has a number.
     const semantics = new Map<SemanticFunction, number>();
     const codes = new Map<string, number>();

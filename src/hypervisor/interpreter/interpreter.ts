@@ -14,6 +14,8 @@ import {
   PAGE,
   PAGE_MAP,
   PageFlag,
+  STLB,
+  STLB_ENTRIES,
   VP_STATE,
   vpArea,
 } from '../memory/layout.ts';
@@ -173,7 +175,13 @@ export class Interpreter implements SystemContext {
         },
       });
     }
-    this.vp.codeMapExact = options.platform.alone === true ? 1 : 0;
+    this.#begin();
+  }
+
+  /** What the engine has in VpState, after everything in it was zero; and no translation is left of before. */
+  #begin(): void {
+    this.vp.codeMapExact = this.platform.alone === true ? 1 : 0;
+    this.#words.fill(0, (this.#area + STLB) >> 2, (this.#area + STLB + STLB_ENTRIES * 16) >> 2);
     this.#exports.flush_tlb(this.#area);
   }
 
@@ -279,7 +287,7 @@ export class Interpreter implements SystemContext {
   /** Drops everything cached: after a reset, an INIT or a restore. */
   restart(): void {
     this.blocks.flush();
-    this.#exports.flush_tlb(this.#area);
+    this.#begin();
     this.modeRefreshed();
   }
 

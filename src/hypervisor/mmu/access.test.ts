@@ -1,6 +1,7 @@
 /** Memory accesses of instructions: crossing pages, devices, read-only memory, code, and the TLB in front of all that. */
 import { beforeEach, describe, expect, it } from 'vitest';
 import { HOLDER, PageFlag } from '../memory/layout.ts';
+import { resetPowerUp } from '../vp/reset.ts';
 import { Flag, Vector } from '../vp/state.ts';
 import { CR0, CR4, Machine } from './machine.fixture.ts';
 import { P, PS, U, W } from './reference.fixture.ts';
@@ -292,6 +293,22 @@ describe('accesses of instructions', () => {
       expect(new Set(vp.stlbGenerations).size).toBe(4);
       expect(Math.max(...vp.stlbGenerations)).toBe(vp.stlbLast);
       expect(vp.stlbLast).toBeLessThan(10);
+    });
+
+    it('holds nothing of before the processor was powered up', () => {
+      const powerUp = (): void => {
+        resetPowerUp(vp);
+        engine.restart();
+        machine.configure('4-level', 0, { cr0: CR0.WP, cr3: BigInt(TABLES) });
+        for (let i = 0; i < 3; i++) engine.flushTlb('all');
+      };
+      powerUp();
+      const generations = [...vp.stlbGenerations];
+      const one = value(0x1000n);
+      map(0x1000n, TWO);
+      powerUp();
+      expect([...vp.stlbGenerations]).toEqual(generations);
+      expect(value(0x1000n)).not.toBe(one);
     });
 
     it('keeps global translations where CR3 is written, and no others', () => {
