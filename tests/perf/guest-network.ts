@@ -256,7 +256,8 @@ async function main(): Promise<void> {
           iperfSend: measured('out'),
           ping: median(pings),
         };
-        if (Object.values(figures).some(Number.isNaN)) throw new Error(`${name} has no figure:\n${text.slice(0, 2000)}`);
+        if (Object.values(figures).some(Number.isNaN))
+          throw new Error(`${name} has no figure:\n${text.slice(0, 2000)}`);
         (results[name] ??= []).push(figures);
         process.stderr.write(`${name}: ${lineOf(figures)}\n`);
       }
