@@ -6,7 +6,7 @@ const SIZE = 65536;
 export const consoleRing = struct('console-ring', 1, {
   head: array('i32', 1),
   tail: array('i32', 1),
-  /** 1 while the reader knows that there is something to take. */
+  /** 1 while the reader knows that there is something to take, or looks by itself. */
   announced: array('i32', 1),
   bytes: array('u8', SIZE),
 });
@@ -35,10 +35,14 @@ export class ByteRing {
     if (Atomics.exchange(announced, 0, 1) === 0) this.#announce();
   }
 
+  /** From here on the next byte is announced; those that came before are to be taken after this. */
+  rest(): void {
+    Atomics.store(this.#state.announced, 0, 0);
+  }
+
   /** Takes what is there; undefined when that is nothing. */
   take(): Uint8Array | undefined {
-    const { head, tail, announced, bytes } = this.#state;
-    Atomics.store(announced, 0, 0);
+    const { head, tail, bytes } = this.#state;
     const first = Atomics.load(head, 0);
     const last = Atomics.load(tail, 0);
     if (first === last) return undefined;

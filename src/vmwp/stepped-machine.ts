@@ -86,6 +86,7 @@ export class SteppedMachine {
     const machine = new Machine(config, this.buffer, {
       time: { monotonic: () => 0n, calendar: () => 0 },
       consoleReady: () => {
+        machine.console.rest();
         const bytes = machine.console.take();
         if (bytes) onConsole?.(bytes);
       },

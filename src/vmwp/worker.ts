@@ -62,6 +62,8 @@ const SPILL_AFTER = 3000;
 const TIDY_EVERY = 10_000;
 /** Milliseconds that an idle processor looks for work before it sleeps, where all threads can run at the same time. */
 const PROCESSOR_PATIENCE = 0.2;
+/** Milliseconds between two looks at a console that is being written to. */
+const CONSOLE_EVERY = 2;
 /** Bytes that are worth a file. */
 const SPILL_FROM = 2 ** 20;
 
@@ -122,11 +124,16 @@ export class VmWorker implements Partition {
   #limitReached = false;
   /** Stands still until a disk's file has room, and runs then. */
   #heldForRoom = false;
+  /** The guest's time while it stands still: it stands too. */
+  #stoodAt: bigint | undefined;
+  /** Of the clock, when the guest was last told the calendar. */
+  #clockOffset = 0;
   /** Called when a disk's file has no room. */
   #whenFull: (() => void)[] = [];
   #input: Uint8Array[] = [];
   #inputDone: (() => void)[] = [];
   #inputTimer: ReturnType<typeof setTimeout> | undefined;
+  #consoleTimer: ReturnType<typeof setTimeout> | undefined;
   #keepAlive: ReturnType<typeof setInterval> | undefined;
 
   constructor(options: WorkerOptions) {
@@ -143,6 +150,7 @@ export class VmWorker implements Partition {
       time: host.hostTime(this.#origin),
       consoleReady: () => {
         this.#drain();
+        this.#followConsole();
       },
       crashed: () => undefined,
     });
@@ -308,6 +316,7 @@ export class VmWorker implements Partition {
       case 'console':
         this.#drain();
         this.#pump();
+        this.#followConsole();
         break;
       case 'power':
         void this.#power();
@@ -338,6 +347,7 @@ export class VmWorker implements Partition {
     if (this.#finished || this.#limitReached) return;
     this.#keepAlive ??= setInterval(() => {
       this.#options.host.trim();
+      this.#tellMissedTime();
       void this.#translator?.keep();
     }, TIDY_EVERY);
     this.#tidying ??= setTimeout(() => void this.#putAway(), SPILL_AFTER);
@@ -346,7 +356,10 @@ export class VmWorker implements Partition {
       this.#disks.retry();
       return;
     }
-    const { control } = this.#machine;
+    const { control, clock } = this.#machine;
+    if (this.#stoodAt !== undefined) clock.set(this.#stoodAt);
+    this.#stoodAt = undefined;
+    this.#clockOffset = clock.offset;
     this.#synthetic?.start();
     const { processorMaximum = 100 } = this.#options;
     control.processorMaximum[0] = processorMaximum === 100 ? 0 : processorMaximum;
@@ -362,9 +375,18 @@ export class VmWorker implements Partition {
     Atomics.compareExchange(control.wanted, 0, Run.RUNNING, Run.PAUSED);
     this.#ringAll();
     await this.#allIn(Run.PAUSED);
+    if (!this.#machine.clock.virtual) this.#stoodAt ??= this.#machine.clock.now();
     this.#synthetic?.pause();
     await this.#quiesce();
     this.#drain();
+  }
+
+  /** The host had stopped this process: no part of the guest's time, but the calendar went on. */
+  #tellMissedTime(): void {
+    const { offset, virtual } = this.#machine.clock;
+    if (virtual || offset === this.#clockOffset) return;
+    this.#clockOffset = offset;
+    this.#synthetic?.integration.timesync.synchronize();
   }
 
   /** Hyper-V's Paused-Critical. The request that found no room is still under way, so this is no pause to save in. */
@@ -545,6 +567,7 @@ export class VmWorker implements Partition {
     clearInterval(this.#keepAlive);
     clearTimeout(this.#tidying);
     clearTimeout(this.#inputTimer);
+    clearTimeout(this.#consoleTimer);
     for (const done of this.#inputDone.splice(0)) done();
     const { control } = this.#machine;
     Atomics.store(control.wanted, 0, reason.kind === 'instructionLimit' ? Run.PAUSED : Run.STOPPED);
@@ -572,13 +595,27 @@ export class VmWorker implements Partition {
 
   // ---- the console ------------------------------------------------------------------------------------------------------------
 
-  #drain(): void {
-    if (this.#finished) return;
-    for (;;) {
-      const bytes = this.#machine.console.take();
-      if (!bytes) return;
+  /** True when there was something. */
+  #drain(): boolean {
+    for (let any = false; ; any = true) {
+      const bytes = this.#finished ? undefined : this.#machine.console.take();
+      if (!bytes) return any;
       this.#onData?.(bytes);
     }
+  }
+
+  /** Where a byte has come more do, one by one: until they end they are looked for, which costs the processor no announcement of each. */
+  #followConsole(): void {
+    if (this.#finished) return;
+    this.#consoleTimer ??= setTimeout(() => {
+      this.#consoleTimer = undefined;
+      if (this.#drain()) this.#followConsole();
+      else {
+        this.#machine.console.rest();
+        // What came before a processor could see that.
+        if (this.#drain()) this.#followConsole();
+      }
+    }, CONSOLE_EVERY);
   }
 
   #write(bytes: Uint8Array): Promise<void> {
@@ -638,7 +675,14 @@ export class VmWorker implements Partition {
     const structs = await this.#standingState('save');
     const disks = await this.#disks.save();
     const { config, clock } = this.#machine;
-    return { config, time: clock.now(), structs, plan: this.#plan, vmbus: this.#synthetic?.save(), disks };
+    return {
+      config,
+      time: this.#stoodAt ?? clock.now(),
+      structs,
+      plan: this.#plan,
+      vmbus: this.#synthetic?.save(),
+      disks,
+    };
   }
 
   saveTo(file: string, options: StateSavingOptions = {}): StateSaving {

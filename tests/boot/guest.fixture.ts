@@ -16,6 +16,8 @@ const HV = fileURLToPath(new URL('../../bin/hv', import.meta.url));
 /** Around each command's output; typed in two pieces, so that their echo, folded or repeated, is not mistaken for them. */
 const BEGIN = '<BEGIN>';
 const END = '<END>';
+/** How long one wait may take, in ms: long for a step of a guest on a busy machine, short beside a test that never ends. */
+const PATIENCE = 600_000;
 
 const children = new Set<ChildProcessWithoutNullStreams>();
 const folders: string[] = [];
@@ -129,14 +131,16 @@ export class Guest {
 
   /** What the console shows from here up to and with `text`. */
   async until(text: string): Promise<string> {
+    const deadline = performance.now() + PATIENCE;
     for (;;) {
       const at = this.#stdout.indexOf(text, this.#seen);
       if (at >= 0) return this.#take(at + text.length);
-      await this.#more(`'${text}'`);
+      await this.#more(`'${text}'`, deadline);
     }
   }
   async take(count: number): Promise<string> {
-    while (this.#stdout.length < this.#seen + count) await this.#more(`${count} bytes`);
+    const deadline = performance.now() + PATIENCE;
+    while (this.#stdout.length < this.#seen + count) await this.#more(`${count} bytes`, deadline);
     return this.#take(this.#seen + count);
   }
   #take(end: number): string {
@@ -144,14 +148,22 @@ export class Guest {
     this.#seen = end;
     return shown;
   }
-  async #more(wanted: string): Promise<void> {
+  /** More of stdout or stderr, until `deadline`. */
+  async #more(wanted: string, deadline: number): Promise<void> {
     if (this.#ended) throw new Error(`waiting for ${wanted}, but the guest has ended: ${this.#tail()}`);
-    const { promise, resolve } = Promise.withResolvers<void>();
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#changed = resolve;
-    await promise;
+    const timer = setTimeout(() => {
+      reject(new Error(`waited ${PATIENCE / 1000} s for ${wanted}: ${this.#tail()}`));
+    }, deadline - performance.now());
+    try {
+      await promise;
+    } finally {
+      clearTimeout(timer);
+    }
   }
   #tail(): string {
-    return `${this.#stdout.slice(-1000)}\n${this.#stderr}`;
+    return `${this.#stdout.slice(-2000)}\n${this.#stderr}`;
   }
 
   get pid(): number {
@@ -159,7 +171,8 @@ export class Guest {
   }
   /** Waits for a text of hv's own. */
   async says(text: string): Promise<void> {
-    while (!this.#stderr.includes(text)) await this.#more(`'${text}'`);
+    const deadline = performance.now() + PATIENCE;
+    while (!this.#stderr.includes(text)) await this.#more(`'${text}'`, deadline);
   }
 
   /** Waits for the shell's prompt. */
@@ -169,7 +182,11 @@ export class Guest {
   /** Runs a shell command; what it shows. */
   async command(line: string): Promise<string> {
     this.type(`echo "<""BEGIN>"; ${line}; echo "<""END>"\n`);
-    await this.until(`${BEGIN}\r\n`);
-    return (await this.until(END)).slice(0, -END.length).replaceAll('\r\n', '\n');
+    try {
+      await this.until(`${BEGIN}\r\n`);
+      return (await this.until(END)).slice(0, -END.length).replaceAll('\r\n', '\n');
+    } catch (error) {
+      throw new Error(`in the command '${line}'`, { cause: error });
+    }
   }
 }

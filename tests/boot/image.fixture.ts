@@ -12,6 +12,8 @@ import type { Guest } from './guest.fixture.ts';
 
 export const HV = fileURLToPath(new URL('../../bin/hv', import.meta.url));
 export const PASSWORD = 'a-password';
+/** How long one command may take, in ms: an image is made in minutes. */
+const PATIENCE = 1_200_000;
 const host = { files: nodeDiskFiles, codecs: nodeCodecs };
 
 /** What Debian's kernel has to say on a machine without PCI, and on a host that is busy. */
@@ -59,14 +61,32 @@ export function running(
   let [stdout, stderr] = ['', ''];
   child.stdout.setEncoding('latin1').on('data', (text: string) => void (stdout += text));
   child.stderr.setEncoding('latin1').on('data', (text: string) => void (stderr += text));
-  return new Promise((resolve) => child.on('close', (status) => resolve({ status, stdout, stderr })));
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      child.kill('SIGKILL');
+      const tail = `${stdout.slice(-2000)}\n${stderr.slice(-2000)}`;
+      reject(new Error(`waited ${PATIENCE / 1000} s for ${[command, ...args].join(' ')}: ${tail}`));
+    }, PATIENCE);
+    child.on('error', reject).on('close', (status) => {
+      clearTimeout(timer);
+      resolve({ status, stdout, stderr });
+    });
+  });
+}
+
+/** Says on stderr which step of a test of minutes begins, and how many seconds after the first. */
+export function stepper(): (name: string) => void {
+  const start = performance.now();
+  return (name) => {
+    process.stderr.write(`${((performance.now() - start) / 1000).toFixed(0).padStart(5)} s  ${name}\n`);
+  };
 }
 
 /**
  * Made by `hv image create`. To save the minutes that this takes while one works on a test, VIRIDIAN_TEST_IMAGE names one that
  * was made before, for the user `me` with that password and the host name `box`, with its key beside it (`FILE.key`).
  */
-export function makeImage(): TestImage {
+export async function makeImage(): Promise<TestImage> {
   const folder = mkdtempSync(join(tmpdir(), 'viridian-image-'));
   const [file, seed, key] = [join(folder, 'debian.vhdx'), join(folder, 'seed.iso'), join(folder, 'key')];
   const made = process.env.VIRIDIAN_TEST_IMAGE;
@@ -77,16 +97,8 @@ export function makeImage(): TestImage {
   const seeded = run(HV, ['image', 'seed', seed, ...login]);
   if (seeded.status !== 0) throw new Error(seeded.stderr);
   if (made === undefined) {
-    const { status, stdout, stderr } = run(HV, [
-      'image',
-      'create',
-      'debian',
-      file,
-      ...login,
-      '--hostname',
-      'box',
-      '--json',
-    ]);
+    const create = ['image', 'create', 'debian', file, ...login, '--hostname', 'box', '--json'];
+    const { status, stdout, stderr } = await running(HV, create);
     if (status !== 0 || !stderr.includes('hv: making the file system')) throw new Error(stderr);
     const { user, hostname, size } = JSON.parse(stdout) as Record<string, unknown>;
     if (user !== 'me' || hostname !== 'box' || size !== 4 * 2 ** 30) throw new Error(stdout);
@@ -106,6 +118,8 @@ export async function logIn(guest: Guest): Promise<void> {
   guest.type("bind 'set enable-bracketed-paste off'\n");
   await guest.command('export TERM=dumb SYSTEMD_COLORS=0 SYSTEMD_PAGER=cat; stty cols 500');
   await guest.command(`echo ${PASSWORD} | sudo -S true`);
+  // What the kernel says on a busy host would stand in the output of commands; what it has said is asked for.
+  await guest.command('sudo dmesg --console-off');
 }
 
 /** What is wrong with a Debian that has booted, by itself; '' is nothing. `root` runs a command as root. */

@@ -7,15 +7,37 @@ import { resolve4 } from 'node:dns/promises';
 import { chmodSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { setTimeout } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { findCommand } from '../../src/host/node/command.ts';
 import { Guest } from './guest.fixture.ts';
-import { complaints, damage, HV, logIn, makeImage, missing, run, running, type TestImage } from './image.fixture.ts';
+import {
+  complaints,
+  damage,
+  HV,
+  logIn,
+  makeImage,
+  missing,
+  run,
+  running,
+  stepper,
+  type TestImage,
+} from './image.fixture.ts';
 import { freePort, serve, sha256 } from './network.fixture.ts';
 
 const MIB = 2 ** 20;
 /** For a guest that boots on a busy machine. */
 const PATIENCE = 3_600_000;
+
+/** That a test which fails leaves no guest behind, which would hold the disk. */
+function started(...args: readonly string[]): Guest {
+  const guest = new Guest(...args);
+  onTestFinished(async () => {
+    guest.kill();
+    await guest.exit;
+  });
+  return guest;
+}
 
 /** SHA-256 of all that a port of this host gives. */
 function received(port: number): Promise<{ readonly sum: string; readonly size: number }> {
@@ -37,8 +59,10 @@ describe.skipIf(missing.length > 0)(
   { timeout: PATIENCE },
   () => {
     let image: TestImage;
-    beforeAll(() => {
-      image = makeImage();
+    const step = stepper();
+    beforeAll(async () => {
+      step('the image is made');
+      image = await makeImage();
     }, PATIENCE);
     afterAll(() => image?.dispose());
 
@@ -47,10 +71,12 @@ describe.skipIf(missing.length > 0)(
       const server = await serve(content);
       const [sshPort, webPort] = [await freePort(), await freePort()];
       const network = ['--nic', `nat,host=${server.port}`, '-p', `${sshPort}:22`, '-p', `${webPort}:8000`];
-      const guest = new Guest('--disk', image.file, '--disk', image.seed, '--memory', '1G', ...network);
+      const guest = started('--disk', image.file, '--disk', image.seed, '--memory', '1G', ...network);
       const root = (command: string): Promise<string> => guest.command(`sudo sh -c '${command}'`);
+      step('boots to its login prompt');
       await logIn(guest);
       await guest.says('booting /boot/vmlinuz-');
+      step('has nothing to complain of');
       expect(await complaints(root)).toBe('');
       expect(await guest.command('systemd-detect-virt')).toBe('microsoft\n');
       for (const daemon of ['kvp', 'vss', 'fcopy'])
@@ -59,13 +85,18 @@ describe.skipIf(missing.length > 0)(
       expect(await guest.command('grep -rhE "^(URIs|deb )" /etc/apt/sources.list* | sort')).toBe(
         'URIs: http://deb.debian.org/debian\nURIs: http://security.debian.org/debian-security\n',
       );
-      // The seed, by its label and its real names.
+      step('its process is stopped for half a minute');
+      guest.signal('SIGSTOP');
+      await setTimeout(30_000);
+      guest.signal('SIGCONT');
+      expect(await complaints(root)).toBe('');
+      step('mounts the seed, by its label and its real names');
       await root('mkdir /seed; mount -o ro LABEL=CIDATA /seed');
       expect(await guest.command('ls /seed')).toBe('meta-data  user-data\n');
       expect(await guest.command('head -1 /seed/user-data')).toBe('#cloud-config\n');
       await root('umount /seed');
 
-      // The network: an address by DHCP, names of this network and of the world.
+      step('has an address by DHCP; finds names of this network and of the world');
       const address = (await guest.command('ip -4 -br address show eth0')).trim();
       expect(address).toMatch(/^eth0 +UP +172\.30\.0\.1\d\/24/);
       const own = /172\.[\d.]+/.exec(address)![0];
@@ -83,17 +114,19 @@ describe.skipIf(missing.length > 0)(
           `${seen}: ${known.join()}`,
         ).toBe(true);
 
-      // A hundred mebibytes in, and out again.
+      step('fetches 100 MiB');
       expect(
         await guest.command(
           `curl -s -o /var/tmp/file http://host.viridian.internal:${server.port}/; sha256sum < /var/tmp/file`,
         ),
       ).toBe(`${sha256(content)}  -\n`);
+      step('gives 100 MiB');
       const give = `perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(Listen => 1, LocalPort => 8000); print "ready\\n"; $c = $s->accept; open F, "/var/tmp/file"; print $c $b while sysread F, $b, 65536'`;
       guest.type(`${give}\n`);
       await guest.until('\nready');
       expect(await received(webPort)).toEqual({ sum: sha256(content), size: content.length });
       server.close();
+      step('takes a session of ssh');
       const options = ['StrictHostKeyChecking=no', 'UserKnownHostsFile=/dev/null', 'LogLevel=ERROR', 'BatchMode=yes'];
       const ssh = ['-p', String(sshPort), '-i', image.key, ...options.flatMap((each) => ['-o', each]), 'me@127.0.0.1'];
       expect(await running('ssh', [...ssh, 'whoami; hostname; exit 3'])).toEqual({
@@ -102,30 +135,34 @@ describe.skipIf(missing.length > 0)(
         stderr: '',
       });
 
-      // What installing a kernel does.
+      step('is given a kernel, as installing one does');
       await guest.command(
         'v=$(uname -r); for f in vmlinuz initrd.img; do sudo cp /boot/$f-$v /boot/$f-$v-new; sudo ln -sfn boot/$f-$v-new /$f; done',
       );
       expect(await complaints(root)).toBe('');
+      step('restarts with it');
       guest.type('sudo reboot\n');
       await guest.says('-cloud-amd64-new with /boot/initrd.img-');
       await logIn(guest);
+      step('powers off');
       guest.type('sudo poweroff\n');
       expect((await guest.exit).code).toBe(0);
+      step('its disk is checked');
       expect(await damage(image)).toBe('');
     });
 
     it('is started with a kernel that was not yet checkpointed when the machine was turned off', async () => {
-      const guest = new Guest('--disk', `${image.file},discard`, '--memory', '1G', '--append', 'init=/bin/sh');
+      step('boots to a shell');
+      const guest = started('--disk', `${image.file},discard`, '--memory', '1G', '--append', 'init=/bin/sh');
       await guest.until('# ');
-      await guest.command(
-        'mount -o remount,rw /; cp /boot/vmlinuz-* /boot/vmlinuz-99 2>/dev/null || cp /boot/vmlinuz-*-amd64 /boot/vmlinuz-99; ln -sfn boot/vmlinuz-99 /vmlinuz; sync',
-      );
+      // The disk by its name: nobody has made the links to it by UUID that fstab asks for.
+      const made =
+        'mount -o remount,rw /dev/sda1 / && cp /boot/vmlinuz-*-amd64 /boot/vmlinuz-99 && ln -sfn boot/vmlinuz-99 /vmlinuz && sync && echo made';
+      expect(await guest.command(made)).toMatch(/^made$/m);
       guest.type('mount -t proc p /proc; echo b > /proc/sysrq-trigger\n');
+      step('restarts with a kernel of the journal');
       await guest.says('booting /boot/vmlinuz-99');
       await guest.says('was not unmounted');
-      guest.kill();
-      await guest.exit;
     });
 
     it('is a machine of the service without a network: hv exec, hv cp, hv ssh, and shut down from the host', async () => {
@@ -136,6 +173,7 @@ describe.skipIf(missing.length > 0)(
       const root = async (command: string): Promise<string> =>
         (await hv(['exec', 'box', '--', 'sh', '-c', command])).stdout;
       try {
+        step('starts as a machine of the service');
         const made = await hv(['vm', 'new', 'box', '--memory', '1G', '--disk', image.file, '--start']);
         expect(made.status, made.stderr).toBe(0);
         expect(await hv(['exec', '--timeout', '3000', 'box', '--', 'true'])).toEqual({
@@ -146,7 +184,7 @@ describe.skipIf(missing.length > 0)(
         expect(await complaints(root)).toBe('');
         expect((await root('ls /sys/class/net')).trim()).toBe('lo');
 
-        // Streams, arguments and exit codes.
+        step('hv exec: streams, arguments and exit codes');
         const data = randomBytes(3 * MIB);
         const script = 'sha256sum; echo "$1" >&2; exit 7';
         expect(await hv(['exec', 'box', 'sh', '-c', script, 'sh', 'a b'], data)).toEqual({
@@ -166,7 +204,7 @@ describe.skipIf(missing.length > 0)(
           expect(terminal.status).toBe(5);
         }
 
-        // Files and folders there and back.
+        step('hv cp: files and folders there and back');
         const tree = join(image.folder, 'tree');
         mkdirSync(join(tree, 'sub/empty'), { recursive: true });
         writeFileSync(join(tree, 'large'), data);
@@ -184,15 +222,18 @@ describe.skipIf(missing.length > 0)(
         expect(await hv(['cp', 'box:/srv/tree', back])).toMatchObject({ status: 0 });
         expect(sha256(readFileSync(join(back, 'large')))).toBe(sha256(data));
         expect(statSync(join(back, 'sub/program')).mode & 0o7777).toBe(0o751);
-        expect(await hv(['cp', join(tree, 'large'), 'box:/srv/one'])).toEqual({ status: 0, stdout: '', stderr: '' });
-        expect(await hv(['cp', 'box:/srv/one', join(back, 'one')])).toEqual({ status: 0, stdout: '', stderr: '' });
+        const copied = { status: 0, stdout: '', stderr: expect.stringMatching(/^hv: done: copy .*\n$/) as string };
+        expect(await hv(['cp', join(tree, 'large'), 'box:/srv/one'])).toEqual(copied);
+        expect(await hv(['cp', 'box:/srv/one', join(back, 'one')])).toEqual(copied);
         expect(readFileSync(join(back, 'one')).equals(data)).toBe(true);
         expect(await hv(['cp', join(tree, 'large'), 'box:/srv/one'])).toMatchObject({ status: 4 });
 
+        step('hv ssh');
         const ssh = await hv(['ssh', '-i', image.key, 'me@box', 'whoami; cat; exit 9'], 'typed');
         expect(ssh).toEqual({ status: 9, stdout: 'me\ntyped', stderr: '' });
 
         expect(await complaints(root)).toBe('');
+        step('is shut down from the host');
         const stopped = await hv(['stop', 'box']);
         expect(stopped.status, stopped.stderr).toBe(0);
         expect((await hv(['vm', 'show', 'box', '--json'])).stdout).toContain('"Off"');

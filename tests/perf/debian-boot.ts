@@ -12,6 +12,8 @@ import { qemuFiles, type System, startOurs, startQemu } from './systems.ts';
 
 interface Timing {
   readonly login: number;
+  /** Processor time until then. */
+  readonly processor: number;
   readonly down: number;
 }
 
@@ -26,10 +28,11 @@ async function measure(start: () => Promise<System>, { user, password, verbose }
   const { console: terminal } = system;
   await terminal.until('login: ');
   const login = terminal.seconds;
+  const processor = system.processorSeconds();
   const stats = system.partition?.stats();
   if (stats !== undefined)
     console.log(`  ${Number(stats.instructions / 1_000_000n)} M instructions, busy ${stats.busySeconds.toFixed(1)} s`);
-  if (password === undefined) return { login, down: Number.NaN };
+  if (password === undefined) return { login, processor, down: Number.NaN };
   await terminal.logIn(user, password);
   if (verbose) {
     for (const command of [
@@ -47,7 +50,7 @@ async function measure(start: () => Promise<System>, { user, password, verbose }
   await terminal.until('password for');
   terminal.type(`${password}\n`);
   await system.poweredOff;
-  return { login, down: terminal.seconds - asked };
+  return { login, processor, down: terminal.seconds - asked };
 }
 
 function median(values: readonly number[]): number {
@@ -84,7 +87,9 @@ try {
       ...(files === undefined ? [] : [[`QEMU ${version} TCG`, async () => startQemu(files, options)] as const]),
     ] as const) {
       const timing = await measure(start, { user: values.user, password: values.password, verbose: values.verbose });
-      console.log(`${name.padEnd(18)} login ${timing.login.toFixed(1)} s, power-off ${timing.down.toFixed(1)} s`);
+      const { login, processor, down } = timing;
+      const shown = `login ${login.toFixed(1)} s, ${processor.toFixed(1)} s of processor time; power-off ${down.toFixed(1)} s`;
+      console.log(`${name.padEnd(18)} ${shown}`);
       (results[name] ??= []).push(timing);
     }
   }

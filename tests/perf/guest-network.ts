@@ -45,8 +45,8 @@ END
 chmod +x /tmp/dhcp
 ifconfig eth0 up
 udhcpc -n -q -i eth0 -s /tmp/dhcp || echo FAILED no address
-${measured} -R | sed -n 's/.* \\([0-9.]*\\) MBytes\\/sec.*receiver/IPERF in \\1/p'
-${measured} | sed -n 's/.* \\([0-9.]*\\) MBytes\\/sec.*receiver/IPERF out \\1/p'
+${measured} -R 2>&1 | sed -n 's/.* \\([0-9.]*\\) MBytes\\/sec.*receiver/IPERF in \\1/p; /error/p'
+${measured} 2>&1 | sed -n 's/.* \\([0-9.]*\\) MBytes\\/sec.*receiver/IPERF out \\1/p; /error/p'
 wget -q -O /dev/null http://${gateway}:${port}/data
 mkdir /tmp/www
 dd if=/dev/zero of=/tmp/www/data bs=1M count=${megabytes} 2>/dev/null
@@ -256,6 +256,8 @@ async function main(): Promise<void> {
           iperfSend: measured('out'),
           ping: median(pings),
         };
+        if (Object.values(figures).some(Number.isNaN))
+          throw new Error(`${name} has no figure:\n${text.slice(0, 2000)}`);
         (results[name] ??= []).push(figures);
         process.stderr.write(`${name}: ${lineOf(figures)}\n`);
       }

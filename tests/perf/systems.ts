@@ -1,13 +1,13 @@
 /** A whole system off a disk image, on two machines: ours and QEMU's, driven through the serial console like a person would. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { nodeCodecs } from '../../src/host/node/codecs.ts';
 import { nodeDiskFiles } from '../../src/host/node/disk-files.ts';
 import { convertDisk, findBootFiles, openDisk } from '../../src/storage/index.ts';
 import type { Partition } from '../../src/vmwp/index.ts';
-import { createPartition } from '../../src/vmwp/index.ts';
 import { QEMU_CPU } from './machines.ts';
+import { shippedLibrary } from './shipped.ts';
 
 const host = { files: nodeDiskFiles, codecs: nodeCodecs };
 const MIB = 2 ** 20;
@@ -82,6 +82,17 @@ export interface System extends AsyncDisposable {
   /** Resolves when the machine has powered off; rejects when it ended otherwise. */
   readonly poweredOff: Promise<void>;
   readonly partition?: Partition;
+  /** Seconds of processor time that the machine has taken so far, all threads: what to look at on a busy host. */
+  processorSeconds(): number;
+}
+
+/** Of Linux's clock in /proc: a hundredth of a second. */
+const TICKS = 100;
+
+function processorSecondsOf(pid: number): number {
+  // The second field is a name in brackets, which may have spaces; user and system time are the 14th and 15th.
+  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ').at(-1)!.split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / TICKS;
 }
 
 export interface SystemOptions {
@@ -95,7 +106,11 @@ export interface SystemOptions {
   readonly keep?: boolean;
 }
 
+let library: ReturnType<typeof shippedLibrary> | undefined;
+
 export async function startOurs({ image, memory, append, keep }: SystemOptions): Promise<System> {
+  library ??= shippedLibrary();
+  const createPartition = await library;
   const encoder = new TextEncoder();
   const decoder = new TextDecoder();
   const console = new SystemConsole((text) => void partition.console.write(encoder.encode(text)));
@@ -113,8 +128,19 @@ export async function startOurs({ image, memory, append, keep }: SystemOptions):
     if (reason.kind !== 'powerOff') throw new Error(`our machine stopped: ${reason.kind}`);
   });
   poweredOff.catch(() => undefined);
+  const before = process.cpuUsage();
+  const processorSeconds = (): number => {
+    const { user, system } = process.cpuUsage(before);
+    return (user + system) / 1e6;
+  };
   partition.start();
-  return { console, poweredOff, partition, [Symbol.asyncDispose]: () => partition[Symbol.asyncDispose]() };
+  return {
+    console,
+    poweredOff,
+    partition,
+    processorSeconds,
+    [Symbol.asyncDispose]: () => partition[Symbol.asyncDispose](),
+  };
 }
 
 /** QEMU reads neither our VHDX's newest features nor ext4: it is given the same disk raw, and the same kernel as files. */
@@ -176,6 +202,7 @@ export function startQemu(
   return {
     console,
     poweredOff,
+    processorSeconds: () => processorSecondsOf(child.pid!),
     [Symbol.asyncDispose]: async () => {
       child.kill('SIGKILL');
       await poweredOff.catch(() => undefined);

@@ -39,13 +39,15 @@ export const PartitionControl = struct(
     generation: array('i32', 1),
     /** Nanoseconds to add to the raw clock, so that time goes on across saving and idling. */
     clockOffset: array('f64', 1),
+    /** The raw clock when somebody last took note of it, about; all ones while what was missed is taken out. */
+    clockSeen: array('u64', 1),
     /** Nonzero: a power event was asked for. */
     powerEvent: array('i32', 1),
     exitCode: array('i32', 1),
     /** Percent of a host's processor that each may take; 0: all of it. The host's to say, each time anew. */
     processorMaximum: array('u32', 1),
   },
-  ['processorMaximum'],
+  ['processorMaximum', 'clockSeen'],
 );
 export type PartitionControlView = View<typeof PartitionControl.fields>;
 
