@@ -40,6 +40,7 @@ import { integrationServices, shutdown } from './integration.ts';
 import { Machine, type MachineConfig, machineMemorySize } from './machine.ts';
 import { allZero, MemoryLog } from './memory-log.ts';
 import { PartitionNics } from './nics.ts';
+import { PartitionConsole } from './partition-console.ts';
 import { partitionMemory } from './partition-memory.ts';
 import type { FromVpThread, VpThread, VpThreadData } from './protocol.ts';
 import type { SavedMachine } from './saved-header.ts';
@@ -62,8 +63,6 @@ const SPILL_AFTER = 3000;
 const TIDY_EVERY = 10_000;
 /** Milliseconds that an idle processor looks for work before it sleeps, where all threads can run at the same time. */
 const PROCESSOR_PATIENCE = 0.2;
-/** Milliseconds between two looks at a console that is being written to. */
-const CONSOLE_EVERY = 2;
 /** Bytes that are worth a file. */
 const SPILL_FROM = 2 ** 20;
 
@@ -118,7 +117,7 @@ export class VmWorker implements Partition {
   /** What it was restored from, where that is a file: it has the plan's segments. */
   #image: MemoryImage | undefined;
   #saving: StateSaver | undefined;
-  #onData: ((bytes: Uint8Array) => void) | undefined;
+  readonly #console: PartitionConsole;
   #resolveStopped!: (reason: StopReason) => void;
   #finished: StopReason | undefined;
   #limitReached = false;
@@ -130,10 +129,6 @@ export class VmWorker implements Partition {
   #clockOffset = 0;
   /** Called when a disk's file has no room. */
   #whenFull: (() => void)[] = [];
-  #input: Uint8Array[] = [];
-  #inputDone: (() => void)[] = [];
-  #inputTimer: ReturnType<typeof setTimeout> | undefined;
-  #consoleTimer: ReturnType<typeof setTimeout> | undefined;
   #keepAlive: ReturnType<typeof setInterval> | undefined;
 
   constructor(options: WorkerOptions) {
@@ -149,8 +144,7 @@ export class VmWorker implements Partition {
     this.#machine = new Machine(config, this.#memory.buffer as unknown as SharedArrayBuffer, {
       time: host.hostTime(this.#origin),
       consoleReady: () => {
-        this.#drain();
-        this.#followConsole();
+        this.#console.written();
       },
       crashed: () => undefined,
     });
@@ -167,14 +161,15 @@ export class VmWorker implements Partition {
               this.#finish({ kind: 'error', message: error.message, cause: error });
             },
           });
+    this.#console = new PartitionConsole(this.#machine);
     this.#log = new MemoryLog(this.#machine);
     this.stopped = new Promise((resolve) => {
       this.#resolveStopped = resolve;
     });
     this.console = {
-      write: (data) => this.#write(typeof data === 'string' ? new TextEncoder().encode(data) : data),
+      write: (data) => this.#console.write(typeof data === 'string' ? new TextEncoder().encode(data) : data),
       onData: (callback) => {
-        this.#onData = callback;
+        this.#console.onData = callback;
       },
     };
     this.#disks = rest.disks ?? new PartitionDisks();
@@ -196,7 +191,7 @@ export class VmWorker implements Partition {
         disks: this.#disks,
         tellDisk: (event) => rest.onDisk?.(event),
         nics: this.#nics,
-        withLock: (body) => this.#withLock(body),
+        withLock: (body) => this.#console.withLock(body),
         defect: (error) => {
           this.#finish({
             kind: 'error',
@@ -314,9 +309,8 @@ export class VmWorker implements Partition {
         if (!this.#finished) this.#translator?.start();
         break;
       case 'console':
-        this.#drain();
-        this.#pump();
-        this.#followConsole();
+        this.#console.written();
+        this.#console.pump();
         break;
       case 'power':
         void this.#power();
@@ -365,7 +359,7 @@ export class VmWorker implements Partition {
     control.processorMaximum[0] = processorMaximum === 100 ? 0 : processorMaximum;
     Atomics.store(control.wanted, 0, Run.RUNNING);
     Atomics.notify(control.wanted, 0);
-    this.#pump();
+    this.#console.pump();
   }
 
   async pause(): Promise<void> {
@@ -378,7 +372,7 @@ export class VmWorker implements Partition {
     if (!this.#machine.clock.virtual) this.#stoodAt ??= this.#machine.clock.now();
     this.#synthetic?.pause();
     await this.#quiesce();
-    this.#drain();
+    this.#console.drain();
   }
 
   /** The host had stopped this process: no part of the guest's time, but the calendar went on. */
@@ -414,7 +408,7 @@ export class VmWorker implements Partition {
   async #allIn(state: number): Promise<void> {
     for (const control of this.#machine.processorControls)
       while (Atomics.load(control.state, 0) !== state && !this.#finished) {
-        this.#drain();
+        this.#console.drain();
         await new Promise((resolve) => setTimeout(resolve, 1));
       }
   }
@@ -561,14 +555,11 @@ export class VmWorker implements Partition {
 
   #finish(reason: StopReason): void {
     if (this.#finished) return;
-    this.#drain();
+    this.#console.end();
     this.#finished = reason;
     this.#synthetic?.stop();
     clearInterval(this.#keepAlive);
     clearTimeout(this.#tidying);
-    clearTimeout(this.#inputTimer);
-    clearTimeout(this.#consoleTimer);
-    for (const done of this.#inputDone.splice(0)) done();
     const { control } = this.#machine;
     Atomics.store(control.wanted, 0, reason.kind === 'instructionLimit' ? Run.PAUSED : Run.STOPPED);
     Atomics.notify(control.wanted, 0);
@@ -591,73 +582,6 @@ export class VmWorker implements Partition {
     await this.#saving?.cancel();
     const threads = this.#options.threads.map((thread) => thread.terminate());
     await Promise.all([...threads, this.#translator?.end(), this.#disks.close(), this.#image?.close()]);
-  }
-
-  // ---- the console ------------------------------------------------------------------------------------------------------------
-
-  /** True when there was something. */
-  #drain(): boolean {
-    for (let any = false; ; any = true) {
-      const bytes = this.#finished ? undefined : this.#machine.console.take();
-      if (!bytes) return any;
-      this.#onData?.(bytes);
-    }
-  }
-
-  /** Where a byte has come more do, one by one: until they end they are looked for, which costs the processor no announcement of each. */
-  #followConsole(): void {
-    if (this.#finished) return;
-    this.#consoleTimer ??= setTimeout(() => {
-      this.#consoleTimer = undefined;
-      if (this.#drain()) this.#followConsole();
-      else {
-        this.#machine.console.rest();
-        // What came before a processor could see that.
-        if (this.#drain()) this.#followConsole();
-      }
-    }, CONSOLE_EVERY);
-  }
-
-  #write(bytes: Uint8Array): Promise<void> {
-    if (this.#finished) return Promise.resolve();
-    this.#input.push(bytes.slice());
-    const done = new Promise<void>((resolve) => this.#inputDone.push(resolve));
-    this.#pump();
-    return done;
-  }
-
-  #withLock<T>(body: () => T): T {
-    const { lock } = this.#machine;
-    // The processor that holds the lock may be waiting for the console to be taken.
-    while (!lock.acquireWithin(1)) this.#drain();
-    try {
-      return body();
-    } finally {
-      lock.release();
-    }
-  }
-
-  /** Hands waiting input to the UART as far as it has room. */
-  #pump(): void {
-    if (this.#finished || this.#input.length === 0) return;
-    const { com1 } = this.#machine;
-    this.#withLock(() => {
-      while (this.#input.length > 0 && com1.rxSpace() > 0) {
-        const first = this.#input[0] as Uint8Array;
-        const accepted = com1.receive(first);
-        if (accepted === first.length) this.#input.shift();
-        else this.#input[0] = first.subarray(accepted);
-        if (accepted === 0) break;
-      }
-    });
-    if (this.#input.length === 0) for (const done of this.#inputDone.splice(0)) done();
-    else {
-      // receiverReady is a hint; a slow look makes sure.
-      clearTimeout(this.#inputTimer);
-      this.#inputTimer = setTimeout(() => {
-        this.#pump();
-      }, 20);
-    }
   }
 
   // ---- state ------------------------------------------------------------------------------------------------------------------
