@@ -295,6 +295,8 @@ export class VmWorker implements Partition {
         });
       });
     });
+    // There will be something for it at once.
+    if (this.#options.translations?.kept) this.#translator?.start();
     if (!this.#restored) {
       this.#machine.mapMemory();
       this.#machine.generationId?.begin(host.randomBytes(GENERATION_ID_SIZE));

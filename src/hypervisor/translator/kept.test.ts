@@ -36,8 +36,8 @@ function pageWith(bytes: readonly number[], at = ENTRY): Uint8Array {
   return page;
 }
 /** As another run would have them. */
-function again(kept: KeptRegions, most?: number): KeptRegions {
-  return new KeptRegions(kept.encode(most));
+function again(kept: KeptRegions): KeptRegions {
+  return new KeptRegions(kept.encode());
 }
 
 describe('kept regions', () => {
@@ -95,14 +95,24 @@ describe('kept regions', () => {
     expect(second.encode()).toBeUndefined();
     for (const each of pages) kept.add(region({ code: each.slice(ENTRY, ENTRY + 5) }), each);
     const all = kept.encode()!;
-    const third = new KeptRegions(all);
+    // Room for half of them in the next file.
+    const third = new KeptRegions(all, all.length / 2);
     expect(third.find(pages[2]!, ENTRY, 49, 0x100_0000, true)).toBeDefined();
     third.add(region(), page);
-    // Room for three of four: the two that this run has to do with, and one more.
-    const fewer = new KeptRegions(third.encode(all.length / 2));
+    const fewer = new KeptRegions(third.encode());
     expect(find(fewer)).toBeDefined();
     expect(fewer.find(pages[2]!, ENTRY, 49, 0x100_0000, true)).toBeDefined();
     expect(pages.filter((each) => fewer.find(each, ENTRY, 49, 0x100_0000, true))).toHaveLength(1);
+  });
+
+  it('are so many and no more', () => {
+    const kept = new KeptRegions(undefined, 1000);
+    const pages = Array.from({ length: 100 }, (_, n) => pageWith([0xb8, n, 0, 0, 0]));
+    for (const each of pages) kept.add(region({ code: each.slice(ENTRY, ENTRY + 5) }), each);
+    const found = pages.filter((each) => find(kept, { bytes: each }));
+    expect(found.length).toBeGreaterThan(5);
+    expect(found.length).toBeLessThan(30);
+    expect(found).toEqual(pages.slice(0, found.length));
   });
 
   it.each([

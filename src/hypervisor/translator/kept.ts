@@ -38,10 +38,11 @@ const MAGIC = 0x316b_7276;
 const HEAD = 14;
 /** Bytes of the beginning that are part of the key. */
 const KEY_BYTES = 8;
+const SITE_BYTES = 12;
 /** A file is not written again for a few regions: one in this many of all. */
 const WORTHWHILE = 50;
-/** Bytes of regions in a file. */
-export const MOST_KEPT = 24 * 2 ** 20;
+/** Bytes of regions in a file, and of new ones: a guest that makes code for ever is not remembered for ever. */
+export const MOST_KEPT = 16 * 2 ** 20;
 
 /** What a region is looked up by: its beginning, as far as the first page has it. @param page at least the first page's bytes */
 export function keptKey(page: Uint8Array, entry: number, mode: number): number {
@@ -82,12 +83,16 @@ interface Candidate {
 export class KeptRegions {
   readonly #words: Int32Array;
   readonly #byKey = new Map<number, Candidate[]>();
+  readonly #most: number;
   #count = 0;
   #fresh = 0;
+  /** Bytes of new regions. */
+  #bytes = 0;
 
   /** @param file what encode() has returned in another run */
-  constructor(file: Uint8Array = new Uint8Array()) {
+  constructor(file: Uint8Array = new Uint8Array(), most = MOST_KEPT) {
     this.#words = wordsOf(file);
+    this.#most = most;
     for (const place of places(this.#words)) {
       const key = (this.#words[place + 1] as number) >>> 0;
       this.#push(key, { place, region: undefined, used: false });
@@ -119,8 +124,11 @@ export class KeptRegions {
     return undefined;
   }
 
-  /** In the place of one of the same code. */
+  /** In the place of one of the same code. Nothing happens where there is no more room. */
   add(region: KeptRegion, page: Uint8Array): void {
+    const bytes = region.body.length + region.code.length + region.sites.length * SITE_BYTES;
+    if (this.#bytes + bytes > this.#most) return;
+    this.#bytes += bytes;
     const key = keptKey(page, region.entry, region.mode);
     const { vp, grouped } = region;
     const isSame = ({ region: other }: Candidate): boolean =>
@@ -136,7 +144,7 @@ export class KeptRegions {
   }
 
   /** All as a file, those first that this run has used; undefined: there is hardly anything new. What was new is then not. */
-  encode(most = MOST_KEPT): Uint8Array<ArrayBuffer> | undefined {
+  encode(): Uint8Array<ArrayBuffer> | undefined {
     if (this.#fresh * WORTHWHILE <= this.#count) return undefined;
     this.#fresh = 0;
     const parts: Int32Array[] = [];
@@ -144,7 +152,7 @@ export class KeptRegions {
     for (const wanted of [true, false])
       for (const [key, candidates] of this.#byKey)
         for (const { place, region, used } of candidates) {
-          if (used !== wanted || length * 4 > most) continue;
+          if (used !== wanted || length * 4 > this.#most) continue;
           const part =
             place < 0
               ? encode(key, region as KeptRegion)

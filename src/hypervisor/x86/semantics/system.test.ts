@@ -111,6 +111,8 @@ describe('MOV to CR3', () => {
         });
         expect(results[0]).toEqual(results[1]);
       }),
+      // Of 300 some 90 go the short way.
+      { numRuns: 300 },
     );
     expect(short.taken).toBeGreaterThan(20);
   });
