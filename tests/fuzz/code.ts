@@ -15,6 +15,8 @@ import {
   RunResult,
 } from '../../src/hypervisor/interpreter/interpreter.ts';
 import {
+  CODE_MAP,
+  CODE_MAP_GRANULE,
   FILLED,
   HOLDERS,
   PAGE,
@@ -112,7 +114,7 @@ export class Prisoner {
     const map = new Int32Array(buffer, PAGE_MAP);
     for (let at = 0; at < RAM_SIZE; at += PAGE) map[at / PAGE] = (base + at) | PageFlag.PRESENT | PageFlag.WRITABLE;
     map[TOP_PAGE / PAGE] = (base + RAM_SIZE) | PageFlag.PRESENT | PageFlag.WRITABLE;
-    this.#map = this.#bytes.slice(PAGE_MAP, vpArea(0));
+    this.#map = this.#bytes.slice(PAGE_MAP, CODE_MAP);
     for (const [from, to] of this.#canaries()) this.#bytes.fill(CANARY, from, to);
     const platform = this.#platform();
     this.engine = new Interpreter({ memory: this.memory, module, index: 0, platform, operations });
@@ -492,6 +494,11 @@ export class Prisoner {
     const before = new Int32Array(this.#map.buffer);
     const at = now.findIndex((entry, i) => (entry & ~flags) !== before[i]! || (before[i] === 0 && entry !== 0));
     if (at >= 0) throw new Escape(`the page map's entry ${at.toString(16)} changed`);
+    // Code is in pages that are there.
+    const codeMap = new Uint32Array(this.#bytes.buffer, CODE_MAP, (vpArea(0) - CODE_MAP) / 4);
+    const granules = PAGE / CODE_MAP_GRANULE;
+    const marked = codeMap.findIndex((bits, i) => bits !== 0 && before[Math.floor((i * 32) / granules)] === 0);
+    if (marked >= 0) throw new Escape(`the code map's word ${marked.toString(16)} marks a page that is not there`);
   }
 }
 
