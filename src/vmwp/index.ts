@@ -136,8 +136,9 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
 }
 
 /** What other runs of the same kernel have translated. Undefined: that is in a saved state's file, and not read now. */
-async function translationsOf({ segments }: LoadPlan): Promise<Translations | undefined> {
-  const [kernel] = segments.toSorted((a, b) => b.bytes.length - a.bytes.length);
+async function translationsOf({ segments, entry }: LoadPlan): Promise<Translations | undefined> {
+  const at = Number(entry.rip);
+  const kernel = segments.find(({ gpa, bytes }) => at >= gpa && at < gpa + bytes.length);
   if (!kernel) return undefined;
   const cache = translationCache(kernel.bytes);
   return { kept: await cache.read(), keep: cache.write };

@@ -42,7 +42,7 @@ const SITE_BYTES = 12;
 /** A file is not written again for a few regions: one in this many of all. */
 const WORTHWHILE = 50;
 /** Bytes of regions in a file, and of new ones: a guest that makes code for ever is not remembered for ever. */
-export const MOST_KEPT = 16 * 2 ** 20;
+export const MOST_KEPT = 32 * 2 ** 20;
 
 /** What a region is looked up by: its beginning, as far as the first page has it. @param page at least the first page's bytes */
 export function keptKey(page: Uint8Array, entry: number, mode: number): number {
