@@ -40,12 +40,15 @@ export class PartitionClock implements Clock {
   }
 
   now(): bigint {
-    const raw = this.#raw();
-    if (!this.virtual) {
+    if (this.virtual) return this.#raw() + BigInt(this.offset);
+    for (;;) {
+      const { offset } = this;
+      const raw = this.#raw();
       const seen = Atomics.load(this.#control.clockSeen, 0);
       if (seen === BUSY || raw - seen > NOTED_EVERY) this.#note(raw);
+      // Between the two another thread may have taken a gap out: they belong to each other, or time goes backwards.
+      if (offset === this.offset) return raw + BigInt(offset);
     }
-    return raw + BigInt(this.#control.clockOffset[0] as number);
   }
 
   /** Takes note of the time, and takes a gap out. Any thread, several at once. */

@@ -53,7 +53,8 @@ export function placesOfRoom({ folder, vmFolder, temporary, entry }: WorkerRoom)
   const places: Place[] = [{ path: process.execPath, access: 'execute' }, ...SYSTEM];
   const program = entry.find((argument) => argument.startsWith(sep));
   if (program !== undefined) places.push(...codePlaces(program));
-  for (const path of [folder, vmFolder, cacheFolder(), temporary]) {
+  // Not all of the cache: translations of one VM's code are no other's business.
+  for (const path of [folder, vmFolder, join(cacheFolder(), 'kernels'), temporary]) {
     mkdirSync(path, { recursive: true, mode: 0o700 });
     places.push({ path, access: 'writeFolder' });
   }

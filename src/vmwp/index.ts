@@ -141,7 +141,7 @@ async function translationsOf({ segments, entry }: LoadPlan): Promise<Translatio
   const kernel = segments.find(({ gpa, bytes }) => at >= gpa && at < gpa + bytes.length);
   if (!kernel) return undefined;
   const cache = translationCache(kernel.bytes);
-  return { kept: await cache.read(), keep: cache.write };
+  return cache && { kept: await cache.read(), keep: cache.write };
 }
 
 /** Switches and NAT are loaded when an adapter asks for them. */

@@ -4,7 +4,7 @@ import type { FromTranslator, ToTranslator, TranslatorThreadData } from './proto
 
 /** MiB of its young generation: what it makes is garbage at once. */
 const YOUNG = 16;
-/** Milliseconds that the end of a partition waits for what there is to keep. */
+/** Milliseconds that the end of a partition waits until what there is to keep is in its file. */
 const PATIENCE = 500;
 
 export interface Translations {
@@ -27,8 +27,11 @@ export class PartitionTranslator {
   readonly #options: TranslationOptions;
   #thread: Thread<ToTranslator, FromTranslator> | undefined;
   #ends: readonly ChannelEnd[] = [];
-  #answered: ((bytes: Uint8Array | undefined) => void) | undefined;
-  #keeping: Promise<void> | undefined;
+  /** Called when the thread has answered and what it had is on its way to a file. */
+  #answered: (() => void)[] = [];
+  #asked = false;
+  #writing: Promise<void> = Promise.resolve();
+  #failed = false;
 
   constructor(options: TranslationOptions) {
     this.#options = options;
@@ -56,32 +59,33 @@ export class PartitionTranslator {
       ends: data.channels,
       youngGeneration: YOUNG,
     });
-    this.#thread.onError(failed);
-    this.#thread.onMessage(({ bytes }) => this.#answered?.(bytes));
-  }
-
-  /** Keeps what is new for other runs. */
-  async keep(): Promise<void> {
-    this.#keeping ??= this.#keep().finally(() => {
-      this.#keeping = undefined;
+    this.#thread.onError((error) => {
+      this.#failed = true;
+      failed(error);
     });
-    await this.#keeping;
+    this.#thread.onMessage(({ bytes }) => {
+      this.#asked = false;
+      if (bytes) this.#writing = this.#writing.then(() => translations?.keep(bytes));
+      for (const done of this.#answered.splice(0)) done();
+    });
   }
 
-  async #keep(): Promise<void> {
-    const { translations } = this.#options;
-    if (!this.#thread || !translations) return;
-    const { promise, resolve } = Promise.withResolvers<Uint8Array | undefined>();
-    const patience = setTimeout(() => resolve(undefined), PATIENCE);
-    this.#answered = resolve;
+  /** Has the thread say what is new; that is kept for other runs when the answer comes. */
+  keep(): void {
+    if (!this.#thread || this.#failed || this.#asked || !this.#options.translations) return;
+    this.#asked = true;
     this.#thread.post('keep');
-    const bytes = await promise;
-    clearTimeout(patience);
-    if (bytes) await translations.keep(bytes);
   }
 
+  /** Ends the thread. What there is to keep is waited for, within limits. */
   async end(): Promise<void> {
-    await this.keep();
+    this.keep();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const patience = setTimeout(resolve, PATIENCE);
+    if (this.#asked && !this.#failed) this.#answered.push(() => void this.#writing.then(resolve));
+    else void this.#writing.then(resolve);
+    await promise;
+    clearTimeout(patience);
     await this.#thread?.terminate();
   }
 }

@@ -344,7 +344,7 @@ export class VmWorker implements Partition {
     this.#keepAlive ??= setInterval(() => {
       this.#options.host.trim();
       this.#tellMissedTime();
-      void this.#translator?.keep();
+      this.#translator?.keep();
     }, TIDY_EVERY);
     this.#tidying ??= setTimeout(() => void this.#putAway(), SPILL_AFTER);
     this.#heldForRoom = this.#disks.full;

@@ -50,12 +50,20 @@ export function builtInterpreter(): Uint8Array<ArrayBuffer> | undefined {
   return new Uint8Array(readFileSync(new URL('./interpreter.wasm', import.meta.url)));
 }
 
-/** Names what translates guest code: another build is another one. A checkout's is that of its sources as they are. */
-export function buildId(): string {
+/** Names what translates guest code: another build is another one. Undefined: it has no name. A checkout's is that of its sources as they are. */
+export function buildId(): string | undefined {
   if (isSea()) return getAsset('build-id', 'utf8');
-  if (!IN_CHECKOUT) return readFileSync(new URL('./build-id', import.meta.url), 'utf8');
-  const folder = fileURLToPath(new URL('../../hypervisor', import.meta.url));
-  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'));
+  if (!IN_CHECKOUT) {
+    const file = new URL('./build-id', import.meta.url);
+    return existsSync(file) ? readFileSync(file, 'utf8') : undefined;
+  }
+  // The layouts that are in translated code are made in support/.
+  const folder = fileURLToPath(new URL('../..', import.meta.url));
+  const files = ['hypervisor', 'support'].flatMap((room) =>
+    readdirSync(join(folder, room), { recursive: true, encoding: 'utf8' }).flatMap((name) =>
+      name.endsWith('.ts') ? [join(room, name)] : [],
+    ),
+  );
   const states = files.sort().map((name) => `${name} ${statSync(join(folder, name)).mtimeMs}`);
   return `checkout-${crc32(`${folder} ${states.join()}`).toString(16)}`;
 }

@@ -1,4 +1,14 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
@@ -6,7 +16,7 @@ import { translationCache } from './translation-cache.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'viridian-translations-'));
 const kernel = new Uint8Array(1000).fill(7);
-const cacheOf = (bytes = kernel, build = 'b1') => translationCache(bytes, { folder, build });
+const cacheOf = (bytes = kernel, build = 'b1') => translationCache(bytes, { folder, build })!;
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 beforeEach(() => {
@@ -56,10 +66,22 @@ describe('translations on disk', () => {
     expect(await cacheOf(new Uint8Array(1)).read()).toBeUndefined();
   });
 
+  it('are not there where a pipe or a huge file has their name', async () => {
+    await cacheOf().write(bytes);
+    const path = join(folder, readdirSync(folder)[0]!);
+    rmSync(path);
+    execFileSync('mkfifo', [path]);
+    expect(await cacheOf().read()).toBeUndefined();
+    rmSync(path);
+    writeFileSync(path, '');
+    truncateSync(path, 2 ** 33);
+    expect(await cacheOf().read()).toBeUndefined();
+  });
+
   it('are no error where there is no room for a folder', async () => {
     const file = join(folder, 'file');
     writeFileSync(file, '');
-    const cache = translationCache(kernel, { folder: join(file, 'below'), build: 'b' });
+    const cache = translationCache(kernel, { folder: join(file, 'below'), build: 'b' })!;
     await cache.write(bytes);
     expect(await cache.read()).toBeUndefined();
   });

@@ -2,6 +2,7 @@
  * Keeps translations of guest code in the user's cache folder, a file for each kernel and build of Viridian, with its CRC-32 behind
  * it: what does not match is not there. A cache that cannot be read or written is no error: the code is translated again.
  */
+import { constants } from 'node:fs';
 import { mkdir, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
@@ -11,6 +12,9 @@ import { buildId } from './program.ts';
 /** Files: those that have not been written for longest go. */
 const MOST_FILES = 8;
 const CHECK = 4;
+/** Bytes of a file that can be one of ours. */
+const LARGEST = 2 ** 26;
+let serial = 0;
 /** Bytes of a kernel that tell it from others, of the same length. */
 const FINGERPRINT = 2 ** 18;
 
@@ -23,15 +27,23 @@ export interface TranslationCache {
 /** @param kernel the bytes of the guest's kernel, which name it */
 export function translationCache(
   kernel: Uint8Array,
-  { folder = join(cacheFolder(), 'translations'), build = buildId() } = {},
-): TranslationCache {
+  {
+    folder = join(cacheFolder(), 'translations'),
+    build = buildId(),
+  }: { readonly folder?: string; readonly build?: string | undefined } = {},
+): TranslationCache | undefined {
+  if (build === undefined) return undefined;
   const fingerprint = crc32(kernel.subarray(0, FINGERPRINT)).toString(16);
   const path = join(folder, `${build}-${fingerprint}-${kernel.length.toString(16)}`);
+  const temporary = `${path}.${process.pid}.${serial++}`;
   return {
     read: async () => {
       try {
-        await using file = await open(path);
-        const { size } = await file.stat();
+        // A pipe would have the opener wait.
+        await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+        const status = await file.stat();
+        const { size } = status;
+        if (!status.isFile() || size > LARGEST) return undefined;
         // Threads share it.
         const whole = new Uint8Array(new SharedArrayBuffer(size));
         for (let at = 0; at < size; ) {
@@ -49,7 +61,6 @@ export function translationCache(
     write: async (bytes) => {
       try {
         await mkdir(folder, { recursive: true, mode: 0o700 });
-        const temporary = `${path}.${process.pid}`;
         const check = new Uint8Array(CHECK);
         new DataView(check.buffer).setUint32(0, crc32(bytes), true);
         await writeFile(temporary, [bytes, check], { mode: 0o600 });
@@ -57,6 +68,7 @@ export function translationCache(
         await removeOld(folder);
       } catch {
         // The next run translates again.
+        await rm(temporary, { force: true }).catch(() => undefined);
       }
     },
   };

@@ -67,10 +67,20 @@ function places(words: Int32Array): number[] {
   if (words[0] !== MAGIC) return [];
   const all: number[] = [];
   for (let at = 1; at < words.length; at += words[at] as number) {
-    if ((words[at] as number) < HEAD) return [];
+    if (!isWhole(words, at)) return [];
     all.push(at);
   }
   return all;
+}
+
+/** Whether a region with the lists and bytes that it says it has is as long as it says. */
+function isWhole(words: Int32Array, at: number): boolean {
+  const [blocks, hints, sites, code, body, names] = words.subarray(at + 8, at + HEAD) as unknown as [
+    ...[number, number, number, number, number, number],
+  ];
+  if (Math.min(blocks!, hints!, sites!, code!, body!, names!) < 0) return false;
+  const length = HEAD + blocks! + hints! + sites! * 3 + Math.ceil((code! + body! + names!) / 4);
+  return words[at] === length && at + length <= words.length;
 }
 
 interface Candidate {
@@ -250,12 +260,12 @@ export interface Filling {
   helper(name: string): number;
   readonly record: number;
   readonly nextGpa: number;
-  /** Of an instruction that is called, by offset and handler. */
-  outline(at: number, handler: number): { readonly record: number; readonly blockAt: number } | undefined;
+  /** Of an instruction that is called, by what its sites say: its record, and where its block begins. */
+  called(value: number): { readonly record: number; readonly blockAt: number };
 }
 
-/** The function's body in this run; undefined: an instruction that it calls is not decoded yet. */
-export function fill({ body, sites, names }: KeptRegion, filling: Filling): Uint8Array | undefined {
+/** The function's body in this run. */
+export function fill({ body, sites, names }: KeptRegion, filling: Filling): Uint8Array {
   const filled = body.slice();
   for (const { kind, at, value } of sites) {
     switch (kind) {
@@ -269,8 +279,7 @@ export function fill({ body, sites, names }: KeptRegion, filling: Filling): Uint
         putWord(filled, at, filling.nextGpa);
         break;
       default: {
-        const outline = filling.outline(value & 0xffff, value >>> 16);
-        if (!outline) return undefined;
+        const outline = filling.called(value);
         if (kind === SiteKind.CALLED_BLOCK) putOffset(filled, at, outline.blockAt);
         else putWord(filled, at, outline.record);
       }

@@ -86,9 +86,10 @@ export function generate(
     const page = pages[i] as Uint8Array;
     const source = new Source(item, words);
     const old = kept?.find(page, item.entry, item.mode, vp, item.grouped);
-    if (old && source.canCall(old)) {
+    const calls = old && source.callsOf(old);
+    if (old && calls) {
       for (const at of old.blocks) made.add(address(at));
-      return { kept: old, source };
+      return { kept: old, calls, source };
     }
     if (item.early) return undefined;
     const region = findRegion({
@@ -168,7 +169,7 @@ function keptRegion(
 
 type Found =
   | { readonly kept?: undefined; readonly region: Region; readonly source: Source }
-  | { readonly kept: KeptRegion; readonly source: Source };
+  | { readonly kept: KeptRegion; readonly calls: ReadonlyMap<number, Outline>; readonly source: Source };
 
 interface Outline {
   readonly handler: number;
@@ -233,14 +234,20 @@ class Source {
     return this.decoded(handlers.of(instruction), at);
   }
 
-  /** Whether all that a kept region calls has been decoded. */
-  canCall({ sites }: KeptRegion): boolean {
-    const found = sites.flatMap(({ kind, value }) =>
-      kind === SiteKind.CALLED_RECORD ? [this.decoded(value >>> 16, value & 0xffff)] : [],
-    );
-    if (found.includes(undefined)) return false;
-    for (const outline of found) this.called.add((outline as Outline).first);
-    return true;
+  /**
+   * The instructions that a kept region calls, by what its sites say of them; undefined where one is not decoded. Asked once: the
+   * processor goes on meanwhile, and its records are dropped and used again. Who installs the region sees that.
+   */
+  callsOf({ sites }: KeptRegion): ReadonlyMap<number, Outline> | undefined {
+    const calls = new Map<number, Outline>();
+    for (const { kind, value } of sites) {
+      if (kind !== SiteKind.CALLED_RECORD || calls.has(value)) continue;
+      const outline = this.decoded(value >>> 16, value & 0xffff);
+      if (!outline) return undefined;
+      calls.set(value, outline);
+    }
+    for (const { first } of calls.values()) this.called.add(first);
+    return calls;
   }
 
   /** The interpreter's record of an instruction. */
@@ -308,16 +315,16 @@ function build(
     const { source } = item;
     const { mode } = source;
     if (item.kept) {
+      const { calls } = item;
       const { record, nextGpa } = source;
       const body = fill(item.kept, {
         helper: (name) => helper(name).index(),
         record,
         nextGpa,
-        outline: (at, handler) => source.decoded(handler, at),
+        called: (value) => calls.get(value) as Outline,
       });
       const hints = item.kept.hints.map((hint) => ({ at: hint >> 1, likely: (hint & 1) !== 0 }));
-      // That all is decoded was asked.
-      module.encoded(`r${i}`, REGION, { body: body as Uint8Array, hints }, true);
+      module.encoded(`r${i}`, REGION, { body, hints }, true);
       return;
     }
     const { region } = item;

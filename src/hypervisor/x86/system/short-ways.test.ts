@@ -170,6 +170,8 @@ const INTERNAL = new Set<string>([
   ...['tlbMisses', 'blockLookups', 'decodes', 'shortWays', 'resumeFlag', 'resumeBudget', 'budget', 'budgetStart'],
   ...['flagResult', 'flagA', 'flagB', 'flagForm', 'flagCarries', 'flagAux'],
 ]);
+/** Faults that are a loop. */
+const LOOP = 8;
 function outcome(): Record<string, unknown> {
   const state: Record<string, unknown> = { rflags: readFlags(vp) };
   for (const [name, value] of Object.entries(vp))
@@ -182,7 +184,9 @@ function outcome(): Record<string, unknown> {
       if (word !== 0n && word !== 0x9090_9090_9090_9090n) memory[n.toString(16)] = word.toString(16);
     }
   }
-  return { ...state, ...memory, codeWritten: [...machine.codeWritten] };
+  // Where faults go on for ever, their frames come down upon code: how many of these stores found it there is no outcome.
+  const codeWritten = Number(vp.faults) > LOOP ? [] : [...machine.codeWritten];
+  return { ...state, ...memory, codeWritten };
 }
 
 /** What `act` leaves with and without short ways. */
