@@ -75,11 +75,10 @@ function places(words: Int32Array): number[] {
 
 /** Whether a region with the lists and bytes that it says it has is as long as it says. */
 function isWhole(words: Int32Array, at: number): boolean {
-  const [blocks, hints, sites, code, body, names] = words.subarray(at + 8, at + HEAD) as unknown as [
-    ...[number, number, number, number, number, number],
-  ];
-  if (Math.min(blocks!, hints!, sites!, code!, body!, names!) < 0) return false;
-  const length = HEAD + blocks! + hints! + sites! * 3 + Math.ceil((code! + body! + names!) / 4);
+  const counts = words.subarray(at + 8, at + HEAD);
+  if (counts.length < HEAD - 8 || counts.some((count) => count < 0)) return false;
+  const [blocks = 0, hints = 0, sites = 0, code = 0, body = 0, names = 0] = counts;
+  const length = HEAD + blocks + hints + sites * 3 + Math.ceil((code + body + names) / 4);
   return words[at] === length && at + length <= words.length;
 }
 
