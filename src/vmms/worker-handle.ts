@@ -95,15 +95,8 @@ export class WorkerHandle {
     return join(this.record.folder, WORKER_FILES.socket);
   }
 
-  static async start({
-    entry,
-    runtimeFolder,
-    vmFolder,
-    standby,
-    spec,
-    listener,
-    record: keep,
-  }: WorkerStart): Promise<WorkerHandle> {
+  static async start(options: WorkerStart): Promise<WorkerHandle> {
+    const { entry, runtimeFolder, vmFolder, standby, spec, listener, record: keep } = options;
     const ahead = await fitted(standby.take(spec.vm), spec);
     const { instance } = spec;
     const folder = ahead?.folder ?? newRun(runtimeFolder);
@@ -139,8 +132,11 @@ export class WorkerHandle {
           continue;
         }
         if (!gone) child.kill('SIGKILL');
-        const exit = exitOnRecord(folder) ?? lostExit(child, folder);
+        const recorded = exitOnRecord(folder);
+        const exit = recorded ?? lostExit(child, folder);
         clear(record);
+        // One that waited had ended before it was told what to run, and nobody had seen that yet.
+        if (gone && ahead && !recorded) return await WorkerHandle.start(options);
         const reason = gone ? exit.message : 'the worker process did not begin to listen';
         throw new ViridianError(exit.code ?? 'failure', reason, {
           cause: error,
