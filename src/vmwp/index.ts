@@ -140,7 +140,7 @@ async function translationsOf({ segments, entry }: LoadPlan): Promise<Translatio
   const at = Number(entry.rip);
   const kernel = segments.find(({ gpa, bytes }) => at >= gpa && at < gpa + bytes.length);
   if (!kernel) return undefined;
-  const cache = translationCache(kernel.bytes);
+  const cache = await translationCache(kernel.bytes);
   return cache && { kept: await cache.read(), keep: cache.write };
 }
 

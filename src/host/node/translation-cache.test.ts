@@ -16,7 +16,7 @@ import { translationCache } from './translation-cache.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'viridian-translations-'));
 const kernel = new Uint8Array(1000).fill(7);
-const cacheOf = (bytes = kernel, build = 'b1') => translationCache(bytes, { folder, build })!;
+const cacheOf = async (bytes = kernel, build = 'b1') => (await translationCache(bytes, { folder, build }))!;
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 beforeEach(() => {
@@ -27,8 +27,8 @@ describe('translations on disk', () => {
   const bytes = Uint8Array.from({ length: 4096 }, (_, i) => i);
 
   it('come back, in memory that threads share, for nobody else to read', async () => {
-    await cacheOf().write(bytes);
-    const read = await cacheOf().read();
+    await (await cacheOf()).write(bytes);
+    const read = await (await cacheOf()).read();
     expect([...(read ?? [])]).toEqual([...bytes]);
     expect(read?.buffer).toBeInstanceOf(SharedArrayBuffer);
     const [name] = readdirSync(folder);
@@ -36,10 +36,10 @@ describe('translations on disk', () => {
   });
 
   it('are of one build and one kernel', async () => {
-    await cacheOf().write(bytes);
-    expect(await cacheOf(kernel, 'b2').read()).toBeUndefined();
-    expect(await cacheOf(new Uint8Array(1000)).read()).toBeUndefined();
-    expect(await cacheOf(new Uint8Array(1001).fill(7)).read()).toBeUndefined();
+    await (await cacheOf()).write(bytes);
+    expect(await (await cacheOf(kernel, 'b2')).read()).toBeUndefined();
+    expect(await (await cacheOf(new Uint8Array(1000))).read()).toBeUndefined();
+    expect(await (await cacheOf(new Uint8Array(1001).fill(7))).read()).toBeUndefined();
   });
 
   it.each([
@@ -47,42 +47,40 @@ describe('translations on disk', () => {
     ['empty', () => Buffer.alloc(0)],
     ['changed', (whole: Buffer) => Buffer.concat([Buffer.of(whole[0]! ^ 1), whole.subarray(1)])],
   ])('are not there when the file is %s', async (_how, damage) => {
-    await cacheOf().write(bytes);
+    await (await cacheOf()).write(bytes);
     const path = join(folder, readdirSync(folder)[0]!);
     writeFileSync(path, damage(readFileSync(path)));
-    expect(await cacheOf().read()).toBeUndefined();
+    expect(await (await cacheOf()).read()).toBeUndefined();
   });
 
   it('are of the last eight kernels', async () => {
     for (let n = 0; n < 10; n++) {
-      await cacheOf(new Uint8Array(n + 1)).write(bytes);
+      await (await cacheOf(new Uint8Array(n + 1))).write(bytes);
       // One second after the other.
       for (const name of readdirSync(folder).filter((each) => each.endsWith(`-${(n + 1).toString(16)}`)))
         utimesSync(join(folder, name), n + 1, n + 1);
     }
-    await cacheOf(new Uint8Array(20)).write(bytes);
+    await (await cacheOf(new Uint8Array(20))).write(bytes);
     expect(readdirSync(folder)).toHaveLength(8);
-    expect(await cacheOf(new Uint8Array(20)).read()).toBeDefined();
-    expect(await cacheOf(new Uint8Array(1)).read()).toBeUndefined();
+    expect(await (await cacheOf(new Uint8Array(20))).read()).toBeDefined();
+    expect(await (await cacheOf(new Uint8Array(1))).read()).toBeUndefined();
   });
 
   it('are not there where a pipe or a huge file has their name', async () => {
-    await cacheOf().write(bytes);
+    await (await cacheOf()).write(bytes);
     const path = join(folder, readdirSync(folder)[0]!);
     rmSync(path);
     execFileSync('mkfifo', [path]);
-    expect(await cacheOf().read()).toBeUndefined();
+    expect(await (await cacheOf()).read()).toBeUndefined();
     rmSync(path);
     writeFileSync(path, '');
     truncateSync(path, 2 ** 33);
-    expect(await cacheOf().read()).toBeUndefined();
+    expect(await (await cacheOf()).read()).toBeUndefined();
   });
 
   it('are no error where there is no room for a folder', async () => {
     const file = join(folder, 'file');
     writeFileSync(file, '');
-    const cache = translationCache(kernel, { folder: join(file, 'below'), build: 'b' })!;
-    await cache.write(bytes);
-    expect(await cache.read()).toBeUndefined();
+    expect(await translationCache(kernel, { folder: join(file, 'below'), build: 'b' })).toBeUndefined();
   });
 });

@@ -3,7 +3,7 @@
  * it: what does not match is not there. A cache that cannot be read or written is no error: the code is translated again.
  */
 import { constants } from 'node:fs';
-import { mkdir, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, open, opendir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { cacheFolder } from './folders.ts';
@@ -24,15 +24,15 @@ export interface TranslationCache {
   write(bytes: Uint8Array): Promise<void>;
 }
 
-/** @param kernel the bytes of the guest's kernel, which name it */
-export function translationCache(
+/** Undefined where there can be none. @param kernel the bytes of the guest's kernel, which name it */
+export async function translationCache(
   kernel: Uint8Array,
   {
     folder = join(cacheFolder(), 'translations'),
     build = buildId(),
   }: { readonly folder?: string; readonly build?: string | undefined } = {},
-): TranslationCache | undefined {
-  if (build === undefined) return undefined;
+): Promise<TranslationCache | undefined> {
+  if (build === undefined || !(await isOpen(folder))) return undefined;
   const fingerprint = crc32(kernel.subarray(0, FINGERPRINT)).toString(16);
   const path = join(folder, `${build}-${fingerprint}-${kernel.length.toString(16)}`);
   const temporary = `${path}.${process.pid}.${serial++}`;
@@ -60,7 +60,6 @@ export function translationCache(
     },
     write: async (bytes) => {
       try {
-        await mkdir(folder, { recursive: true, mode: 0o700 });
         const check = new Uint8Array(CHECK);
         new DataView(check.buffer).setUint32(0, crc32(bytes), true);
         await writeFile(temporary, [bytes, check], { mode: 0o600 });
@@ -72,6 +71,17 @@ export function translationCache(
       }
     },
   };
+}
+
+/** A worker of the management service may not even look into it. */
+async function isOpen(folder: string): Promise<boolean> {
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await (await opendir(folder)).close();
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 async function removeOld(folder: string): Promise<void> {
