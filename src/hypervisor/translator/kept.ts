@@ -3,6 +3,7 @@
  * function of its code, of the processor's mode and of which of the code had been executed; what is of one run only (where
  * records, helpers and pages are) are sites in it, which are filled in anew. Code is compared whole before a region is used.
  */
+import { putPadded } from '../wasm/bytes.ts';
 import { SiteKind } from './code.ts';
 
 export interface KeptSite {
@@ -269,34 +270,20 @@ export function fill({ body, sites, names }: KeptRegion, filling: Filling): Uint
   for (const { kind, at, value } of sites) {
     switch (kind) {
       case SiteKind.HELPER:
-        putIndex(filled, at, filling.helper(names[value] as string));
+        putPadded(filled, at, filling.helper(names[value] as string), 2);
         break;
       case SiteKind.RECORD:
-        putWord(filled, at, filling.record);
+        putPadded(filled, at, filling.record, 5);
         break;
       case SiteKind.NEXT_GPA:
-        putWord(filled, at, filling.nextGpa);
+        putPadded(filled, at, filling.nextGpa, 5);
         break;
       default: {
         const outline = filling.called(value);
-        if (kind === SiteKind.CALLED_BLOCK) putOffset(filled, at, outline.blockAt);
-        else putWord(filled, at, outline.record);
+        if (kind === SiteKind.CALLED_BLOCK) putPadded(filled, at, outline.blockAt, 2);
+        else putPadded(filled, at, outline.record, 5);
       }
     }
   }
   return filled;
-}
-
-/** LEB128 of a fixed length: two bytes, or five. */
-function putIndex(bytes: Uint8Array, at: number, value: number): void {
-  bytes[at] = (value & 0x7f) | 0x80;
-  bytes[at + 1] = value >>> 7;
-}
-function putOffset(bytes: Uint8Array, at: number, value: number): void {
-  bytes[at] = (value & 0x7f) | 0x80;
-  bytes[at + 1] = (value >>> 7) & 0x7f;
-}
-function putWord(bytes: Uint8Array, at: number, value: number): void {
-  for (let n = 0; n < 4; n++) bytes[at + n] = ((value >> (7 * n)) & 0x7f) | 0x80;
-  bytes[at + 4] = (value >> 28) & 0x7f;
 }

@@ -18,13 +18,7 @@ import { type FormFacts, factsOf } from './facts.ts';
 import { fill, type KeptRegion, type KeptRegions } from './kept.ts';
 import { Untranslatable } from './port.ts';
 import { findRegion, type Region } from './region.ts';
-import {
-  type TranslatedRegion,
-  type TranslationItem,
-  type TranslationRequest,
-  type TranslationResult,
-  unpackRequest,
-} from './request.ts';
+import { type TranslationItem, type TranslationRequest, type TranslationResult, unpackRequest } from './request.ts';
 import { StencilCache } from './stencil.ts';
 
 const PLAIN = { params: ['i32', 'i64', 'i32', 'i32'], results: ['i32'] } as const;
@@ -120,7 +114,13 @@ export function generate(
   const none = regions.every((r) => r === undefined);
   const keep = (code: RegionCode, i: number): void => {
     const [item, region] = [items[i], regions[i]];
-    if (item && region) kept?.add(keptRegion(code, { ...item, ...region, vp }), pages[i] as Uint8Array);
+    if (!kept || !item || !region) return;
+    const { mode, entry, grouped } = item;
+    const { from, size, blocks } = region;
+    kept.add(
+      keptRegion(code, { vp, mode, entry, grouped, from, code: region.code, size, blocks }),
+      pages[i] as Uint8Array,
+    );
   };
   const bytes = none ? undefined : build(found, vp, exact, keep);
   // Which are called is known now.
@@ -131,16 +131,7 @@ export function generate(
 /** What a region of this run is for others. */
 function keptRegion(
   { body, hints, sites }: RegionCode,
-  {
-    vp,
-    mode,
-    entry,
-    grouped,
-    from,
-    code,
-    size,
-    blocks,
-  }: Omit<TranslationItem, 'blocks'> & Omit<TranslatedRegion, 'calls'> & { readonly vp: number },
+  made: Omit<KeptRegion, 'body' | 'hints' | 'sites' | 'names'>,
 ): KeptRegion {
   const names: string[] = [];
   const numberOf = (name: string): number => {
@@ -148,14 +139,7 @@ function keptRegion(
     return known < 0 ? names.push(name) - 1 : known;
   };
   return {
-    vp,
-    mode,
-    entry,
-    grouped,
-    from,
-    code,
-    size,
-    blocks,
+    ...made,
     body,
     hints: hints.map(({ at, likely }) => (at << 1) | (likely ? 1 : 0)),
     sites: sites.map(({ kind, at, helper, called }) => ({
@@ -194,9 +178,6 @@ class Source {
     this.#words = words;
     for (let i = 0; i < item.blocks.length; i += BLOCK)
       this.#entered.set(item.blocks[i] as number, item.blocks[i + 3] as number);
-  }
-  get item(): TranslationItem {
-    return this.#item;
   }
   get mode(): number {
     return this.#item.mode;
