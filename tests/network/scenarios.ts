@@ -93,21 +93,24 @@ function troubled(frame: Frame, pass: (frame: Frame) => void): void {
   for (const piece of trouble > 0 ? finished(frame) : [frame]) pieceOf(piece, pass);
 }
 
+/** Let go of before it is passed: what answers at once comes here again. */
+function passKept(): void {
+  const pass = kept;
+  kept = undefined;
+  pass?.();
+}
+
 function pieceOf(frame: Frame, pass: (frame: Frame) => void): void {
   if (random.below(100) < trouble) return;
   if (random.below(100) < trouble) pass(frame);
   if (random.below(100) < trouble) {
-    kept?.();
+    passKept();
     kept = () => pass(frame);
-    setTimeout(() => {
-      kept?.();
-      kept = undefined;
-    }, 2);
+    setTimeout(passKept, 2);
     return;
   }
   pass(frame);
-  kept?.();
-  kept = undefined;
+  passKept();
 }
 tap.onFrame((frame) => troubled(frame, (each) => port.send({ ...each, bytes: each.bytes.slice() })));
 port.onFrame((frame) => {
