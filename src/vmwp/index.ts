@@ -11,12 +11,14 @@ import { nodeCodecs } from '../host/node/codecs.ts';
 import { nodeDiskFiles } from '../host/node/disk-files.ts';
 import { readInput } from '../host/node/files.ts';
 import { keepLittle } from '../host/node/libc.ts';
+import { type CachedModule, cachedModule } from '../host/node/module-cache.ts';
 import { payloadCache } from '../host/node/payload-cache.ts';
 import { lowerCompilers } from '../host/node/priority.ts';
 import { builtInterpreter, threadEntry } from '../host/node/program.ts';
 import { nodeServices } from '../host/node/services.ts';
 import { translationCache } from '../host/node/translation-cache.ts';
-import { compileImage, type InterpreterModule } from '../hypervisor/interpreter/module.ts';
+import type { TranslationCache } from '../host/translations.ts';
+import { type InterpreterModule, interpreterModule } from '../hypervisor/interpreter/module.ts';
 import { PartitionDisks } from './disks.ts';
 import { type MachineConfig, machineMemorySize } from './machine.ts';
 import { type Networks, PartitionNics } from './nics.ts';
@@ -24,7 +26,6 @@ import { startAhead, takeThreads, threadsAhead } from './processor-threads.ts';
 import { PAGED_VERSION } from './saved-header.ts';
 import { decodeSavedState, type SavedPartition } from './saved-state.ts';
 import { bytesSource, isImage, openStateFile, stateVersion } from './state-file.ts';
-import type { Translations } from './translation.ts';
 import { VmWorker } from './worker.ts';
 
 export type * from '../contracts/block-device.ts';
@@ -92,6 +93,7 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
     host: nodeServices,
     files: nodeDiskFiles,
     onDisk: resolved.onDisk,
+    ending: () => cached?.keep(),
   };
   const { restore } = resolved;
   const saved = restore === undefined ? undefined : await readSaved(restore, resolved.restoreUnread);
@@ -136,12 +138,10 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
 }
 
 /** What other runs of the same kernel have translated. Undefined: that is in a saved state's file, and not read now. */
-async function translationsOf({ segments, entry }: LoadPlan): Promise<Translations | undefined> {
+async function translationsOf({ segments, entry }: LoadPlan): Promise<TranslationCache | undefined> {
   const at = Number(entry.rip);
   const kernel = segments.find(({ gpa, bytes }) => at >= gpa && at < gpa + bytes.length);
-  if (!kernel) return undefined;
-  const cache = await translationCache(kernel.bytes);
-  return cache && { kept: await cache.read(), keep: cache.write };
+  return kernel && (await translationCache(kernel.bytes));
 }
 
 /** Switches and NAT are loaded when an adapter asks for them. */
@@ -161,6 +161,7 @@ function networks(): Networks {
 }
 
 let compiled: Promise<InterpreterModule> | undefined;
+let cached: CachedModule | undefined;
 
 /** Does what creating a partition needs in any case, before one is created. */
 export async function getReady(): Promise<void> {
@@ -176,7 +177,10 @@ async function interpreter(): Promise<InterpreterModule> {
 /** A package has it ready-made; a checkout generates it from the instruction table, which takes longer than all the rest. */
 async function compileIt(): Promise<InterpreterModule> {
   const image = builtInterpreter();
-  if (image !== undefined) return compileImage(image);
+  if (image !== undefined) {
+    cached ??= cachedModule(image);
+    return interpreterModule(cached.module);
+  }
   const { compileInterpreter } = await import('../hypervisor/interpreter/interpreter.ts');
   return compileInterpreter();
 }

@@ -1,5 +1,7 @@
 /** What the parent and the threads of virtual processors say to each other. Steering goes through shared memory. */
+
 import type { ChannelEnd, Thread } from '../host/services.ts';
+import type { TranslationCache } from '../host/translations.ts';
 import type { InterpreterModule } from '../hypervisor/interpreter/module.ts';
 import type { MachineConfig } from './machine.ts';
 
@@ -18,7 +20,7 @@ export interface VpThreadData {
   readonly randomSeed: bigint | undefined;
   /** The way to the translator's thread; undefined: everything is interpreted. */
   readonly translation: ChannelEnd | undefined;
-  /** Translations that other runs have kept. */
+  /** Index of the translations that other runs have kept. */
   readonly kept: Uint8Array | undefined;
 }
 
@@ -29,16 +31,13 @@ export interface TranslatorThreadData {
   readonly memory: WebAssembly.Memory;
   /** One for each virtual processor. */
   readonly channels: readonly ChannelEnd[];
-  /** Whether translations are kept for other runs, and those that other runs have kept. */
-  readonly keep: boolean;
-  readonly kept: Uint8Array | undefined;
+  /** Where translations are kept for other runs, and those that other runs have kept; undefined: nowhere. */
+  readonly translations: Pick<TranslationCache, 'path' | 'stored'> | undefined;
 }
 /** What is new is to be kept. */
 export type ToTranslator = 'keep';
-export interface FromTranslator {
-  /** All that is to be kept; undefined: hardly anything is new. */
-  readonly bytes: Uint8Array | undefined;
-}
+/** It is. */
+export type FromTranslator = 'kept';
 
 export type FromVpThread =
   | { readonly kind: 'ready' }

@@ -113,7 +113,7 @@ export class SteppedMachine {
       platform,
       operations,
       ...(hotAfter === undefined ? {} : { hotAfter }),
-      kept: options.kept && new Set(options.kept.keys()),
+      kept: options.kept,
       translation: translated
         ? {
             send: (request) => {

@@ -4,7 +4,7 @@
  */
 import { hostTime, onFirstMessage, postToParent, random64, sendOn, takeFrom } from '../host/node/threads.ts';
 import { Interpreter } from '../hypervisor/interpreter/interpreter.ts';
-import { keptKeys } from '../hypervisor/translator/kept.ts';
+import { KeptRegions } from '../hypervisor/translator/kept.ts';
 import { PowerEvent, Run } from '../hypervisor/vp/control.ts';
 import { Processor } from '../hypervisor/vp/processor.ts';
 import { operations } from '../hypervisor/x86/operations.ts';
@@ -50,7 +50,7 @@ function main(data: VpThreadData): void {
     serve: () => processor?.serve(),
   });
   const channel = data.translation;
-  const kept = channel && data.kept && keptKeys(data.kept);
+  const kept = channel && data.kept && new KeptRegions({ file: { index: data.kept, read: () => undefined } });
   let hot = false;
   const engine = new Interpreter({
     memory: data.memory,

@@ -25,6 +25,7 @@ import type { ConnectOptions, ExecOptions, ExecResult, GuestListener, GuestStrea
 import type { LoadPlan } from '../firmware/load-plan.ts';
 import type { DiskFiles } from '../host/disk-files.ts';
 import type { HostServices, ThreadEntry } from '../host/services.ts';
+import type { TranslationCache } from '../host/translations.ts';
 import type { InterpreterModule } from '../hypervisor/interpreter/module.ts';
 import { PAGE } from '../hypervisor/memory/layout.ts';
 import { PowerEvent, Run } from '../hypervisor/vp/control.ts';
@@ -51,7 +52,7 @@ import { StateSaver } from './state-saver.ts';
 import { statsOf } from './stats.ts';
 import { partitionStorage } from './storage.ts';
 import { SyntheticDevices } from './synthetic-devices.ts';
-import { PartitionTranslator, type Translations } from './translation.ts';
+import { PartitionTranslator } from './translation.ts';
 
 const WASM_PAGE = 65536;
 /** Seed of RDRAND in a run that is a function of its inputs. */
@@ -85,7 +86,9 @@ export interface WorkerOptions {
   readonly translatorEntry: ThreadEntry;
   readonly engine: 'interpreter' | 'translator';
   /** Translations outlive the run. */
-  readonly translations?: Translations | undefined;
+  readonly translations?: TranslationCache | undefined;
+  /** Called when the partition is disposed of. */
+  readonly ending?: () => void;
   readonly host: HostServices;
   /** Where states are saved. */
   readonly files: DiskFiles;
@@ -281,7 +284,7 @@ export class VmWorker implements Partition {
         patience: config.processors < host.parallelism ? PROCESSOR_PATIENCE : 0,
         randomSeed: config.virtualTime ? FIXED_SEED : undefined,
         translation: channels[index],
-        kept: this.#options.translations?.kept,
+        kept: this.#options.translations?.stored?.index,
       };
       thread.post(data, data.translation ? [data.translation] : []);
       return new Promise<void>((resolve, reject) => {
@@ -296,7 +299,7 @@ export class VmWorker implements Partition {
       });
     });
     // There will be something for it at once.
-    if (this.#options.translations?.kept) this.#translator?.start();
+    if (this.#options.translations?.stored) this.#translator?.start();
     if (!this.#restored) {
       this.#machine.mapMemory();
       this.#machine.generationId?.begin(host.randomBytes(GENERATION_ID_SIZE));
@@ -583,6 +586,7 @@ export class VmWorker implements Partition {
     this.#ringAll();
     await this.#saving?.cancel();
     const threads = this.#options.threads.map((thread) => thread.terminate());
+    this.#options.ending?.();
     await Promise.all([...threads, this.#translator?.end(), this.#disks.close(), this.#image?.close()]);
   }
 

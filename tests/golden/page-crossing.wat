@@ -142,7 +142,7 @@
                         (if  ;; label = @11
                           (i32.ne
                             (local.get 18)
-                            (i32.const 1052672))
+                            (global.get 0))
                           (then
                             (local.set 3
                               (i64.add
@@ -291,7 +291,7 @@
           (then
             (i32.store offset=$splitRecord align=1
               (i32.const 16777216)
-              (i32.const 18186240))
+              (global.get 1))
             (i32.store offset=$gpr[3] align=1
               (i32.load offset=$splitRecord align=1
                 (i32.const 16777216))
@@ -526,7 +526,7 @@
           (then
             (i32.store offset=$splitRecord align=1
               (i32.const 16777216)
-              (i32.const 18186496))
+              (global.get 2))
             (i32.store offset=$gpr[3] align=1
               (i32.load offset=$splitRecord align=1
                 (i32.const 16777216))
@@ -604,5 +604,11 @@
           (i32.const 16777216))))
     (return_call_indirect (type 0))
     (unreachable))
+  (global (;0;) (mut i32) (i32.const 0))
+  (global (;1;) (mut i32) (i32.const 0))
+  (global (;2;) (mut i32) (i32.const 0))
+  (export "g0" (global 0))
+  (export "g1" (global 1))
+  (export "g2" (global 2))
   (export "r0" (func 2))
   (export "r1" (func 3)))

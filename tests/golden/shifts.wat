@@ -290,7 +290,7 @@
           (then
             (i32.store offset=$splitRecord align=1
               (i32.const 16777216)
-              (i32.const 18186240))
+              (global.get 0))
             (i32.store offset=$gpr[3] align=1
               (i32.load offset=$splitRecord align=1
                 (i32.const 16777216))
@@ -368,4 +368,6 @@
           (i32.const 16777216))))
     (return_call_indirect (type 0))
     (unreachable))
+  (global (;0;) (mut i32) (i32.const 0))
+  (export "g0" (global 0))
   (export "r0" (func 1)))

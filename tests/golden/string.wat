@@ -87,12 +87,13 @@
                     (local.get 0))
                   (i32.store offset=$calledRecord align=1
                     (i32.const 16777216)
-                    (i32.const 18186368))
+                    (global.get 0))
                   (i64.store offset=$blockIp align=1
                     (i32.const 16777216)
                     (i64.add
                       (local.get 2)
-                      (i64.const 0)))
+                      (i64.extend_i32_u
+                        (global.get 1))))
                   (if  ;; label = @8
                     (i32.eqz
                       (call_indirect 1 (type 0)
@@ -211,7 +212,7 @@
           (then
             (i32.store offset=$splitRecord align=1
               (i32.const 16777216)
-              (i32.const 18186240))
+              (global.get 2))
             (i32.store offset=$gpr[3] align=1
               (i32.load offset=$splitRecord align=1
                 (i32.const 16777216))
@@ -289,4 +290,10 @@
           (i32.const 16777216))))
     (return_call_indirect (type 0))
     (unreachable))
+  (global (;0;) (mut i32) (i32.const 0))
+  (global (;1;) (mut i32) (i32.const 0))
+  (global (;2;) (mut i32) (i32.const 0))
+  (export "g0" (global 0))
+  (export "g1" (global 1))
+  (export "g2" (global 2))
   (export "r0" (func 1)))

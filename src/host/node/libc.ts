@@ -209,7 +209,7 @@ function load(): LibC | undefined {
 }
 
 /** Undefined where FFI or what is asked of it is missing. */
-function quietly<T>(work: (ffi: Ffi) => T): T | undefined {
+export function quietly<T>(work: (ffi: Ffi) => T): T | undefined {
   if (process.platform !== 'linux') return undefined;
   // Node warns on stderr that FFI is experimental. Ours is the decision, the user has nothing to do about it.
   const { emitWarning } = process;

@@ -62,5 +62,8 @@ let collector: (() => void) | undefined;
 /** V8 has no other way to say that now is a good time: a thread that waits allocates nothing, and so never collects. */
 function exposeCollector(): () => void {
   setFlagsFromString('--expose-gc');
-  return runInNewContext('gc') as () => void;
+  const collect = runInNewContext('gc') as () => void;
+  // Machine code is kept for processes with the same settings.
+  setFlagsFromString('--no-expose-gc');
+  return collect;
 }

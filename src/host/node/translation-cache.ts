@@ -1,28 +1,28 @@
 /**
- * Keeps translations of guest code in the user's cache folder, a file for each kernel and build of Viridian, with its CRC-32 behind
- * it: what does not match is not there. A cache that cannot be read or written is no error: the code is translated again.
+ * Keeps translations of guest code in the user's cache folder, a file for each kernel and build of Viridian. Each part has its CRC-32
+ * with it: what does not match is not there. A cache that cannot be read or written is no error: the code is translated again.
+ *
+ * A file: a head of three words (CRC of what follows up to the parts, length of the index in bytes, count of parts), the index,
+ * each part's length and CRC, the parts.
  */
-import { constants } from 'node:fs';
-import { mkdir, open, opendir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { constants, readSync } from 'node:fs';
+import { type FileHandle, mkdir, open, opendir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
+import type { StoredTranslations, TranslationCache } from '../translations.ts';
+import { replaceCacheFile } from './cache-file.ts';
 import { cacheFolder } from './folders.ts';
 import { buildId } from './program.ts';
 
 /** Files: those that have not been written for longest go. */
 const MOST_FILES = 8;
-const CHECK = 4;
-/** Bytes of a file that can be one of ours. */
-const LARGEST = 2 ** 26;
-let serial = 0;
+const HEAD = 12;
+/** Of a part: its length and CRC. */
+const ENTRY = 8;
+/** Bytes of what is read at once: a file that says more is none of ours. */
+const LARGEST = 2 ** 25;
 /** Bytes of a kernel that tell it from others, of the same length. */
 const FINGERPRINT = 2 ** 18;
-
-export interface TranslationCache {
-  /** Undefined: there is none. */
-  read(): Promise<Uint8Array | undefined>;
-  write(bytes: Uint8Array): Promise<void>;
-}
 
 /** Undefined where there can be none. @param kernel the bytes of the guest's kernel, which name it */
 export async function translationCache(
@@ -33,44 +33,91 @@ export async function translationCache(
   }: { readonly folder?: string; readonly build?: string | undefined } = {},
 ): Promise<TranslationCache | undefined> {
   if (build === undefined || !(await isOpen(folder))) return undefined;
-  const fingerprint = crc32(kernel.subarray(0, FINGERPRINT)).toString(16);
+  // Machine code is of one version of V8.
+  const fingerprint = crc32(kernel.subarray(0, FINGERPRINT), crc32(process.versions.v8)).toString(16);
   const path = join(folder, `${build}-${fingerprint}-${kernel.length.toString(16)}`);
-  const temporary = `${path}.${process.pid}.${serial++}`;
+  let file: FileHandle | undefined;
+  let stored: StoredTranslations | undefined;
+  try {
+    // A pipe would have the opener wait.
+    file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    if ((await file.stat()).isFile()) stored = await readHead(file);
+  } catch {
+    // There is none.
+  }
+  const opened = file;
   return {
-    read: async () => {
-      try {
-        // A pipe would have the opener wait.
-        await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
-        const status = await file.stat();
-        const { size } = status;
-        if (!status.isFile() || size > LARGEST) return undefined;
-        // Threads share it.
-        const whole = new Uint8Array(new SharedArrayBuffer(size));
-        for (let at = 0; at < size; ) {
-          const { bytesRead } = await file.read(whole, at, size - at, at);
-          if (bytesRead === 0) return undefined;
-          at += bytesRead;
-        }
-        const bytes = whole.subarray(0, -CHECK);
-        const check = new DataView(whole.buffer).getUint32(size - CHECK, true);
-        return crc32(bytes) === check ? bytes : undefined;
-      } catch {
-        return undefined;
-      }
-    },
-    write: async (bytes) => {
-      try {
-        const check = new Uint8Array(CHECK);
-        new DataView(check.buffer).setUint32(0, crc32(bytes), true);
-        await writeFile(temporary, [bytes, check], { mode: 0o600 });
-        await rename(temporary, path);
-        await removeOld(folder);
-      } catch {
-        // The next run translates again.
-        await rm(temporary, { force: true }).catch(() => undefined);
-      }
+    path,
+    stored,
+    close: async () => {
+      await opened?.close().catch(() => undefined);
     },
   };
+}
+
+async function readHead(file: FileHandle): Promise<StoredTranslations | undefined> {
+  const { size } = await file.stat();
+  const head = new Uint32Array(HEAD / 4);
+  if (!(await fill(file, new Uint8Array(head.buffer), 0))) return undefined;
+  const [check, length = 0, count = 0] = head;
+  const partsAt = HEAD + length + count * ENTRY;
+  if (length % 4 !== 0 || partsAt > Math.min(size, LARGEST)) return undefined;
+  const rest = new Uint8Array(new SharedArrayBuffer(partsAt - HEAD));
+  if (!(await fill(file, rest, HEAD)) || crc32(rest, headCheck(head)) !== check) return undefined;
+  const table = new Uint32Array(rest.slice(length).buffer);
+  return { index: rest.subarray(0, length), fd: file.fd, table, partsAt };
+}
+
+async function fill(file: FileHandle, into: Uint8Array, from: number): Promise<boolean> {
+  for (let at = 0; at < into.length; ) {
+    const { bytesRead } = await file.read(into, at, into.length - at, from + at);
+    if (bytesRead === 0) return false;
+    at += bytesRead;
+  }
+  return true;
+}
+
+function headCheck(head: Uint32Array): number {
+  return crc32(new Uint8Array(head.buffer, 4, HEAD - 4));
+}
+
+/** Reads a part of an open file, named by where it begins among all parts and its length. Undefined: it is not what it was. */
+export function partReader({
+  fd,
+  table,
+  partsAt,
+}: StoredTranslations): (at: number, length: number) => Uint8Array<ArrayBuffer> | undefined {
+  const checks = new Map<number, { length: number; check: number }>();
+  let place = 0;
+  for (let n = 0; n < table.length; n += 2) {
+    const [length = 0, check = 0] = table.subarray(n, n + 2);
+    checks.set(place, { length, check });
+    place += length;
+  }
+  return (at, length) => {
+    const known = checks.get(at);
+    if (known?.length !== length) return undefined;
+    try {
+      const part = new Uint8Array(length);
+      for (let done = 0; done < length; ) {
+        const count = readSync(fd, part, done, length - done, partsAt + at + done);
+        if (count === 0) return undefined;
+        done += count;
+      }
+      return crc32(part) === known.check ? part : undefined;
+    } catch {
+      return undefined;
+    }
+  };
+}
+
+/** @param index and parts as KeptRegions encodes them */
+export function writeTranslations(path: string, index: Uint8Array, parts: readonly Uint8Array[]): void {
+  const table = new Uint32Array(parts.flatMap((part) => [part.length, crc32(part)]));
+  const tableBytes = new Uint8Array(table.buffer);
+  const head = Uint32Array.of(0, index.length, parts.length);
+  head[0] = crc32(tableBytes, crc32(index, headCheck(head)));
+  replaceCacheFile(path, [new Uint8Array(head.buffer), index, tableBytes, ...parts], MOST_FILES);
 }
 
 /** A worker of the management service may not even look into it. */
@@ -82,12 +129,4 @@ async function isOpen(folder: string): Promise<boolean> {
   } catch {
     return false;
   }
-}
-
-async function removeOld(folder: string): Promise<void> {
-  const files = await Promise.all(
-    (await readdir(folder)).map(async (name) => ({ name, written: (await stat(join(folder, name))).mtimeMs })),
-  );
-  const old = files.toSorted((a, b) => b.written - a.written).slice(MOST_FILES);
-  await Promise.all(old.map(({ name }) => rm(join(folder, name), { force: true })));
 }

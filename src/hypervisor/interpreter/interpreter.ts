@@ -21,6 +21,7 @@ import {
 } from '../memory/layout.ts';
 import { CHECKED_CONTEXT } from '../mmu/access.ts';
 import { Access as WalkAccess } from '../mmu/walk.ts';
+import type { KeptRegions } from '../translator/kept.ts';
 import { HOT, type TranslationPort, Translator } from '../translator/translator.ts';
 import { Flag, Mode, Segment, Vector, VpState, type VpView } from '../vp/state.ts';
 import { Decoder } from '../x86/decoder.ts';
@@ -40,7 +41,7 @@ import { forms, helperDefinitions } from '../x86/table.ts';
 import { BlockCache } from './block-cache.ts';
 import { type BuildOptions, buildInterpreter } from './build.ts';
 import { HandlerTable } from './handlers.ts';
-import { compileImage, type InterpreterModule } from './module.ts';
+import { type InterpreterModule, interpreterModule } from './module.ts';
 
 export { RunResult } from './build.ts';
 export type { InterpreterModule } from './module.ts';
@@ -64,7 +65,7 @@ export function generateInterpreter({ counting = false }: BuildOptions = {}): Ui
 
 /** Compiles the interpreter, generated where no image is given; the result can be posted to other threads. */
 export function compileInterpreter(image: Uint8Array<ArrayBuffer> = generateInterpreter()): InterpreterModule {
-  return compileImage(image);
+  return interpreterModule(new WebAssembly.Module(image));
 }
 
 /** What the engine asks of the partition beyond the system platform. */
@@ -110,7 +111,7 @@ export interface InterpreterOptions {
   /** Where hot code is sent for translation; absent: everything is interpreted. */
   readonly translation?: TranslationPort | undefined;
   /** Of what there are translations from other runs. */
-  readonly kept?: ReadonlySet<number> | undefined;
+  readonly kept?: Pick<KeptRegions, 'has' | 'find'> | undefined;
   /** Executions after which a block is hot. */
   readonly hotAfter?: number;
 }

@@ -5,9 +5,8 @@ export interface InterpreterModule {
   readonly systemOperations: readonly string[];
 }
 
-/** Compiles the interpreter; the result can be posted to other threads. */
-export function compileImage(image: Uint8Array<ArrayBuffer>): InterpreterModule {
-  const module = new WebAssembly.Module(image);
+/** What there is to know of the interpreter's module, compiled; the result can be posted to other threads. */
+export function interpreterModule(module: WebAssembly.Module): InterpreterModule {
   const names = WebAssembly.Module.imports(module).map(({ name }) => name);
   const systemOperations = names.filter((n) => n.startsWith('system:')).map((n) => n.slice('system:'.length));
   return { module, systemOperations };

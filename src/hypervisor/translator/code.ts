@@ -59,35 +59,18 @@ export function teeLocal(out: ByteWriter, local: number): void {
   out.index(Hole.LOCAL, local);
 }
 
-/** Numbers in a region's code that are of one run, and are written so that others fit into their place: see kept.ts. */
-export const SiteKind = { HELPER: 0, RECORD: 1, NEXT_GPA: 2, CALLED_RECORD: 3, CALLED_BLOCK: 4 } as const;
-export interface Site {
-  readonly kind: number;
-  /** In the body. */
-  readonly at: number;
-  readonly helper?: string;
-  /** Of an instruction that is called. */
-  readonly called?: { readonly at: number; readonly handler: number };
-}
-
 /** How many labels were open when it was opened. */
 export type Label = number;
-
-export interface RegionCode extends FunctionCode {
-  readonly sites: readonly Site[];
-}
 
 /** A function's code. Every method that is named for an instruction writes it. */
 export class Code {
   readonly out = new ByteWriter();
   #hints: { at: number; likely: boolean }[] = [];
-  #sites: Site[] = [];
   #depth = 0;
 
   begin(): void {
     this.out.length = 0;
     this.#hints = [];
-    this.#sites = [];
     this.#depth = 0;
   }
 
@@ -125,24 +108,11 @@ export class Code {
   }
   call(helper: Callee): void {
     this.out.byte(CALL);
-    this.callee(helper);
+    this.out.unsigned(helper.index());
   }
-  /** A helper's number. */
-  callee({ name, index }: Callee): void {
-    this.#sites.push({ kind: SiteKind.HELPER, at: this.out.length, helper: name });
-    this.out.padded(index(), 2);
-  }
-  /** A word that is of this run. */
-  i32Site(kind: number, value: number, called?: Site['called']): void {
-    this.out.byte(CONST32);
-    this.#sites.push({ kind, at: this.out.length, ...(called ? { called } : {}) });
-    this.out.padded(value, 5);
-  }
-  /** An offset in two pages that is of this run. */
-  i64Site(kind: number, offset: number, called: Site['called']): void {
-    this.out.byte(CONST64);
-    this.#sites.push({ kind, at: this.out.length, ...(called ? { called } : {}) });
-    this.out.padded(offset, 2);
+  global(index: number): void {
+    this.out.byte(0x23);
+    this.out.unsigned(index);
   }
   callIndirect(type: number, table: number, tail = false): void {
     this.out.byte(tail ? TAIL_CALL_INDIRECT : CALL_INDIRECT);
@@ -187,7 +157,7 @@ export class Code {
   }
 
   /** The body of a function whose code this is. @param locals behind the parameters */
-  finish(type: FunctionType, locals: readonly ValueType[]): RegionCode {
+  finish(type: FunctionType, locals: readonly ValueType[]): FunctionCode {
     const head = new ByteWriter();
     const groups: [number, ValueType][] = [];
     for (const local of locals) {
@@ -207,7 +177,6 @@ export class Code {
     return {
       body: head.finish(),
       hints: this.#hints.map(({ at, likely }) => ({ at: at + shift, likely })),
-      sites: this.#sites.map((site) => ({ ...site, at: site.at + shift })),
     };
   }
 }

@@ -6,9 +6,10 @@
 import { Field } from '../interpreter/record.ts';
 import { CODE_TLB, CODE_TLB_CONTEXT, CODE_TLB_ENTRIES, JUMP_CACHE, JUMP_CACHE_ENTRIES } from '../memory/layout.ts';
 import { Mode, RegionExit, VpState } from '../vp/state.ts';
-import type { Callee } from '../wasm/function.ts';
+import type { Callee, FunctionCode } from '../wasm/function.ts';
 import { REGION, UNWIND } from './abi.ts';
-import { Code, I32, type Label, Op, type RegionCode, SiteKind } from './code.ts';
+import { Code, I32, type Label, Op } from './code.ts';
+import { SiteKind } from './kept.ts';
 import { Liveness } from './liveness.ts';
 import { type Changed, Locals, Own } from './locals.ts';
 import { type BlockPlan, CLEAN, dirtied, LEADER, OFFSET_SHIFT, planRegion } from './plan.ts';
@@ -36,26 +37,22 @@ export interface EmitOptions {
   helper(name: string): Callee;
   readonly stencils: Stencils;
   /** The interpreter's function and record for an instruction that is called; undefined: it is left to the interpreter. */
-  outline(
-    instruction: RegionInstruction,
-  ): { place: number; record: number; blockAt: number; handler: number } | undefined;
-  /** Guest-physical address of the second page. */
-  readonly nextGpa: number;
+  outline(instruction: RegionInstruction): { readonly place: number; readonly handler: number } | undefined;
+  /** The global that has a number of this run: see kept.ts. @param called of which instruction, by its offset and handler */
+  site(kind: SiteKind, called?: { readonly at: number; readonly handler: number }): number;
   /** Numbers of the module's tables, and of the types of the functions in them. */
   readonly tables: { readonly regions: number; readonly outline: number };
   readonly types: { readonly region: number; readonly outline: number };
   /** Looks at the budget before every instruction. */
   readonly exact?: boolean;
-  /** Whether accesses near each other are checked together; where their span does not fit into a page, `record` counts that. */
+  /** Whether accesses near each other are checked together; where their span does not fit into a page, the region's record counts that. */
   readonly grouped?: boolean;
-  /** Address of the region's record. */
-  readonly record: number;
 }
 
 /** Written again for every region. */
 const code = new Code();
 
-export function emitRegion(options: EmitOptions): RegionCode {
+export function emitRegion(options: EmitOptions): FunctionCode {
   return new Emitter(options).emit();
 }
 
@@ -95,7 +92,7 @@ class Emitter {
     this.#liveness = new Liveness(region, this.#plans, exact);
   }
 
-  emit(): RegionCode {
+  emit(): FunctionCode {
     code.begin();
     // One branch for two reasons.
     this.#load('I32', 'attention');
@@ -162,13 +159,12 @@ class Emitter {
 
   /** Counts what a leader leaves to the interpreter: the region may be better off with each access checked alone. */
   #countSplit(undone: number): void {
-    const { record } = this.#options;
     code.get(undone);
     code.i32(LEADER);
     code.op(Op.AND32);
     code.if();
     this.#address();
-    code.i32Site(SiteKind.RECORD, record);
+    code.global(this.#options.site(SiteKind.RECORD));
     code.store('I32', at('splitRecord'));
     this.#load('I32', 'splitRecord');
     this.#load('I32', 'splitRecord');
@@ -363,7 +359,7 @@ class Emitter {
    * a translation of addresses has translated code unwind.
    */
   #checkNextPage(to: number, dirty: Changed): void {
-    const { mode, nextGpa, helper } = this.#options;
+    const { mode, site, helper } = this.#options;
     const [entry, gpa] = [this.#locals.own(Own.ENTRY), this.#locals.own(Own.HOST)];
     const tlb = CODE_TLB + (mode & Mode.USER ? CODE_TLB_CONTEXT : 0);
     this.#linear(PAGE);
@@ -388,7 +384,7 @@ class Emitter {
     code.set(gpa);
     code.end();
     code.get(gpa);
-    code.i32Site(SiteKind.NEXT_GPA, nextGpa);
+    code.global(site(SiteKind.NEXT_GPA));
     code.op(Op.NE32);
     code.if(false);
     this.#leaveAt(to, dirty);
@@ -516,7 +512,7 @@ class Emitter {
    * or somebody waits for this processor, or translated code was dropped, control leaves.
    */
   #callOutline(instruction: RegionInstruction, done: number, dirty: Changed, live: Changed): void {
-    const { mode, types, tables } = this.#options;
+    const { mode, types, tables, site } = this.#options;
     const callee = this.#options.outline(instruction);
     if (!callee) {
       this.#retire(done);
@@ -530,12 +526,12 @@ class Emitter {
     code.store('I32', at('budget'));
     const called = { at: instruction.at, handler: callee.handler };
     this.#address();
-    code.i32Site(SiteKind.CALLED_RECORD, callee.record, called);
+    code.global(site(SiteKind.CALLED_RECORD, called));
     code.store('I32', at('calledRecord'));
     this.#address();
     code.get(this.#page);
-    code.i64Site(SiteKind.CALLED_BLOCK, callee.blockAt, called);
-    code.op(Op.ADD64);
+    code.global(site(SiteKind.CALLED_BLOCK, called));
+    code.op(Op.EXTEND_U, Op.ADD64);
     code.store('I64', at('blockIp'));
     this.#address();
     this.#load('I32', 'calledRecord');

@@ -3,16 +3,25 @@ import { describe, expect, it } from 'vitest';
 import { assembled, barePlan, CODE, MEMORY } from '../../../tests/fixtures/bare.ts';
 import { SteppedMachine } from '../../vmwp/stepped-machine.ts';
 import { compileInterpreter } from '../interpreter/interpreter.ts';
-import { SiteKind } from './code.ts';
-import { fill, type KeptRegion, KeptRegions, keptKey, keptKeys } from './kept.ts';
+import {
+  type Encoded,
+  filled,
+  type KeptFile,
+  type KeptOptions,
+  type KeptRegion,
+  KeptRegions,
+  keptKey,
+  SiteKind,
+} from './kept.ts';
 
 const PAGE = 4096;
 const CODE_BYTES = [0x48, 0xff, 0xc0, 0xeb, 0xfb];
 const ENTRY = 0x120;
+const VP = 0x100_0000;
 
 function region(more: Partial<KeptRegion> = {}): KeptRegion {
   return {
-    vp: 0x100_0000,
+    vp: VP,
     mode: 49,
     entry: ENTRY,
     grouped: true,
@@ -20,13 +29,12 @@ function region(more: Partial<KeptRegion> = {}): KeptRegion {
     code: Uint8Array.from(CODE_BYTES),
     size: 2,
     blocks: [ENTRY],
-    body: Uint8Array.from({ length: 33 }, (_, i) => i),
-    hints: [5, 8],
+    index: 3,
+    firstSite: 7,
     sites: [
-      { kind: SiteKind.HELPER, at: 1, value: 1 },
-      { kind: SiteKind.RECORD, at: 4, value: 0 },
+      { kind: SiteKind.RECORD, value: 0 },
+      { kind: SiteKind.CALLED_RECORD, value: (9 << 16) | 0x123 },
     ],
-    names: ['plain_load', 'find_region'],
     ...more,
   };
 }
@@ -35,30 +43,58 @@ function pageWith(bytes: readonly number[], at = ENTRY): Uint8Array {
   page.set(bytes, at);
   return page;
 }
+/** A module that has nothing but a name. */
+function moduleBytes(name: number): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 0, 3, 1, 0x6e, name]);
+}
+function nameOf(module: WebAssembly.Module | undefined): number | undefined {
+  const [section] = module ? WebAssembly.Module.customSections(module, 'n') : [];
+  return section && new Uint8Array(section)[0];
+}
+function add(kept: KeptRegions, regions: readonly KeptRegion[], page: Uint8Array, name = 1): number {
+  const bytes = moduleBytes(name);
+  return kept.add(
+    new WebAssembly.Module(bytes),
+    bytes,
+    regions.map((each) => ({ region: each, page })),
+  );
+}
+function fileOf({ index, parts }: Encoded): KeptFile {
+  const whole = new Uint8Array(parts.flatMap((part) => [...part]));
+  return { index, read: (at, length) => whole.slice(at, at + length) };
+}
 /** As another run would have them. */
-function again(kept: KeptRegions): KeptRegions {
-  return new KeptRegions(kept.encode());
+function again(kept: KeptRegions, options: KeptOptions = {}): KeptRegions {
+  const encoded = kept.encode();
+  return new KeptRegions({ ...options, file: encoded && fileOf(encoded) });
 }
 
 describe('kept regions', () => {
   const page = pageWith(CODE_BYTES);
-  const find = (kept: KeptRegions, { bytes = page, vp = 0x100_0000, mode = 49, grouped = true } = {}) =>
+  const find = (kept: KeptRegions, { bytes = page, vp = VP, mode = 49, grouped = true } = {}) =>
     kept.find(bytes, ENTRY, mode, vp, grouped);
+  /** Each in a module of its own. */
+  const severalPages = (count: number) => Array.from({ length: count }, (_, n) => pageWith([0xb8, n + 1, 0, 0, 0]));
+  const codeOf = (bytes: Uint8Array): KeptRegion => region({ code: bytes.slice(ENTRY, ENTRY + 5) });
 
-  it('come back from a file as they were', () => {
+  it('come back from a file as they were, with their modules', () => {
     const kept = new KeptRegions();
-    kept.add(region(), page);
-    const found = find(again(kept));
-    expect({ ...found, code: [...found!.code], body: [...found!.body] }).toEqual({
-      ...region(),
-      code: CODE_BYTES,
-      body: [...region().body],
-    });
+    add(kept, [region(), region({ mode: 50, index: 4, firstSite: 9, sites: [] })], page, 5);
+    const other = again(kept);
+    const found = find(other)!;
+    expect({ ...found.region, code: [...found.region.code] }).toEqual({ ...region(), code: CODE_BYTES });
+    expect(nameOf(other.module(found.id))).toBe(5);
+    expect(other.length(found.id)).toBe(moduleBytes(5).length);
+    const second = find(other, { mode: 50 })!;
+    expect(second.id).toBe(found.id);
+    expect(second.region).toMatchObject({ index: 4, firstSite: 9, sites: [] });
+    expect(other.has(keptKey(page, ENTRY, 49))).toBe(true);
+    expect(other.has(keptKey(page, ENTRY, 51))).toBe(false);
   });
 
   it('are found for their own code, mode, processor and way of making accesses only', () => {
     const kept = new KeptRegions();
-    kept.add(region(), page);
+    add(kept, [region()], page);
     const other = pageWith([...CODE_BYTES.slice(0, 4), 0xfa]);
     expect(find(kept)).toBeDefined();
     expect(find(kept, { bytes: other })).toBeUndefined();
@@ -71,104 +107,145 @@ describe('kept regions', () => {
     const kept = new KeptRegions();
     const at = PAGE - 2;
     const far = pageWith(CODE_BYTES, at);
-    kept.add(region({ entry: at, from: at }), far);
-    expect(kept.find(far, at, 49, 0x100_0000, true)).toBeDefined();
-    expect(kept.find(far.subarray(0, PAGE), at, 49, 0x100_0000, true)).toBeUndefined();
+    add(kept, [region({ entry: at, from: at })], far);
+    expect(kept.find(far, at, 49, VP, true)).toBeDefined();
+    expect(kept.find(far.subarray(0, PAGE), at, 49, VP, true)).toBeUndefined();
   });
 
-  it('are one for the same code, the newest', () => {
+  it('are, of the same code, the newest', () => {
     const kept = new KeptRegions();
-    kept.add(region(), page);
-    kept.add(region({ size: 7 }), page);
-    expect(find(kept)?.size).toBe(7);
-    expect([...keptKeys(kept.encode()!)]).toEqual([keptKey(page, ENTRY, 49)]);
-    expect(find(kept)?.size).toBe(7);
+    add(kept, [region()], page);
+    add(kept, [region({ size: 7 })], page);
+    expect(find(kept)?.region.size).toBe(7);
   });
 
-  it('are written when there is something new, those first that were used', () => {
+  it('are written when there is something new, those modules first that were used', () => {
     const kept = new KeptRegions();
-    const pages = [1, 2, 3].map((n) => pageWith([0xb8, n, 0, 0, 0]));
-    for (const each of pages) kept.add(region({ code: each.slice(ENTRY, ENTRY + 5) }), each);
-    expect(kept.encode()).toBeDefined();
+    const pages = severalPages(3);
+    for (const [n, each] of pages.entries()) add(kept, [codeOf(each)], each, n);
+    const encoded = kept.encode()!;
     expect(kept.encode()).toBeUndefined();
-    const second = again(new KeptRegions());
-    expect(second.encode()).toBeUndefined();
-    for (const each of pages) kept.add(region({ code: each.slice(ENTRY, ENTRY + 5) }), each);
-    const all = kept.encode()!;
-    // Room for half of them in the next file.
-    const third = new KeptRegions(all, all.length / 2);
-    expect(third.find(pages[2]!, ENTRY, 49, 0x100_0000, true)).toBeDefined();
-    third.add(region(), page);
-    const fewer = new KeptRegions(third.encode());
-    expect(find(fewer)).toBeDefined();
-    expect(fewer.find(pages[2]!, ENTRY, 49, 0x100_0000, true)).toBeDefined();
-    expect(pages.filter((each) => fewer.find(each, ENTRY, 49, 0x100_0000, true))).toHaveLength(1);
+    const all = fileOf(encoded);
+    const unchanged = new KeptRegions({ file: all });
+    expect(unchanged.encode()).toBeUndefined();
+    expect(unchanged.expected()).toEqual([0, 1, 2]);
+    // Room for two of four.
+    const most = ((encoded.index.length + 3 * moduleBytes(0).length) * 2.5) / 3;
+    const second = new KeptRegions({ file: all, most });
+    second.use(2);
+    add(second, [region()], page, 9);
+    const fewer = again(second);
+    expect(nameOf(fewer.module(find(fewer)!.id))).toBe(9);
+    expect(nameOf(fewer.module(find(fewer, { bytes: pages[2]! })!.id))).toBe(2);
+    expect(pages.filter((each) => find(fewer, { bytes: each }))).toHaveLength(1);
+    expect(fewer.expected()).toEqual([0, 1]);
   });
 
   it('are so many and no more', () => {
-    const kept = new KeptRegions(undefined, 1000);
-    const pages = Array.from({ length: 100 }, (_, n) => pageWith([0xb8, n, 0, 0, 0]));
-    for (const each of pages) kept.add(region({ code: each.slice(ENTRY, ENTRY + 5) }), each);
+    const kept = new KeptRegions({ most: 1000 });
+    const pages = severalPages(100);
+    const numbers = pages.map((each) => add(kept, [codeOf(each)], each));
     const found = pages.filter((each) => find(kept, { bytes: each }));
     expect(found.length).toBeGreaterThan(5);
     expect(found.length).toBeLessThan(30);
     expect(found).toEqual(pages.slice(0, found.length));
+    expect(numbers.slice(found.length).every((number) => number < 0)).toBe(true);
   });
 
   it.each([
-    ['an empty file', new Uint8Array()],
+    ['an empty index', new Uint8Array()],
     ['another file', Uint8Array.from({ length: 64 }, (_, i) => i)],
-  ])('are none in %s', (_name, file) => {
-    expect(keptKeys(file).size).toBe(0);
-    expect(find(new KeptRegions(file))).toBeUndefined();
+  ])('are none in %s', (_name, index) => {
+    expect(find(new KeptRegions({ file: { index, read: () => undefined } }))).toBeUndefined();
   });
 
   it('are none in a file whose lengths do not fit together, wherever that is', () => {
     const kept = new KeptRegions();
-    kept.add(region(), page);
-    const file = kept.encode()!;
-    const words = new Int32Array(file.buffer);
-    for (const at of [1, 9, 10, 11, 12, 13, 14])
+    add(kept, [region()], page);
+    const { index } = kept.encode()!;
+    const words = new Int32Array(index.buffer);
+    const read = () => undefined;
+    expect(find(new KeptRegions({ file: { index, read } }))).toBeDefined();
+    for (const at of [1, 2, 3, 4, 6, 16, 17, 18])
       for (const value of [-1, 0x7fff_ffff, 100]) {
+        if ((at === 3 || at === 4) && value > 0) continue;
         const damaged = words.slice();
         damaged[at] = value;
-        const other = new KeptRegions(new Uint8Array(damaged.buffer));
+        const other = new KeptRegions({ file: { index: new Uint8Array(damaged.buffer), read } });
         expect(find(other), `word ${at}: ${value}`).toBeUndefined();
       }
-    expect(find(new KeptRegions(file.subarray(0, -4)))).toBeUndefined();
+    expect(find(new KeptRegions({ file: { index: index.subarray(0, -4), read } }))).toBeUndefined();
   });
 
-  it('are filled in with what is of this run, in numbers of a fixed length', () => {
-    const sites = [
-      { kind: SiteKind.HELPER, at: 0, value: 0 },
-      { kind: SiteKind.RECORD, at: 2, value: 0 },
-      { kind: SiteKind.NEXT_GPA, at: 7, value: 0 },
-      { kind: SiteKind.CALLED_RECORD, at: 12, value: (9 << 16) | 0x123 },
-      { kind: SiteKind.CALLED_BLOCK, at: 17, value: (9 << 16) | 0x123 },
-    ];
-    const kept = region({ body: new Uint8Array(20), sites });
-    const asked: unknown[] = [];
-    const filling = {
-      helper: (name: string) => (name === 'plain_load' ? 300 : 0),
-      record: 0xf000_0020,
-      nextGpa: 0x1000,
-      called: (value: number) => {
-        asked.push([value & 0xffff, value >>> 16]);
-        return { record: 64, blockAt: 8191 };
+  it('are not found any more where their module is not what it was', () => {
+    const kept = new KeptRegions();
+    add(kept, [region()], page);
+    const { index } = kept.encode()!;
+    for (const bytes of [undefined, Uint8Array.of(1, 2, 3)]) {
+      const other = new KeptRegions({ file: { index, read: () => bytes } });
+      expect(other.module(find(other)!.id)).toBeUndefined();
+      expect(find(other)).toBeUndefined();
+    }
+  });
+
+  it('have the machine code with them that there is, and that is used', () => {
+    const made = new Map<WebAssembly.Module, number>();
+    const code: KeptOptions['code'] = {
+      of: (module) => (nameOf(module) === 1 ? Uint8Array.of(7, 8, 9) : undefined),
+      module: (bytes, its) => {
+        const module = new WebAssembly.Module(bytes);
+        made.set(module, its[0]!);
+        return module;
       },
     };
-    expect([...fill(kept, filling)]).toEqual([
-      ...[0xac, 0x02],
-      ...[0xa0, 0x80, 0x80, 0x80, 0x7f],
-      ...[0x80, 0xa0, 0x80, 0x80, 0x00],
-      ...[0xc0, 0x80, 0x80, 0x80, 0x00],
-      ...[0xff, 0x3f],
-      0,
-    ]);
-    expect(asked).toEqual([
-      [0x123, 9],
-      [0x123, 9],
-    ]);
+    const kept = new KeptRegions({ code });
+    const [first, second] = severalPages(2) as [Uint8Array, Uint8Array];
+    add(kept, [codeOf(first)], first, 1);
+    add(kept, [codeOf(second)], second, 2);
+    const other = again(kept, { code });
+    const [with7, without] = [first, second].map((bytes) => other.module(find(other, { bytes })!.id)!);
+    expect(made.get(with7!)).toBe(7);
+    expect(made.has(without!)).toBe(false);
+    expect([nameOf(with7), nameOf(without)]).toEqual([1, 2]);
+  });
+
+  it('are written again when V8 has optimized more of them', () => {
+    let length = 100;
+    const code = {
+      of: () => new Uint8Array(length),
+      module: (bytes: Uint8Array<ArrayBuffer>) => new WebAssembly.Module(bytes),
+    };
+    const kept = new KeptRegions({ code });
+    add(kept, [region()], page);
+    const file = fileOf(kept.encode()!);
+    const other = new KeptRegions({ code, file });
+    other.module(find(other)!.id);
+    expect(other.encode()).toBeUndefined();
+    const third = new KeptRegions({ code, file });
+    third.module(find(third)!.id);
+    length = 200;
+    expect(third.encode()?.parts.map((part) => part.length)).toEqual([moduleBytes(1).length, 200]);
+  });
+
+  it('have numbers of this run for their sites', () => {
+    const called = (9 << 16) | 0x123;
+    const sites = [
+      { kind: SiteKind.RECORD, value: 0 },
+      { kind: SiteKind.NEXT_GPA, value: 0 },
+      { kind: SiteKind.CALLED_RECORD, value: called },
+      { kind: SiteKind.CALLED_BLOCK, value: called },
+    ];
+    const asked: number[] = [];
+    const numbers = filled(sites, {
+      record: 0xf000_0020,
+      nextGpa: 0x1000,
+      called: (value) => {
+        asked.push(value);
+        return { record: 64, blockAt: 8191 };
+      },
+    });
+    expect(numbers).toEqual([0xf000_0020 | 0, 0x1000, 64, 8191]);
+    expect(asked).toEqual([called, called]);
   });
 });
 

@@ -1,16 +1,17 @@
 /**
- * Regions that outlive a run: the next one finds the translation of the same code and does not make it again. A region is a
- * function of its code, of the processor's mode and of which of the code had been executed; what is of one run only (where
- * records, helpers and pages are) are sites in it, which are filled in anew. Code is compared whole before a region is used.
+ * Modules of regions that outlive a run: the next one finds the translation of the same code and does not make it again. A region
+ * is a function of its code, of the processor's mode and of which of the code had been executed; numbers of one run only (where
+ * records and pages are) are its sites: globals of the module, which are set when it is put in place. Code is compared whole
+ * before a region is used.
  */
-import { putPadded } from '../wasm/bytes.ts';
-import { SiteKind } from './code.ts';
+
+/** What the global is set to: a word. The last two are of an instruction that is called: its record, and its block's offset. */
+export const SiteKind = { RECORD: 0, NEXT_GPA: 1, CALLED_RECORD: 2, CALLED_BLOCK: 3 } as const;
+export type SiteKind = (typeof SiteKind)[keyof typeof SiteKind];
 
 export interface KeptSite {
   readonly kind: number;
-  /** In the body. */
-  readonly at: number;
-  /** Of a helper its name's number; of an instruction that is called its offset, and its handler << 16. */
+  /** Of an instruction that is called its offset, and its handler << 16. */
   readonly value: number;
 }
 
@@ -26,24 +27,52 @@ export interface KeptRegion {
   /** Instructions, and offsets at which basic blocks begin. */
   readonly size: number;
   readonly blocks: readonly number[];
-  /** The function: its body, and the branches in it that are hinted, offset << 1 | likely. */
-  readonly body: Uint8Array;
-  readonly hints: readonly number[];
+  /** Its function's number in the module, and its sites: the globals from `firstSite` on. */
+  readonly index: number;
+  readonly firstSite: number;
   readonly sites: readonly KeptSite[];
-  readonly names: readonly string[];
 }
 
+/** What another run has kept. */
+export interface KeptFile {
+  /** What encode() has given. */
+  readonly index: Uint8Array;
+  /** Of the bytes behind each other that encode() has given with that index; undefined: they are not what they were. */
+  read(at: number, length: number): Uint8Array<ArrayBuffer> | undefined;
+}
+
+/** What V8 has made of a module, and the module with that. */
+export interface ModuleCode {
+  of(module: WebAssembly.Module): Uint8Array<ArrayBuffer> | undefined;
+  module(bytes: Uint8Array<ArrayBuffer>, code: Uint8Array<ArrayBuffer>): WebAssembly.Module | undefined;
+}
+
+export interface KeptOptions {
+  readonly file?: KeptFile | undefined;
+  /** Undefined: modules are kept without. */
+  readonly code?: ModuleCode | undefined;
+  /** Bytes of a file at most, and of new modules in this run. */
+  readonly most?: number;
+}
+
+/** A guest that makes code for ever is not remembered for ever. */
+export const MOST_KEPT = 64 * 2 ** 20;
+/** New modules have their machine code only in the end: about this many times their bytes. */
+const WITH_CODE = 6;
+
 const PAGE = 4096;
-const MAGIC = 0x316b_7276;
-/** Words before a region's lists and bytes: the length of all in words, key, and what follows in `encode`. */
-const HEAD = 14;
+const MAGIC = 0x326b_7276;
+/**
+ * Words before a module's regions: the length of all in words, count of regions, lengths of the module and of its machine code, and
+ * whether the run that wrote it had used it.
+ */
+const MODULE_HEAD = 5;
+/** Words before a region's lists and bytes: the length of all in words, key, and what follows in `encodeRegion`. */
+const HEAD = 13;
 /** Bytes of the beginning that are part of the key. */
 const KEY_BYTES = 8;
-const SITE_BYTES = 12;
-/** A file is not written again for a few regions: one in this many of all. */
+/** A file is not written again for a few regions, or a little machine code: one in this many of all. */
 const WORTHWHILE = 50;
-/** Bytes of regions in a file, and of new ones: a guest that makes code for ever is not remembered for ever. */
-export const MOST_KEPT = 32 * 2 ** 20;
 
 /** What a region is looked up by: its beginning, as far as the first page has it. @param page at least the first page's bytes */
 export function keptKey(page: Uint8Array, entry: number, mode: number): number {
@@ -53,132 +82,268 @@ export function keptKey(page: Uint8Array, entry: number, mode: number): number {
   return key >>> 0;
 }
 
-/** The keys of all regions in a file. */
-export function keptKeys(file: Uint8Array): Set<number> {
-  const words = wordsOf(file);
-  return new Set(places(words).map((at) => (words[at + 1] as number) >>> 0));
+function wordsOf(index: Uint8Array): Int32Array {
+  return new Int32Array(index.buffer, index.byteOffset, index.byteLength >> 2);
 }
 
-function wordsOf(file: Uint8Array): Int32Array {
-  return new Int32Array(file.buffer, file.byteOffset, file.byteLength >> 2);
+interface Place {
+  readonly bytes: number;
+  readonly code: number;
+  readonly used: boolean;
+  /** Where its regions begin. */
+  readonly regions: readonly number[];
 }
 
-/** Where regions begin; none where the file is another one. */
-function places(words: Int32Array): number[] {
+/** Modules of an index; none where it is another file, or its lengths do not fit together. */
+function modulesIn(words: Int32Array): Place[] {
   if (words[0] !== MAGIC) return [];
-  const all: number[] = [];
+  const all: Place[] = [];
   for (let at = 1; at < words.length; at += words[at] as number) {
-    if (!isWhole(words, at)) return [];
-    all.push(at);
+    const [length = 0, count = 0, bytes = -1, code = -1, used = 0] = words.subarray(at, at + MODULE_HEAD);
+    const end = at + length;
+    if (length < MODULE_HEAD || end > words.length || bytes < 0 || code < 0) return [];
+    const regions: number[] = [];
+    let next = at + MODULE_HEAD;
+    for (; next < end; next += words[next] as number) {
+      if (!isWhole(words, next)) return [];
+      regions.push(next);
+    }
+    if (next !== end || regions.length !== count) return [];
+    all.push({ bytes, code, used: used !== 0, regions });
   }
   return all;
 }
 
 /** Whether a region with the lists and bytes that it says it has is as long as it says. */
 function isWhole(words: Int32Array, at: number): boolean {
-  const counts = words.subarray(at + 8, at + HEAD);
-  if (counts.length < HEAD - 8 || counts.some((count) => count < 0)) return false;
-  const [blocks = 0, hints = 0, sites = 0, code = 0, body = 0, names = 0] = counts;
-  const length = HEAD + blocks + hints + sites * 3 + Math.ceil((code + body + names) / 4);
+  const counts = words.subarray(at + HEAD - 3, at + HEAD);
+  if (counts.length < 3 || counts.some((count) => count < 0)) return false;
+  const [blocks = 0, sites = 0, code = 0] = counts;
+  const length = HEAD + blocks + sites * 2 + Math.ceil(code / 4);
   return words[at] === length && at + length <= words.length;
 }
 
 interface Candidate {
-  /** Where it is in the file; -1: it is new. */
+  readonly owner: KeptModule;
+  readonly key: number;
+  /** Where it is in the index; -1: it is new. */
   readonly place: number;
   region: KeptRegion | undefined;
+}
+
+interface KeptModule {
+  readonly id: number;
+  readonly candidates: Candidate[];
+  /** Where its bytes and its machine code are in the file, one behind the other; -1: it is new. */
+  readonly at: number;
+  readonly length: number;
+  /** Of its machine code in the file. */
+  readonly codeLength: number;
+  /** The run before has used it. */
+  readonly expected: boolean;
+  /** Of a new one. */
+  readonly bytes: Uint8Array<ArrayBuffer> | undefined;
+  module: WebAssembly.Module | undefined;
+  /** This run has used it. */
   used: boolean;
+  broken: boolean;
+}
+
+export interface FoundRegion {
+  readonly region: KeptRegion;
+  /** Of its module: see module(). */
+  readonly id: number;
+}
+
+/** A file's parts. */
+export interface Encoded {
+  readonly index: Uint8Array<ArrayBuffer>;
+  readonly parts: readonly Uint8Array<ArrayBuffer>[];
 }
 
 export class KeptRegions {
   readonly #words: Int32Array;
-  readonly #byKey = new Map<number, Candidate[]>();
+  readonly #options: KeptOptions;
   readonly #most: number;
+  readonly #modules: KeptModule[] = [];
+  readonly #byKey = new Map<number, Candidate[]>();
   #count = 0;
   #fresh = 0;
-  /** Bytes of new regions. */
+  /** Bytes of new modules. */
   #bytes = 0;
+  /** Since the last encode(). */
+  #touched = false;
 
-  /** @param file what encode() has returned in another run */
-  constructor(file: Uint8Array = new Uint8Array(), most = MOST_KEPT) {
-    this.#words = wordsOf(file);
-    this.#most = most;
-    for (const place of places(this.#words)) {
-      const key = (this.#words[place + 1] as number) >>> 0;
-      this.#push(key, { place, region: undefined, used: false });
+  constructor(options: KeptOptions = {}) {
+    this.#options = options;
+    this.#most = options.most ?? MOST_KEPT;
+    this.#words = wordsOf(options.file?.index ?? new Uint8Array());
+    let at = 0;
+    for (const { bytes, code, used, regions } of modulesIn(this.#words)) {
+      const what = { expected: used, bytes: undefined, module: undefined, used: false };
+      const owner = this.#module({ at, length: bytes, codeLength: code, ...what });
+      for (const place of regions)
+        this.#push({ owner, key: (this.#words[place + 1] as number) >>> 0, place, region: undefined });
+      at += bytes + code;
     }
   }
 
-  /** Of all regions: see keptKey. */
-  keys(): Iterable<number> {
-    return this.#byKey.keys();
+  /** Whether code with this key is known. */
+  has(key: number): boolean {
+    return this.#byKey.has(key);
   }
 
-  #push(key: number, candidate: Candidate): void {
+  #module(of: Omit<KeptModule, 'id' | 'candidates' | 'broken'>): KeptModule {
+    const made = { ...of, id: this.#modules.length, candidates: [], broken: false };
+    this.#modules.push(made);
+    return made;
+  }
+
+  #push(candidate: Candidate): void {
+    const { key } = candidate;
+    candidate.owner.candidates.push(candidate);
     const all = this.#byKey.get(key);
-    if (all) all.push(candidate);
+    // The newest is the first that is found.
+    if (all) all.unshift(candidate);
     else this.#byKey.set(key, [candidate]);
     this.#count++;
   }
 
   /** @param page the bytes of the page that it begins in, and of the next one where that may be part of it */
-  find(page: Uint8Array, entry: number, mode: number, vp: number, grouped: boolean): KeptRegion | undefined {
+  find(page: Uint8Array, entry: number, mode: number, vp: number, grouped: boolean): FoundRegion | undefined {
     for (const candidate of this.#byKey.get(keptKey(page, entry, mode)) ?? []) {
-      candidate.region ??= decode(this.#words, candidate.place);
+      const { owner } = candidate;
+      if (owner.broken) continue;
+      candidate.region ??= decodeRegion(this.#words, candidate.place);
       const { region } = candidate;
       if (region.entry !== entry || region.mode !== mode || region.vp !== vp || region.grouped !== grouped) continue;
-      if (!holds(page, region)) continue;
-      candidate.used = true;
-      return region;
+      if (holds(page, region)) return { region, id: owner.id };
     }
     return undefined;
   }
 
-  /** In the place of one of the same code. Nothing happens where there is no more room. */
-  add(region: KeptRegion, page: Uint8Array): void {
-    const bytes = region.body.length + region.code.length + region.sites.length * SITE_BYTES;
-    if (this.#bytes + bytes > this.#most) return;
-    this.#bytes += bytes;
-    const key = keptKey(page, region.entry, region.mode);
-    const { vp, grouped } = region;
-    const isSame = ({ region: other }: Candidate): boolean =>
-      other !== undefined && other.vp === vp && other.grouped === grouped && holds(page, other);
-    const others = this.#byKey.get(key);
-    const kept = others?.filter((candidate) => !isSame(candidate));
-    if (others && kept) {
-      this.#count -= others.length - kept.length;
-      this.#byKey.set(key, kept);
-    }
-    this.#push(key, { place: -1, region, used: true });
-    this.#fresh++;
+  /** Undefined: what was kept is not what it was. */
+  module(id: number): WebAssembly.Module | undefined {
+    const kept = this.#modules[id] as KeptModule;
+    if (kept.module || kept.broken) return kept.module;
+    kept.module = this.#load(kept);
+    if (kept.module) this.#touched = true;
+    else kept.broken = true;
+    return kept.module;
   }
 
-  /** All as a file, those first that this run has used; undefined: there is hardly anything new. What was new is then not. */
-  encode(): Uint8Array<ArrayBuffer> | undefined {
-    if (this.#fresh * WORTHWHILE <= this.#count) return undefined;
-    this.#fresh = 0;
-    const parts: Int32Array[] = [];
-    let length = 1;
-    for (const wanted of [true, false])
-      for (const [key, candidates] of this.#byKey)
-        for (const { place, region, used } of candidates) {
-          if (used !== wanted || length * 4 > this.#most) continue;
-          const part =
-            place < 0
-              ? encode(key, region as KeptRegion)
-              : this.#words.subarray(place, place + (this.#words[place] as number));
-          parts.push(part);
-          length += part.length;
-        }
-    const words = new Int32Array(length);
-    words[0] = MAGIC;
-    let at = 1;
-    for (const part of parts) {
-      words.set(part, at);
-      at += part.length;
-    }
-    return new Uint8Array(words.buffer);
+  /** Processors have found regions of a module. */
+  use(id: number): void {
+    const kept = this.#modules[id];
+    if (kept) kept.used = true;
   }
+
+  /** Numbers of the modules that a run is likely to use: the run before has. */
+  expected(): number[] {
+    return this.#modules.flatMap(({ id, expected }) => (expected ? [id] : []));
+  }
+
+  #load(kept: KeptModule): WebAssembly.Module | undefined {
+    const { file, code } = this.#options;
+    const { at, length, codeLength } = kept;
+    const bytes = file?.read(at, length);
+    if (!bytes) return undefined;
+    const machineCode = codeLength > 0 && code ? file?.read(at + length, codeLength) : undefined;
+    const module = machineCode && code?.module(bytes, machineCode);
+    if (module) return module;
+    try {
+      return new WebAssembly.Module(bytes);
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Of the length of a module that module() gives. */
+  length(id: number): number {
+    return (this.#modules[id] as KeptModule).length;
+  }
+
+  /** A module of this run. Its number; below zero where there is no more room. */
+  add(
+    module: WebAssembly.Module,
+    bytes: Uint8Array<ArrayBuffer>,
+    regions: readonly { readonly region: KeptRegion; readonly page: Uint8Array }[],
+  ): number {
+    const { length } = bytes;
+    if (this.#bytes + length * WITH_CODE > this.#most) return -1;
+    this.#bytes += length * WITH_CODE;
+    const owner = this.#module({ at: -1, length, codeLength: 0, expected: false, bytes, module, used: true });
+    for (const { region, page } of regions)
+      this.#push({ owner, key: keptKey(page, region.entry, region.mode), place: -1, region });
+    this.#fresh += regions.length;
+    this.#touched = true;
+    return owner.id;
+  }
+
+  /** All for a file, that first that this run has used; undefined: there is hardly anything new. What was new is then not. */
+  encode(): Encoded | undefined {
+    if (!this.#touched) return undefined;
+    this.#touched = false;
+    let all = 0;
+    let optimized = 0;
+    const codes = new Map<KeptModule, Uint8Array<ArrayBuffer>>();
+    for (const kept of this.#modules) {
+      const code = kept.module && this.#options.code?.of(kept.module);
+      // V8 optimizes what is executed often: there may be more of it than the file has.
+      if (code && code.length > kept.codeLength) {
+        codes.set(kept, code);
+        optimized += code.length - kept.codeLength;
+      }
+      all += kept.length + kept.codeLength;
+    }
+    if (this.#fresh * WORTHWHILE <= this.#count && optimized * WORTHWHILE <= all) return undefined;
+    this.#fresh = 0;
+    const indices: Int32Array[] = [];
+    const parts: Uint8Array<ArrayBuffer>[] = [];
+    let size = 0;
+    for (const wanted of [true, false])
+      for (const kept of this.#modules) {
+        if (kept.used !== wanted || kept.broken) continue;
+        const bytes = kept.bytes ?? this.#options.file?.read(kept.at, kept.length);
+        const code =
+          codes.get(kept) ??
+          (kept.codeLength > 0 ? this.#options.file?.read(kept.at + kept.length, kept.codeLength) : undefined);
+        const index = this.#encode(kept, code?.length ?? 0);
+        const length = (bytes?.length ?? 0) + (code?.length ?? 0) + index.length * 4;
+        if (!bytes || size + length > this.#most) continue;
+        size += length;
+        indices.push(index);
+        parts.push(bytes, ...(code ? [code] : []));
+      }
+    return { index: joined(indices), parts };
+  }
+
+  #encode({ candidates, length, used }: KeptModule, code: number): Int32Array {
+    const regions = candidates.map(({ key, place, region }) =>
+      place < 0
+        ? encodeRegion(key, region as KeptRegion)
+        : this.#words.subarray(place, place + (this.#words[place] as number)),
+    );
+    const words = new Int32Array(regions.reduce((sum, each) => sum + each.length, MODULE_HEAD));
+    words.set([words.length, regions.length, length, code, used ? 1 : 0]);
+    let at = MODULE_HEAD;
+    for (const each of regions) {
+      words.set(each, at);
+      at += each.length;
+    }
+    return words;
+  }
+}
+
+function joined(modules: readonly Int32Array[]): Uint8Array<ArrayBuffer> {
+  const words = new Int32Array(modules.reduce((sum, each) => sum + each.length, 1));
+  words[0] = MAGIC;
+  let at = 1;
+  for (const each of modules) {
+    words.set(each, at);
+    at += each.length;
+  }
+  return new Uint8Array(words.buffer);
 }
 
 function holds(page: Uint8Array, { from, code }: KeptRegion): boolean {
@@ -187,53 +352,27 @@ function holds(page: Uint8Array, { from, code }: KeptRegion): boolean {
   return true;
 }
 
-const text = { encoder: new TextEncoder(), decoder: new TextDecoder() };
-
-function encode(key: number, region: KeptRegion): Int32Array {
-  const { blocks, hints, sites, code, body } = region;
-  const names = text.encoder.encode(region.names.join('\n'));
-  const lists = blocks.length + hints.length + sites.length * 3;
-  const bytes = code.length + body.length + names.length;
-  const words = new Int32Array(HEAD + lists + Math.ceil(bytes / 4));
-  words.set([
-    words.length,
-    key,
-    region.vp,
-    region.mode,
-    region.entry,
-    region.grouped ? 1 : 0,
-    region.from,
-    region.size,
-  ]);
-  words.set([blocks.length, hints.length, sites.length, code.length, body.length, names.length], 8);
+function encodeRegion(key: number, region: KeptRegion): Int32Array {
+  const { blocks, sites, code, from, entry, mode } = region;
+  const lists = blocks.length + sites.length * 2;
+  const words = new Int32Array(HEAD + lists + Math.ceil(code.length / 4));
+  words.set([words.length, key, region.vp, mode, entry, region.grouped ? 1 : 0, from]);
+  words.set([region.size, region.index, region.firstSite, blocks.length, sites.length, code.length], 7);
   words.set(blocks, HEAD);
-  words.set(hints, HEAD + blocks.length);
   words.set(
-    sites.flatMap(({ kind, at, value }) => [kind, at, value]),
-    HEAD + blocks.length + hints.length,
+    sites.flatMap(({ kind, value }) => [kind, value]),
+    HEAD + blocks.length,
   );
-  const into = new Uint8Array(words.buffer, (HEAD + lists) * 4);
-  into.set(code);
-  into.set(body, code.length);
-  into.set(names, code.length + body.length);
+  new Uint8Array(words.buffer, (HEAD + lists) * 4).set(code);
   return words;
 }
 
-function decode(words: Int32Array, place: number): KeptRegion {
+function decodeRegion(words: Int32Array, place: number): KeptRegion {
   const word = (n: number): number => words[place + n] as number;
-  const [blocks, hints, sites] = [word(8), word(9), word(10)];
-  let at = place + HEAD;
-  const list = (count: number): number[] => {
-    at += count;
-    return [...words.subarray(at - count, at)];
-  };
-  const [itsBlocks, itsHints, numbers] = [list(blocks), list(hints), list(sites * 3)];
-  let offset = words.byteOffset + at * 4;
-  const take = (count: number): Uint8Array => {
-    offset += count;
-    return new Uint8Array(words.buffer, offset - count, count);
-  };
-  const [code, body, names] = [take(word(11)), take(word(12)), take(word(13))];
+  const [blocks, sites, code] = [word(10), word(11), word(12)];
+  const at = place + HEAD;
+  const siteAt = at + blocks;
+  const codeAt = siteAt + sites * 2;
   return {
     vp: word(2),
     mode: word(3),
@@ -241,49 +380,42 @@ function decode(words: Int32Array, place: number): KeptRegion {
     grouped: word(5) !== 0,
     from: word(6),
     size: word(7),
-    blocks: itsBlocks,
-    hints: itsHints,
+    index: word(8),
+    firstSite: word(9),
+    blocks: [...words.subarray(at, siteAt)],
     sites: Array.from({ length: sites }, (_, n) => ({
-      kind: numbers[n * 3] as number,
-      at: numbers[n * 3 + 1] as number,
-      value: numbers[n * 3 + 2] as number,
+      kind: words[siteAt + n * 2] as number,
+      value: words[siteAt + n * 2 + 1] as number,
     })),
-    code,
-    body,
-    // A shared buffer's bytes are no text.
-    names: text.decoder.decode(names.slice()).split('\n'),
+    code: new Uint8Array(words.buffer, words.byteOffset + codeAt * 4, code),
   };
 }
 
-/** What a site is filled with in this run. */
+/** What a region's function is exported as. */
+export function nameOf(index: number): string {
+  return `r${index}`;
+}
+
+/** What a site is in this run. */
 export interface Filling {
-  helper(name: string): number;
   readonly record: number;
   readonly nextGpa: number;
   /** Of an instruction that is called, by what its sites say: its record, and where its block begins. */
   called(value: number): { readonly record: number; readonly blockAt: number };
 }
 
-/** The function's body in this run. */
-export function fill({ body, sites, names }: KeptRegion, filling: Filling): Uint8Array {
-  const filled = body.slice();
-  for (const { kind, at, value } of sites) {
+/** The numbers of a region's sites. */
+export function filled(sites: readonly KeptSite[], { record, nextGpa, called }: Filling): number[] {
+  return sites.map(({ kind, value }) => {
     switch (kind) {
-      case SiteKind.HELPER:
-        putPadded(filled, at, filling.helper(names[value] as string), 2);
-        break;
       case SiteKind.RECORD:
-        putPadded(filled, at, filling.record, 5);
-        break;
+        return record | 0;
       case SiteKind.NEXT_GPA:
-        putPadded(filled, at, filling.nextGpa, 5);
-        break;
-      default: {
-        const outline = filling.called(value);
-        if (kind === SiteKind.CALLED_BLOCK) putPadded(filled, at, outline.blockAt, 2);
-        else putPadded(filled, at, outline.record, 5);
-      }
+        return nextGpa | 0;
+      case SiteKind.CALLED_BLOCK:
+        return called(value).blockAt;
+      default:
+        return called(value).record | 0;
     }
-  }
-  return filled;
+  });
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { packRequest, type TranslationItem, unpackRequest } from './request.ts';
+import { packRequest, type TranslationItem, unpackRequest, usedModules } from './request.ts';
 
 const item: TranslationItem = {
   record: 0xf000_0020,
@@ -29,5 +29,7 @@ describe('a request for translation', () => {
 
   it('may be empty', () => {
     expect(unpackRequest(packRequest(64, []))).toEqual([]);
+    const words = packRequest(64, [], [3, 9]);
+    expect([[...usedModules(words)], unpackRequest(words)]).toEqual([[3, 9], []]);
   });
 });

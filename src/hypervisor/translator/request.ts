@@ -25,15 +25,19 @@ export interface TranslationItem {
 
 /**
  * A batch as one array, which goes to another thread in one piece: the address of the processor's VpState (a constant of the
- * code), and for each item record, mode, gpa, host, nextGpa, nextHost, entry, whether grouped (1) and early (2), count of words of blocks, blocks.
+ * code), count and numbers of known modules that the processor has begun to use, and for each item record, mode, gpa, host, nextGpa, nextHost, entry, whether grouped (1) and early (2), count of words of blocks, blocks.
  */
 export type TranslationRequest = Int32Array<ArrayBuffer>;
 const HEAD = 9;
 
-export function packRequest(vp: number, items: readonly TranslationItem[]): TranslationRequest {
-  const words = new Int32Array(items.reduce((n, item) => n + HEAD + item.blocks.length, 1));
-  words[0] = vp;
-  let at = 1;
+export function packRequest(
+  vp: number,
+  items: readonly TranslationItem[],
+  used: readonly number[] = [],
+): TranslationRequest {
+  const words = new Int32Array(items.reduce((n, item) => n + HEAD + item.blocks.length, 2 + used.length));
+  words.set([vp, used.length, ...used]);
+  let at = 2 + used.length;
   for (const { record, mode, gpa, host, nextGpa, nextHost, entry, grouped, early, blocks } of items) {
     words.set(
       [record, mode, gpa, host, nextGpa, nextHost, entry, (grouped ? 1 : 0) | (early ? 2 : 0), blocks.length],
@@ -44,9 +48,13 @@ export function packRequest(vp: number, items: readonly TranslationItem[]): Tran
   }
   return words;
 }
+/** Numbers of known modules that the processor has begun to use. */
+export function usedModules(words: TranslationRequest): Int32Array {
+  return words.subarray(2, 2 + (words[1] as number));
+}
 export function unpackRequest(words: TranslationRequest): TranslationItem[] {
   const items: TranslationItem[] = [];
-  for (let at = 1; at < words.length; ) {
+  for (let at = 2 + (words[1] as number); at < words.length; ) {
     const word = (n: number): number => words[at + n] as number;
     const length = word(8);
     items.push({
@@ -68,8 +76,12 @@ export function unpackRequest(words: TranslationRequest): TranslationItem[] {
 
 export interface TranslatedRegion {
   readonly record: number;
-  /** The exported function. */
+  /** Which of the result's modules it is in, and its name there. */
+  readonly module: number;
   readonly name: string;
+  /** Numbers of this run, for the module's globals from `firstSite` on: see kept.ts. */
+  readonly firstSite: number;
+  readonly sites: readonly number[];
   readonly entry: number;
   /** The stretch of the two pages it was made from, and guest-physical address of the second one. */
   readonly from: number;
@@ -85,10 +97,23 @@ export interface TranslatedRegion {
   readonly blocks: readonly number[];
 }
 
-export interface TranslationResult {
-  readonly module: WebAssembly.Module | undefined;
-  /** Bytes of the module. */
+export interface TranslatedModule {
+  /** The same module has the same number in every result. Below zero: no other result has it. */
+  readonly id: number;
+  readonly module: WebAssembly.Module;
+  /** Its length. */
   readonly bytes: number;
+}
+
+/** Modules of other runs that regions may be found in, before anybody asks. */
+export interface KnownModules {
+  readonly known: readonly TranslatedModule[];
+  /** There will be no more. */
+  readonly last: boolean;
+}
+
+export interface TranslationResult {
+  readonly modules: readonly TranslatedModule[];
   readonly milliseconds: number;
   /** In the order of the request; undefined where a region before it has the code, or not even its beginning can be translated. */
   readonly regions: readonly (TranslatedRegion | undefined)[];

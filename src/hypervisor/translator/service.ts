@@ -5,28 +5,33 @@
 
 import { isPure } from '../interpreter/build.ts';
 import { HandlerTable } from '../interpreter/handlers.ts';
-import { Field, RECORD } from '../interpreter/record.ts';
 import { PAGE } from '../memory/layout.ts';
 import type { Callee } from '../wasm/function.ts';
 import { ModuleBuilder } from '../wasm/module.ts';
 import { Decoder, type Instruction } from '../x86/decoder.ts';
 import { forms, helperDefinitions } from '../x86/table.ts';
 import { OUTLINE, PLACES, REGION } from './abi.ts';
-import { type RegionCode, SiteKind } from './code.ts';
+import { BLOCK, decodedAt, type FilledSites, fillSites } from './decoded.ts';
 import { emitRegion } from './emit.ts';
 import { type FormFacts, factsOf } from './facts.ts';
-import { fill, type KeptRegion, type KeptRegions } from './kept.ts';
+import { type KeptRegion, type KeptRegions, type KeptSite, nameOf } from './kept.ts';
 import { Untranslatable } from './port.ts';
 import { findRegion, type Region } from './region.ts';
-import { type TranslationItem, type TranslationRequest, type TranslationResult, unpackRequest } from './request.ts';
+import {
+  type TranslatedModule,
+  type TranslatedRegion,
+  type TranslationItem,
+  type TranslationRequest,
+  type TranslationResult,
+  unpackRequest,
+  usedModules,
+} from './request.ts';
 import { StencilCache } from './stencil.ts';
 
 const PLAIN = { params: ['i32', 'i64', 'i32', 'i32'], results: ['i32'] } as const;
 const CODE_PAGE = { params: ['i32', 'i64'], results: ['i32'] } as const;
 const FIND_REGION = { params: ['i32'], results: ['i32'] } as const;
 const TYPES = new Map(helperDefinitions.map((d) => [d.name, d.type]));
-/** Words of an item's block. */
-const BLOCK = 4;
 /** A branch's target belongs to the region when control has gone there so often. */
 const WORTHWHILE = 64;
 const decoder = new Decoder(forms);
@@ -46,16 +51,35 @@ export function translate(
   options: TranslateOptions = {},
 ): TranslationResult {
   const started = performance.now();
-  const { bytes, regions } = generate(request, memory, options);
-  const module = bytes && new WebAssembly.Module(bytes);
-  return { module, bytes: bytes?.length ?? 0, milliseconds: performance.now() - started, regions };
+  const { kept } = options;
+  const { bytes, regions, fresh } = generate(request, memory, options);
+  const modules: TranslatedModule[] = [];
+  if (bytes) {
+    const module = new WebAssembly.Module(bytes);
+    const id = kept?.add(module, bytes, fresh) ?? -1;
+    modules.push({ id, module, bytes: bytes.length });
+  }
+  const numberOf = (id: number): number => {
+    const known = modules.findIndex((module) => module.id === id);
+    if (known >= 0 || !kept) return known;
+    return modules.push({ id, module: kept.module(id) as WebAssembly.Module, bytes: kept.length(id) }) - 1;
+  };
+  return {
+    modules,
+    milliseconds: performance.now() - started,
+    regions: regions.map((region) => region && { ...region, module: numberOf(region.id ?? modules[0]?.id ?? -1) }),
+  };
 }
 
 export interface GeneratedModule {
-  /** Undefined where there is no region. */
+  /** Undefined where nothing was made anew. */
   readonly bytes: Uint8Array<ArrayBuffer> | undefined;
-  readonly regions: TranslationResult['regions'];
+  /** With the number of the kept module that it is in; without: it is in this one. */
+  readonly regions: readonly (GeneratedRegion | undefined)[];
+  /** What of them is for other runs. */
+  readonly fresh: readonly { readonly region: KeptRegion; readonly page: Uint8Array }[];
 }
+type GeneratedRegion = Omit<TranslatedRegion, 'module'> & { readonly id?: number };
 
 /** The module that translate() compiles. */
 export function generate(
@@ -65,6 +89,7 @@ export function generate(
 ): GeneratedModule {
   const vp = (request[0] as number) >>> 0;
   const words = new Int32Array(memory);
+  for (const id of usedModules(request)) kept?.use(id);
   // Whoever installs a region looks whether this is still the code.
   const items = unpackRequest(request);
   const pages = items.map(({ host, nextHost }) => {
@@ -80,10 +105,11 @@ export function generate(
     const page = pages[i] as Uint8Array;
     const source = new Source(item, words);
     const old = kept?.find(page, item.entry, item.mode, vp, item.grouped);
-    const calls = old && source.callsOf(old);
-    if (old && calls) {
-      for (const at of old.blocks) made.add(address(at));
-      return { kept: old, calls, source };
+    const sites = old && source.filled(old.region);
+    if (old && sites && kept?.module(old.id)) {
+      for (const at of old.region.blocks) made.add(address(at));
+      kept.use(old.id);
+      return { kept: old.region, id: old.id, sites, source };
     }
     if (item.early) return undefined;
     const region = findRegion({
@@ -98,70 +124,44 @@ export function generate(
     for (const at of region?.blocks.keys() ?? []) made.add(address(at));
     return region ? { region, source } : undefined;
   });
-  const regions = found.map((f, i) => {
+  const builder = new RegionsModule(vp, exact);
+  const fresh: { region: KeptRegion; page: Uint8Array }[] = [];
+  const regions = found.map((f, i): GeneratedRegion | undefined => {
     const item = items[i];
     if (!f || !item) return undefined;
     const { record, entry, nextGpa } = item;
-    const made = { record, name: `r${i}`, entry, nextGpa, kept: f.kept !== undefined };
     if (f.kept) {
-      const { from, code, size, blocks } = f.kept;
-      // A copy: it goes to another thread.
-      return { ...made, from, code: code.slice(), size, blocks };
+      const { index, firstSite, from, code, size, blocks } = f.kept;
+      const { id, sites } = f;
+      const { values, calls } = sites;
+      // A copy of the code: it goes to another thread.
+      const region = { record, name: nameOf(index), entry, nextGpa, from, code: code.slice(), size, blocks, calls };
+      return { ...region, id, firstSite, sites: values, kept: true };
     }
-    const { from, to, size, blocks } = f.region;
-    return { ...made, from, code: (pages[i] as Uint8Array).slice(from, to), size, blocks: [...blocks.keys()] };
+    const { source } = f;
+    const { from, to, size } = f.region;
+    const page = pages[i] as Uint8Array;
+    const { index, firstSite, sites } = builder.add(f.region, source);
+    const code = page.slice(from, to);
+    const blocks = [...f.region.blocks.keys()];
+    const { mode, grouped } = item;
+    fresh.push({ region: { vp, mode, entry, grouped, from, code, size, blocks, index, firstSite, sites }, page });
+    const numbers = source.filled({ sites });
+    if (!numbers) return undefined;
+    const { values, calls } = numbers;
+    const region = { record, name: nameOf(index), entry, nextGpa, from, code, size, blocks, calls };
+    return { ...region, firstSite, sites: values, kept: false };
   });
-  const none = regions.every((r) => r === undefined);
-  const keep = (code: RegionCode, i: number): void => {
-    const [item, region] = [items[i], regions[i]];
-    if (!kept || !item || !region) return;
-    const { mode, entry, grouped } = item;
-    const { from, size, blocks } = region;
-    kept.add(
-      keptRegion(code, { vp, mode, entry, grouped, from, code: region.code, size, blocks }),
-      pages[i] as Uint8Array,
-    );
-  };
-  const bytes = none ? undefined : build(found, vp, exact, keep);
-  // Which are called is known now.
-  const known = regions.map((r, i) => r && { ...r, calls: [...(found[i]?.source.called ?? [])] });
-  return { bytes, regions: known };
-}
-
-/** What a region of this run is for others. */
-function keptRegion(
-  { body, hints, sites }: RegionCode,
-  made: Omit<KeptRegion, 'body' | 'hints' | 'sites' | 'names'>,
-): KeptRegion {
-  const names: string[] = [];
-  const numberOf = (name: string): number => {
-    const known = names.indexOf(name);
-    return known < 0 ? names.push(name) - 1 : known;
-  };
-  return {
-    ...made,
-    body,
-    hints: hints.map(({ at, likely }) => (at << 1) | (likely ? 1 : 0)),
-    sites: sites.map(({ kind, at, helper, called }) => ({
-      kind,
-      at,
-      value: called ? called.at | (called.handler << 16) : helper === undefined ? 0 : numberOf(helper),
-    })),
-    names,
-  };
+  return { bytes: fresh.length > 0 ? builder.finish() : undefined, regions, fresh };
 }
 
 type Found =
   | { readonly kept?: undefined; readonly region: Region; readonly source: Source }
-  | { readonly kept: KeptRegion; readonly calls: ReadonlyMap<number, Outline>; readonly source: Source };
+  | { readonly kept: KeptRegion; readonly id: number; readonly sites: FilledSites; readonly source: Source };
 
 interface Outline {
   readonly handler: number;
   readonly place: number;
-  readonly record: number;
-  /** Offset of the block that it is a record of, and that block's first record. */
-  readonly blockAt: number;
-  readonly first: number;
 }
 
 /** What there is to know about the code of one item. */
@@ -170,8 +170,6 @@ class Source {
   readonly #words: Int32Array;
   /** By offset of a block. */
   readonly #entered = new Map<number, number>();
-  /** First records of the blocks of which one has been called. */
-  readonly called = new Set<number>();
 
   constructor(item: TranslationItem, words: Int32Array) {
     this.#item = item;
@@ -183,14 +181,8 @@ class Source {
     return this.#item.mode;
   }
 
-  get record(): number {
-    return this.#item.record;
-  }
   get grouped(): boolean {
     return this.#item.grouped;
-  }
-  get nextGpa(): number {
-    return this.#item.nextGpa;
   }
 
   executed(at: number): boolean {
@@ -206,46 +198,14 @@ class Source {
   }
 
   /** The interpreter's function for an instruction that is called, if it has decoded it. */
-  call(instruction: Instruction, at: number): Outline | undefined {
-    const found = this.outline(instruction, at);
-    if (found) this.called.add(found.first);
-    return found;
-  }
   outline(instruction: Instruction, at: number): Outline | undefined {
-    return this.decoded(handlers.of(instruction), at);
+    const handler = handlers.of(instruction);
+    const found = decodedAt(this.#item.blocks, this.#words, handler, at);
+    return found && { handler, place: handlers.functionOf(handler) };
   }
 
-  /**
-   * The instructions that a kept region calls, by what its sites say of them; undefined where one is not decoded. Asked once: the
-   * processor goes on meanwhile, and its records are dropped and used again. Who installs the region sees that.
-   */
-  callsOf({ sites }: KeptRegion): ReadonlyMap<number, Outline> | undefined {
-    const calls = new Map<number, Outline>();
-    for (const { kind, value } of sites) {
-      if (kind !== SiteKind.CALLED_RECORD || calls.has(value)) continue;
-      const outline = this.decoded(value >>> 16, value & 0xffff);
-      if (!outline) return undefined;
-      calls.set(value, outline);
-    }
-    for (const { first } of calls.values()) this.called.add(first);
-    return calls;
-  }
-
-  /** The interpreter's record of an instruction. */
-  decoded(handler: number, at: number): Outline | undefined {
-    const { blocks } = this.#item;
-    for (let i = 0; i < blocks.length; i += BLOCK) {
-      const blockAt = blocks[i] as number;
-      if (at < blockAt || at >= blockAt + 256) continue;
-      const count = blocks[i + 2] as number;
-      for (let n = 0; n < count; n++) {
-        const record = (blocks[i + 1] as number) + n * RECORD;
-        const word = this.#words[(record + Field.HANDLER) >> 2] as number;
-        if ((word & 0xffff) === handler && ((word >>> 16) & 0xff) === at - blockAt)
-          return { handler, place: handlers.functionOf(handler), record, blockAt, first: blocks[i + 1] as number };
-      }
-    }
-    return undefined;
+  filled(region: Pick<KeptRegion, 'sites'>): FilledSites | undefined {
+    return fillSites(region, this.#item, this.#words);
   }
 }
 
@@ -269,62 +229,64 @@ function helperType(name: string): Callee['type'] {
   return type;
 }
 
-/** @param keep told of the code that was made for one of `found` */
-function build(
-  found: readonly (Found | undefined)[],
-  vp: number,
-  exact: boolean,
-  keep: (code: RegionCode, i: number) => void,
-): Uint8Array<ArrayBuffer> {
-  const module = new ModuleBuilder({ memory: { initial: 1, maximum: 65536 } });
-  const tables = {
-    regions: module.importTable('regions', REGION, PLACES).index(),
-    outline: module.importTable('outline', OUTLINE).index(),
+/** A module of regions while it is written. */
+class RegionsModule {
+  readonly #vp: number;
+  readonly #exact: boolean;
+  readonly #module = new ModuleBuilder({ memory: { initial: 1, maximum: 65536 } });
+  readonly #tables = {
+    regions: this.#module.importTable('regions', REGION, PLACES).index(),
+    outline: this.#module.importTable('outline', OUTLINE).index(),
   };
-  const types = { region: module.typeIndex(REGION), outline: module.typeIndex(OUTLINE) };
-  const callees = new Map<string, Callee>();
-  const helper = (name: string): Callee => {
-    let callee = callees.get(name);
+  readonly #types = { region: this.#module.typeIndex(REGION), outline: this.#module.typeIndex(OUTLINE) };
+  readonly #callees = new Map<string, Callee>();
+  #regions = 0;
+  #sites = 0;
+
+  constructor(vp: number, exact: boolean) {
+    this.#vp = vp;
+    this.#exact = exact;
+  }
+
+  readonly #helper = (name: string): Callee => {
+    let callee = this.#callees.get(name);
     if (!callee) {
-      callee = module.importFunction(name, helperType(name));
-      callees.set(name, callee);
+      callee = this.#module.importFunction(name, helperType(name));
+      this.#callees.set(name, callee);
     }
     return callee;
   };
-  found.forEach((item, i) => {
-    if (!item) return;
-    const { source } = item;
-    const { mode } = source;
-    if (item.kept) {
-      const { calls } = item;
-      const { record, nextGpa } = source;
-      const body = fill(item.kept, {
-        helper: (name) => helper(name).index(),
-        record,
-        nextGpa,
-        called: (value) => calls.get(value) as Outline,
-      });
-      const hints = item.kept.hints.map((hint) => ({ at: hint >> 1, likely: (hint & 1) !== 0 }));
-      module.encoded(`r${i}`, REGION, { body, hints }, true);
-      return;
-    }
-    const { region } = item;
+
+  add(region: Region, source: Source): Pick<KeptRegion, 'index' | 'firstSite' | 'sites'> {
+    const { mode, grouped } = source;
+    const index = this.#regions++;
+    const firstSite = this.#sites;
+    const sites: KeptSite[] = [];
     const code = emitRegion({
       region,
-      vp,
+      vp: this.#vp,
       mode,
-      nextGpa: source.nextGpa,
-      record: source.record,
-      grouped: source.grouped,
-      helper,
-      exact,
-      stencils: stencilsOf(vp, mode),
-      outline: ({ decoded, at }) => source.call(decoded, at),
-      tables,
-      types,
+      grouped,
+      helper: this.#helper,
+      site: (kind, called) => {
+        const value = called ? called.at | (called.handler << 16) : 0;
+        const known = sites.findIndex((site) => site.kind === kind && site.value === value);
+        if (known >= 0) return firstSite + known;
+        sites.push({ kind, value });
+        this.#sites++;
+        return this.#module.global();
+      },
+      exact: this.#exact,
+      stencils: stencilsOf(this.#vp, mode),
+      outline: ({ decoded, at }) => source.outline(decoded, at),
+      tables: this.#tables,
+      types: this.#types,
     });
-    keep(code, i);
-    module.encoded(`r${i}`, REGION, code, true);
-  });
-  return module.finish();
+    this.#module.encoded(nameOf(index), REGION, code, true);
+    return { index, firstSite, sites };
+  }
+
+  finish(): Uint8Array<ArrayBuffer> {
+    return this.#module.finish();
+  }
 }

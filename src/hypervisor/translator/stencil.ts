@@ -418,7 +418,7 @@ export class StencilUse {
           out.signed32(this.#word(value));
           break;
         case Hole.CALLEE:
-          code.callee(helper((callees[value] as Callee).name));
+          out.unsigned(helper((callees[value] as Callee).name).index());
           break;
         case Hole.BRANCH:
           out.unsigned(code.depth(redo) + value);

@@ -5,9 +5,13 @@
 import type { BlockCache, BlockCode, Stretch } from '../interpreter/block-cache.ts';
 import { PAGE, VP_STATE, vpArea } from '../memory/layout.ts';
 import type { VpView } from '../vp/state.ts';
-import { keptKey } from './kept.ts';
+import { globalName } from '../wasm/module.ts';
+import { fillSites } from './decoded.ts';
+import { type KeptRegions, keptKey, nameOf } from './kept.ts';
 import {
+  type KnownModules,
   packRequest,
+  type TranslatedModule,
   type TranslatedRegion,
   type TranslationItem,
   type TranslationRequest,
@@ -33,8 +37,8 @@ const MOST_WAITING = 4096;
 /** Where requests go, and answers come back in the order of the requests. */
 export interface TranslationPort {
   send(request: TranslationRequest): void;
-  /** An answer that has arrived; never waits. */
-  receive(): TranslationResult | undefined;
+  /** What has arrived: an answer, or modules that nobody has asked for; never waits. */
+  receive(): TranslationResult | KnownModules | undefined;
 }
 
 export interface TranslatorOptions {
@@ -48,8 +52,8 @@ export interface TranslatorOptions {
   readonly port: TranslationPort;
   /** The interpreter's exports: helpers and the table of functions that translated code calls. */
   readonly helpers: { readonly no_region: () => number; readonly [name: string]: unknown };
-  /** What there is a translation of from other runs: see keptKey. */
-  readonly kept?: ReadonlySet<number> | undefined;
+  /** What there is a translation of from other runs. */
+  readonly kept?: Pick<KeptRegions, 'has' | 'find'> | undefined;
   /** Forgets every place that the jump cache holds. */
   dropPlaces(): void;
 }
@@ -57,6 +61,15 @@ export interface TranslatorOptions {
 interface Hot {
   readonly record: number;
   readonly next: number | undefined;
+}
+
+const NONE: ReadonlySet<number> = new Set();
+
+function joinedPages(a: Uint8Array, b: Uint8Array): Uint8Array {
+  const both = new Uint8Array(2 * PAGE);
+  both.set(a);
+  both.set(b, PAGE);
+  return both;
 }
 
 function joined(a: Int32Array, b: Int32Array): Int32Array {
@@ -75,6 +88,9 @@ interface Batch {
   /** Those of which a translation from another run was asked for, and nothing else. */
   readonly early: ReadonlySet<number>;
 }
+
+/** Instances of a module, and which of its regions each of them is used for. */
+type Copies = { readonly exports: WebAssembly.Exports; readonly taken: Set<string> }[];
 
 export class Translator {
   readonly #options: TranslatorOptions;
@@ -96,12 +112,23 @@ export class Translator {
   readonly #refused = new Set<number>();
   /** Pages with code that is being translated. */
   readonly #busy = new Set<number>();
+  /** Of the modules that other results may have too, by their numbers. */
+  readonly #copies = new Map<number, Copies>();
+  /** Modules of other runs that have come, by their numbers. */
+  readonly #known = new Map<number, TranslatedModule>();
+  /** Of these, the ones that have been used since the last request. */
+  readonly #used: number[] = [];
+  /** More of them are on their way. */
+  #expecting: boolean;
+  readonly #words: Int32Array;
 
   constructor(options: TranslatorOptions) {
     this.#options = options;
     this.#vp = vpArea(options.index) + VP_STATE;
     this.#none = options.helpers.no_region;
     const { memory, helpers, kept } = options;
+    this.#words = new Int32Array(memory.buffer);
+    this.#expecting = kept !== undefined;
     if (kept) options.blocks.isKept = (page, offset, mode) => kept.has(keptKey(page, offset, mode));
     this.#imports = { env: { memory, ...helpers } };
     options.blocks.released = (place) => {
@@ -122,10 +149,16 @@ export class Translator {
   /** Sends what is waiting and installs what has come back. Called between runs. */
   work(): void {
     if (this.#options.vp.splitRecord !== 0) this.#lookAtSplit();
+    if (this.#hot.length > 0 && this.#known.size > 0) this.#takeKnown();
     if (this.#hot.length > 0 && this.#pending.length < MOST_OUT) this.#send();
-    while (this.#pending.length > 0) {
+    while (this.#pending.length > 0 || this.#expecting) {
       const result = this.#options.port.receive();
       if (!result) return;
+      if ('known' in result) {
+        for (const module of result.known) this.#known.set(module.id, module);
+        this.#expecting = !result.last;
+        continue;
+      }
       const batch = this.#pending.shift() as Batch;
       const { epoch, pages, hot } = batch;
       for (const page of pages) this.#busy.delete(page);
@@ -139,6 +172,48 @@ export class Translator {
       }
       if (this.#pending.length === 0) this.#asked.clear();
     }
+  }
+
+  /** Puts regions of other runs in place whose modules are here. */
+  #takeKnown(): void {
+    const { blocks, kept } = this.#options;
+    this.#hot = this.#hot.filter(({ record, next }) => {
+      const code = blocks.codeOf(record);
+      if (!code || !kept || this.#places < BATCH || this.#asked.has(record)) return true;
+      const { page, gpa, offset, mode } = code;
+      if (!kept.has(keptKey(page, offset, mode))) return true;
+      const second = next === undefined || next === gpa ? undefined : blocks.pageOf(next);
+      const found = kept.find(
+        second ? joinedPages(page, second.page) : page,
+        offset,
+        mode,
+        this.#vp,
+        !this.#split.has(gpa + offset),
+      );
+      const module = found && this.#known.get(found.id);
+      if (!module) return true;
+      const { region } = found;
+      const nextGpa = next ?? 0;
+      const near = blocks.blocksOf(gpa, mode, NONE);
+      const all = second ? joined(near, blocks.blocksOf(nextGpa, mode, NONE, PAGE)) : near;
+      const sites = fillSites(region, { record, nextGpa, blocks: all }, this.#words);
+      if (!sites) return true;
+      const { entry, from, size, firstSite, index } = region;
+      const { values, calls } = sites;
+      const made = {
+        record,
+        module: 0,
+        name: nameOf(index),
+        entry,
+        nextGpa,
+        from,
+        code: region.code,
+        size,
+        kept: true,
+      };
+      this.#put({ ...made, blocks: region.blocks, firstSite, sites: values, calls }, module, this.#copies);
+      return false;
+    });
   }
 
   /** What has no translation from other runs has to get hot. */
@@ -221,7 +296,7 @@ export class Translator {
     if (items.length === 0) return;
     const pages = items.flatMap(({ gpa, nextGpa, nextHost }) => (nextHost ? [gpa, nextGpa] : [gpa]));
     for (const page of pages) this.#busy.add(page);
-    port.send(packRequest(this.#vp, items));
+    port.send(packRequest(this.#vp, items, this.#used.splice(0)));
     this.#pending.push({ epoch: blocks.epoch, pages, hot: sent, early: earlyOnes });
   }
 
@@ -237,10 +312,10 @@ export class Translator {
     });
   }
 
-  #install({ module, bytes, milliseconds, regions }: TranslationResult): void {
-    const { blocks, table, vp } = this.#options;
+  #install({ modules, milliseconds, regions }: TranslationResult): void {
+    const { blocks, vp } = this.#options;
     vp.translationTime += BigInt(Math.round(milliseconds * 1000));
-    if (!module) return;
+    if (modules.length === 0) return;
     if (this.#places < BATCH) this.#reuse();
     // The table is full: what is still in use will be hot again soon.
     if (this.#places < BATCH) {
@@ -248,28 +323,58 @@ export class Translator {
       this.#reuse();
       return;
     }
+    /** Of modules that no other result has. */
+    const ofThese = new Map<number, Copies>();
+    for (const region of regions) {
+      if (!region) continue;
+      const module = modules[region.module] as TranslatedModule;
+      this.#put(region, module, module.id < 0 ? ofThese : this.#copies);
+    }
+  }
+
+  /** Puts a region in place, if the code there is still the one that it was made from. */
+  #put(region: TranslatedRegion, module: TranslatedModule, among: Map<number, Copies>): void {
+    const { blocks, table, vp } = this.#options;
+    const { record, size } = region;
+    const current = blocks.codeOf(record);
+    const stretches = current && this.#stretches(region, current);
+    if (!stretches) {
+      vp.regionsStale++;
+      return;
+    }
+    const place = this.#place();
+    table.set(place, this.#function(region, module, among));
+    blocks.install(record, place, stretches, region.calls);
+    const far = region.blocks.filter((at) => at >= PAGE).map((at) => at - PAGE);
+    blocks.cool(current.gpa, current.mode, region.blocks);
+    if (far.length > 0) blocks.cool(region.nextGpa, current.mode, far);
+    vp.regionsMade++;
+    if (region.kept) vp.regionsKept++;
+    vp.regionsInstructions += BigInt(size);
+  }
+
+  /** A region's function, with its sites filled in: what is of one place in the guest's memory, so each place has its own copy. */
+  #function(region: TranslatedRegion, module: TranslatedModule, among: Map<number, Copies>): never {
+    let copies = among.get(module.id);
+    if (!copies) {
+      among.set(module.id, (copies = []));
+      if (this.#known.has(module.id)) this.#used.push(module.id);
+    }
+    const { name, firstSite, sites } = region;
+    const { exports, taken } = copies.find((copy) => !copy.taken.has(name)) ?? this.#copy(module, copies);
+    taken.add(name);
+    for (const [n, value] of sites.entries()) (exports[globalName(firstSite + n)] as WebAssembly.Global).value = value;
+    return exports[name] as never;
+  }
+
+  #copy({ module, bytes }: TranslatedModule, copies: Copies): Copies[number] {
+    const { vp } = this.#options;
     const { exports } = new WebAssembly.Instance(module, this.#imports);
     vp.modulesMade++;
     vp.modulesBytes += BigInt(bytes);
-    for (const region of regions) {
-      if (!region) continue;
-      const { record, name, size } = region;
-      const current = blocks.codeOf(record);
-      const stretches = current && this.#stretches(region, current);
-      if (!stretches) {
-        vp.regionsStale++;
-        continue;
-      }
-      const place = this.#place();
-      table.set(place, (exports as Record<string, never>)[name]);
-      blocks.install(record, place, stretches, region.calls);
-      const far = region.blocks.filter((at) => at >= PAGE).map((at) => at - PAGE);
-      blocks.cool(current.gpa, current.mode, region.blocks);
-      if (far.length > 0) blocks.cool(region.nextGpa, current.mode, far);
-      vp.regionsMade++;
-      if (region.kept) vp.regionsKept++;
-      vp.regionsInstructions += BigInt(size);
-    }
+    const copy = { exports, taken: new Set<string>() };
+    copies.push(copy);
+    return copy;
   }
 
   /** Where the code of a region is; undefined where it has been changed, or dropped, while it was translated. */

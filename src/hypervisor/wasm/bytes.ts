@@ -10,11 +10,6 @@ export interface HoleAt {
   readonly value: number;
 }
 
-/** LEB128 of a fixed length, into bytes that are there: see ByteWriter.padded. */
-export function putPadded(bytes: Uint8Array, at: number, value: number, length: number): void {
-  for (let n = 0; n < length; n++) bytes[at + n] = ((value >> (7 * n)) & 0x7f) | (n < length - 1 ? 0x80 : 0);
-}
-
 export class ByteWriter {
   #bytes = new Uint8Array(1024);
   length = 0;
@@ -69,13 +64,6 @@ export class ByteWriter {
       rest >>>= 7;
     }
     this.byte(rest);
-  }
-
-  /** LEB128 of a fixed length, signed where that is all 32 bits: five bytes. */
-  padded(value: number, length: number): void {
-    this.#reserve(length);
-    putPadded(this.#bytes, this.length, value, length);
-    this.length += length;
   }
 
   /** Signed LEB128 of a 32-bit value. */

@@ -42,6 +42,11 @@ function refFunction(s: ByteWriter, f: Callee): void {
   s.byte(0x0b);
 }
 
+/** What a global is exported as. */
+export function globalName(index: number): string {
+  return `g${index}`;
+}
+
 export class ModuleBuilder {
   readonly #options: ModuleOptions;
   readonly #types: FunctionType[] = [];
@@ -50,6 +55,7 @@ export class ModuleBuilder {
   readonly #functions: Defined[] = [];
   readonly #tags: { name: string; imported: boolean }[] = [];
   readonly #tables: OwnTable[] = [];
+  #globals = 0;
   readonly #importedTables: { name: string; type: FunctionType; size: number | undefined }[] = [];
 
   constructor(options: ModuleOptions) {
@@ -112,6 +118,11 @@ export class ModuleBuilder {
     const { name, size = functions.length } = options;
     const at = this.#tables.push({ functions, name, size }) - 1;
     return { index: () => this.#importedTables.length + at };
+  }
+
+  /** A 32-bit number that JavaScript sets, exported as `g<index>`; zero to begin with. Its index. */
+  global(): number {
+    return this.#globals++;
   }
 
   finish(): Uint8Array<ArrayBuffer> {
@@ -198,10 +209,20 @@ export class ModuleBuilder {
           refFunction(s, functions[0]);
         }
       });
+    if (this.#globals > 0)
+      section(6, (s) => {
+        s.unsigned(this.#globals);
+        for (let n = 0; n < this.#globals; n++) s.raw([TYPE_CODE.i32, 1, 0x41, 0, 0x0b]);
+      });
     section(7, (s) => {
       const exported = this.#functions.flatMap((d, i) => (d.exported ? [[d.name, i] as const] : []));
       const named = tables.flatMap(({ name }, n) => (name === undefined ? [] : [[name, n] as const]));
-      s.unsigned(exported.length + named.length);
+      s.unsigned(exported.length + named.length + this.#globals);
+      for (let n = 0; n < this.#globals; n++) {
+        s.name(globalName(n));
+        s.byte(0x03);
+        s.unsigned(n);
+      }
       for (const [name, n] of named) {
         s.name(name);
         s.byte(0x01);
