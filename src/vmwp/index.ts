@@ -51,6 +51,7 @@ async function bytesOf(what: string, source: FileSource): Promise<Uint8Array> {
 export async function createPartition(options: PartitionOptions): Promise<Partition> {
   const resolved = resolvePartitionOptions(options);
   lowerCompilers(COMPILERS_NICE);
+  keepLittle();
   if (resolved.clock === 'instructions' && resolved.processors > 1)
     throw new ViridianError(
       'invalid',
@@ -126,7 +127,6 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
     const made = worker;
     if (saved) await blaming(restore, () => made.restore(saved));
     await made.prepare();
-    keepLittle();
     return made;
   } catch (error) {
     nics?.close();

@@ -5,7 +5,7 @@ import type { TranslationCache } from '../host/translations.ts';
 import type { FromTranslator, ToTranslator, TranslatorThreadData } from './protocol.ts';
 
 /** MiB of its young generation: what it makes is garbage at once. */
-const YOUNG = 16;
+const YOUNG = 12;
 /** Milliseconds that the end of a partition waits until what there is to keep is in its file. */
 const PATIENCE = 500;
 

@@ -2,6 +2,7 @@
  * Entry of a virtual processor's thread: waits to be told which machine it belongs to, assembles its view of it, its engine, and
  * runs the processor's loop.
  */
+import { trim } from '../host/node/spare-memory.ts';
 import { hostTime, onFirstMessage, postToParent, random64, sendOn, takeFrom } from '../host/node/threads.ts';
 import { Interpreter } from '../hypervisor/interpreter/interpreter.ts';
 import { KeptRegions } from '../hypervisor/translator/kept.ts';
@@ -14,6 +15,12 @@ import { seededRandom } from './seeded-random.ts';
 import { createVpPlatform } from './vp-platform.ts';
 
 const TRACE_BATCH = 256;
+/**
+ * Milliseconds from the start of the thread until it gives memory back, and then from time to time, when the processor goes idle: what
+ * it made while the guest booted is garbage, and V8 collects only where somebody allocates.
+ */
+const TIDY_AFTER = 5000;
+const TIDY_EVERY = 300_000;
 
 function post(message: FromVpThread): void {
   postToParent(message);
@@ -41,6 +48,7 @@ function main(data: VpThreadData): void {
     if (events.length >= TRACE_BATCH) flush();
   };
   let processor: Processor | undefined;
+  let nextTidy = performance.now() + TIDY_AFTER;
   const platform = createVpPlatform(machine, index, {
     random64:
       data.randomSeed === undefined
@@ -106,6 +114,10 @@ function main(data: VpThreadData): void {
     flush: () => {
       flush();
       machine.vmbus?.rest();
+      const now = performance.now();
+      if (now < nextTidy) return;
+      nextTidy = now + TIDY_EVERY;
+      trim(true);
     },
   });
   machine.vmbus?.moderate(() => performance.now());

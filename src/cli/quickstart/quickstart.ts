@@ -46,7 +46,6 @@ export async function quickstart(flags: QuickstartFlags, create?: CreatePartitio
     say(
       'hv: a kernel and a shell; for a whole Debian with a network, some minutes: hv quickstart --debian (npm run debian)',
     );
-  const kernel = await readInput('kernel', files.kernel);
   const base = buildInitramfs({
     busybox: await readInput('busybox', files.busybox),
     files: flags.nic !== undefined || flags.publish !== undefined ? { 'etc/network': NETWORK } : {},
@@ -59,7 +58,7 @@ export async function quickstart(flags: QuickstartFlags, create?: CreatePartitio
   const initrd = drivers ? Buffer.concat([base, drivers]) : base;
   const options = {
     ...machine,
-    kernel,
+    kernel: files.kernel,
     initrd,
     append: `console=ttyS0 ${terminalParameters()} ${flags.append ?? ''}`.replace(/ +/g, ' ').trim(),
   };

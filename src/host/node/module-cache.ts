@@ -8,7 +8,7 @@ import { crc32 } from 'node:zlib';
 import { replaceCacheFile } from './cache-file.ts';
 import { cacheFolder } from './folders.ts';
 import { machineCode } from './machine-code/machine-code.ts';
-import { compileEagerly } from './threads.ts';
+import { compilingLazily } from './threads.ts';
 
 /** Files: of other builds, and other versions of V8. */
 const MOST_FILES = 4;
@@ -31,13 +31,13 @@ export function cachedModule(
   if (!code) return { module: new WebAssembly.Module(image), keep: () => undefined };
   const path = join(folder, `${crc32(image).toString(16)}-${image.length.toString(16)}-${process.versions.v8}`);
   const stored = read(path);
-  if (stored) compileEagerly();
   const module = (stored && code.module(image, stored)) ?? new WebAssembly.Module(image);
   let known = stored?.length ?? 0;
   return {
     module,
     keep: () => {
-      const now = code.of(module);
+      // Its settings are those of a process that begins.
+      const now = compilingLazily(() => code.of(module));
       if (!now || now.length - known <= now.length / WORTHWHILE) return;
       known = now.length;
       replaceCacheFile(path, [new Uint8Array(Uint32Array.of(crc32(now)).buffer), now], MOST_FILES);

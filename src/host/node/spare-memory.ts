@@ -5,7 +5,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { ViridianError } from '../../contracts/errors.ts';
 import { releaseFreed } from './libc.ts';
 
@@ -62,8 +61,10 @@ let collector: (() => void) | undefined;
 /** V8 has no other way to say that now is a good time: a thread that waits allocates nothing, and so never collects. */
 function exposeCollector(): () => void {
   setFlagsFromString('--expose-gc');
-  const collect = runInNewContext('gc') as () => void;
+  const { runInNewContext } = process.getBuiltinModule('node:vm');
+  const collect = runInNewContext('gc') as (options: Readonly<Record<string, string>>) => void;
   // Machine code is kept for processes with the same settings.
   setFlagsFromString('--no-expose-gc');
-  return collect;
+  // Of this kind, it gives back the room for new objects too.
+  return () => collect({ type: 'major', execution: 'sync', flavor: 'last-resort' });
 }

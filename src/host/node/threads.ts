@@ -72,6 +72,16 @@ export function compileEagerly(): void {
   setFlagsFromString('--no-wasm-lazy-compilation');
 }
 
+/** Does something with the settings of a process that begins. Some thread has asked for the others by then. */
+export function compilingLazily<T>(work: () => T): T {
+  setFlagsFromString('--wasm-lazy-compilation');
+  try {
+    return work();
+  } finally {
+    compileEagerly();
+  }
+}
+
 /** On a thread: what startThread was given, and the way back. */
 export function threadData<T>(): T {
   return workerData as T;
