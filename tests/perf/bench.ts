@@ -2,6 +2,8 @@
  * `npm run bench`: boots the same kernel and runs the same workloads here and under QEMU TCG, side by side.
  *
  *   --rounds N     rounds, alternating which machine goes first (default 3)
+ *   --anew         each time as on a host that has never run this guest; without, as where it has been run before: runs
+ *                  that are not measured leave their translations first
  *   --only NAMES   some workloads, separated by commas; `boot` is the boot itself
  *   --kernel FILE, --busybox FILE   instead of Debian's, which are fetched as the quickstart does
  *   --alone        ours only, without QEMU
@@ -16,17 +18,19 @@ import { parseArgs } from 'node:util';
 import { cachedFiles, DebianPackages, rememberFiles, type Wanted } from '../../src/cli/quickstart/debian.ts';
 import { cacheFolder } from '../../src/host/node/folders.ts';
 import { assemblePrograms, bootImage, workloadImage } from './image.ts';
-import { type Guest, type Machine, type Outcome, ours, qemu, qemuVersion } from './machines.ts';
+import { type Guest, type Machine, type Outcome, ours, oursAnew, qemu, qemuVersion } from './machines.ts';
 import { type DebianRoot, debianRoot, Unavailable } from './packages.ts';
 import { profileOf, profileText } from './profile.ts';
 import { checksumTrouble, geometricMean, type Result, type Sample, summarize, table } from './results.ts';
-import { PACKAGES, WORKLOADS, type Workload } from './workloads.ts';
+import { GROUPS, PACKAGES, WORKLOADS, type Workload } from './workloads.ts';
 
 const BOOT = [
   { name: 'boot', about: 'start to shell' },
   { name: 'boot+off', about: 'start to power-off' },
 ] as const;
 const TIMEOUT = { boot: 300, workloads: 1800 } as const;
+/** V8 optimizes by and by what is executed often, and what it has optimized is kept too. */
+const WARM_UP = 3;
 /** Quiet: the serial port's speed is not the subject. The same for both machines. */
 const APPEND = 'console=ttyS0 quiet';
 
@@ -40,6 +44,7 @@ interface Flags {
   readonly kernel: string | undefined;
   readonly busybox: string | undefined;
   readonly alone: boolean;
+  readonly anew: boolean;
   readonly json: boolean;
   readonly list: boolean;
   readonly profile: boolean;
@@ -54,6 +59,7 @@ function flagsOf(args: string[]): Flags {
       kernel: { type: 'string' },
       busybox: { type: 'string' },
       alone: { type: 'boolean', default: false },
+      anew: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
       list: { type: 'boolean', default: false },
       profile: { type: 'boolean', default: false },
@@ -65,8 +71,8 @@ function flagsOf(args: string[]): Flags {
   const names = ['boot', ...WORKLOADS.map((w) => w.name)];
   const unknown = only?.find((name) => !names.includes(name));
   if (unknown !== undefined) throw new Error(`--only ${unknown}: the workloads are ${names.join(', ')}`);
-  const { kernel, busybox, alone, json, list, profile } = values;
-  return { rounds, only, kernel, busybox, alone, json, list, profile };
+  const { kernel, busybox, alone, anew, json, list, profile } = values;
+  return { rounds, only, kernel, busybox, alone, anew, json, list, profile };
 }
 
 /** The kernel and busybox: as given, from the quickstart's cache, or fetched. */
@@ -101,13 +107,21 @@ async function orSkip<T>(make: () => Promise<T>): Promise<T | undefined> {
 
 class Bench {
   readonly #flags: Flags;
+  readonly #ours: Machine;
   readonly #rivals: readonly Machine[];
   readonly #samples = new Map<string, Sample[]>();
   readonly #trouble: string[] = [];
 
-  constructor(flags: Flags, rivals: readonly Machine[]) {
+  constructor(flags: Flags, rival: boolean) {
     this.#flags = flags;
-    this.#rivals = rivals;
+    this.#ours = flags.anew ? oursAnew : ours;
+    this.#rivals = rival ? [this.#ours, qemu] : [this.#ours];
+  }
+
+  async #warmUp(guest: Guest, timeout: number): Promise<void> {
+    if (this.#flags.anew) return;
+    say(`bench: ${WARM_UP} runs that leave their translations`);
+    for (let run = 0; run < WARM_UP; run++) await this.#ours(guest, timeout);
   }
 
   /** Both machines, the first and the second taking turns. */
@@ -115,7 +129,7 @@ class Bench {
     const outcomes = new Map<Machine, Outcome>();
     const order = round % 2 === 0 ? this.#rivals : this.#rivals.toReversed();
     for (const machine of order) outcomes.set(machine, await machine(guest, timeout));
-    return [outcomes.get(ours)!, outcomes.get(qemu)];
+    return [outcomes.get(this.#ours)!, outcomes.get(qemu)];
   }
 
   #add(name: string, sample: Sample): void {
@@ -123,6 +137,7 @@ class Bench {
   }
 
   async boot(guest: Guest): Promise<void> {
+    await this.#warmUp(guest, TIMEOUT.boot);
     for (let round = 0; round < this.#flags.rounds; round++) {
       const [mine, theirs] = await this.#pair(round, guest, TIMEOUT.boot);
       if (!mine.reader.shell || (theirs && !theirs.reader.shell))
@@ -136,6 +151,7 @@ class Bench {
   }
 
   async workloads(guest: Guest, names: readonly string[]): Promise<void> {
+    await this.#warmUp(guest, TIMEOUT.workloads);
     for (let round = 0; round < this.#flags.rounds; round++) {
       const [mine, theirs] = await this.#pair(round, guest, TIMEOUT.workloads);
       for (const [who, outcome] of [['ours', mine] as const, ['TCG', theirs] as const])
@@ -232,7 +248,7 @@ async function main(): Promise<number> {
   const version = flags.alone ? undefined : await qemuVersion();
   if (version) say(`bench: beside QEMU ${version} TCG`);
   else if (!flags.alone) say('bench: qemu-system-x86_64 not found (Debian: qemu-system-x86): ours alone');
-  const bench = new Bench(flags, version ? [ours, qemu] : [ours]);
+  const bench = new Bench(flags, version !== undefined);
   if (wanted('boot')) await bench.boot(image('boot', bootImage(busybox)));
 
   const { guest, chosen, packages } = await workloadGuest(cache, busybox, image, wanted);
@@ -243,14 +259,16 @@ async function main(): Promise<number> {
     );
 
   const { results, trouble } = bench.results();
-  const ratios = results.flatMap((r) => (r.ratio === undefined || r.name.startsWith('boot') ? [] : [r.ratio]));
   if (flags.json) {
     const versions = { node: process.version, qemu: version ?? null, packages };
     process.stdout.write(`${JSON.stringify({ versions, rounds: flags.rounds, results, trouble }, undefined, 2)}\n`);
   } else {
     process.stdout.write(`${table(results)}\n`);
-    if (ratios.length > 1)
-      process.stdout.write(`geometric mean of the workloads' ratios: ${geometricMean(ratios).toFixed(1)}\n`);
+    for (const { about, names } of GROUPS) {
+      const ratios = results.flatMap((r) => (r.ratio === undefined || !names.includes(r.name) ? [] : [r.ratio]));
+      if (ratios.length > 1)
+        process.stdout.write(`geometric mean of ratios, ${about}: ${geometricMean(ratios).toFixed(2)}\n`);
+    }
   }
   for (const line of trouble) say(`bench: ${line}`);
   return trouble.length > 0 ? 1 : 0;

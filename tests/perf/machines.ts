@@ -1,11 +1,17 @@
-/** The two machines that are compared: a partition of ours in this process, and QEMU with its translator (TCG). */
+/** The two machines that are compared: a partition of ours, and QEMU with its translator (TCG), each in a process of its own. */
 import { spawn } from 'node:child_process';
-import type { CreatePartition } from '../../src/contracts/partition.ts';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
 import { findCommand, runCommand } from '../../src/host/node/command.ts';
+import { cacheFolder } from '../../src/host/node/folders.ts';
 import { MarkerReader } from './markers.ts';
+import type { Line } from './our-process.ts';
 import { shippedLibrary } from './shipped.ts';
 
-let library: Promise<CreatePartition> | undefined;
+const PROCESS = fileURLToPath(new URL('our-process.ts', import.meta.url));
 
 export interface Guest {
   readonly kernel: string;
@@ -27,34 +33,63 @@ export type Machine = (guest: Guest, timeoutSeconds: number) => Promise<Outcome>
 
 const MEMORY = 512;
 
-/** The start counts from where the library is called: reading the files, the interpreter and its thread are in it. */
-export const ours: Machine = async (guest, timeoutSeconds) => {
-  library ??= shippedLibrary();
-  const createPartition = await library;
+/** Ours, started like the other: the process, the library and its threads are in the time. */
+async function run(guest: Guest, timeoutSeconds: number, environment: NodeJS.ProcessEnv): Promise<Outcome> {
+  await built();
   const reader = new MarkerReader();
-  const decoder = new TextDecoder();
   const started = performance.now();
   const elapsed = (): number => (performance.now() - started) / 1000;
-  await using partition = await createPartition({
-    kernel: guest.kernel,
-    initrd: guest.initrd,
-    append: guest.append,
-    memory: MEMORY * 2 ** 20,
-    onReboot: 'stop',
-    disks: guest.disk === undefined ? undefined : [{ file: guest.disk, format: 'raw' }],
+  const given = JSON.stringify({ ...guest, memory: MEMORY });
+  const child = spawn(process.execPath, ['--no-warnings', PROCESS, given], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: environment,
   });
-  partition.console.onData((bytes) => {
-    const mark = { seconds: elapsed(), instructions: Number(partition.stats().instructions) };
-    reader.feed(decoder.decode(bytes, { stream: true }), mark);
+  const timer = setTimeout(() => child.kill('SIGKILL'), timeoutSeconds * 1000);
+  const closed = new Promise<number | null>((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', resolve);
   });
-  const timer = setTimeout(() => partition.turnOff(), timeoutSeconds * 1000);
-  partition.start();
-  const reason = await partition.stopped;
+  let end: { readonly seconds: number; readonly instructions: number } | undefined;
+  let reason = '';
+  for await (const text of createInterface({ input: child.stdout })) {
+    const line = JSON.parse(text) as Line;
+    const { instructions } = line;
+    if ('text' in line) reader.feed(line.text, { seconds: elapsed(), instructions });
+    else {
+      reason = line.stopped;
+      end = { seconds: elapsed(), instructions };
+    }
+  }
+  const code = await closed;
   clearTimeout(timer);
-  const seconds = elapsed();
-  if (reason.kind !== 'powerOff') throw stoppedEarly(`our machine stopped: ${reason.kind}`, reader);
-  return { reader, seconds, instructions: Number(partition.stats().instructions) };
+  if (end === undefined || reason !== 'powerOff')
+    throw stoppedEarly(
+      `our machine stopped: ${reason || `its process ended with ${code ?? 'a signal (timeout?)'}`}`,
+      reader,
+    );
+  return { reader, ...end };
+}
+
+/** What earlier runs have translated is there: see docs/translator.md. */
+export const ours: Machine = async (guest, timeoutSeconds) => await run(guest, timeoutSeconds, process.env);
+
+/** As on a host that has never run this guest: only the kernel is unpacked. */
+export const oursAnew: Machine = async (guest, timeoutSeconds) => {
+  const folder = mkdtempSync(join(tmpdir(), 'viridian-bench-'));
+  try {
+    mkdirSync(join(folder, 'viridian'));
+    symlinkSync(join(cacheFolder(), 'kernels'), join(folder, 'viridian/kernels'));
+    return await run(guest, timeoutSeconds, { ...process.env, XDG_CACHE_HOME: folder });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 };
+
+let building: Promise<void> | undefined;
+function built(): Promise<void> {
+  building ??= shippedLibrary().then(() => undefined);
+  return building;
+}
 
 /**
  * A processor like ours: TCG's maximum without what x86-64-v2 does not have, so that programs which choose their code by

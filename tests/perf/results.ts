@@ -64,7 +64,7 @@ export function table(results: readonly Result[]): string {
     r.about,
     number(r.ours, 2),
     number(r.theirs, 2),
-    number(r.ratio, 1),
+    number(r.ratio, 2),
     number(r.instructions === undefined ? undefined : r.instructions / 1e6, 1),
     number(r.mips, 0),
   ]);

@@ -196,4 +196,11 @@ export const WORKLOADS: readonly Workload[] = [
   ...debian,
 ];
 
+/** What means are taken of, besides that of all. */
+const SPECIAL = ['float', 'simd', 'copy', 'fresh'];
+export const GROUPS: readonly { readonly about: string; readonly names: readonly string[] }[] = [
+  { about: 'all', names: WORKLOADS.map(({ name }) => name) },
+  { about: 'integer and system', names: WORKLOADS.map(({ name }) => name).filter((name) => !SPECIAL.includes(name)) },
+];
+
 export const PACKAGES: readonly string[] = [...new Set(debian.map((w) => w.package!))];

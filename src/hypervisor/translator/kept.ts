@@ -71,7 +71,7 @@ const MODULE_HEAD = 5;
 const HEAD = 13;
 /** Bytes of the beginning that are part of the key. */
 const KEY_BYTES = 8;
-/** A file is not written again for a few regions, or a little machine code: one in this many of all. */
+/** A file is not written again for a few regions, or a little machine code: one in this many of what the run has used. */
 const WORTHWHILE = 50;
 
 /** What a region is looked up by: its beginning, as far as the first page has it. @param page at least the first page's bytes */
@@ -137,8 +137,9 @@ interface KeptModule {
   /** Where its bytes and its machine code are in the file, one behind the other; -1: it is new. */
   readonly at: number;
   readonly length: number;
-  /** Of its machine code in the file. */
+  /** Of its machine code in the file, and as far as that could be used. */
   readonly codeLength: number;
+  usable: number;
   /** The run before has used it. */
   readonly expected: boolean;
   /** Of a new one. */
@@ -167,7 +168,6 @@ export class KeptRegions {
   readonly #most: number;
   readonly #modules: KeptModule[] = [];
   readonly #byKey = new Map<number, Candidate[]>();
-  #count = 0;
   #fresh = 0;
   /** Bytes of new modules. */
   #bytes = 0;
@@ -180,7 +180,7 @@ export class KeptRegions {
     this.#words = wordsOf(options.file?.index ?? new Uint8Array());
     let at = 0;
     for (const { bytes, code, used, regions } of modulesIn(this.#words)) {
-      const what = { expected: used, bytes: undefined, module: undefined, used: false };
+      const what = { usable: code, expected: used, bytes: undefined, module: undefined, used: false };
       const owner = this.#module({ at, length: bytes, codeLength: code, ...what });
       for (const place of regions)
         this.#push({ owner, key: (this.#words[place + 1] as number) >>> 0, place, region: undefined });
@@ -206,7 +206,6 @@ export class KeptRegions {
     // The newest is the first that is found.
     if (all) all.unshift(candidate);
     else this.#byKey.set(key, [candidate]);
-    this.#count++;
   }
 
   /** @param page the bytes of the page that it begins in, and of the next one where that may be part of it */
@@ -238,9 +237,9 @@ export class KeptRegions {
     if (kept) kept.used = true;
   }
 
-  /** Numbers of the modules that a run is likely to use: the run before has. */
+  /** Numbers of the modules that a run is likely to use, because the run before has, and that are no work to have. */
   expected(): number[] {
-    return this.#modules.flatMap(({ id, expected }) => (expected ? [id] : []));
+    return this.#modules.flatMap(({ id, expected, codeLength }) => (expected && codeLength > 0 ? [id] : []));
   }
 
   #load(kept: KeptModule): WebAssembly.Module | undefined {
@@ -251,6 +250,7 @@ export class KeptRegions {
     const machineCode = codeLength > 0 && code ? file?.read(at + length, codeLength) : undefined;
     const module = machineCode && code?.module(bytes, machineCode);
     if (module) return module;
+    kept.usable = 0;
     try {
       return new WebAssembly.Module(bytes);
     } catch {
@@ -272,7 +272,7 @@ export class KeptRegions {
     const { length } = bytes;
     if (this.#bytes + length * WITH_CODE > this.#most) return -1;
     this.#bytes += length * WITH_CODE;
-    const owner = this.#module({ at: -1, length, codeLength: 0, expected: false, bytes, module, used: true });
+    const owner = this.#module({ at: -1, length, codeLength: 0, usable: 0, expected: false, bytes, module, used: true });
     for (const { region, page } of regions)
       this.#push({ owner, key: keptKey(page, region.entry, region.mode), place: -1, region });
     this.#fresh += regions.length;
@@ -285,18 +285,21 @@ export class KeptRegions {
     if (!this.#touched) return undefined;
     this.#touched = false;
     let all = 0;
+    let regions = 0;
     let optimized = 0;
     const codes = new Map<KeptModule, Uint8Array<ArrayBuffer>>();
     for (const kept of this.#modules) {
-      const code = kept.module && this.#options.code?.of(kept.module);
+      if (!kept.used || !kept.module) continue;
+      const code = this.#options.code?.of(kept.module);
       // V8 optimizes what is executed often: there may be more of it than the file has.
-      if (code && code.length > kept.codeLength) {
+      if (code && code.length > kept.usable) {
         codes.set(kept, code);
-        optimized += code.length - kept.codeLength;
+        optimized += code.length - kept.usable;
       }
-      all += kept.length + kept.codeLength;
+      all += kept.length + (code?.length ?? 0);
+      regions += kept.candidates.length;
     }
-    if (this.#fresh * WORTHWHILE <= this.#count && optimized * WORTHWHILE <= all) return undefined;
+    if (this.#fresh * WORTHWHILE <= regions && optimized * WORTHWHILE <= all) return undefined;
     this.#fresh = 0;
     const indices: Int32Array[] = [];
     const parts: Uint8Array<ArrayBuffer>[] = [];
