@@ -2,7 +2,7 @@
 import { machineCode } from '../host/node/machine-code/machine-code.ts';
 import { lowerThisThread } from '../host/node/priority.ts';
 import { trim } from '../host/node/spare-memory.ts';
-import { compileEagerly, listenOn, onMessages, postToParent, sendOn, threadData } from '../host/node/threads.ts';
+import { compileForGuests, listenOn, onMessages, postToParent, sendOn, threadData } from '../host/node/threads.ts';
 import { partReader, writeTranslations } from '../host/node/translation-cache.ts';
 import { KeptRegions } from '../hypervisor/translator/kept.ts';
 import type { KnownModules, TranslationRequest } from '../hypervisor/translator/request.ts';
@@ -12,7 +12,7 @@ import type { FromTranslator, ToTranslator, TranslatorThreadData } from './proto
 // Guest code goes first: every processor is interpreted meanwhile, and slower for want of time than of translations.
 lowerThisThread(5);
 // The processor's thread is to run what it gets, not to compile it.
-compileEagerly();
+compileForGuests();
 const { memory, channels, translations } = threadData<TranslatorThreadData>();
 const stored = translations?.stored;
 const kept =

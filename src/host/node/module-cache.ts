@@ -8,7 +8,7 @@ import { crc32 } from 'node:zlib';
 import { replaceCacheFile } from './cache-file.ts';
 import { cacheFolder } from './folders.ts';
 import { machineCode } from './machine-code/machine-code.ts';
-import { compilingLazily } from './threads.ts';
+import { withOwnSettings } from './threads.ts';
 
 /** Files: of other builds, and other versions of V8. */
 const MOST_FILES = 4;
@@ -37,7 +37,7 @@ export function cachedModule(
     module,
     keep: () => {
       // Its settings are those of a process that begins.
-      const now = compilingLazily(() => code.of(module));
+      const now = withOwnSettings(() => code.of(module));
       if (!now || now.length - known <= now.length / WORTHWHILE) return;
       known = now.length;
       replaceCacheFile(path, [new Uint8Array(Uint32Array.of(crc32(now)).buffer), now], MOST_FILES);

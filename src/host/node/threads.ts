@@ -64,21 +64,30 @@ export function listenOn<T>(end: ChannelEnd, callback: (message: T) => void): vo
   (end as unknown as MessagePort).on('message', callback);
 }
 
+/** V8's settings for the code of guests, and its own. */
+const FOR_GUESTS = ['--no-wasm-lazy-compilation', '--wasm-tiering-budget=2000000'];
+const OWN = ['--wasm-lazy-compilation', '--wasm-tiering-budget=13000000'];
+
+function set(flags: readonly string[]): void {
+  for (const flag of flags) setFlagsFromString(flag);
+}
+
 /**
- * WebAssembly that is compiled in this process from here on is compiled at once, not function by function when first called. No
- * other setting: V8 14.6 crashes where what it has compiled was compiled under other settings of inlining and deoptimization.
+ * WebAssembly that is compiled in this process from here on is compiled at once, not function by function when first called, and
+ * optimized after fewer executions: a guest has much code that is executed a little, and what is optimized is kept for other
+ * runs. No other settings: V8 14.6 crashes where what it has compiled was compiled under others of inlining and deoptimization.
  */
-export function compileEagerly(): void {
-  setFlagsFromString('--no-wasm-lazy-compilation');
+export function compileForGuests(): void {
+  set(FOR_GUESTS);
 }
 
 /** Does something with the settings of a process that begins. Some thread has asked for the others by then. */
-export function compilingLazily<T>(work: () => T): T {
-  setFlagsFromString('--wasm-lazy-compilation');
+export function withOwnSettings<T>(work: () => T): T {
+  set(OWN);
   try {
     return work();
   } finally {
-    compileEagerly();
+    set(FOR_GUESTS);
   }
 }
 

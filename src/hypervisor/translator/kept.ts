@@ -272,7 +272,16 @@ export class KeptRegions {
     const { length } = bytes;
     if (this.#bytes + length * WITH_CODE > this.#most) return -1;
     this.#bytes += length * WITH_CODE;
-    const owner = this.#module({ at: -1, length, codeLength: 0, usable: 0, expected: false, bytes, module, used: true });
+    const owner = this.#module({
+      at: -1,
+      length,
+      codeLength: 0,
+      usable: 0,
+      expected: false,
+      bytes,
+      module,
+      used: true,
+    });
     for (const { region, page } of regions)
       this.#push({ owner, key: keptKey(page, region.entry, region.mode), place: -1, region });
     this.#fresh += regions.length;
