@@ -2,7 +2,9 @@
  * What a guest that writes new code, runs it until it is translated, and goes on to the next, takes of the host's memory:
  * `node tests/perf/new-code.ts [seconds]`, a minute if nothing is given. Exits with 1 where it is more than BOUND.
  */
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { nodeDiskFiles } from '../../src/host/node/disk-files.ts';
 import { nodeServices } from '../../src/host/node/services.ts';
@@ -51,6 +53,9 @@ export interface NewCode {
 export async function newCode(seconds: number, span: number, tell: (line: string) => void): Promise<NewCode> {
   const end = new Uint8Array(Uint32Array.of(FIRST + span).buffer);
   const text = Array.from(end, (byte) => byte.toString(16).padStart(2, '0')).join(' ');
+  const folder = mkdtempSync(join(tmpdir(), 'viridian-new-code-'));
+  using stack = new DisposableStack();
+  stack.defer(() => rmSync(folder, { recursive: true }));
   const entry = (name: string): URL => new URL(`../../src/vmwp/${name}.ts`, import.meta.url);
   await using worker = new VmWorker({
     config: { memory: MEMORY, processors: 1, virtualTime: false, testDevice: false, vmbus: false },
@@ -64,6 +69,7 @@ export async function newCode(seconds: number, span: number, tell: (line: string
     engine: 'translator',
     host: nodeServices,
     files: nodeDiskFiles,
+    translations: { path: join(folder, 'kept'), stored: undefined, close: async () => undefined },
   });
   await worker.prepare();
   worker.start();

@@ -321,4 +321,24 @@ describe('a machine with the translations of another one', () => {
     expect(second.vp.regionsMade).toBeGreaterThan(second.vp.regionsKept);
     expect(state(second)).toEqual(state(plain));
   });
+
+  it('uses an instance again for code that comes again', () => {
+    const kept = new KeptRegions();
+    const machine = machineOf(kept);
+    let until = 0n;
+    const go = (): void => {
+      for (let part = 0; part < 3; part++) machine.runTo((until += 20_000n));
+    };
+    go();
+    const made: bigint[] = [];
+    for (let round = 0; round < 12; round++) {
+      // The last byte of ADD R8: one and another in turn.
+      machine.machine.memory.write(CODE + START + 3, Uint8Array.of(round % 2 === 0 ? 3 : 1));
+      machine.engine.blocks.written(CODE + START + 3, 1);
+      go();
+      made.push(machine.vp.modulesMade);
+    }
+    expect(machine.vp.regionsKept).toBeGreaterThan(8n);
+    expect(made.at(-1)).toBe(made[2]);
+  });
 });

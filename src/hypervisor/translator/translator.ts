@@ -89,8 +89,15 @@ interface Batch {
   readonly early: ReadonlySet<number>;
 }
 
-/** Instances of a module, and which of its regions each of them is used for. */
-type Copies = { readonly exports: WebAssembly.Exports; readonly taken: Set<string> }[];
+/** An instance of a module, and which of its regions it is used for. */
+interface Copy {
+  readonly exports: WebAssembly.Exports;
+  readonly taken: Set<string>;
+}
+interface Use {
+  readonly copy: Copy;
+  readonly name: string;
+}
 
 export class Translator {
   readonly #options: TranslatorOptions;
@@ -113,7 +120,11 @@ export class Translator {
   /** Pages with code that is being translated. */
   readonly #busy = new Set<number>();
   /** Of the modules that other results may have too, by their numbers. */
-  readonly #copies = new Map<number, Copies>();
+  readonly #copies = new Map<number, Copy[]>();
+  /** Of which copy the region at a place is. */
+  readonly #uses = new Map<number, Use>();
+  /** Of regions that are no longer in the table. */
+  readonly #ended: Use[] = [];
   /** Modules of other runs that have come, by their numbers. */
   readonly #known = new Map<number, TranslatedModule>();
   /** Of these, the ones that have been used since the last request. */
@@ -135,6 +146,9 @@ export class Translator {
       options.vp.regionsDropped++;
       options.table.set(place, this.#none);
       this.#vacant.push(place);
+      const use = this.#uses.get(place);
+      this.#uses.delete(place);
+      if (use) this.#ended.push(use);
     };
   }
 
@@ -149,6 +163,8 @@ export class Translator {
   /** Sends what is waiting and installs what has come back. Called between runs. */
   work(): void {
     if (this.#options.vp.splitRecord !== 0) this.#lookAtSplit();
+    // No region is running now.
+    for (const { copy, name } of this.#ended.splice(0)) copy.taken.delete(name);
     if (this.#hot.length > 0 && this.#known.size > 0) this.#takeKnown();
     if (this.#hot.length > 0 && this.#pending.length < MOST_OUT) this.#send();
     while (this.#pending.length > 0 || this.#expecting) {
@@ -324,7 +340,7 @@ export class Translator {
       return;
     }
     /** Of modules that no other result has. */
-    const ofThese = new Map<number, Copies>();
+    const ofThese = new Map<number, Copy[]>();
     for (const region of regions) {
       if (!region) continue;
       const module = modules[region.module] as TranslatedModule;
@@ -333,7 +349,7 @@ export class Translator {
   }
 
   /** Puts a region in place, if the code there is still the one that it was made from. */
-  #put(region: TranslatedRegion, module: TranslatedModule, among: Map<number, Copies>): void {
+  #put(region: TranslatedRegion, module: TranslatedModule, among: Map<number, Copy[]>): void {
     const { blocks, table, vp } = this.#options;
     const { record, size } = region;
     const current = blocks.codeOf(record);
@@ -343,7 +359,9 @@ export class Translator {
       return;
     }
     const place = this.#place();
-    table.set(place, this.#function(region, module, among));
+    const copy = this.#copyFor(region, module, among);
+    this.#uses.set(place, { copy, name: region.name });
+    table.set(place, copy.exports[region.name] as never);
     blocks.install(record, place, stretches, region.calls);
     const far = region.blocks.filter((at) => at >= PAGE).map((at) => at - PAGE);
     blocks.cool(current.gpa, current.mode, region.blocks);
@@ -353,21 +371,25 @@ export class Translator {
     vp.regionsInstructions += BigInt(size);
   }
 
-  /** A region's function, with its sites filled in: what is of one place in the guest's memory, so each place has its own copy. */
-  #function(region: TranslatedRegion, module: TranslatedModule, among: Map<number, Copies>): never {
+  /**
+   * An instance with the region's sites filled in. They are of one place in the guest's memory: where the same code is at several,
+   * each has another instance.
+   */
+  #copyFor(region: TranslatedRegion, module: TranslatedModule, among: Map<number, Copy[]>): Copy {
     let copies = among.get(module.id);
     if (!copies) {
       among.set(module.id, (copies = []));
       if (this.#known.has(module.id)) this.#used.push(module.id);
     }
     const { name, firstSite, sites } = region;
-    const { exports, taken } = copies.find((copy) => !copy.taken.has(name)) ?? this.#copy(module, copies);
-    taken.add(name);
-    for (const [n, value] of sites.entries()) (exports[globalName(firstSite + n)] as WebAssembly.Global).value = value;
-    return exports[name] as never;
+    const copy = copies.find(({ taken }) => !taken.has(name)) ?? this.#copy(module, copies);
+    copy.taken.add(name);
+    for (const [n, value] of sites.entries())
+      (copy.exports[globalName(firstSite + n)] as WebAssembly.Global).value = value;
+    return copy;
   }
 
-  #copy({ module, bytes }: TranslatedModule, copies: Copies): Copies[number] {
+  #copy({ module, bytes }: TranslatedModule, copies: Copy[]): Copy {
     const { vp } = this.#options;
     const { exports } = new WebAssembly.Instance(module, this.#imports);
     vp.modulesMade++;
