@@ -14,5 +14,6 @@ export interface TranslationCache {
   readonly path: string;
   /** Undefined: there is nothing yet, or it is damaged. */
   readonly stored: StoredTranslations | undefined;
-  close(): Promise<void>;
+  /** Not before the threads have ended that read it. */
+  close(): void;
 }

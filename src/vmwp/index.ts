@@ -106,6 +106,7 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
   let disks: PartitionDisks | undefined;
   let nics: PartitionNics | undefined;
   let worker: VmWorker | undefined;
+  let translations: TranslationCache | undefined;
   try {
     disks = await PartitionDisks.open({ files: nodeDiskFiles, codecs: nodeCodecs }, resolved, saved?.disks);
     nics = await PartitionNics.open(networks(), resolved.nics);
@@ -114,6 +115,7 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
     const makePlan = async (): Promise<LoadPlan> =>
       await plan(fromDisk ? await withDiskKernel(resolved, opened.devices) : resolved, config);
     const load = saved?.plan ?? (await makePlan());
+    translations = common.engine === 'translator' ? await translationsOf(load) : undefined;
     const parts = {
       threads,
       interpreter: await interpreter(),
@@ -121,7 +123,7 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
       nics,
       plan: load,
       replan: fromDisk ? makePlan : undefined,
-      translations: common.engine === 'translator' ? await translationsOf(load) : undefined,
+      translations,
     };
     worker = new VmWorker({ ...common, ...parts, saved });
     const made = worker;
@@ -133,6 +135,7 @@ export async function createPartition(options: PartitionOptions): Promise<Partit
     if (saved && isImage(saved.memory)) await saved.memory.close();
     if (worker) await worker[Symbol.asyncDispose]();
     else await Promise.all([disks?.close(), ...threads.map((thread) => thread.terminate())]);
+    translations?.close();
     throw error;
   }
 }

@@ -6,7 +6,12 @@ import type { LoadPlan } from '../firmware/load-plan.ts';
 import { Interpreter, type InterpreterModule } from '../hypervisor/interpreter/interpreter.ts';
 import type { GuestCrash } from '../hypervisor/tlfs/ports.ts';
 import type { KeptRegions } from '../hypervisor/translator/kept.ts';
-import { type TranslationItem, type TranslationResult, unpackRequest } from '../hypervisor/translator/request.ts';
+import {
+  type KnownModules,
+  type TranslationItem,
+  type TranslationResult,
+  unpackRequest,
+} from '../hypervisor/translator/request.ts';
 import { translate } from '../hypervisor/translator/service.ts';
 import { PowerEvent, Run } from '../hypervisor/vp/control.ts';
 import { Processor } from '../hypervisor/vp/processor.ts';
@@ -44,6 +49,8 @@ export interface SteppedOptions {
   readonly exact?: boolean | undefined;
   /** What other machines have translated, to which this one adds. */
   readonly kept?: KeptRegions | undefined;
+  /** Modules of those that are there before anybody asks. */
+  readonly known?: KnownModules | undefined;
   /** The memory of a machine that is not used any more. */
   readonly reuse?: WebAssembly.Memory | undefined;
   readonly onConsole?: ((bytes: Uint8Array) => void) | undefined;
@@ -105,7 +112,7 @@ export class SteppedMachine {
       trace: undefined,
       serve: () => undefined,
     });
-    const results: TranslationResult[] = [];
+    const results: (TranslationResult | KnownModules)[] = options.known ? [options.known] : [];
     this.engine = new Interpreter({
       memory: shared,
       module: interpreter,

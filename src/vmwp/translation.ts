@@ -80,6 +80,6 @@ export class PartitionTranslator {
       clearTimeout(patience);
     }
     await this.#thread?.terminate();
-    await this.#options.translations?.close();
+    this.#options.translations?.close();
   }
 }

@@ -2,7 +2,7 @@
 import { machineCode } from '../host/node/machine-code/machine-code.ts';
 import { lowerThisThread } from '../host/node/priority.ts';
 import { trim } from '../host/node/spare-memory.ts';
-import { compileForGuests, listenOn, onMessages, postToParent, sendOn, threadData } from '../host/node/threads.ts';
+import { listenOn, onMessages, postToParent, sendOn, setUpForGuests, threadData } from '../host/node/threads.ts';
 import { partReader, writeTranslations } from '../host/node/translation-cache.ts';
 import { KeptRegions } from '../hypervisor/translator/kept.ts';
 import type { KnownModules, TranslationRequest } from '../hypervisor/translator/request.ts';
@@ -12,7 +12,7 @@ import type { FromTranslator, ToTranslator, TranslatorThreadData } from './proto
 // Guest code goes first: every processor is interpreted meanwhile, and slower for want of time than of translations.
 lowerThisThread(5);
 // The processor's thread is to run what it gets, not to compile it.
-compileForGuests();
+setUpForGuests();
 const { memory, channels, translations } = threadData<TranslatorThreadData>();
 const stored = translations?.stored;
 const kept =
@@ -24,7 +24,7 @@ const kept =
 let idle = false;
 /** Modules that are sent at one time before anybody asks for them: what has been asked for comes between. */
 const GROUP = 16;
-/** Bytes of machine code that are sent in all. */
+/** Bytes of modules that are sent in all, without their machine code. */
 const MOST_AHEAD = 2 ** 23;
 
 /** What the run before has used is likely to be used again. */

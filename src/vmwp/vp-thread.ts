@@ -19,7 +19,7 @@ const TRACE_BATCH = 256;
  * Milliseconds from the start of the thread until it gives memory back, and then from time to time, when the processor goes idle: what
  * it made while the guest booted is garbage, and V8 collects only where somebody allocates.
  */
-const TIDY_AFTER = 5000;
+const TIDY_AFTER = 12_000;
 const TIDY_EVERY = 300_000;
 
 function post(message: FromVpThread): void {

@@ -51,17 +51,20 @@ async function run(guest: Guest, timeoutSeconds: number, environment: NodeJS.Pro
   });
   let end: { readonly seconds: number; readonly instructions: number } | undefined;
   let reason = '';
-  for await (const text of createInterface({ input: child.stdout })) {
-    const line = JSON.parse(text) as Line;
-    const { instructions } = line;
-    if ('text' in line) reader.feed(line.text, { seconds: elapsed(), instructions });
-    else {
-      reason = line.stopped;
-      end = { seconds: elapsed(), instructions };
+  try {
+    for await (const text of createInterface({ input: child.stdout })) {
+      const line = JSON.parse(text) as Line;
+      const { instructions } = line;
+      if ('text' in line) reader.feed(line.text, { seconds: elapsed(), instructions });
+      else {
+        reason = line.stopped;
+        end = { seconds: elapsed(), instructions };
+      }
     }
+  } finally {
+    clearTimeout(timer);
   }
   const code = await closed;
-  clearTimeout(timer);
   if (end === undefined || reason !== 'powerOff')
     throw stoppedEarly(
       `our machine stopped: ${reason || `its process ended with ${code ?? 'a signal (timeout?)'}`}`,

@@ -2,13 +2,13 @@
  * Keeps V8's machine code of a module that goes with the program in the user's cache folder, for the next start: compiling the
  * interpreter takes longer than all the rest of a start. A cache that cannot be read or written is no error.
  */
-import { readFileSync } from 'node:fs';
+import { closeSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { replaceCacheFile } from './cache-file.ts';
+import { openCacheFile, replaceCacheFile } from './cache-file.ts';
 import { cacheFolder } from './folders.ts';
 import { machineCode } from './machine-code/machine-code.ts';
-import { withOwnSettings } from './threads.ts';
+import { setUpForGuests } from './threads.ts';
 
 /** Files: of other builds, and other versions of V8. */
 const MOST_FILES = 4;
@@ -22,22 +22,27 @@ export interface CachedModule {
   keep(): void;
 }
 
-/** Compiled, or from the cache. @param image the module's bytes */
+/**
+ * Compiled, or from the cache. The process has the settings for guests afterwards: where there is nothing to take up, the module
+ * is compiled before, function by function when called.
+ * @param image the module's bytes
+ */
 export function cachedModule(
   image: Uint8Array<ArrayBuffer>,
   folder: string = join(cacheFolder(), 'modules'),
 ): CachedModule {
   const code = machineCode();
-  if (!code) return { module: new WebAssembly.Module(image), keep: () => undefined };
   const path = join(folder, `${crc32(image).toString(16)}-${image.length.toString(16)}-${process.versions.v8}`);
-  const stored = read(path);
-  const module = (stored && code.module(image, stored)) ?? new WebAssembly.Module(image);
-  let known = stored?.length ?? 0;
+  const stored = code && read(path);
+  if (stored) setUpForGuests();
+  const taken = stored && code.module(image, stored);
+  const module = taken ?? new WebAssembly.Module(image);
+  setUpForGuests();
+  let known = taken ? stored.length : 0;
   return {
     module,
     keep: () => {
-      // Its settings are those of a process that begins.
-      const now = withOwnSettings(() => code.of(module));
+      const now = code?.of(module);
       if (!now || now.length - known <= now.length / WORTHWHILE) return;
       known = now.length;
       replaceCacheFile(path, [new Uint8Array(Uint32Array.of(crc32(now)).buffer), now], MOST_FILES);
@@ -46,11 +51,15 @@ export function cachedModule(
 }
 
 function read(path: string): Uint8Array<ArrayBuffer> | undefined {
+  const file = openCacheFile(path);
+  if (!file) return undefined;
   try {
-    const whole = new Uint8Array(readFileSync(path));
+    const whole = new Uint8Array(readFileSync(file.fd));
     const code = whole.subarray(CHECK);
     return new DataView(whole.buffer).getUint32(0, true) === crc32(code) ? code : undefined;
   } catch {
     return undefined;
+  } finally {
+    closeSync(file.fd);
   }
 }

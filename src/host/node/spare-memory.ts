@@ -4,9 +4,9 @@ import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
-import { setFlagsFromString } from 'node:v8';
 import { ViridianError } from '../../contracts/errors.ts';
 import { releaseFreed } from './libc.ts';
+import { setUpForGuests } from './threads.ts';
 
 const files = new FinalizationRegistry<number>((fd) => {
   closeSync(fd);
@@ -60,11 +60,9 @@ let collector: (() => void) | undefined;
 
 /** V8 has no other way to say that now is a good time: a thread that waits allocates nothing, and so never collects. */
 function exposeCollector(): () => void {
-  setFlagsFromString('--expose-gc');
+  setUpForGuests();
   const { runInNewContext } = process.getBuiltinModule('node:vm');
   const collect = runInNewContext('gc') as (options: Readonly<Record<string, string>>) => void;
-  // Machine code is kept for processes with the same settings.
-  setFlagsFromString('--no-expose-gc');
   // Of this kind, it gives back the room for new objects too.
   return () => collect({ type: 'major', execution: 'sync', flavor: 'last-resort' });
 }

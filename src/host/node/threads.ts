@@ -64,31 +64,20 @@ export function listenOn<T>(end: ChannelEnd, callback: (message: T) => void): vo
   (end as unknown as MessagePort).on('message', callback);
 }
 
-/** V8's settings for the code of guests, and its own. */
-const FOR_GUESTS = ['--no-wasm-lazy-compilation', '--wasm-tiering-budget=2000000'];
-const OWN = ['--wasm-lazy-compilation', '--wasm-tiering-budget=13000000'];
-
-function set(flags: readonly string[]): void {
-  for (const flag of flags) setFlagsFromString(flag);
-}
+/**
+ * V8's settings for a process that runs guests: WebAssembly is compiled at once, not function by function when first called, and optimized
+ * after fewer executions, because a guest has much code that is executed a little, and what is optimized is kept for other
+ * runs; threads may collect garbage when they have time. No other settings: V8 14.6 crashes where what it has compiled was
+ * compiled under others of inlining and deoptimization.
+ */
+const SETTINGS = ['--no-wasm-lazy-compilation', '--wasm-tiering-budget=2000000', '--expose-gc'];
 
 /**
- * WebAssembly that is compiled in this process from here on is compiled at once, not function by function when first called, and
- * optimized after fewer executions: a guest has much code that is executed a little, and what is optimized is kept for other
- * runs. No other settings: V8 14.6 crashes where what it has compiled was compiled under others of inlining and deoptimization.
+ * For the whole process, and never taken back: machine code is of one group of settings, and other threads may be about to keep or
+ * to take up theirs.
  */
-export function compileForGuests(): void {
-  set(FOR_GUESTS);
-}
-
-/** Does something with the settings of a process that begins. Some thread has asked for the others by then. */
-export function withOwnSettings<T>(work: () => T): T {
-  set(OWN);
-  try {
-    return work();
-  } finally {
-    set(FOR_GUESTS);
-  }
+export function setUpForGuests(): void {
+  for (const flag of SETTINGS) setFlagsFromString(flag);
 }
 
 /** On a thread: what startThread was given, and the way back. */

@@ -1,10 +1,13 @@
 import { execFileSync } from 'node:child_process';
 import {
+  chmodSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   truncateSync,
   utimesSync,
   writeFileSync,
@@ -19,7 +22,7 @@ const kernel = new Uint8Array(1000).fill(7);
 const index = Uint8Array.from({ length: 4096 }, (_, i) => i);
 const parts = [Uint8Array.of(1, 2, 3), new Uint8Array(), new Uint8Array(70_000).fill(9)];
 
-const opened: { close(): Promise<void> }[] = [];
+const opened: { close(): void }[] = [];
 async function open(bytes = kernel, build = 'b1') {
   const cache = (await translationCache(bytes, { folder, build }))!;
   opened.push(cache);
@@ -35,8 +38,8 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 beforeEach(() => {
   for (const name of readdirSync(folder)) rmSync(join(folder, name));
 });
-afterEach(async () => {
-  for (const cache of opened.splice(0)) await cache.close();
+afterEach(() => {
+  for (const cache of opened.splice(0)) cache.close();
 });
 
 describe('translations on disk', () => {
@@ -84,6 +87,17 @@ describe('translations on disk', () => {
     writeFileSync(path, whole.subarray(0, -1));
     const read = partReader((await open()).stored!);
     expect([read(0, 3), read(3, 70_000)]).toEqual([undefined, undefined]);
+  });
+
+  it.each([
+    ['a link', (path: string) => renameSync(path, `${path}.x`) ?? symlinkSync(`${path}.x`, path)],
+    ['writable for others', (path: string) => chmodSync(path, 0o622)],
+    ['in a folder that others may write to', () => chmodSync(folder, 0o777)],
+  ])('are not there when the file is %s', async (_what, change) => {
+    const path = await write();
+    change(path);
+    expect((await open()).stored).toBeUndefined();
+    chmodSync(folder, 0o700);
   });
 
   it('can be read on by who has opened them when others are written', async () => {

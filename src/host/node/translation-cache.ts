@@ -5,12 +5,12 @@
  * A file: a head of three words (CRC of what follows up to the parts, length of the index in bytes, count of parts), the index,
  * each part's length and CRC, the parts.
  */
-import { constants, readSync } from 'node:fs';
-import { type FileHandle, mkdir, open, opendir } from 'node:fs/promises';
+import { closeSync, readSync } from 'node:fs';
+import { mkdir, opendir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import type { StoredTranslations, TranslationCache } from '../translations.ts';
-import { replaceCacheFile } from './cache-file.ts';
+import { openCacheFile, replaceCacheFile } from './cache-file.ts';
 import { cacheFolder } from './folders.ts';
 import { buildId } from './program.ts';
 
@@ -36,45 +36,41 @@ export async function translationCache(
   // Machine code is of one version of V8.
   const fingerprint = crc32(kernel.subarray(0, FINGERPRINT), crc32(process.versions.v8)).toString(16);
   const path = join(folder, `${build}-${fingerprint}-${kernel.length.toString(16)}`);
-  let file: FileHandle | undefined;
-  let stored: StoredTranslations | undefined;
-  try {
-    // A pipe would have the opener wait.
-    file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
-    if ((await file.stat()).isFile()) stored = await readHead(file);
-  } catch {
-    // There is none.
-  }
-  const opened = file;
-  return {
-    path,
-    stored,
-    close: async () => {
-      await opened?.close().catch(() => undefined);
-    },
+  const file = openCacheFile(path);
+  let open = file !== undefined;
+  const close = (): void => {
+    if (open && file) closeSync(file.fd);
+    open = false;
   };
+  const stored = file && readHead(file);
+  if (!stored) close();
+  return { path, stored, close };
 }
 
-async function readHead(file: FileHandle): Promise<StoredTranslations | undefined> {
-  const { size } = await file.stat();
+function readHead({ fd, size }: { readonly fd: number; readonly size: number }): StoredTranslations | undefined {
   const head = new Uint32Array(HEAD / 4);
-  if (!(await fill(file, new Uint8Array(head.buffer), 0))) return undefined;
+  if (!fill(fd, new Uint8Array(head.buffer), 0)) return undefined;
   const [check, length = 0, count = 0] = head;
   const partsAt = HEAD + length + count * ENTRY;
   if (length % 4 !== 0 || partsAt > Math.min(size, LARGEST)) return undefined;
   const rest = new Uint8Array(new SharedArrayBuffer(partsAt - HEAD));
-  if (!(await fill(file, rest, HEAD)) || crc32(rest, headCheck(head)) !== check) return undefined;
+  if (!fill(fd, rest, HEAD) || crc32(rest, headCheck(head)) !== check) return undefined;
   const table = new Uint32Array(rest.slice(length).buffer);
-  return { index: rest.subarray(0, length), fd: file.fd, table, partsAt };
+  return { index: rest.subarray(0, length), fd, table, partsAt };
 }
 
-async function fill(file: FileHandle, into: Uint8Array, from: number): Promise<boolean> {
-  for (let at = 0; at < into.length; ) {
-    const { bytesRead } = await file.read(into, at, into.length - at, from + at);
-    if (bytesRead === 0) return false;
-    at += bytesRead;
+/** False: it ends before, or cannot be read. */
+function fill(fd: number, into: Uint8Array, from: number): boolean {
+  try {
+    for (let at = 0; at < into.length; ) {
+      const count = readSync(fd, into, at, into.length - at, from + at);
+      if (count === 0) return false;
+      at += count;
+    }
+    return true;
+  } catch {
+    return false;
   }
-  return true;
 }
 
 function headCheck(head: Uint32Array): number {
@@ -97,17 +93,8 @@ export function partReader({
   return (at, length) => {
     const known = checks.get(at);
     if (known?.length !== length) return undefined;
-    try {
-      const part = new Uint8Array(length);
-      for (let done = 0; done < length; ) {
-        const count = readSync(fd, part, done, length - done, partsAt + at + done);
-        if (count === 0) return undefined;
-        done += count;
-      }
-      return crc32(part) === known.check ? part : undefined;
-    } catch {
-      return undefined;
-    }
+    const part = new Uint8Array(length);
+    return fill(fd, part, partsAt + at) && crc32(part) === known.check ? part : undefined;
   };
 }
 

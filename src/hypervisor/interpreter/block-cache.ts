@@ -487,6 +487,13 @@ export class BlockCache {
     return { page: page.bytes, host: page.host, offset, gpa: at - offset, mode };
   }
 
+  /** Whether the block at `record`, translated or not, is still there. Records are used again only in another epoch. */
+  has(record: number): boolean {
+    const at = (this.#gpaOf[this.#numberOf(record)] as number) >>> 0;
+    const page = this.#held(at >>> 12);
+    return page !== undefined && this.#entry(page, record, -1) >= 0;
+  }
+
   /**
    * The blocks of a page in one mode: offset in the page plus `base`, first record, count of records, and how often each has been entered,
    * or -1 where it is translated or `taken`.

@@ -43,7 +43,7 @@ export interface FilledSites {
 
 /**
  * The numbers of a region's sites; undefined where an instruction that it calls is not decoded. Asked once: the processor goes on
- * meanwhile, and its records are dropped and used again. Who installs the region sees that.
+ * meanwhile, and its records are dropped. Who puts the region in place looks whether `calls` are still there.
  */
 export function fillSites(
   { sites }: Pick<KeptRegion, 'sites'>,

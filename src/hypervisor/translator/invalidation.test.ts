@@ -4,6 +4,7 @@ import { assembled, barePlan, CODE, MEMORY } from '../../../tests/fixtures/bare.
 import { Lockstep } from '../../vmwp/check/lockstep.ts';
 import { SteppedMachine } from '../../vmwp/stepped-machine.ts';
 import { compileInterpreter } from '../interpreter/interpreter.ts';
+import { translate } from './service.ts';
 
 const interpreter = compileInterpreter();
 const PAGE = 4096;
@@ -134,5 +135,39 @@ describe('a function that changes the code of its caller', () => {
     expect(lockstep.interpreted.machine.memory.read(CODE + 18, 1)[0]).toBeGreaterThan(5);
     expect(lockstep.translated.vp.regionsDropped).toBeGreaterThan(3n);
     expect(lockstep.translated.vp.regionInstructions).toBeGreaterThan(50_000n);
+  });
+});
+
+// biome-ignore format: a listing
+const CALLED = assembled([
+  ['start: add r8, 1',     '49 83 c0 01'],
+  ['jmp second',           'eb 00'],
+  ['second: mov eax, r8d', '44 89 c0'],
+  ['cpuid',                '0f a2'],
+  ['add rdi, rbx',         '48 01 df'],
+  ['jmp start',            'eb f0'],
+]);
+const SECOND = CODE + 100 + 6;
+
+describe('a region that calls the interpreter’s functions', () => {
+  it('is not put in place when the records that it calls them with have gone meanwhile', () => {
+    let answers = 0;
+    const machine: SteppedMachine = new SteppedMachine({
+      memory: MEMORY,
+      plan: barePlan(CALLED, CODE + 100),
+      interpreter,
+      translated: true,
+      hotAfter: 100,
+      translate: (request, buffer, options) => {
+        const result = translate(request, buffer, options);
+        if (result.regions.some((region) => region !== undefined && region.calls.length > 0)) answers++;
+        // The guest stores there what is there already.
+        machine.engine.blocks.written(SECOND, 3);
+        return result;
+      },
+    });
+    for (let to = 500n; to < 5000n; to += 500n) machine.runTo(to);
+    expect(answers).toBeGreaterThan(2);
+    expect(machine.vp.regionsStale).toBeGreaterThanOrEqual(BigInt(answers));
   });
 });

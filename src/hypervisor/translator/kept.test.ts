@@ -72,7 +72,7 @@ function again(kept: KeptRegions, options: KeptOptions = {}): KeptRegions {
 describe('kept regions', () => {
   const page = pageWith(CODE_BYTES);
   const find = (kept: KeptRegions, { bytes = page, vp = VP, mode = 49, grouped = true } = {}) =>
-    kept.find(bytes, ENTRY, mode, vp, grouped);
+    kept.find({ page: bytes, entry: ENTRY, mode, vp, grouped }, (found) => found);
   /** Each in a module of its own. */
   const severalPages = (count: number) => Array.from({ length: count }, (_, n) => pageWith([0xb8, n + 1, 0, 0, 0]));
   const codeOf = (bytes: Uint8Array): KeptRegion => region({ code: bytes.slice(ENTRY, ENTRY + 5) });
@@ -108,15 +108,29 @@ describe('kept regions', () => {
     const at = PAGE - 2;
     const far = pageWith(CODE_BYTES, at);
     add(kept, [region({ entry: at, from: at })], far);
-    expect(kept.find(far, at, 49, VP, true)).toBeDefined();
-    expect(kept.find(far.subarray(0, PAGE), at, 49, VP, true)).toBeUndefined();
+    const wanted = { entry: at, mode: 49, vp: VP, grouped: true };
+    expect(kept.find({ page: far, ...wanted }, (found) => found)).toBeDefined();
+    expect(kept.find({ page: far.subarray(0, PAGE), ...wanted }, (found) => found)).toBeUndefined();
   });
 
-  it('are, of the same code, the newest', () => {
+  it('are, of the same code, the newest first, in another run too, and one after the other', () => {
     const kept = new KeptRegions();
     add(kept, [region()], page);
     add(kept, [region({ size: 7 })], page);
-    expect(find(kept)?.region.size).toBe(7);
+    const sizes = (all: KeptRegions): number[] => {
+      const found: number[] = [];
+      all.find({ page, entry: ENTRY, mode: 49, vp: VP, grouped: true }, (each) => void found.push(each.region.size));
+      return found;
+    };
+    expect(sizes(kept)).toEqual([7, 2]);
+    const other = again(kept);
+    expect(sizes(other)).toEqual([2, 7]);
+    // The one that is used is the first in the next run, and the other one is dropped, for it is never found.
+    other.use(1);
+    add(other, [region({ mode: 50 })], page);
+    const third = again(other);
+    expect(sizes(third)).toEqual([7]);
+    expect(find(third, { mode: 50 })).toBeDefined();
   });
 
   it('are written when there is something new, those modules first that were used', () => {
@@ -267,8 +281,13 @@ const START = PAGE - 10;
 
 describe('a machine with the translations of another one', () => {
   const interpreter = compileInterpreter();
+  /** The modules that are in a file, before anybody asks for them. */
+  const known = (kept: KeptRegions) => ({
+    known: kept.numbers().map((id) => ({ id, module: kept.module(id)!, bytes: kept.length(id) })),
+    last: true,
+  });
   /** The code stands at another physical address, and other code has been decoded before it. */
-  const machineOf = (kept: KeptRegions | undefined, moved = 0) => {
+  const machineOf = (kept: KeptRegions | undefined, moved = 0, ahead = false) => {
     const machine = new SteppedMachine({
       memory: MEMORY,
       plan: barePlan(LOOP, CODE + START + moved),
@@ -276,6 +295,7 @@ describe('a machine with the translations of another one', () => {
       translated: kept !== undefined,
       hotAfter: 2000,
       kept,
+      known: kept && ahead ? known(kept) : undefined,
     });
     machine.vp.gpr[6] = 0x30_0000n;
     return machine;
@@ -291,16 +311,18 @@ describe('a machine with the translations of another one', () => {
   });
 
   it.each([
-    ['where it was', 0],
-    ['elsewhere', 4 * PAGE],
-  ])('does the same with them, early, %s', (_where, moved) => {
+    ['asked for, where it was', 0, false],
+    ['asked for, elsewhere', 4 * PAGE, false],
+    ['known before, where it was', 0, true],
+    ['known before, elsewhere', 4 * PAGE, true],
+  ])('does the same with them, early, %s', (_where, moved, ahead) => {
     const kept = new KeptRegions();
     const first = machineOf(kept);
     run(first);
     expect(first.vp.regionsMade).toBeGreaterThan(0n);
     expect(first.vp.regionsKept).toBe(0n);
 
-    const second = machineOf(again(kept), moved);
+    const second = machineOf(again(kept), moved, ahead);
     run(second);
     const plain = machineOf(undefined, moved);
     run(plain);

@@ -150,6 +150,14 @@ interface KeptModule {
   broken: boolean;
 }
 
+export interface Wanted {
+  readonly page: Uint8Array;
+  readonly entry: number;
+  readonly mode: number;
+  readonly vp: number;
+  readonly grouped: boolean;
+}
+
 export interface FoundRegion {
   readonly region: KeptRegion;
   /** Of its module: see module(). */
@@ -183,7 +191,7 @@ export class KeptRegions {
       const what = { usable: code, expected: used, bytes: undefined, module: undefined, used: false };
       const owner = this.#module({ at, length: bytes, codeLength: code, ...what });
       for (const place of regions)
-        this.#push({ owner, key: (this.#words[place + 1] as number) >>> 0, place, region: undefined });
+        this.#push({ owner, key: (this.#words[place + 1] as number) >>> 0, place, region: undefined }, false);
       at += bytes + code;
     }
   }
@@ -199,26 +207,35 @@ export class KeptRegions {
     return made;
   }
 
-  #push(candidate: Candidate): void {
+  /** The newest is the first that is found; a file has those first that its run has used. */
+  #push(candidate: Candidate, newest: boolean): void {
     const { key } = candidate;
     candidate.owner.candidates.push(candidate);
     const all = this.#byKey.get(key);
-    // The newest is the first that is found.
-    if (all) all.unshift(candidate);
-    else this.#byKey.set(key, [candidate]);
+    if (!all) this.#byKey.set(key, [candidate]);
+    else if (newest) all.unshift(candidate);
+    else all.push(candidate);
   }
 
-  /** @param page the bytes of the page that it begins in, and of the next one where that may be part of it */
-  find(page: Uint8Array, entry: number, mode: number, vp: number, grouped: boolean): FoundRegion | undefined {
+  /**
+   * The regions of this code, one after the other, until `take` makes something of one.
+   * @param page the bytes of the page that it begins in, and of the next one where that may be part of it
+   */
+  find<T>({ page, entry, mode, vp, grouped }: Wanted, take: (found: FoundRegion) => T | undefined): T | undefined {
     for (const candidate of this.#byKey.get(keptKey(page, entry, mode)) ?? []) {
       const { owner } = candidate;
       if (owner.broken) continue;
-      candidate.region ??= decodeRegion(this.#words, candidate.place);
-      const { region } = candidate;
+      const region = this.#regionOf(candidate);
       if (region.entry !== entry || region.mode !== mode || region.vp !== vp || region.grouped !== grouped) continue;
-      if (holds(page, region)) return { region, id: owner.id };
+      const taken = holds(page, region) ? take({ region, id: owner.id }) : undefined;
+      if (taken !== undefined) return taken;
     }
     return undefined;
+  }
+
+  #regionOf(candidate: Candidate): KeptRegion {
+    candidate.region ??= decodeRegion(this.#words, candidate.place);
+    return candidate.region;
   }
 
   /** Undefined: what was kept is not what it was. */
@@ -235,6 +252,11 @@ export class KeptRegions {
   use(id: number): void {
     const kept = this.#modules[id];
     if (kept) kept.used = true;
+  }
+
+  /** Of all modules. */
+  numbers(): number[] {
+    return this.#modules.map(({ id }) => id);
   }
 
   /** Numbers of the modules that a run is likely to use, because the run before has, and that are no work to have. */
@@ -283,7 +305,7 @@ export class KeptRegions {
       used: true,
     });
     for (const { region, page } of regions)
-      this.#push({ owner, key: keptKey(page, region.entry, region.mode), place: -1, region });
+      this.#push({ owner, key: keptKey(page, region.entry, region.mode), place: -1, region }, true);
     this.#fresh += regions.length;
     this.#touched = true;
     return owner.id;
@@ -315,7 +337,7 @@ export class KeptRegions {
     let size = 0;
     for (const wanted of [true, false])
       for (const kept of this.#modules) {
-        if (kept.used !== wanted || kept.broken) continue;
+        if (kept.used !== wanted || kept.broken || (!wanted && this.#isReplaced(kept))) continue;
         const bytes = kept.bytes ?? this.#options.file?.read(kept.at, kept.length);
         const code =
           codes.get(kept) ??
@@ -328,6 +350,23 @@ export class KeptRegions {
         parts.push(bytes, ...(code ? [code] : []));
       }
     return { index: joined(indices), parts };
+  }
+
+  /** Of each of its regions there is another one that will be found before: of a module that is used, or that was before it. */
+  #isReplaced({ candidates }: KeptModule): boolean {
+    return candidates.every((candidate) => {
+      const { vp, entry, mode, grouped, from, code } = this.#regionOf(candidate);
+      const page = new Uint8Array(2 * PAGE);
+      page.set(code, from);
+      const others = this.#byKey.get(candidate.key) ?? [];
+      const place = others.indexOf(candidate);
+      return others.some((other, at) => {
+        if (!other.owner.used && at >= place) return false;
+        const region = this.#regionOf(other);
+        const same = region.vp === vp && region.entry === entry && region.mode === mode && region.grouped === grouped;
+        return same && !other.owner.broken && region.code.length === code.length && holds(page, region);
+      });
+    });
   }
 
   #encode({ candidates, length, used }: KeptModule, code: number): Int32Array {

@@ -91,7 +91,7 @@ export interface TranslatedRegion {
   readonly calls: readonly number[];
   /** Instructions. */
   readonly size: number;
-  /** It is the translation of another run. */
+  /** It was there: from another run, or for another place. */
   readonly kept: boolean;
   /** Offsets at which its basic blocks begin. */
   readonly blocks: readonly number[];

@@ -104,12 +104,14 @@ export function generate(
     if (made.has(address(item.entry))) return undefined;
     const page = pages[i] as Uint8Array;
     const source = new Source(item, words);
-    const old = kept?.find(page, item.entry, item.mode, vp, item.grouped);
-    const sites = old && source.filled(old.region);
-    if (old && sites && kept?.module(old.id)) {
-      for (const at of old.region.blocks) made.add(address(at));
-      kept.use(old.id);
-      return { kept: old.region, id: old.id, sites, source };
+    const old = kept?.find({ page, vp, ...item }, ({ region, id }): Found | undefined => {
+      const sites = source.filled(region);
+      return sites && kept.module(id) ? { kept: region, id, sites, source } : undefined;
+    });
+    if (old?.kept) {
+      for (const at of old.kept.blocks) made.add(address(at));
+      kept?.use(old.id);
+      return old;
     }
     if (item.early) return undefined;
     const region = findRegion({

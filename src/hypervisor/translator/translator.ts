@@ -61,6 +61,8 @@ export interface TranslatorOptions {
 interface Hot {
   readonly record: number;
   readonly next: number | undefined;
+  /** It is not among the known modules. */
+  looked: boolean;
 }
 
 const NONE: ReadonlySet<number> = new Set();
@@ -78,6 +80,9 @@ function joined(a: Int32Array, b: Int32Array): Int32Array {
   all.set(b, a.length);
   return all;
 }
+
+/** Known modules that are used and not told of, until they are told of without a request. */
+const MOST_UNTOLD = 32;
 
 /** What is out for translation. */
 interface Batch {
@@ -157,7 +162,7 @@ export class Translator {
    * @param next guest-physical address of the page behind its in the linear address space, if that is known.
    */
   hot(record: number, next: number | undefined): void {
-    this.#hot.push({ record, next });
+    this.#hot.push({ record, next, looked: false });
   }
 
   /** Sends what is waiting and installs what has come back. Called between runs. */
@@ -167,6 +172,7 @@ export class Translator {
     for (const { copy, name } of this.#ended.splice(0)) copy.taken.delete(name);
     if (this.#hot.length > 0 && this.#known.size > 0) this.#takeKnown();
     if (this.#hot.length > 0 && this.#pending.length < MOST_OUT) this.#send();
+    if (this.#used.length >= MOST_UNTOLD && this.#pending.length < MOST_OUT) this.#tellUsed();
     while (this.#pending.length > 0 || this.#expecting) {
       const result = this.#options.port.receive();
       if (!result) return;
@@ -192,44 +198,54 @@ export class Translator {
 
   /** Puts regions of other runs in place whose modules are here. */
   #takeKnown(): void {
-    const { blocks, kept } = this.#options;
-    this.#hot = this.#hot.filter(({ record, next }) => {
-      const code = blocks.codeOf(record);
-      if (!code || !kept || this.#places < BATCH || this.#asked.has(record)) return true;
-      const { page, gpa, offset, mode } = code;
-      if (!kept.has(keptKey(page, offset, mode))) return true;
-      const second = next === undefined || next === gpa ? undefined : blocks.pageOf(next);
-      const found = kept.find(
-        second ? joinedPages(page, second.page) : page,
-        offset,
-        mode,
-        this.#vp,
-        !this.#split.has(gpa + offset),
-      );
-      const module = found && this.#known.get(found.id);
-      if (!module) return true;
-      const { region } = found;
-      const nextGpa = next ?? 0;
-      const near = blocks.blocksOf(gpa, mode, NONE);
-      const all = second ? joined(near, blocks.blocksOf(nextGpa, mode, NONE, PAGE)) : near;
-      const sites = fillSites(region, { record, nextGpa, blocks: all }, this.#words);
-      if (!sites) return true;
-      const { entry, from, size, firstSite, index } = region;
-      const { values, calls } = sites;
-      const made = {
-        record,
-        module: 0,
-        name: nameOf(index),
-        entry,
-        nextGpa,
-        from,
-        code: region.code,
-        size,
-        kept: true,
-      };
-      this.#put({ ...made, blocks: region.blocks, firstSite, sites: values, calls }, module, this.#copies);
-      return false;
+    const looked = !this.#expecting;
+    this.#hot = this.#hot.filter((hot) => {
+      if (hot.looked || this.#places < BATCH || this.#asked.has(hot.record)) return true;
+      hot.looked = looked;
+      return !this.#takeKnownOf(hot);
     });
+  }
+
+  /** Whether there was one. */
+  #takeKnownOf({ record, next }: Hot): boolean {
+    const { blocks, kept } = this.#options;
+    const code = blocks.codeOf(record);
+    if (!code || !kept) return false;
+    const { page, gpa, offset: entry, mode } = code;
+    if (!kept.has(keptKey(page, entry, mode))) return false;
+    const nextGpa = next ?? 0;
+    const second = next === undefined || next === gpa ? undefined : blocks.pageOf(next);
+    const near = blocks.blocksOf(gpa, mode, NONE);
+    const place = {
+      record,
+      nextGpa,
+      blocks: second ? joined(near, blocks.blocksOf(nextGpa, mode, NONE, PAGE)) : near,
+    };
+    const wanted = {
+      page: second ? joinedPages(page, second.page) : page,
+      entry,
+      mode,
+      vp: this.#vp,
+      grouped: !this.#split.has(gpa + entry),
+    };
+    const found = kept.find(wanted, ({ region, id }) => {
+      const module = this.#known.get(id);
+      const sites = module && fillSites(region, place, this.#words);
+      return sites && { region, module, sites };
+    });
+    if (!found) return false;
+    const { index, from, size, firstSite, blocks: at } = found.region;
+    const { values, calls } = found.sites;
+    const made = { record, module: 0, name: nameOf(index), entry, nextGpa, from, code: found.region.code, size };
+    this.#put({ ...made, blocks: at, firstSite, sites: values, calls, kept: true }, found.module, this.#copies);
+    return true;
+  }
+
+  /** Tells which known modules are used where there is nothing to ask for. */
+  #tellUsed(): void {
+    const { blocks, port } = this.#options;
+    port.send(packRequest(this.#vp, [], this.#used.splice(0)));
+    this.#pending.push({ epoch: blocks.epoch, pages: [], hot: [], early: NONE });
   }
 
   /** What has no translation from other runs has to get hot. */
@@ -353,8 +369,9 @@ export class Translator {
     const { blocks, table, vp } = this.#options;
     const { record, size } = region;
     const current = blocks.codeOf(record);
-    const stretches = current && this.#stretches(region, current);
-    if (!stretches) {
+    const called = region.calls.every((first) => blocks.has(first));
+    const stretches = current && called && this.#stretches(region, current);
+    if (!current || !stretches) {
       vp.regionsStale++;
       return;
     }

@@ -117,7 +117,7 @@ manage:
 .end:   xor     eax, eax
         ret
 
-; void give_code(function*, ModuleCachingInterface*): its second method takes the code, if it is for these bytes and this V8
+; void give_code(function*, ModuleCachingInterface*): its second method takes the code, if it is of a V8 like this one
 give_code:
         push    rbx
         mov     rbx, [rdi]

@@ -15,14 +15,17 @@ const PROT_READ_EXECUTE = 5;
 const MAP_PRIVATE_ANONYMOUS = 0x22;
 const PAGE = 4096;
 const MADE = 2n;
+/** The last number that is an index. */
+const PROPERTY = 0xffff_fffe;
 
 export interface MachineCode {
   /** Of the functions of a module that V8 has optimized by now; undefined: there is none. */
   of(module: WebAssembly.Module): Uint8Array<ArrayBuffer> | undefined;
   /**
-   * The module of these bytes with that machine code. V8 compares versions, processors and settings, but executes what it gets: `code`
-   * is of whoever is trusted to run programs in this process. Undefined: it was made by or for another one.
-   * @param bytes a whole, valid module
+   * The module of these bytes with that machine code. V8 compares versions, processors and settings, but executes what it gets, and
+   * ends the process where that is of another module: `code` is what of() has given for the same bytes, whole, and from nobody who
+   * may not run programs in this process. Undefined: it was made by another V8, or with other settings.
+   * @param bytes a valid module
    */
   module(bytes: Uint8Array<ArrayBuffer>, code: Uint8Array<ArrayBuffer>): WebAssembly.Module | undefined;
 }
@@ -57,8 +60,9 @@ function create(): MachineCode | undefined {
       [Word.ON_DONE, Entry.TAKE_MODULE],
     ] as const)
       table.set([address, 0n, bridge + BigInt(Entry.MANAGE), bridge + BigInt(entry)], word);
-    /** The property of the global object that both sides know. */
-    const shared = globalThis as { 0?: unknown };
+    /** The property of the global object that both sides know, for the time of a call. */
+    const shared = globalThis as Record<number, unknown>;
+    table[Word.PROPERTY] = BigInt(PROPERTY);
     /** The status that the function leaves. */
     const call = (entry: number): bigint => {
       c.bsearch(address, address, 1n, 1n, bridge + BigInt(entry));
@@ -69,9 +73,10 @@ function create(): MachineCode | undefined {
     return {
       of: (module) => {
         table.fill(0n, Word.CODE, Word.CODE + 2);
-        shared[0] = module;
+        // Somebody has frozen it.
+        if (!Reflect.set(shared, PROPERTY, module)) return undefined;
         call(Entry.SERIALIZE);
-        delete shared[0];
+        Reflect.deleteProperty(shared, PROPERTY);
         const [at, length] = table.subarray(Word.CODE, Word.CODE + 2) as unknown as [bigint, bigint];
         if (at === 0n) return undefined;
         const code = new Uint8Array(ffi.toArrayBuffer(at, Number(length), true));
@@ -84,8 +89,8 @@ function create(): MachineCode | undefined {
           Word.BYTES,
         );
         const status = call(Entry.DESERIALIZE);
-        const module = shared[0];
-        delete shared[0];
+        const module = shared[PROPERTY];
+        Reflect.deleteProperty(shared, PROPERTY);
         return status === MADE ? (module as WebAssembly.Module) : undefined;
       },
     };
