@@ -20,7 +20,17 @@ const MINIMUM_MEMORY = 2 * 2 ** 30;
 
 type Check = (facts: HostFacts) => CheckResult;
 
-const CHECKS: readonly Check[] = [architecture, processor, noExecute, virtualization, slat, kvm, memory, node];
+const CHECKS: readonly Check[] = [
+  architecture,
+  processor,
+  noExecute,
+  virtualization,
+  slat,
+  kvm,
+  memory,
+  node,
+  machineCode,
+];
 
 export function checkHost(facts: HostFacts): CheckResult[] {
   return [
@@ -146,6 +156,18 @@ const TOOLS = [
   ['qemu-img', 'only tests compare with it'],
   ['nasm', 'only tests build guest code with it'],
 ] as const;
+
+function machineCode({ keepsMachineCode }: HostFacts): CheckResult {
+  return {
+    name: 'machine code',
+    level: keepsMachineCode ? 'ok' : 'warning',
+    found: keepsMachineCode ? 'kept' : 'not kept',
+    meaning: keepsMachineCode
+      ? 'a kernel’s later boots take up what V8 has made of its code'
+      : 'each boot compiles a kernel’s code again; the Node.js that comes along (npm install --include=optional) has a way to keep it',
+    required: false,
+  };
+}
 
 function optionalTool({ tools }: HostFacts, tool: string, use: string): CheckResult {
   const path = tools[tool];

@@ -13,6 +13,7 @@ const good: HostFacts = {
   memoryBytes: 16 * 2 ** 30,
   availableBytes: 8 * 2 ** 30,
   nodeVersion: '26.10.0',
+  keepsMachineCode: true,
   tools: Object.fromEntries(TOOL_NAMES.map((name) => [name, `/usr/bin/${name}`])),
 };
 
@@ -37,6 +38,7 @@ describe('hv doctor', () => {
     expect(check('/dev/kvm', { kvm: { state: 'denied', modules: [] } }).meaning).toContain("group 'kvm'");
     expect(check('/dev/kvm', { kvm: { state: 'usable', modules: ['kvm_pvm'] } }).meaning).toContain('nested');
     expect(check('tool: nasm', { tools: {} })).toMatchObject({ level: 'warning', found: 'not found' });
+    expect(check('machine code', { keepsMachineCode: false })).toMatchObject({ level: 'warning', found: 'not kept' });
     expect(check('system', { platform: 'darwin', arch: 'arm64' }).level).toBe('warning');
   });
 

@@ -2,6 +2,7 @@
 import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism, freemem, totalmem } from 'node:os';
 import { findCommand } from '../../host/node/command.ts';
+import { machineCode } from '../../host/node/machine-code/machine-code.ts';
 
 export interface ProcessorFacts {
   readonly vendor: string;
@@ -23,6 +24,8 @@ export interface HostFacts {
   readonly kvm: KvmFacts;
   readonly memoryBytes: number;
   readonly availableBytes: number;
+  /** What V8 makes of guests' code outlives a run with this Node. */
+  readonly keepsMachineCode: boolean;
   readonly nodeVersion: string;
   /** Tool -> path, or undefined. */
   readonly tools: Readonly<Record<string, string | undefined>>;
@@ -37,6 +40,7 @@ export function gatherHostFacts(toolNames: readonly string[]): HostFacts {
     kvm: kvmFacts(),
     memoryBytes: Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY),
     availableBytes: process.availableMemory?.() ?? freemem(),
+    keepsMachineCode: machineCode() !== undefined,
     nodeVersion: process.versions.node,
     tools: Object.fromEntries(toolNames.map((name) => [name, findCommand(name)])),
   };
