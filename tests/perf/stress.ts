@@ -89,7 +89,11 @@ async function network(port: number, until: number): Promise<void> {
       error?: string;
       end?: { sum_received?: { bytes: number }; sum_received_bidir_reverse?: { bytes: number } };
     };
-    if (code !== 0) problem(`iperf3: ${result.error ?? `ended with ${String(code)}`}`);
+    // With -J it may end with 0 all the same.
+    if (code !== 0 || result.error !== undefined) {
+      problem(`iperf3: ${result.error ?? `ended with ${String(code)}`}`);
+      await new Promise((done) => setTimeout(done, 1000));
+    }
     bytes += (result.end?.sum_received?.bytes ?? 0) + (result.end?.sum_received_bidir_reverse?.bytes ?? 0);
   }
   say(`iperf3: ${(bytes / MIB).toFixed(0)} MiB both ways`);
@@ -139,7 +143,9 @@ try {
 
   const seconds = Math.round((minutes * MINUTE) / 1000);
   const until = Date.now() + seconds * 1000;
-  await inGuest(partition, 'systemd-run --quiet --unit=iperf3 iperf3 -s');
+  // Debian's package has a unit of the program's own name.
+  const server = await inGuest(partition, 'systemd-run --quiet --unit=stress-iperf3 iperf3 -s');
+  if (server.code !== 0) throw new Error(`no iperf3 in the guest: ${server.text}`);
   const fio = `fio --name=stress --filename=/var/tmp/fio --size=256M --rw=randrw --bs=16k --direct=1 --ioengine=libaio --iodepth=8 --verify=crc32c --verify_backlog=256 --time_based --runtime=${seconds} --minimal`;
   const stress = `stress-ng --cpu 1 --vm 1 --vm-bytes 96M --fork 1 --switch 1 --pipe 1 --timer 1 --verify --timeout ${seconds} --metrics-brief`;
   const all = Promise.all([load(partition, 'fio', fio), load(partition, 'stress-ng', stress), network(port, until)]);
