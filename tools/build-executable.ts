@@ -18,7 +18,7 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'rolldown';
 import { THREADS } from '../src/host/node/program.ts';
-import { generateInterpreter } from '../src/hypervisor/interpreter/interpreter.ts';
+import { generateInterpreter } from '../src/hypervisor/interpreter/generate.ts';
 import { digestOf } from './build-id.ts';
 import { buildManager } from './build-manager.ts';
 

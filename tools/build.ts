@@ -7,7 +7,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } fr
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, type Plugin } from 'rolldown';
-import { generateInterpreter } from '../src/hypervisor/interpreter/interpreter.ts';
+import { generateInterpreter } from '../src/hypervisor/interpreter/generate.ts';
 import { digestOf } from './build-id.ts';
 import { buildManager } from './build-manager.ts';
 

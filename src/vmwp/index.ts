@@ -184,7 +184,7 @@ async function compileIt(): Promise<InterpreterModule> {
     cached ??= cachedModule(image);
     return interpreterModule(cached.module);
   }
-  const { compileInterpreter } = await import('../hypervisor/interpreter/interpreter.ts');
+  const { compileInterpreter } = await import('../hypervisor/interpreter/generate.ts');
   return compileInterpreter();
 }
 

@@ -1,7 +1,7 @@
 /** Every way in which memory is written to leaves its mark: processors of both engines, and devices. */
 import { describe, expect, it } from 'vitest';
 import { assembled, barePlan, CODE, DATA, MEMORY } from '../../tests/fixtures/bare.ts';
-import { compileInterpreter } from '../hypervisor/interpreter/interpreter.ts';
+import { compileInterpreter } from '../hypervisor/interpreter/generate.ts';
 import { PAGE } from '../hypervisor/memory/layout.ts';
 import { MemoryLog, PageSet } from './memory-log.ts';
 import { SteppedMachine } from './stepped-machine.ts';

@@ -8,7 +8,7 @@ import { assembled, barePlan } from '../../tests/fixtures/bare.ts';
 import type { PartitionDigest } from '../contracts/partition.ts';
 import { nodeDiskFiles } from '../host/node/disk-files.ts';
 import { nodeServices } from '../host/node/services.ts';
-import { compileInterpreter } from '../hypervisor/interpreter/interpreter.ts';
+import { compileInterpreter } from '../hypervisor/interpreter/generate.ts';
 import { createPartition } from './index.ts';
 import { takeThreads } from './processor-threads.ts';
 import { MEMORY_AT } from './state-file.ts';

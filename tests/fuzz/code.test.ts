@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { compileInterpreter, type InterpreterModule } from '../../src/hypervisor/interpreter/interpreter.ts';
+import { compileInterpreter } from '../../src/hypervisor/interpreter/generate.ts';
+import type { InterpreterModule } from '../../src/hypervisor/interpreter/interpreter.ts';
 import { Prisoner } from './code.ts';
 
 let module: InterpreterModule;

@@ -7,8 +7,8 @@ import { Worker } from 'node:worker_threads';
 import { InterruptRouter } from '../../src/hypervisor/apic/interrupt-router.ts';
 import { LocalApic } from '../../src/hypervisor/apic/local-apic.ts';
 import { LocalApicState } from '../../src/hypervisor/apic/state.ts';
+import { compileInterpreter } from '../../src/hypervisor/interpreter/generate.ts';
 import {
-  compileInterpreter,
   type EnginePlatform,
   Interpreter,
   type InterpreterModule,

@@ -2,8 +2,8 @@
 // at CPL 3 under Linux: flat segments, the code and data areas mapped with nothing around them), and gives results of
 // the same shape. State goes in and out as 32-bit words, so that hundreds of thousands of cases a second are possible.
 
+import { compileInterpreter } from '../../src/hypervisor/interpreter/generate.ts';
 import {
-  compileInterpreter,
   type EnginePlatform,
   Interpreter,
   type InterpreterModule,

@@ -2,8 +2,9 @@
 
 import { afterAll, describe, expect, it } from 'vitest';
 import { buildInterpreter } from '../../src/hypervisor/interpreter/build.ts';
+import { compileInterpreter } from '../../src/hypervisor/interpreter/generate.ts';
 import { HandlerTable } from '../../src/hypervisor/interpreter/handlers.ts';
-import { compileInterpreter, type InterpreterModule } from '../../src/hypervisor/interpreter/interpreter.ts';
+import type { InterpreterModule } from '../../src/hypervisor/interpreter/interpreter.ts';
 import type { Form, SemanticFunction } from '../../src/hypervisor/x86/form.ts';
 import type { Semantics } from '../../src/hypervisor/x86/semantics.ts';
 import { forms, helperDefinitions } from '../../src/hypervisor/x86/table.ts';

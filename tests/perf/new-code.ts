@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { nodeDiskFiles } from '../../src/host/node/disk-files.ts';
 import { nodeServices } from '../../src/host/node/services.ts';
-import { compileInterpreter } from '../../src/hypervisor/interpreter/interpreter.ts';
+import { compileInterpreter } from '../../src/hypervisor/interpreter/generate.ts';
 import { takeThreads } from '../../src/vmwp/processor-threads.ts';
 import { VmWorker } from '../../src/vmwp/worker.ts';
 import { assembled, barePlan } from '../fixtures/bare.ts';

@@ -60,7 +60,7 @@ describe('results', () => {
   it('prints a table, with a dash where QEMU is missing', () => {
     const alone: Sample = { ours: sample(2, 1).ours, theirs: undefined };
     const lines = table([summarize('a', 'x', [sample(2, 1)]), summarize('b', 'y', [alone])]).split('\n');
-    expect(lines[2]).toMatch(/^a +x +2\.00 +1\.00 +2\.0 +1\.0 +1$/);
+    expect(lines[2]).toMatch(/^a +x +2\.00 +1\.00 +2\.00 +1\.0 +1$/);
     expect(lines[3]).toMatch(/^b +y +2\.00 +- +- +1\.0 +1$/);
   });
 });

@@ -1,6 +1,6 @@
 /** The translations of chosen sequences are what was accepted last. */
 import { describe, expect, it } from 'vitest';
-import { compileInterpreter } from '../../src/hypervisor/interpreter/interpreter.ts';
+import { compileInterpreter } from '../../src/hypervisor/interpreter/generate.ts';
 import { goldenNames, goldenText, textOf } from './golden.ts';
 import { SEQUENCES } from './sequences.ts';
 

@@ -6,7 +6,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import wabt from 'wabt';
-import { compileInterpreter, type InterpreterModule } from '../../src/hypervisor/interpreter/interpreter.ts';
+import { compileInterpreter } from '../../src/hypervisor/interpreter/generate.ts';
+import type { InterpreterModule } from '../../src/hypervisor/interpreter/interpreter.ts';
 import { generate, translate } from '../../src/hypervisor/translator/service.ts';
 import { VpState } from '../../src/hypervisor/vp/state.ts';
 import { SteppedMachine, type Translate } from '../../src/vmwp/stepped-machine.ts';

@@ -13,7 +13,6 @@ import {
   vpArea,
 } from '../memory/layout.ts';
 import { Mode, VpState } from '../vp/state.ts';
-import { Decoder } from '../x86/decoder.ts';
 import { forms } from '../x86/table.ts';
 import { BlockCache, WARM } from './block-cache.ts';
 import { HandlerTable } from './handlers.ts';
@@ -28,7 +27,6 @@ const RET = 0xc3;
 /** MOV EAX, imm32: five bytes. */
 const MOV = 0xb8;
 
-const decoder = new Decoder(forms);
 const handlers = new HandlerTable(forms);
 const buffer = new SharedArrayBuffer(RAM + PAGES * PAGE);
 const bytes = new Uint8Array(buffer);
@@ -50,7 +48,7 @@ beforeEach(() => {
   behind = undefined;
   vp.mode = MODE;
   vp.codeMapExact = 1;
-  cache = new BlockCache(buffer, vpArea(0), decoder, handlers, {
+  cache = new BlockCache(buffer, vpArea(0), handlers, {
     vp,
     translateCode: () => behind,
     protectPage: (page) => held.add(page),

@@ -16,10 +16,10 @@ import {
 } from '../memory/layout.ts';
 import { Mode, Segment, Vector, VpState, type VpView } from '../vp/state.ts';
 import { TOO_LONG, TRUNCATED } from '../x86/decode-table.ts';
-import type { Decoder } from '../x86/decoder.ts';
+import { Parser } from '../x86/decoder.ts';
 import { ENDS, LENGTH, RecordWriter } from './encode-record.ts';
-import type { HandlerTable } from './handlers.ts';
 import { type InstalledRegion, InstalledRegions } from './installed-regions.ts';
+import type { DecodingTables } from './module.ts';
 import { Field, Handler, MAX_BLOCK, RECORD } from './record.ts';
 import { RecordRoom, type Stretch } from './record-room.ts';
 
@@ -83,7 +83,7 @@ export interface BlockCacheHost {
 
 export class BlockCache {
   readonly #host: BlockCacheHost;
-  readonly #decoder: Decoder;
+  readonly #decoder: Parser;
   readonly #bytes: Uint8Array;
   readonly #words: Int32Array;
   readonly #halves: Uint16Array;
@@ -111,13 +111,13 @@ export class BlockCache {
   decodedInstructions = 0;
   decodedBlocks = 0;
 
-  constructor(buffer: SharedArrayBuffer, area: number, decoder: Decoder, handlers: HandlerTable, host: BlockCacheHost) {
+  constructor(buffer: SharedArrayBuffer, area: number, tables: DecodingTables, host: BlockCacheHost) {
     this.#host = host;
-    this.#decoder = decoder;
+    this.#decoder = new Parser(tables.decoding);
     this.#bytes = new Uint8Array(buffer);
     this.#words = new Int32Array(buffer);
     this.#halves = new Uint16Array(buffer);
-    this.#writer = new RecordWriter(this.#words, handlers);
+    this.#writer = new RecordWriter(this.#words, tables);
     this.#mode = (area + VP_STATE + VpState.offset('mode')) >> 2;
     this.#area = area;
     this.#room = new RecordRoom(area + RECORDS, area + RECORDS + RECORDS_SIZE, () => {

@@ -15,13 +15,11 @@ import type { Value } from '../wasm/value.ts';
 import { type HelperContext, type HelperDefinition, Library } from '../x86/library.ts';
 import type { HandlerTable } from './handlers.ts';
 import { codeLinear, lookupHelpers, probeJumpCache } from './lookup.ts';
+import { RunResult, tablesSection } from './module.ts';
 import { InterpreterPort, type Variant } from './port.ts';
 import { Field, Handler, RECORD } from './record.ts';
 
 const at = (name: Parameters<typeof VpState.offset>[0]): number => VpState.offset(name);
-
-/** Why `run` returned. */
-export const RunResult = { BUDGET: 0, ATTENTION: 1, SHUTDOWN: 2 } as const;
 
 const SYSTEM: FunctionType = { params: ['i64', 'i64'], results: ['i64'] };
 /** Helpers that need nothing but their arguments; the x87's also have its state in VpState. Nothing of them faults. */
@@ -107,6 +105,7 @@ export function buildInterpreter(
     true,
   );
   library.exportAll();
+  module.custom(...tablesSection(handlers));
 
   return module.finish();
 }

@@ -1,7 +1,7 @@
 /** Decoded instructions as the interpreter's records (record.ts). */
 import { LOCK, LONG64, REPEATS, REPNE, RIP, SEGMENTS } from '../x86/decode-table.ts';
 import type { Receiver } from '../x86/decoder.ts';
-import type { HandlerTable } from './handlers.ts';
+import type { DecodingTables } from './module.ts';
 import {
   ABSOLUTE,
   ENDING,
@@ -44,10 +44,10 @@ export class RecordWriter implements Receiver {
   readonly table: Int32Array;
   readonly numbers: Uint16Array;
 
-  constructor(words: Int32Array, handlers: HandlerTable) {
+  constructor(words: Int32Array, tables: DecodingTables) {
     this.words = words;
-    this.numbers = handlers.numbers;
-    this.table = handlers.records;
+    this.numbers = tables.numbers;
+    this.table = tables.records;
   }
 
   receive(

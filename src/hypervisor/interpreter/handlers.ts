@@ -1,7 +1,9 @@
 /** Which handler runs which product of a form: the numbering shared by the module's builder and the record encoder. */
+import { decodeTable } from '../x86/decode-table.ts';
 import type { Instruction } from '../x86/decoder.ts';
 import type { Form, SemanticFunction } from '../x86/form.ts';
 import { isInline } from './inline.ts';
+import type { DecodingTables } from './module.ts';
 import type { Variant } from './port.ts';
 import { Handler } from './record.ts';
 import { FLAT, LOCKED, MEMORY, recordTable, VARIATION_BITS, WHILE_EQUAL, WHILE_UNEQUAL } from './record-table.ts';
@@ -56,20 +58,20 @@ function numberOf<T>(numbers: Map<T, number>, thing: T): number {
   return number;
 }
 
-export class HandlerTable {
+export class HandlerTable implements DecodingTables {
   /** Handlers inside the main loop, in order from Handler.FIRST. */
   readonly inline: readonly Variant[];
   /** Handlers that are functions, in order after the inline ones. */
   readonly outline: readonly Variant[];
   readonly firstOutline: number;
-  /** Handlers by a form's id << VARIATION_BITS | variation; 0 where the form has no such product. */
+  readonly decoding: Int32Array;
   readonly numbers: Uint16Array;
   readonly forms: readonly Form[];
-  /** What records of these forms are made by. */
   readonly records: Int32Array;
 
   constructor(forms: readonly Form[]) {
     this.forms = forms;
+    this.decoding = decodeTable(forms);
     this.records = recordTable(forms);
     // Products of different forms that are the same code share a handler: the code of a form has a number.
     const semantics = new Map<SemanticFunction, number>();

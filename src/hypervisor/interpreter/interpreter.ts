@@ -24,7 +24,6 @@ import { Access as WalkAccess } from '../mmu/walk.ts';
 import type { KeptRegions } from '../translator/kept.ts';
 import { HOT, type TranslationPort, Translator } from '../translator/translator.ts';
 import { Flag, Mode, Segment, Vector, VpState, type VpView } from '../vp/state.ts';
-import { Decoder } from '../x86/decoder.ts';
 import { LONGEST_REPEAT } from '../x86/semantics/integer-string.ts';
 import {
   Access,
@@ -37,37 +36,17 @@ import {
 } from '../x86/system/context.ts';
 import { debugArmed, noteDataAccess } from '../x86/system/debug.ts';
 import { isCanonical, updateMode } from '../x86/system/mode.ts';
-import { forms, helperDefinitions } from '../x86/table.ts';
 import { BlockCache } from './block-cache.ts';
-import { type BuildOptions, buildInterpreter } from './build.ts';
-import { HandlerTable } from './handlers.ts';
-import { type InterpreterModule, interpreterModule } from './module.ts';
+import type { InterpreterModule } from './module.ts';
 
-export { RunResult } from './build.ts';
 export type { InterpreterModule } from './module.ts';
+export { RunResult } from './module.ts';
 
 const CR0_AM = 1n << 18n;
 /** Faults delivered in one run before it ends: a loop of faults retires nothing, so the budget does not end it. */
 const MOST_FAULTS = 1000;
 /** System operations that return a value and change neither where execution goes on nor the mode. */
 const VALUES: ReadonlySet<string> = new Set(['rdtsc', 'readCr', 'rdmsr', 'random']);
-const PLATFORM_PAGES = { initial: 1, maximum: 65536 };
-const handlers = new HandlerTable(forms);
-const decoder = new Decoder(forms);
-const built = new Map<boolean, Uint8Array<ArrayBuffer>>();
-
-/** The interpreter's module as bytes: the same for every partition of a build, so a package carries it ready-made. */
-export function generateInterpreter({ counting = false }: BuildOptions = {}): Uint8Array<ArrayBuffer> {
-  const bytes = built.get(counting) ?? buildInterpreter(handlers, helperDefinitions, PLATFORM_PAGES, { counting });
-  built.set(counting, bytes);
-  return bytes;
-}
-
-/** Compiles the interpreter, generated where no image is given; the result can be posted to other threads. */
-export function compileInterpreter(image: Uint8Array<ArrayBuffer> = generateInterpreter()): InterpreterModule {
-  return interpreterModule(new WebAssembly.Module(image));
-}
-
 /** What the engine asks of the partition beyond the system platform. */
 export interface EnginePlatform extends SystemPlatform {
   /** The partition has one processor: a page that holds no block of it holds no code. */
@@ -146,7 +125,7 @@ export class Interpreter implements SystemContext {
     this.vp = VpState.view(buffer, this.#area + VP_STATE);
     this.#view = new DataView(buffer);
     this.#words = new Int32Array(buffer);
-    this.blocks = new BlockCache(buffer, this.#area, decoder, handlers, {
+    this.blocks = new BlockCache(buffer, this.#area, options.module.tables, {
       vp: this.vp,
       translateCode: (linear) => this.#translateCode(linear),
       protectPage: (page) => {

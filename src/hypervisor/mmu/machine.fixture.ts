@@ -1,5 +1,6 @@
 /** One processor over a small memory, for the tests of address translation: no devices but what a test puts there. */
-import { compileInterpreter, type EnginePlatform, Interpreter } from '../interpreter/interpreter.ts';
+import { compileInterpreter } from '../interpreter/generate.ts';
+import { type EnginePlatform, Interpreter } from '../interpreter/interpreter.ts';
 import { PAGE, PAGE_MAP, PageFlag, ramBase } from '../memory/layout.ts';
 import { Mode, Segment, type VpView, writeFlags } from '../vp/state.ts';
 import type { SystemOperation } from '../x86/system/context.ts';

@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { assembled, barePlan, CODE, MEMORY } from '../../../tests/fixtures/bare.ts';
 import { Lockstep } from '../../vmwp/check/lockstep.ts';
 import { SteppedMachine } from '../../vmwp/stepped-machine.ts';
-import { compileInterpreter } from '../interpreter/interpreter.ts';
+import { compileInterpreter } from '../interpreter/generate.ts';
 import { translate } from './service.ts';
 
 const interpreter = compileInterpreter();

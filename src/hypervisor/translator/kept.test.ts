@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { assembled, barePlan, CODE, MEMORY } from '../../../tests/fixtures/bare.ts';
 import { SteppedMachine } from '../../vmwp/stepped-machine.ts';
-import { compileInterpreter } from '../interpreter/interpreter.ts';
+import { compileInterpreter } from '../interpreter/generate.ts';
 import {
   type Encoded,
   filled,

@@ -56,6 +56,7 @@ export class ModuleBuilder {
   readonly #tags: { name: string; imported: boolean }[] = [];
   readonly #tables: OwnTable[] = [];
   #globals = 0;
+  readonly #custom: { name: string; bytes: Uint8Array }[] = [];
   readonly #importedTables: { name: string; type: FunctionType; size: number | undefined }[] = [];
 
   constructor(options: ModuleOptions) {
@@ -123,6 +124,11 @@ export class ModuleBuilder {
   /** A 32-bit number that JavaScript sets, exported as `g<index>`; zero to begin with. Its index. */
   global(): number {
     return this.#globals++;
+  }
+
+  /** A custom section: bytes that go with the module and mean nothing to WebAssembly. */
+  custom(name: string, bytes: Uint8Array): void {
+    this.#custom.push({ name, bytes });
   }
 
   finish(): Uint8Array<ArrayBuffer> {
@@ -280,6 +286,11 @@ export class ModuleBuilder {
       s.unsigned(names.length);
       s.raw(names.view());
     });
+    for (const { name, bytes } of this.#custom)
+      section(0, (s) => {
+        s.name(name);
+        s.raw(bytes);
+      });
     return out.finish();
   }
 }

@@ -174,28 +174,20 @@ export class Instruction implements Receiver {
 const BASE16 = [3, 3, 5, 5, 6, 7, 5, 3];
 const INDEX16 = [6, 7, 6, 7, NO_REGISTER, NO_REGISTER, NO_REGISTER, NO_REGISTER];
 
-export class Decoder {
+/** Decodes by a table alone, which knows forms by their numbers. */
+export class Parser {
   readonly #table: Int32Array;
-  /** By id. */
-  readonly #forms: Form[] = [];
 
-  constructor(forms: readonly Form[]) {
-    for (const form of forms) this.#forms[form.id] = form;
-    this.#table = decodeTable(forms);
+  /** @param table see decodeTable() */
+  constructor(table: Int32Array) {
+    this.#table = table;
   }
 
   /**
-   * Decodes the instruction at `bytes[at]`; bytes at and after `end` are not there (`truncated`).
+   * Decodes the instruction at `bytes[at]`; bytes at and after `end` are not there.
    * @param mode bits of `Mode`.
+   * @returns what the receiver returned, or UNDEFINED, TRUNCATED or TOO_LONG.
    */
-  decode(bytes: Uint8Array, at: number, end: number, mode: number, into: Instruction): Decoding {
-    const form = this.parse(bytes, at, end, mode, into);
-    if (form < 0) return OUTCOMES[~form] as Decoding;
-    into.form = this.#forms[form] as Form;
-    return 'ok';
-  }
-
-  /** The same for any receiver. @returns what the receiver returned, or UNDEFINED, TRUNCATED or TOO_LONG. */
   parse(bytes: Uint8Array, at: number, end: number, mode: number, receiver: Receiver): number {
     const t = this.#table;
     let limit = at + 15;
@@ -375,6 +367,27 @@ export class Decoder {
       immediateHigh,
       immediate2,
     );
+  }
+}
+
+export class Decoder extends Parser {
+  /** By id. */
+  readonly #forms: Form[] = [];
+
+  constructor(forms: readonly Form[]) {
+    super(decodeTable(forms));
+    for (const form of forms) this.#forms[form.id] = form;
+  }
+
+  /**
+   * Decodes the instruction at `bytes[at]`; bytes at and after `end` are not there (`truncated`).
+   * @param mode bits of `Mode`.
+   */
+  decode(bytes: Uint8Array, at: number, end: number, mode: number, into: Instruction): Decoding {
+    const form = this.parse(bytes, at, end, mode, into);
+    if (form < 0) return OUTCOMES[~form] as Decoding;
+    into.form = this.#forms[form] as Form;
+    return 'ok';
   }
 }
 

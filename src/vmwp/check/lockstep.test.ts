@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { assembled, barePlan, CODE, MEMORY } from '../../../tests/fixtures/bare.ts';
-import { compileInterpreter } from '../../hypervisor/interpreter/interpreter.ts';
+import { compileInterpreter } from '../../hypervisor/interpreter/generate.ts';
 import { unpackRequest } from '../../hypervisor/translator/request.ts';
 import { translate } from '../../hypervisor/translator/service.ts';
 import type { Translate } from '../stepped-machine.ts';
