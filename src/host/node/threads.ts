@@ -19,7 +19,8 @@ export function startThread<ToThread, FromThread>(
   data: unknown,
   { ends = [], youngGeneration }: ThreadOptions = {},
 ): Thread<ToThread, FromThread> {
-  const script = entry instanceof URL ? undefined : entry.source;
+  // A function: a script's own names may not be those of the global object, which gets more of them with V8's settings.
+  const script = entry instanceof URL ? undefined : `(function () {\n${entry.source}\n})();`;
   const worker = new Worker(script ?? (entry as URL), {
     eval: script !== undefined,
     workerData: data,
