@@ -5,9 +5,14 @@ import type { CreatePartition } from '../../src/contracts/partition.ts';
 
 const ROOT = new URL('../../', import.meta.url);
 
+/** Builds dist/. */
+export function buildShipped(): void {
+  execFileSync(process.execPath, [fileURLToPath(new URL('tools/build.ts', ROOT))], { stdio: ['ignore', 2, 2] });
+}
+
 /** Builds dist/ and loads it. */
 export async function shippedLibrary(): Promise<CreatePartition> {
-  execFileSync(process.execPath, [fileURLToPath(new URL('tools/build.ts', ROOT))], { stdio: ['ignore', 2, 2] });
+  buildShipped();
   const { createPartition } = (await import(new URL('dist/index.js', ROOT).href)) as {
     createPartition: CreatePartition;
   };

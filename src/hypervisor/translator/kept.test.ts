@@ -281,9 +281,11 @@ const START = PAGE - 10;
 
 describe('a machine with the translations of another one', () => {
   const interpreter = compileInterpreter();
+  /** With a byte that stands for machine code, so that modules are expected to be used. */
+  const code: KeptOptions['code'] = { of: () => Uint8Array.of(1), module: (bytes) => new WebAssembly.Module(bytes) };
   /** The modules that are in a file, before anybody asks for them. */
   const known = (kept: KeptRegions) => ({
-    known: kept.numbers().map((id) => ({ id, module: kept.module(id)!, bytes: kept.length(id) })),
+    known: kept.expected().map((id) => ({ id, module: kept.module(id)!, bytes: kept.length(id) })),
     last: true,
   });
   /** The code stands at another physical address, and other code has been decoded before it. */
@@ -316,13 +318,13 @@ describe('a machine with the translations of another one', () => {
     ['known before, where it was', 0, true],
     ['known before, elsewhere', 4 * PAGE, true],
   ])('does the same with them, early, %s', (_where, moved, ahead) => {
-    const kept = new KeptRegions();
+    const kept = new KeptRegions({ code });
     const first = machineOf(kept);
     run(first);
     expect(first.vp.regionsMade).toBeGreaterThan(0n);
     expect(first.vp.regionsKept).toBe(0n);
 
-    const second = machineOf(again(kept), moved, ahead);
+    const second = machineOf(again(kept, { code }), moved, ahead);
     run(second);
     const plain = machineOf(undefined, moved);
     run(plain);

@@ -51,14 +51,14 @@ export interface KeptOptions {
   readonly file?: KeptFile | undefined;
   /** Undefined: modules are kept without. */
   readonly code?: ModuleCode | undefined;
-  /** Bytes of a file at most, and of new modules in this run. */
+  /** Bytes of a file at most; new modules of one run have a part of that. */
   readonly most?: number;
 }
 
 /** A guest that makes code for ever is not remembered for ever. */
 export const MOST_KEPT = 64 * 2 ** 20;
-/** New modules have their machine code only in the end: about this many times their bytes. */
-const WITH_CODE = 6;
+/** New modules are one part in so many of a file: they get as much machine code again, and one run is not to fill it alone. */
+const NEW_PART = 6;
 
 const PAGE = 4096;
 const MAGIC = 0x326b_7276;
@@ -254,11 +254,6 @@ export class KeptRegions {
     if (kept) kept.used = true;
   }
 
-  /** Of all modules. */
-  numbers(): number[] {
-    return this.#modules.map(({ id }) => id);
-  }
-
   /** Numbers of the modules that a run is likely to use, because the run before has, and that are no work to have. */
   expected(): number[] {
     return this.#modules.flatMap(({ id, expected, codeLength }) => (expected && codeLength > 0 ? [id] : []));
@@ -292,8 +287,8 @@ export class KeptRegions {
     regions: readonly { readonly region: KeptRegion; readonly page: Uint8Array }[],
   ): number {
     const { length } = bytes;
-    if (this.#bytes + length * WITH_CODE > this.#most) return -1;
-    this.#bytes += length * WITH_CODE;
+    if ((this.#bytes + length) * NEW_PART > this.#most) return -1;
+    this.#bytes += length;
     const owner = this.#module({
       at: -1,
       length,

@@ -33,6 +33,8 @@ const MOST_VACANT = 1024;
 const MOST_SPLITS = 200;
 /** Hot blocks that wait for translation: code that is made faster than it can be translated is not remembered for ever. */
 const MOST_WAITING = 4096;
+/** Known modules that are used and not told of, until they are told of without a request. */
+const MOST_UNTOLD = 32;
 
 /** Where requests go, and answers come back in the order of the requests. */
 export interface TranslationPort {
@@ -80,9 +82,6 @@ function joined(a: Int32Array, b: Int32Array): Int32Array {
   all.set(b, a.length);
   return all;
 }
-
-/** Known modules that are used and not told of, until they are told of without a request. */
-const MOST_UNTOLD = 32;
 
 /** What is out for translation. */
 interface Batch {

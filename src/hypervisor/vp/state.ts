@@ -176,7 +176,7 @@ export const VpState = struct(
     regionExits: array('u64', 8),
     /** What has been translated and put in place: regions, their instructions; modules, their bytes, microseconds for all. */
     regionsMade: 'u64',
-    /** Of the regions those that are another run's translations. */
+    /** Of the regions those whose translation was there: from another run, or for another place. */
     regionsKept: 'u64',
     regionsInstructions: 'u64',
     modulesMade: 'u64',

@@ -20,18 +20,18 @@ MAKE_CODE       equ 48
 CONSTRUCT       equ 56
 EXPECT_CODE     equ 64
 TAKE_BYTES      equ 72
-COMPLETE          equ 80
+COMPLETE        equ 80
 DESTROY         equ 88
 ; A property of the global object, by number: there the module is, or goes.
 PROPERTY        equ 96
 ; Bits: V8 is taking the code; the module was made.
 STATUS          equ 104
 ; The module's bytes and its machine code: address, length.
-MODULE           equ 112
+MODULE          equ 112
 CODE            equ 128
 ISOLATE         equ 144
 CONTEXT         equ 152
-ROOT          equ 160
+ROOT            equ 160
 COMPILED        equ 168                 ; room of 128 bytes
 COMPILATION     equ 296                 ; room of 64
 ON_CODE         equ 360                 ; functions, of 32 bytes each

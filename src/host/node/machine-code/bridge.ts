@@ -31,4 +31,4 @@ export const FUNCTIONS = [
   '_ZN2v821WasmModuleCompilationD1Ev',
 ] as const;
 /** Words of the table behind the functions. */
-export const Word = { PROPERTY: 12, STATUS: 13, BYTES: 14, CODE: 16, ON_CODE: 45, ON_DONE: 49, COUNT: 56 } as const;
+export const Word = { PROPERTY: 12, STATUS: 13, MODULE: 14, CODE: 16, ON_CODE: 45, ON_DONE: 49, COUNT: 56 } as const;

@@ -86,7 +86,7 @@ function create(): MachineCode | undefined {
       module: (bytes, code) => {
         table.set(
           [ffi.getRawPointer(bytes), BigInt(bytes.length), ffi.getRawPointer(code), BigInt(code.length)],
-          Word.BYTES,
+          Word.MODULE,
         );
         const status = call(Entry.DESERIALIZE);
         const module = shared[PROPERTY];
