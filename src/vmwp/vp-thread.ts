@@ -2,6 +2,7 @@
  * Entry of a virtual processor's thread: waits to be told which machine it belongs to, assembles its view of it, its engine, and
  * runs the processor's loop.
  */
+import { currentCore } from '../host/node/priority.ts';
 import { trim } from '../host/node/spare-memory.ts';
 import { hostTime, onFirstMessage, postToParent, random64, sendOn, takeFrom } from '../host/node/threads.ts';
 import { Interpreter } from '../hypervisor/interpreter/interpreter.ts';
@@ -120,7 +121,7 @@ function main(data: VpThreadData): void {
       trim(true);
     },
   });
-  machine.vmbus?.moderate(() => performance.now());
+  machine.vmbus?.moderate(() => performance.now(), data.patience > 0 ? currentCore : undefined);
   post({ kind: 'ready' });
   processor.loop();
 }
