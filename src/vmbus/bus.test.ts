@@ -1,4 +1,4 @@
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { guidBytes } from '../support/guid.ts';
 import { VmBus } from './bus.ts';
 import { type GuestChannel, message, TestBus, type TestBusOptions, TestGuest } from './guest.fixture.ts';
@@ -435,18 +435,67 @@ describe('a channel for much', () => {
       host.run();
     };
     signalled(1);
-    expect(moderated.mock.lastCall).toEqual([channel.offer.relid, true]);
+    expect(moderated.mock.lastCall).toEqual([channel.offer.relid, 'long']);
     for (let n = 0; n < 20; n++) {
       for (let lonely = 0; lonely < 3; lonely++) signalled(1);
       signalled(2);
     }
     expect(moderated).toHaveBeenCalledTimes(1);
     for (let n = 0; n < 4; n++) signalled(1);
-    expect(moderated.mock.lastCall).toEqual([channel.offer.relid, false]);
+    expect(moderated.mock.lastCall).toEqual([channel.offer.relid, undefined]);
     for (let n = 0; n < 63; n++) signalled(1 + (n % 3));
     expect(moderated).toHaveBeenCalledTimes(2);
     signalled(1);
-    expect(moderated.mock.lastCall).toEqual([channel.offer.relid, true]);
+    expect(moderated.mock.lastCall).toEqual([channel.offer.relid, 'long']);
+  });
+
+  /** Each packet takes the device so many milliseconds. */
+  function slow(milliseconds: number) {
+    const all = opened();
+    const { device, channel, host } = all;
+    device.bulk = true;
+    let now = 5000;
+    const clock = vi.spyOn(performance, 'now').mockImplementation(() => now);
+    onTestFinished(() => clock.mockRestore());
+    const flag = `0.2.${channel.offer.relid}`;
+    const toldOf: number[] = [];
+    device.onPacket = ({ transactionId, payload }, to) => {
+      if (host.flags.delete(flag)) toldOf.push(Number(transactionId));
+      now += milliseconds;
+      to.complete(transactionId, payload);
+    };
+    const signalled = (packets: number): void => {
+      host.flags.clear();
+      toldOf.length = 0;
+      for (let n = 0; n < packets; n++) channel.put(encodePacket(packet(n, 'x')));
+      host.mailbox.signalEvent(0x2001, 0);
+      host.run();
+      expect(host.flags.has(flag)).toBe(true);
+      while (channel.receive()) continue;
+    };
+    return { ...all, signalled, toldOf };
+  }
+
+  it('tells of answers while others are worked on, where that takes long', () => {
+    const { signalled, toldOf } = slow(0.02);
+    signalled(8);
+    expect(toldOf).toEqual([3, 6]);
+  });
+
+  it('tells of answers once where it does not', () => {
+    const { signalled, toldOf } = slow(0.005);
+    signalled(8);
+    expect(toldOf).toEqual([]);
+  });
+
+  it('is moderated for less where its packets take long', () => {
+    const { host, signalled, channel } = slow(0.03);
+    const moderated = vi.spyOn(host.mailbox, 'setModerated');
+    for (let n = 0; n < 20; n++) signalled(4);
+    expect(moderated.mock.calls).toEqual([
+      [channel.offer.relid, 'long'],
+      [channel.offer.relid, 'short'],
+    ]);
   });
 
   it('is moderated for no other device', () => {

@@ -6,6 +6,7 @@
 import { asBytes, hexOf } from '../support/plain.ts';
 import type { InspectNode } from '../vid/ports.ts';
 import type { Gpadl } from './gpadl.ts';
+import type { Moderation } from './mailbox.ts';
 import type { Channel, ChannelDevice } from './ports.ts';
 import { PacketType } from './protocol.ts';
 import { BROKEN, encodePacket, type IncomingRing, type OutgoingPacket, type OutgoingRing } from './ring.ts';
@@ -32,8 +33,8 @@ export interface ChannelBus {
   paused(): boolean;
   /** Sets the channel's event flag. */
   signal(channel: BusChannel): void;
-  /** Whether the guest's signals may wait a little. */
-  moderate(channel: BusChannel, may: boolean): void;
+  /** How long the guest's signals may wait. */
+  moderate(channel: BusChannel, moderation: Moderation | undefined): void;
   /** Calls `tellGuest` soon, when what else is to be done now has been done. */
   tellSoon(channel: BusChannel): void;
   /** Runs `service` again soon; or when a while has passed, because the guest has no room. */
@@ -47,6 +48,10 @@ export interface ChannelBus {
 
 /** Packets that a device is given before other work has its turn. */
 const BATCH = 64;
+/** Milliseconds of a device's work for a packet, from which on the guest's signals wait for less. */
+const LONG_PACKET = 0.02;
+/** Milliseconds of a device's work after which the guest is told of its answers, so that it need not wait for all of them. */
+const LONG_WORK = 0.05;
 /** Signals for a single packet, one after the other, by which it shows that letting them wait brings no more; then so many go at once. */
 const LONELY = 4;
 const UNMODERATED = 64;
@@ -72,7 +77,9 @@ export class BusChannel implements Channel {
   #serving = false;
   /** Answers were written that the guest may not know of: one interrupt is for all of them. */
   #untold = false;
-  #moderated = false;
+  #moderation: Moderation | undefined;
+  /** Milliseconds that a packet takes, in the middle of the last ones. */
+  #packetTime = 0;
   /** Signals until moderation is tried, or given up. */
   #signalsLeft = 0;
 
@@ -96,7 +103,7 @@ export class BusChannel implements Channel {
     this.#held = false;
     this.#refused = false;
     this.#untold = false;
-    this.#moderated = false;
+    this.#moderation = undefined;
     this.#signalsLeft = 0;
   }
 
@@ -137,8 +144,9 @@ export class BusChannel implements Channel {
   service(): void {
     this.#serving = true;
     const { received } = this.counters;
-    this.#serve();
-    if (this.device.bulk) this.#moderate(this.counters.received - received);
+    const begun = performance.now();
+    this.#serve(begun);
+    if (this.device.bulk) this.#moderate(this.counters.received - received, performance.now() - begun);
     this.#serving = false;
     this.tellGuest();
   }
@@ -147,14 +155,18 @@ export class BusChannel implements Channel {
    * A guest that has several requests under way loses nothing when its signals wait, and gains wakings and interrupts that are not
    * needed. One that waits for each request loses. Which it is shows in the packets that come with a signal that may wait.
    */
-  #moderate(packets: number): void {
+  #moderate(packets: number, time: number): void {
     if (!this.open || packets === 0) return;
-    if (this.#moderated && packets > 1) this.#signalsLeft = LONELY;
-    else if (--this.#signalsLeft <= 0) {
-      this.#moderated = !this.#moderated;
-      this.#signalsLeft = this.#moderated ? LONELY : UNMODERATED;
-      this.#bus.moderate(this, this.#moderated);
-    }
+    this.#packetTime += (time / packets - this.#packetTime) / 8;
+    const was = this.#moderation;
+    if (was === undefined || packets === 1) {
+      if (--this.#signalsLeft <= 0) {
+        this.#moderation = was === undefined ? 'long' : undefined;
+        this.#signalsLeft = was === undefined ? LONELY : UNMODERATED;
+      }
+    } else this.#signalsLeft = LONELY;
+    if (this.#moderation !== undefined) this.#moderation = this.#packetTime < LONG_PACKET ? 'long' : 'short';
+    if (this.#moderation !== was) this.#bus.moderate(this, this.#moderation);
   }
 
   /** Interrupts the guest if there are answers that it may not know of. */
@@ -164,7 +176,7 @@ export class BusChannel implements Channel {
     if (this.#rings && !this.broken && this.#rings.outgoing.unmasked) this.#signal();
   }
 
-  #serve(): void {
+  #serve(begun: number): void {
     const rings = this.#rings;
     if (!rings || this.broken || !this.#flush()) return;
     if (this.#refused) {
@@ -173,6 +185,7 @@ export class BusChannel implements Channel {
     }
     const { incoming } = rings;
     let left = BATCH;
+    let told = begun;
     const goesOn = (): boolean => this.#rings === rings && !this.broken && !this.#held && this.answers.length === 0;
     while (goesOn()) {
       incoming.masked = true;
@@ -187,6 +200,11 @@ export class BusChannel implements Channel {
         this.#attempt(() => {
           this.device.received(packet, this);
         });
+        if (!this.device.bulk) continue;
+        const now = performance.now();
+        if (now - told < LONG_WORK) continue;
+        told = now;
+        this.tellGuest();
       }
       if (this.#rings !== rings) return;
       if (incoming.takeRoomSignal()) this.#signal();
