@@ -50,7 +50,10 @@ export interface ChannelBus {
 const BATCH = 64;
 /** Milliseconds of a device's work for a packet, from which on the guest's signals wait for less. */
 const LONG_PACKET = 0.02;
-/** Milliseconds of a device's work after which the guest is told of its answers, so that it need not wait for all of them. */
+/**
+ * Milliseconds of a device's work after which the guest is told of its answers, so that it need not wait for all of them; then after
+ * twice as many, and so on: once it has some it is busy.
+ */
 const LONG_WORK = 0.05;
 /** Signals for a single packet, one after the other, by which it shows that letting them wait brings no more; then so many go at once. */
 const LONELY = 4;
@@ -185,7 +188,8 @@ export class BusChannel implements Channel {
     }
     const { incoming } = rings;
     let left = BATCH;
-    let told = begun;
+    let tellAt = begun + LONG_WORK;
+    let wait = LONG_WORK;
     const goesOn = (): boolean => this.#rings === rings && !this.broken && !this.#held && this.answers.length === 0;
     while (goesOn()) {
       incoming.masked = true;
@@ -202,9 +206,10 @@ export class BusChannel implements Channel {
         });
         if (!this.device.bulk) continue;
         const now = performance.now();
-        if (now - told < LONG_WORK) continue;
-        told = now;
+        if (now < tellAt) continue;
         this.tellGuest();
+        wait *= 2;
+        tellAt = now + wait;
       }
       if (this.#rings !== rings) return;
       if (incoming.takeRoomSignal()) this.#signal();
