@@ -488,14 +488,19 @@ describe('a channel for much', () => {
     expect(toldOf).toEqual([]);
   });
 
-  it('is moderated for less where its packets take long', () => {
-    const { host, signalled, channel } = slow(0.03);
+  it('is moderated for less where its packets name many pages', () => {
+    const { host, device, channel } = opened();
+    device.bulk = true;
     const moderated = vi.spyOn(host.mailbox, 'setModerated');
-    for (let n = 0; n < 20; n++) signalled(4);
-    expect(moderated.mock.calls).toEqual([
-      [channel.offer.relid, 'long'],
-      [channel.offer.relid, 'short'],
-    ]);
+    const signalled = (pages: number): void => {
+      const descriptor = new Uint8Array(16 + pages * 8);
+      for (let n = 0; n < 4; n++) channel.put(encodePacket({ ...packet(n, 'x', false), descriptor }));
+      host.mailbox.signalEvent(0x2001, 0);
+      host.run();
+    };
+    for (let n = 0; n < 20; n++) signalled(32);
+    for (let n = 0; n < 40; n++) signalled(1);
+    expect(moderated.mock.calls.map(([, moderation]) => moderation)).toEqual(['long', 'short', 'long']);
   });
 
   it('is moderated for no other device', () => {

@@ -48,8 +48,8 @@ export interface ChannelBus {
 
 /** Packets that a device is given before other work has its turn. */
 const BATCH = 64;
-/** Milliseconds of a device's work for a packet, from which on the guest's signals wait for less. */
-const LONG_PACKET = 0.02;
+/** Bytes that name pages in a packet, from which on the device's work for it is long (11 pages), and signals wait for less. */
+const MANY_PAGES = 96;
 /**
  * Milliseconds of a device's work after which the guest is told of its answers, so that it need not wait for all of them; then after
  * twice as many, and so on: once it has some it is busy.
@@ -81,8 +81,9 @@ export class BusChannel implements Channel {
   /** Answers were written that the guest may not know of: one interrupt is for all of them. */
   #untold = false;
   #moderation: Moderation | undefined;
-  /** Milliseconds that a packet takes, in the middle of the last ones. */
-  #packetTime = 0;
+  /** Bytes that name pages in a packet: of those since the signal, and the mean of the last signals. */
+  #named = 0;
+  #meanNamed = 0;
   /** Signals until moderation is tried, or given up. */
   #signalsLeft = 0;
 
@@ -147,9 +148,9 @@ export class BusChannel implements Channel {
   service(): void {
     this.#serving = true;
     const { received } = this.counters;
-    const begun = performance.now();
-    this.#serve(begun);
-    if (this.device.bulk) this.#moderate(this.counters.received - received, performance.now() - begun);
+    this.#named = 0;
+    this.#serve();
+    if (this.device.bulk) this.#moderate(this.counters.received - received);
     this.#serving = false;
     this.tellGuest();
   }
@@ -158,9 +159,9 @@ export class BusChannel implements Channel {
    * A guest that has several requests under way loses nothing when its signals wait, and gains wakings and interrupts that are not
    * needed. One that waits for each request loses. Which it is shows in the packets that come with a signal that may wait.
    */
-  #moderate(packets: number, time: number): void {
+  #moderate(packets: number): void {
     if (!this.open || packets === 0) return;
-    this.#packetTime += (time / packets - this.#packetTime) / 8;
+    this.#meanNamed += (this.#named / packets - this.#meanNamed) / 8;
     const was = this.#moderation;
     if (was === undefined || packets === 1) {
       if (--this.#signalsLeft <= 0) {
@@ -168,7 +169,7 @@ export class BusChannel implements Channel {
         this.#signalsLeft = was === undefined ? LONELY : UNMODERATED;
       }
     } else this.#signalsLeft = LONELY;
-    if (this.#moderation !== undefined) this.#moderation = this.#packetTime < LONG_PACKET ? 'long' : 'short';
+    if (this.#moderation !== undefined) this.#moderation = this.#meanNamed < MANY_PAGES ? 'long' : 'short';
     if (this.#moderation !== was) this.#bus.moderate(this, this.#moderation);
   }
 
@@ -179,7 +180,7 @@ export class BusChannel implements Channel {
     if (this.#rings && !this.broken && this.#rings.outgoing.unmasked) this.#signal();
   }
 
-  #serve(begun: number): void {
+  #serve(): void {
     const rings = this.#rings;
     if (!rings || this.broken || !this.#flush()) return;
     if (this.#refused) {
@@ -188,7 +189,7 @@ export class BusChannel implements Channel {
     }
     const { incoming } = rings;
     let left = BATCH;
-    let tellAt = begun + LONG_WORK;
+    let tellAt = performance.now() + LONG_WORK;
     let wait = LONG_WORK;
     const goesOn = (): boolean => this.#rings === rings && !this.broken && !this.#held && this.answers.length === 0;
     while (goesOn()) {
@@ -201,6 +202,7 @@ export class BusChannel implements Channel {
           return;
         }
         this.counters.received++;
+        this.#named += packet.descriptor.length;
         this.#attempt(() => {
           this.device.received(packet, this);
         });
