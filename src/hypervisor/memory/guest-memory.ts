@@ -150,7 +150,8 @@ export class GuestMemory {
    */
   view(gpa: number, length: number): Uint8Array | undefined {
     const inPage = this.#within(gpa, length);
-    if (inPage !== undefined) return length === PAGE ? this.#pageView(inPage) : this.bytes.subarray(inPage, inPage + length);
+    if (inPage !== undefined)
+      return length === PAGE ? this.#pageView(inPage) : this.bytes.subarray(inPage, inPage + length);
     if (length <= 0 || !this.isRam(gpa, length)) return undefined;
     const first = (this.#entry(gpa) & -PAGE) >>> 0;
     const base = gpa - (gpa % PAGE);
