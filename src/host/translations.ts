@@ -14,6 +14,7 @@ export interface TranslationCache {
   readonly path: string;
   /** Undefined: there is nothing yet, or it is damaged. */
   readonly stored: StoredTranslations | undefined;
-  /** Not before the threads have ended that read it. */
+  /** Has the file as it is now. Not before the threads have ended that read the one before, as with close(). */
+  reopen(): void;
   close(): void;
 }

@@ -20,6 +20,8 @@ export interface VpThreadData {
   readonly randomSeed: bigint | undefined;
   /** The way to the translator's thread; undefined: everything is interpreted. */
   readonly translation: ChannelEnd | undefined;
+  /** One word: whether somebody reads there what is sent; see translation.ts. */
+  readonly listening: Int32Array;
   /** Index of the translations that other runs have kept. */
   readonly kept: Uint8Array | undefined;
 }
@@ -33,15 +35,18 @@ export interface TranslatorThreadData {
   readonly channels: readonly ChannelEnd[];
   /** Where translations are kept for other runs, and those that other runs have kept; undefined: nowhere. */
   readonly translations: Pick<TranslationCache, 'path' | 'stored'> | undefined;
+  readonly listening: Int32Array;
+  /** Number of its first module: those before it are of threads before it. */
+  readonly firstModule: number;
 }
 /** What is new is to be kept. */
 export type ToTranslator = 'keep';
-/** It is. */
-export type FromTranslator = 'kept';
+/** It is; or there has been nothing to do for some time, and the channels, and the number of the next module, are for another thread. */
+export type FromTranslator = 'kept' | { readonly channels: readonly ChannelEnd[]; readonly nextModule: number };
 
 export type FromVpThread =
   | { readonly kind: 'ready' }
-  /** Something has been sent to the translator's thread, for the first time. */
+  /** Something has been sent to the translator's thread, and there is none. */
   | { readonly kind: 'hot' }
   | { readonly kind: 'console' }
   /** A power event stands in PartitionControl. */

@@ -1,4 +1,10 @@
-/** The translator's thread of one partition, as the parent has it: it is started when there is something to translate. */
+/**
+ * The translator's thread of one partition, as the parent has it: it is started when there is something to translate, and ends when
+ * there has been nothing for some time, because it has a heap of its own. What the processors send meanwhile waits in the channels.
+ *
+ * The word `listening` says whether a thread reads there. A processor sends first and looks at the word then; a thread that wants to
+ * end clears the word first and looks at its channels then: one of them sees the other.
+ */
 
 import type { ChannelEnd, HostServices, Thread, ThreadEntry } from '../host/services.ts';
 import type { TranslationCache } from '../host/translations.ts';
@@ -20,12 +26,18 @@ export interface TranslationOptions {
 
 export class PartitionTranslator {
   readonly #options: TranslationOptions;
+  readonly listening = new Int32Array(new SharedArrayBuffer(4));
   #thread: Thread<ToTranslator, FromTranslator> | undefined;
+  /** The one before, on its way out. */
+  #before: Promise<void> | undefined;
   #ends: readonly ChannelEnd[] = [];
-  /** Called when what the thread had is in a file. */
-  #answered: (() => void)[] = [];
-  #asked = false;
+  #nextModule = 0;
+  /** Called when what the thread had is in a file, or there is no thread any more. */
+  #kept: () => void = () => undefined;
   #failed = false;
+  /** Something was sent that the thread has not seen. */
+  #wanted = false;
+  #over = false;
 
   constructor(options: TranslationOptions) {
     this.#options = options;
@@ -39,47 +51,65 @@ export class PartitionTranslator {
     return channels.map(([end]) => end);
   }
 
-  /** What is sent before waits in the channels. */
+  /** There is something to translate. */
   start(): void {
-    if (this.#thread) return;
+    if (this.#thread) {
+      this.#wanted = Atomics.load(this.listening, 0) === 0;
+      return;
+    }
     const { host, entry, memory, translations, failed } = this.#options;
     const data: TranslatorThreadData = {
       memory,
       channels: this.#ends,
       translations: translations && { path: translations.path, stored: translations.stored },
+      listening: this.listening,
+      firstModule: this.#nextModule,
     };
-    this.#thread = host.startThread<ToTranslator, FromTranslator>(entry, data, {
+    Atomics.store(this.listening, 0, 1);
+    const thread = host.startThread<ToTranslator, FromTranslator>(entry, data, {
       ends: data.channels,
       youngGeneration: YOUNG,
     });
-    this.#thread.onError((error) => {
+    this.#thread = thread;
+    thread.onError((error) => {
       this.#failed = true;
+      this.#kept();
       failed(error);
     });
-    this.#thread.onMessage(() => {
-      this.#asked = false;
-      for (const done of this.#answered.splice(0)) done();
+    thread.onMessage((message) => {
+      if (message === 'kept') this.#kept();
+      else this.#ended(thread, message);
     });
   }
 
-  /** Has the thread write down what is new, for other runs. */
-  keep(): void {
-    if (!this.#thread || this.#failed || this.#asked || !this.#options.translations) return;
-    this.#asked = true;
-    this.#thread.post('keep');
+  #ended(
+    thread: Thread<ToTranslator, FromTranslator>,
+    { channels, nextModule }: Exclude<FromTranslator, 'kept'>,
+  ): void {
+    const { host, translations } = this.#options;
+    this.#ends = channels;
+    this.#nextModule = nextModule;
+    this.#thread = undefined;
+    this.#before = thread.terminate().then(() => host.trim());
+    this.#kept();
+    if (this.#over) return;
+    translations?.reopen();
+    if (this.#wanted) this.start();
+    this.#wanted = false;
   }
 
   /** Ends the thread. What there is to keep is waited for, within limits. */
   async end(): Promise<void> {
-    this.keep();
-    if (this.#asked && !this.#failed) {
+    this.#over = true;
+    if (this.#thread && this.#options.translations && !this.#failed) {
       const { promise, resolve } = Promise.withResolvers<void>();
       const patience = setTimeout(resolve, PATIENCE);
-      this.#answered.push(resolve);
+      this.#kept = resolve;
+      this.#thread.post('keep');
       await promise;
       clearTimeout(patience);
     }
-    await this.#thread?.terminate();
+    await Promise.all([this.#thread?.terminate(), this.#before]);
     this.#options.translations?.close();
   }
 }

@@ -1,9 +1,17 @@
 /** Entry of the translator's thread: what the processors find hot comes in, modules go back. */
 import { machineCode } from '../host/node/machine-code/machine-code.ts';
 import { lowerThisThread } from '../host/node/priority.ts';
-import { trim } from '../host/node/spare-memory.ts';
-import { listenOn, onMessages, postToParent, sendOn, setUpForGuests, threadData } from '../host/node/threads.ts';
+import {
+  listenOn,
+  onMessages,
+  postToParent,
+  sendOn,
+  setUpForGuests,
+  takeFrom,
+  threadData,
+} from '../host/node/threads.ts';
 import { partReader, writeTranslations } from '../host/node/translation-cache.ts';
+import type { ChannelEnd } from '../host/services.ts';
 import { KeptRegions } from '../hypervisor/translator/kept.ts';
 import type { KnownModules, TranslationRequest } from '../hypervisor/translator/request.ts';
 import { translate } from '../hypervisor/translator/service.ts';
@@ -13,15 +21,20 @@ import type { FromTranslator, ToTranslator, TranslatorThreadData } from './proto
 lowerThisThread(5);
 // The processor's thread is to run what it gets, not to compile it.
 setUpForGuests();
-const { memory, channels, translations } = threadData<TranslatorThreadData>();
+const { memory, channels, translations, listening, firstModule } = threadData<TranslatorThreadData>();
 const stored = translations?.stored;
 const kept =
   translations &&
   new KeptRegions({
     file: stored && { index: stored.index, read: partReader(stored) },
     code: machineCode(),
+    first: firstModule,
   });
-let idle = false;
+/** Milliseconds between two looks at what is new, and without a request until the thread ends. */
+const LOOK_EVERY = 5000;
+const IDLE_AFTER = 4000;
+let lastRequest = performance.now();
+let left = false;
 /** Modules that are sent at one time before anybody asks for them: what has been asked for comes between. */
 const GROUP = 16;
 /** Bytes of modules that are sent in all, without their machine code. */
@@ -40,18 +53,39 @@ function sendAhead(all: KeptRegions, ids: readonly number[], room: number): void
   if (!last) setImmediate(() => sendAhead(all, ids.slice(GROUP), left));
 }
 
-if (kept) sendAhead(kept, kept.expected(), MOST_AHEAD);
-for (const channel of channels) {
-  listenOn<TranslationRequest>(channel, (request) => {
-    idle = false;
-    sendOn(channel, translate(request, memory.buffer as unknown as SharedArrayBuffer, { kept }));
-  });
+function serve(channel: ChannelEnd, request: TranslationRequest): void {
+  lastRequest = performance.now();
+  sendOn(channel, translate(request, memory.buffer as unknown as SharedArrayBuffer, { kept }));
 }
-onMessages<ToTranslator>(() => {
+
+/** What is new outlives the run. */
+function keep(): void {
   const file = kept?.encode();
   if (file && translations) writeTranslations(translations.path, file.index, file.parts);
+}
+
+/** Ends, unless somebody has sent something and has not seen that. */
+function leave(): void {
+  Atomics.store(listening, 0, 0);
+  for (const channel of channels) {
+    const request = takeFrom<TranslationRequest>(channel);
+    if (!request) continue;
+    Atomics.store(listening, 0, 1);
+    serve(channel, request);
+    return;
+  }
+  left = true;
+  clearInterval(looking);
+  postToParent({ channels, nextModule: kept?.end ?? 0 } satisfies FromTranslator, channels);
+}
+
+if (kept && firstModule === 0) sendAhead(kept, kept.expected(), MOST_AHEAD);
+for (const channel of channels) listenOn<TranslationRequest>(channel, (request) => serve(channel, request));
+const looking = setInterval(() => {
+  keep();
+  if (performance.now() - lastRequest >= IDLE_AFTER) leave();
+}, LOOK_EVERY);
+onMessages<ToTranslator>(() => {
+  if (!left) keep();
   postToParent('kept' satisfies FromTranslator);
-  // What it has made is with the processors by now. A thread that waits allocates nothing, and so never collects.
-  if (!idle) trim(true);
-  idle = true;
 });

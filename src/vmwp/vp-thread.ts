@@ -2,6 +2,7 @@
  * Entry of a virtual processor's thread: waits to be told which machine it belongs to, assembles its view of it, its engine, and
  * runs the processor's loop.
  */
+import { discardMemory } from '../host/node/mapped-memory.ts';
 import { trim } from '../host/node/spare-memory.ts';
 import { hostTime, onFirstMessage, postToParent, random64, sendOn, takeFrom } from '../host/node/threads.ts';
 import { Interpreter } from '../hypervisor/interpreter/interpreter.ts';
@@ -21,6 +22,9 @@ const TRACE_BATCH = 256;
  */
 const TIDY_AFTER = 12_000;
 const TIDY_EVERY = 300_000;
+
+/** Instructions between two requests to the translator: for what gets hot on a processor that is idle most of the time it is not to run. */
+const PAUSE = 5_000_000n;
 
 function post(message: FromVpThread): void {
   postToParent(message);
@@ -59,7 +63,6 @@ function main(data: VpThreadData): void {
   });
   const channel = data.translation;
   const kept = channel && data.kept && new KeptRegions({ file: { index: data.kept, read: () => undefined } });
-  let hot = false;
   const engine = new Interpreter({
     memory: data.memory,
     module: data.interpreter,
@@ -68,10 +71,10 @@ function main(data: VpThreadData): void {
     operations,
     kept,
     translation: channel && {
+      pause: PAUSE,
       send: (request) => {
         sendOn(channel, request);
-        if (!hot) post({ kind: 'hot' });
-        hot = true;
+        if (Atomics.load(data.listening, 0) === 0) post({ kind: 'hot' });
       },
       receive: () => takeFrom(channel),
     },
@@ -117,6 +120,7 @@ function main(data: VpThreadData): void {
       const now = performance.now();
       if (now < nextTidy) return;
       nextTidy = now + TIDY_EVERY;
+      engine.tidy((at, size) => discardMemory(buffer, at, size));
       trim(true);
     },
   });

@@ -284,6 +284,7 @@ export class VmWorker implements Partition {
         patience: config.processors < host.parallelism ? PROCESSOR_PATIENCE : 0,
         randomSeed: config.virtualTime ? FIXED_SEED : undefined,
         translation: channels[index],
+        listening: this.#translator?.listening ?? new Int32Array(1),
         kept: this.#options.translations?.stored?.index,
       };
       thread.post(data, data.translation ? [data.translation] : []);
@@ -347,7 +348,6 @@ export class VmWorker implements Partition {
     this.#keepAlive ??= setInterval(() => {
       this.#options.host.trim();
       this.#tellMissedTime();
-      this.#translator?.keep();
     }, TIDY_EVERY);
     this.#tidying ??= setTimeout(() => void this.#putAway(), SPILL_AFTER);
     this.#heldForRoom = this.#disks.full;

@@ -69,7 +69,7 @@ export async function newCode(seconds: number, span: number, tell: (line: string
     engine: 'translator',
     host: nodeServices,
     files: nodeDiskFiles,
-    translations: { path: join(folder, 'kept'), stored: undefined, close: () => undefined },
+    translations: { path: join(folder, 'kept'), stored: undefined, close: () => undefined, reopen: () => undefined },
   });
   await worker.prepare();
   worker.start();

@@ -92,8 +92,9 @@ export function onFirstMessage<T>(callback: (message: T) => void): void {
 export function onMessages<T>(callback: (message: T) => void): void {
   parentPort?.on('message', callback);
 }
-export function postToParent(message: unknown): void {
-  parentPort?.postMessage(message);
+/** @param ends that go with it, and are not this thread's any more */
+export function postToParent(message: unknown, ends: readonly ChannelEnd[] = []): void {
+  parentPort?.postMessage(message, ends as unknown as MessagePort[]);
 }
 
 const random = new BigUint64Array(512);

@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
+  fstatSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -53,6 +54,23 @@ describe('translations on disk', () => {
     expect([read(0, 3), read(3, 70_000)]).toEqual([parts[0], parts[2]]);
     expect([read(1, 2), read(0, 4), read(80_000, 3)]).toEqual([undefined, undefined, undefined]);
     expect(statSync(path).mode & 0o777).toBe(0o600);
+  });
+
+  it('can be had as they are now, written meanwhile', async () => {
+    const cache = await open();
+    expect(cache.stored).toBeUndefined();
+    cache.reopen();
+    expect(cache.stored).toBeUndefined();
+    await write();
+    cache.reopen();
+    const { fd } = cache.stored!;
+    writeTranslations(cache.path, index.subarray(0, 8), parts);
+    expect(cache.stored!.index.length).toBe(4096);
+    cache.reopen();
+    expect(cache.stored!.index.length).toBe(8);
+    cache.close();
+    expect(cache.stored).toBeUndefined();
+    expect(() => fstatSync(fd)).toThrow('EBADF');
   });
 
   it('are of one build and one kernel', async () => {

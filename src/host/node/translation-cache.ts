@@ -36,15 +36,29 @@ export async function translationCache(
   // Machine code is of one version of V8.
   const fingerprint = crc32(kernel.subarray(0, FINGERPRINT), crc32(process.versions.v8)).toString(16);
   const path = join(folder, `${build}-${fingerprint}-${kernel.length.toString(16)}`);
-  const file = openCacheFile(path);
-  let open = file !== undefined;
+  let stored = openStored(path);
   const close = (): void => {
-    if (open && file) closeSync(file.fd);
-    open = false;
+    if (stored) closeSync(stored.fd);
+    stored = undefined;
   };
+  return {
+    path,
+    get stored() {
+      return stored;
+    },
+    reopen: () => {
+      close();
+      stored = openStored(path);
+    },
+    close,
+  };
+}
+
+function openStored(path: string): StoredTranslations | undefined {
+  const file = openCacheFile(path);
   const stored = file && readHead(file);
-  if (!stored) close();
-  return { path, stored, close };
+  if (file && !stored) closeSync(file.fd);
+  return stored;
 }
 
 function readHead({ fd, size }: { readonly fd: number; readonly size: number }): StoredTranslations | undefined {

@@ -8,6 +8,8 @@ import {
   PAGE,
   PAGE_MAP,
   PageFlag,
+  RECORDS,
+  RECORDS_SIZE,
   ramBase,
   VP_STATE,
   vpArea,
@@ -17,6 +19,7 @@ import { forms } from '../x86/table.ts';
 import { BlockCache, WARM } from './block-cache.ts';
 import { HandlerTable } from './handlers.ts';
 import { Handler, RECORD } from './record.ts';
+import type { Stretch } from './record-room.ts';
 
 const PAGES = 8;
 const RAM = ramBase(1);
@@ -178,6 +181,32 @@ describe('when there is no room for another block', () => {
     // The region goes with what it calls.
     cache.written(0x200, 1);
     expect([released, handler(region)]).toEqual([[9], Handler.ENTER]);
+  });
+});
+
+describe('a processor that has time', () => {
+  it('gives back the records of what was hardly executed, and fills that room again from the bottom', () => {
+    put(0x108, RET);
+    put(0x208, RET);
+    put(0x308, RET);
+    const [region, called, warm] = [0x100, 0x200, 0x300].map(block) as [number, number, number];
+    cache.install(region, 9, [{ from: 0x100, to: 0x208 }], [called]);
+    words[(warm >> 2) + 4] = HOT - WARM;
+    const cold = Array.from({ length: 40 }, (_, n) => block(2 * PAGE + n * 0x40));
+    expect(held.has(2 * PAGE)).toBe(true);
+    const { epoch } = cache;
+    const free: Stretch[] = [];
+    cache.tidy((stretch) => free.push(stretch));
+    expect([region, called, warm].map(handler)).toEqual([Handler.REGION, Handler.ENTER, Handler.ENTER]);
+    expect(cold.every(isDropped)).toBe(true);
+    expect([cache.size, cache.epoch, held.has(2 * PAGE)]).toEqual([3, epoch + 1, false]);
+    const isFree = (record: number): boolean => free.some(({ from, to }) => record >= from && record < to);
+    expect([region, called, warm].some(isFree)).toBe(false);
+    expect(cold.every(isFree)).toBe(true);
+    expect(Math.max(...free.map(({ to }) => to))).toBe(vpArea(0) + RECORDS + RECORDS_SIZE);
+    for (const { from, to } of free) bytes.fill(0, from, to);
+    expect(block(3 * PAGE)).toBe(Math.min(...free.map(({ from }) => from)));
+    expect([cache.codeOf(warm)?.offset, handler(region)]).toEqual([0x300, Handler.REGION]);
   });
 });
 

@@ -388,11 +388,22 @@ export class BlockCache {
     });
   }
 
-  /**
-   * Makes room: drops the blocks that have hardly been entered and no region calls. What is translated, and what is on its way there,
-   * stays.
-   */
   #thinOut(): boolean {
+    this.#dropCold();
+    return this.#room.make();
+  }
+
+  /**
+   * Drops the blocks that have hardly been entered: most have run once.
+   * @param discard is told which addresses of the partition's memory need not be kept
+   */
+  tidy(discard: (stretch: Stretch) => void): void {
+    this.#dropCold();
+    this.#room.collect(discard);
+  }
+
+  /** Drops the blocks that have hardly been entered and no region calls. What is translated, and what is on its way there, stays. */
+  #dropCold(): void {
     for (const [number, { blocks }] of this.#pages) {
       const called = new Set(this.#regions.of(number).flatMap(({ calls }) => calls));
       const isCold = (at: number): boolean => {
@@ -405,7 +416,6 @@ export class BlockCache {
       if (blocks.length === 0) this.#release(number);
       else this.#markAgain(number);
     }
-    return this.#room.make();
   }
 
   /** Drops blocks of a page, which are named by where in its list they are. */

@@ -274,6 +274,19 @@ export class Interpreter implements SystemContext {
     this.modeRefreshed();
   }
 
+  /**
+   * Lets go of what is not likely to be needed soon: for a processor that has time.
+   * @param discard is told of bytes of the partition's memory that need not be kept
+   */
+  tidy(discard: (at: number, size: number) => void): void {
+    this.translator?.tidy();
+    this.blocks.tidy(({ from, to }) => {
+      const first = Math.ceil(from / PAGE) * PAGE;
+      const size = Math.floor(to / PAGE) * PAGE - first;
+      if (size > 0) discard(first, size);
+    });
+  }
+
   /** Address at which code is fetched follows from CS; called whenever CS, the mode or RFLAGS may have changed. */
   modeRefreshed(): void {
     const { vp } = this;

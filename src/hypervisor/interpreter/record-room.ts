@@ -54,6 +54,18 @@ export class RecordRoom {
     this.#retiredBytes += to - from;
   }
 
+  /**
+   * Makes room of all that is retired, the lowest first, and tells what is not in use. For times at which there is nothing else to do.
+   */
+  collect(free: (stretch: Stretch) => void): void {
+    this.retire(this.next, this.#limit);
+    for (const stretch of this.#room) this.retire(stretch.from, stretch.to);
+    this.#room = [];
+    this.next = this.#limit = this.#all.from;
+    this.#recycle();
+    for (const stretch of this.#room) free(stretch);
+  }
+
   /** Nothing is in use. */
   clear(): void {
     this.next = this.#all.from;
@@ -79,5 +91,7 @@ export class RecordRoom {
       else if (first) this.retire(first.from, first.to);
       first = next;
     }
+    // The lowest is used first: nobody may ever have written beyond.
+    this.#room.reverse();
   }
 }

@@ -92,6 +92,26 @@ describe('kept regions', () => {
     expect(other.has(keptKey(page, ENTRY, 51))).toBe(false);
   });
 
+  it('of a thread that takes over have other numbers than what the one before had, and what that has used is used', () => {
+    const [used, unused] = severalPages(2) as [Uint8Array, Uint8Array];
+    const before = new KeptRegions();
+    add(before, [codeOf(used)], used, 1);
+    const old = again(before);
+    add(old, [codeOf(unused)], unused, 2);
+    const file = fileOf(old.encode()!);
+    const second = new KeptRegions({ file, first: 10 });
+    expect(second.end).toBe(12);
+    expect(find(second, { bytes: unused })?.id).toBe(10);
+    expect(nameOf(second.module(10))).toBe(2);
+    // Numbers of the thread before.
+    second.use(0);
+    second.use(1);
+    expect(add(second, [region()], page, 3)).toBe(12);
+    // Those first that were used.
+    const third = again(second);
+    expect([unused, page, used].map((bytes) => find(third, { bytes })?.id)).toEqual([0, 1, 2]);
+  });
+
   it('are found for their own code, mode, processor and way of making accesses only', () => {
     const kept = new KeptRegions();
     add(kept, [region()], page);

@@ -53,6 +53,8 @@ export interface KeptOptions {
   readonly code?: ModuleCode | undefined;
   /** Bytes of a file at most; new modules of one run have a part of that. */
   readonly most?: number;
+  /** Number of the first module, where others of this run have those before it: what the file says is used is used. */
+  readonly first?: number;
 }
 
 /** A guest that makes code for ever is not remembered for ever. */
@@ -174,6 +176,7 @@ export class KeptRegions {
   readonly #words: Int32Array;
   readonly #options: KeptOptions;
   readonly #most: number;
+  readonly #first: number;
   readonly #modules: KeptModule[] = [];
   readonly #byKey = new Map<number, Candidate[]>();
   #fresh = 0;
@@ -185,15 +188,21 @@ export class KeptRegions {
   constructor(options: KeptOptions = {}) {
     this.#options = options;
     this.#most = options.most ?? MOST_KEPT;
+    this.#first = options.first ?? 0;
     this.#words = wordsOf(options.file?.index ?? new Uint8Array());
     let at = 0;
     for (const { bytes, code, used, regions } of modulesIn(this.#words)) {
-      const what = { usable: code, expected: used, bytes: undefined, module: undefined, used: false };
+      const what = { usable: code, expected: used, bytes: undefined, module: undefined, used: used && this.#first > 0 };
       const owner = this.#module({ at, length: bytes, codeLength: code, ...what });
       for (const place of regions)
         this.#push({ owner, key: (this.#words[place + 1] as number) >>> 0, place, region: undefined }, false);
       at += bytes + code;
     }
+  }
+
+  /** The number of the next module. */
+  get end(): number {
+    return this.#first + this.#modules.length;
   }
 
   /** Whether code with this key is known. */
@@ -202,7 +211,7 @@ export class KeptRegions {
   }
 
   #module(of: Omit<KeptModule, 'id' | 'candidates' | 'broken'>): KeptModule {
-    const made = { ...of, id: this.#modules.length, candidates: [], broken: false };
+    const made = { ...of, id: this.end, candidates: [], broken: false };
     this.#modules.push(made);
     return made;
   }
@@ -240,7 +249,7 @@ export class KeptRegions {
 
   /** Undefined: what was kept is not what it was. */
   module(id: number): WebAssembly.Module | undefined {
-    const kept = this.#modules[id] as KeptModule;
+    const kept = this.#modules[id - this.#first] as KeptModule;
     if (kept.module || kept.broken) return kept.module;
     kept.module = this.#load(kept);
     if (kept.module) this.#touched = true;
@@ -248,9 +257,9 @@ export class KeptRegions {
     return kept.module;
   }
 
-  /** Processors have found regions of a module. */
+  /** Processors have found regions of a module. One before the first is said to be used in the file, or was not worth that. */
   use(id: number): void {
-    const kept = this.#modules[id];
+    const kept = this.#modules[id - this.#first];
     if (kept) kept.used = true;
   }
 
@@ -277,7 +286,7 @@ export class KeptRegions {
 
   /** Of the length of a module that module() gives. */
   length(id: number): number {
-    return (this.#modules[id] as KeptModule).length;
+    return (this.#modules[id - this.#first] as KeptModule).length;
   }
 
   /** A module of this run. Its number; below zero where there is no more room. */
@@ -315,14 +324,14 @@ export class KeptRegions {
     let optimized = 0;
     const codes = new Map<KeptModule, Uint8Array<ArrayBuffer>>();
     for (const kept of this.#modules) {
-      if (!kept.used || !kept.module) continue;
-      const code = this.#options.code?.of(kept.module);
+      if (!kept.used) continue;
+      const code = kept.module && this.#options.code?.of(kept.module);
       // V8 optimizes what is executed often: there may be more of it than the file has.
       if (code && code.length > kept.usable) {
         codes.set(kept, code);
         optimized += code.length - kept.usable;
       }
-      all += kept.length + (code?.length ?? 0);
+      all += kept.length + (code?.length ?? kept.codeLength);
       regions += kept.candidates.length;
     }
     if (this.#fresh * WORTHWHILE <= regions && optimized * WORTHWHILE <= all) return undefined;

@@ -38,6 +38,8 @@ const MOST_UNTOLD = 32;
 
 /** Where requests go, and answers come back in the order of the requests. */
 export interface TranslationPort {
+  /** Instructions that are executed at least between two requests; a fifth of that, where there is a whole batch to send. */
+  readonly pause?: bigint;
   send(request: TranslationRequest): void;
   /** What has arrived: an answer, or modules that nobody has asked for; never waits. */
   receive(): TranslationResult | KnownModules | undefined;
@@ -135,6 +137,8 @@ export class Translator {
   readonly #used: number[] = [];
   /** More of them are on their way. */
   #expecting: boolean;
+  /** Instructions that had been executed at the last request. */
+  #sentAt = 0n;
   readonly #words: Int32Array;
 
   constructor(options: TranslatorOptions) {
@@ -170,7 +174,7 @@ export class Translator {
     // No region is running now.
     for (const { copy, name } of this.#ended.splice(0)) copy.taken.delete(name);
     if (this.#hot.length > 0 && this.#known.size > 0) this.#takeKnown();
-    if (this.#hot.length > 0 && this.#pending.length < MOST_OUT) this.#send();
+    if (this.#hot.length > 0 && this.#pending.length < MOST_OUT && this.#isTime()) this.#send();
     if (this.#used.length >= MOST_UNTOLD && this.#pending.length < MOST_OUT) this.#tellUsed();
     while (this.#pending.length > 0 || this.#expecting) {
       const result = this.#options.port.receive();
@@ -193,6 +197,17 @@ export class Translator {
       }
       if (this.#pending.length === 0) this.#asked.clear();
     }
+  }
+
+  #isTime(): boolean {
+    const { port, vp } = this.#options;
+    if (port.pause === undefined) return true;
+    return vp.retired - this.#sentAt >= (this.#hot.length >= BATCH ? port.pause / 5n : port.pause);
+  }
+
+  /** Lets the known modules go that nothing was found in so far. They can be asked for. */
+  tidy(): void {
+    for (const id of this.#known.keys()) if (!this.#copies.has(id)) this.#known.delete(id);
   }
 
   /** Puts regions of other runs in place whose modules are here. */
@@ -281,7 +296,8 @@ export class Translator {
   }
 
   #send(): void {
-    const { blocks, port } = this.#options;
+    const { blocks, port, vp } = this.#options;
+    this.#sentAt = vp.retired;
     const items: TranslationItem[] = [];
     const sent: Hot[] = [];
     const earlyOnes = new Set<number>();
