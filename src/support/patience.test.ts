@@ -42,6 +42,15 @@ describe('patience', () => {
     expect(patience.lasts(131.2)).toBe(true);
   });
 
+  it('lets longer pass between two looks where something is done between them', () => {
+    const patience = new Patience(1, 0.6);
+    patience.worked(100);
+    patience.found(100.1);
+    expect(patience.lasts(100.6)).toBe(true);
+    patience.found(101);
+    expect(patience.lasts(101.7)).toBe(false);
+  });
+
   it('is none where none was asked for', () => {
     const patience = new Patience(0);
     patience.worked(1);

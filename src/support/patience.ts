@@ -4,21 +4,26 @@
  * itself: only who was woken soon after having had work looks on the next time, and nobody does where others want the core.
  */
 
-/** Milliseconds between two looks: somebody else needed the core. */
+/** Milliseconds between two looks: somebody else needed the core, where nothing is done between them. */
 const HELD_UP = 0.2;
 /** Milliseconds for which it is left to them then. */
 const PENALTY = 30;
 
 export class Patience {
   readonly #longest: number;
+  readonly #heldUp: number;
   #patient = false;
   #worked = 0;
   #looked = 0;
   #wanted = Number.NEGATIVE_INFINITY;
 
-  /** @param longest milliseconds to look for work; 0: never. */
-  constructor(longest: number) {
+  /**
+   * @param longest milliseconds to look for work; 0: never.
+   * @param heldUp milliseconds between two looks that show that somebody else needed the core.
+   */
+  constructor(longest: number, heldUp: number = HELD_UP) {
     this.#longest = longest;
+    this.#heldUp = heldUp;
   }
 
   /** There was work until now. */
@@ -36,7 +41,7 @@ export class Patience {
   /** Whether to look again rather than to sleep. */
   lasts(now: number): boolean {
     if (!this.#patient) return false;
-    if (now - this.#looked > HELD_UP) {
+    if (now - this.#looked > this.#heldUp) {
       this.#patient = false;
       this.#wanted = now;
     }

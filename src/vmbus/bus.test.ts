@@ -1,73 +1,11 @@
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { guidBytes } from '../support/guid.ts';
 import { VmBus } from './bus.ts';
-import { type GuestChannel, message, TestBus, type TestBusOptions, TestGuest } from './guest.fixture.ts';
-import type { Channel, ChannelDevice } from './ports.ts';
+import { connected, Echo, opened, packet } from './echo.fixture.ts';
+import { type GuestChannel, message, TestBus, TestGuest } from './guest.fixture.ts';
 import { ChannelStatus, MessageType, PAGE_SIZE, PacketType, RingField, VERSIONS } from './protocol.ts';
-import { encodePacket, type Packet } from './ring.ts';
+import { encodePacket } from './ring.ts';
 import type { SavedBus } from './state.ts';
-
-/** Answers each packet that asks for it with its own bytes. */
-class Echo implements ChannelDevice {
-  readonly name: string;
-  readonly offer: ChannelDevice['offer'];
-  bulk = false;
-  readonly log: string[] = [];
-  readonly packets: Packet[] = [];
-  channel: Channel | undefined;
-  onPacket: ((packet: Packet, channel: Channel) => void) | undefined;
-
-  constructor(name = 'echo', number = 1) {
-    const tail = number.toString(16).padStart(12, '0');
-    this.name = name;
-    this.offer = { type: `00000000-0000-0000-0000-${tail}`, instance: `00000000-0000-0001-0000-${tail}` };
-  }
-  opened(channel: Channel): void {
-    this.channel = channel;
-    this.log.push(`open ${channel.subIndex}`);
-  }
-  received(packet: Packet, channel: Channel): void {
-    this.packets.push(packet);
-    if (this.onPacket) this.onPacket(packet, channel);
-    else if ((packet.flags & 1) !== 0) channel.complete(packet.transactionId, packet.payload);
-  }
-  writable(): void {
-    this.log.push('writable');
-  }
-  closed(channel: Channel): void {
-    this.log.push(`close ${channel.subIndex}`);
-  }
-  inspect(): Record<string, never> {
-    return {};
-  }
-  save(): unknown {
-    return {};
-  }
-  restore(_saved: unknown, channels: readonly Channel[]): void {
-    this.channel = channels[0];
-    this.log.push('restore');
-  }
-}
-
-function connected(options: TestBusOptions = {}): { host: TestBus; guest: TestGuest; device: Echo } {
-  const host = new TestBus(options);
-  const guest = new TestGuest(host);
-  const device = new Echo();
-  host.bus.offer(device);
-  expect(guest.contact()).toBe(true);
-  return { host, guest, device };
-}
-
-function opened(ringPages = 4): ReturnType<typeof connected> & { channel: GuestChannel } {
-  const all = connected();
-  const channel = all.guest.open(all.guest.offers()[0]!, ringPages);
-  return { ...all, channel };
-}
-
-function packet(id: number | bigint, text: string | Uint8Array, wanted = true) {
-  const payload = typeof text === 'string' ? new TextEncoder().encode(text) : text;
-  return { type: PacketType.DATA_IN_BAND, transactionId: BigInt(id), payload, flags: wanted ? 1 : 0 };
-}
 
 const word = (value: number): number[] => [value];
 
@@ -421,39 +359,6 @@ describe('buffers', () => {
     expect(device.log).toEqual(['open 0', 'close 0']);
     guest.post(message(MessageType.GPADL_TEARDOWN, 1, 4711));
     guest.expect(MessageType.GPADL_TORNDOWN);
-  });
-});
-
-describe('a channel for much', () => {
-  it('is moderated where several packets come with a signal, and given up on where only one does', () => {
-    const { host, device, channel } = opened();
-    device.bulk = true;
-    const moderated = vi.spyOn(host.mailbox, 'setModerated');
-    const signalled = (packets: number): void => {
-      for (let n = 0; n < packets; n++) channel.put(encodePacket(packet(n, 'x', false)));
-      host.mailbox.signalEvent(0x2001, 0);
-      host.run();
-    };
-    signalled(1);
-    expect(moderated.mock.lastCall).toEqual([channel.offer.relid, true]);
-    for (let n = 0; n < 20; n++) {
-      for (let lonely = 0; lonely < 3; lonely++) signalled(1);
-      signalled(2);
-    }
-    expect(moderated).toHaveBeenCalledTimes(1);
-    for (let n = 0; n < 4; n++) signalled(1);
-    expect(moderated.mock.lastCall).toEqual([channel.offer.relid, false]);
-    for (let n = 0; n < 63; n++) signalled(1 + (n % 3));
-    expect(moderated).toHaveBeenCalledTimes(2);
-    signalled(1);
-    expect(moderated.mock.lastCall).toEqual([channel.offer.relid, true]);
-  });
-
-  it('is moderated for no other device', () => {
-    const { host, channel } = opened();
-    const moderated = vi.spyOn(host.mailbox, 'setModerated');
-    for (let n = 0; n < 200; n++) channel.send(packet(n, 'x', false));
-    expect(moderated).not.toHaveBeenCalled();
   });
 });
 

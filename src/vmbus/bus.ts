@@ -114,8 +114,8 @@ export class VmBus {
       signal: (channel) => {
         ports.setEventFlag(channel.targetVp, this.#contact?.sint ?? DEFAULT_SINT, channel.relid);
       },
-      moderate: (channel, may) => {
-        mailbox.setModerated(channel.relid, may);
+      moderate: (channel, moderation) => {
+        mailbox.setModerated(channel.relid, moderation);
       },
       tellSoon: (channel) => {
         if (this.#untold.size === 0) ports.defer(this.settle.bind(this));

@@ -6,6 +6,7 @@
 import { asBytes, hexOf } from '../support/plain.ts';
 import type { InspectNode } from '../vid/ports.ts';
 import type { Gpadl } from './gpadl.ts';
+import type { Moderation } from './mailbox.ts';
 import type { Channel, ChannelDevice } from './ports.ts';
 import { PacketType } from './protocol.ts';
 import { BROKEN, encodePacket, type IncomingRing, type OutgoingPacket, type OutgoingRing } from './ring.ts';
@@ -32,8 +33,8 @@ export interface ChannelBus {
   paused(): boolean;
   /** Sets the channel's event flag. */
   signal(channel: BusChannel): void;
-  /** Whether the guest's signals may wait a little. */
-  moderate(channel: BusChannel, may: boolean): void;
+  /** How long the guest's signals may wait. */
+  moderate(channel: BusChannel, moderation: Moderation | undefined): void;
   /** Calls `tellGuest` soon, when what else is to be done now has been done. */
   tellSoon(channel: BusChannel): void;
   /** Runs `service` again soon; or when a while has passed, because the guest has no room. */
@@ -47,6 +48,13 @@ export interface ChannelBus {
 
 /** Packets that a device is given before other work has its turn. */
 const BATCH = 64;
+/** Bytes that name pages in a packet, from which on the device's work for it is long (11 pages), and signals wait for less. */
+const MANY_PAGES = 96;
+/**
+ * Milliseconds of a device's work after which the guest is told of its answers, so that it need not wait for all of them; then after
+ * twice as many, and so on: once it has some it is busy.
+ */
+const LONG_WORK = 0.05;
 /** Signals for a single packet, one after the other, by which it shows that letting them wait brings no more; then so many go at once. */
 const LONELY = 4;
 const UNMODERATED = 64;
@@ -72,7 +80,10 @@ export class BusChannel implements Channel {
   #serving = false;
   /** Answers were written that the guest may not know of: one interrupt is for all of them. */
   #untold = false;
-  #moderated = false;
+  #moderation: Moderation | undefined;
+  /** Bytes that name pages in a packet: of those since the signal, and the mean of the last signals. */
+  #named = 0;
+  #meanNamed = 0;
   /** Signals until moderation is tried, or given up. */
   #signalsLeft = 0;
 
@@ -96,7 +107,7 @@ export class BusChannel implements Channel {
     this.#held = false;
     this.#refused = false;
     this.#untold = false;
-    this.#moderated = false;
+    this.#moderation = undefined;
     this.#signalsLeft = 0;
   }
 
@@ -137,6 +148,7 @@ export class BusChannel implements Channel {
   service(): void {
     this.#serving = true;
     const { received } = this.counters;
+    this.#named = 0;
     this.#serve();
     if (this.device.bulk) this.#moderate(this.counters.received - received);
     this.#serving = false;
@@ -149,12 +161,16 @@ export class BusChannel implements Channel {
    */
   #moderate(packets: number): void {
     if (!this.open || packets === 0) return;
-    if (this.#moderated && packets > 1) this.#signalsLeft = LONELY;
-    else if (--this.#signalsLeft <= 0) {
-      this.#moderated = !this.#moderated;
-      this.#signalsLeft = this.#moderated ? LONELY : UNMODERATED;
-      this.#bus.moderate(this, this.#moderated);
-    }
+    this.#meanNamed += (this.#named / packets - this.#meanNamed) / 8;
+    const was = this.#moderation;
+    if (was === undefined || packets === 1) {
+      if (--this.#signalsLeft <= 0) {
+        this.#moderation = was === undefined ? 'long' : undefined;
+        this.#signalsLeft = was === undefined ? LONELY : UNMODERATED;
+      }
+    } else this.#signalsLeft = LONELY;
+    if (this.#moderation !== undefined) this.#moderation = this.#meanNamed < MANY_PAGES ? 'long' : 'short';
+    if (this.#moderation !== was) this.#bus.moderate(this, this.#moderation);
   }
 
   /** Interrupts the guest if there are answers that it may not know of. */
@@ -173,6 +189,8 @@ export class BusChannel implements Channel {
     }
     const { incoming } = rings;
     let left = BATCH;
+    let tellAt = performance.now() + LONG_WORK;
+    let wait = LONG_WORK;
     const goesOn = (): boolean => this.#rings === rings && !this.broken && !this.#held && this.answers.length === 0;
     while (goesOn()) {
       incoming.masked = true;
@@ -184,9 +202,16 @@ export class BusChannel implements Channel {
           return;
         }
         this.counters.received++;
+        this.#named += packet.descriptor.length;
         this.#attempt(() => {
           this.device.received(packet, this);
         });
+        if (!this.device.bulk) continue;
+        const now = performance.now();
+        if (now < tellAt) continue;
+        this.tellGuest();
+        wait *= 2;
+        tellAt = now + wait;
       }
       if (this.#rings !== rings) return;
       if (incoming.takeRoomSignal()) this.#signal();

@@ -41,7 +41,7 @@ describe('a moderated channel', () => {
     const clock = { now: 1000 };
     mailbox.moderate(() => clock.now);
     mailbox.setSignallable(5, true);
-    mailbox.setModerated(5, true);
+    mailbox.setModerated(5, 'long');
     const rung = (): boolean => {
       mailbox.takeSignals();
       return Atomics.exchange(state.rung, 0, 0) === 1;
@@ -84,6 +84,29 @@ describe('a moderated channel', () => {
     expect(rung()).toBe(true);
   });
 
+  it('waits for less where that is said, and takes what waits longer along', () => {
+    const { mailbox, clock, rung } = moderated();
+    mailbox.setSignallable(6, true);
+    mailbox.setModerated(6, 'short');
+    signal(mailbox);
+    expect(rung()).toBe(true);
+    signal(mailbox);
+    clock.now += 0.15;
+    expect(mailbox.signalEvent(0x2006, 0)).toBe(0);
+    mailbox.poll();
+    expect(rung()).toBe(false);
+    signal(mailbox);
+    expect(mailbox.signalEvent(0x2006, 0)).toBe(0);
+    clock.now += 0.1;
+    mailbox.poll();
+    expect(mailbox.takeSignals()).toEqual([5, 6]);
+    expect(rung()).toBe(true);
+    mailbox.setModerated(6, 'long');
+    clock.now += 0.5;
+    expect(mailbox.signalEvent(0x2006, 0)).toBe(0);
+    expect(rung()).toBe(false);
+  });
+
   it('lets no other channel wait, which takes its signals along', () => {
     const { mailbox, clock, rung } = moderated();
     mailbox.setSignallable(6, true);
@@ -109,7 +132,7 @@ describe('a moderated channel', () => {
     const state = vmbusMailbox.view(new SharedArrayBuffer(vmbusMailbox.size));
     const other = new VmbusMailbox(state);
     other.setSignallable(5, true);
-    other.setModerated(5, true);
+    other.setModerated(5, 'long');
     for (let n = 0; n < 3; n++) {
       signal(other);
       other.takeSignals();

@@ -22,8 +22,14 @@ import {
 /** A buffer of 16 MiB is announced in 147 messages; a guest that finds no room tries again. */
 const MESSAGES = 256;
 const WORDS = RELID_COUNT / 32;
-/** Milliseconds between two rings for moderated channels: longer than the parent looks for work before it sleeps. */
-const MODERATION = 0.8;
+/**
+ * Milliseconds between two rings for moderated channels: longer than the parent looks for work before it sleeps. Less where its work is
+ * long: processor and parent are to work at the same time, and it stays awake meanwhile.
+ */
+const MODERATION = { long: 0.8, short: 0.2 } as const;
+/** Milliseconds that a turn of the event loop does not take by itself, with a collection of garbage in it. */
+const LONG_TURN = 0.6;
+export type Moderation = keyof typeof MODERATION;
 /** Milliseconds for which a processor leaves its core to the parent, at most. */
 const LENT = 0.3;
 /** Not known, or none. */
@@ -48,19 +54,21 @@ export const vmbusMailbox = struct(
     signallable: array('i32', WORDS),
     /** A bit for each channel whose signals may wait a little, see `moderate`. */
     moderated: array('i32', WORDS),
+    /** Of these, a bit for each that may wait for less. */
+    shortly: array('i32', WORDS),
     sizes: array('u8', MESSAGES),
     messages: array('u8', MESSAGES * MESSAGE_MAXIMUM),
   },
-  ['rung', 'news', 'core', 'lent', 'moderated'],
+  ['rung', 'news', 'core', 'lent', 'moderated', 'shortly'],
 );
 
 export class VmbusMailbox implements ConnectionPort {
   readonly #state: View<typeof vmbusMailbox.fields>;
-  /** Of this processor: when it rang, whether it has rested since, and whether it owes the parent a ring. */
+  /** Of this processor: when it rang, whether it has rested since, and when it is to ring for what has been signalled. */
   #now: (() => number) | undefined;
   #rangAt = Number.NEGATIVE_INFINITY;
   #rested = true;
-  #owes = false;
+  #due = Number.POSITIVE_INFINITY;
   #core: (() => number) | undefined;
 
   constructor(state: View<typeof vmbusMailbox.fields>) {
@@ -91,7 +99,8 @@ export class VmbusMailbox implements ConnectionPort {
     if ((Atomics.load(signallable, relid >>> 5) & bit) === 0) return Status.INVALID_CONNECTION_ID;
     if (flag !== 0) return Status.INVALID_PARAMETER;
     if ((Atomics.or(signalled, relid >>> 5, bit) & bit) === 0) {
-      if ((Atomics.load(this.#state.moderated, relid >>> 5) & bit) !== 0 && this.#mayWait()) this.#owes = true;
+      const due = this.#now && !this.#rested ? this.#rangAt + this.#moderation(relid >>> 5, bit) : 0;
+      if (this.#now && this.#now() < due) this.#due = Math.min(this.#due, due);
       else this.#ring(this.#core?.() === Atomics.load(this.#state.core, 0));
     }
     return Status.SUCCESS;
@@ -108,18 +117,20 @@ export class VmbusMailbox implements ConnectionPort {
     this.#core = core;
   }
 
-  #mayWait(): boolean {
-    return this.#now !== undefined && !this.#rested && this.#now() - this.#rangAt < MODERATION;
+  #moderation(word: number, bit: number): number {
+    const { moderated, shortly } = this.#state;
+    if ((Atomics.load(moderated, word) & bit) === 0) return 0;
+    return (Atomics.load(shortly, word) & bit) === 0 ? MODERATION.long : MODERATION.short;
   }
 
   /** The processor's loop comes round. */
   poll(): void {
-    if (this.#owes && !this.#mayWait()) this.#ring();
+    if (this.#now && this.#due < Number.POSITIVE_INFINITY && this.#now() >= this.#due) this.#ring();
   }
 
   /** The processor is about to sleep: its guest may be waiting for what it has asked for. */
   rest(): void {
-    if (this.#owes) this.#ring();
+    if (this.#due < Number.POSITIVE_INFINITY) this.#ring();
     this.#rested = true;
   }
 
@@ -130,7 +141,7 @@ export class VmbusMailbox implements ConnectionPort {
    */
   #ring(lends = false): void {
     const { rung, news, lent } = this.#state;
-    this.#owes = false;
+    this.#due = Number.POSITIVE_INFINITY;
     this.#rested = false;
     if (this.#now) this.#rangAt = this.#now();
     Atomics.store(news, 0, 1);
@@ -146,10 +157,10 @@ export class VmbusMailbox implements ConnectionPort {
 
   /** Empties it, and lets no channel be signalled. No processor may be running. */
   reset(): void {
-    const { head, tail, signalled, signallable, moderated, rung, sizes, messages } = this.#state;
+    const { head, tail, signalled, signallable, moderated, shortly, rung, sizes, messages } = this.#state;
     Atomics.store(head, 0, 0);
     Atomics.store(tail, 0, 0);
-    for (const words of [signalled, signallable, moderated, sizes, messages]) words.fill(0);
+    for (const words of [signalled, signallable, moderated, shortly, sizes, messages]) words.fill(0);
     Atomics.store(rung, 0, 0);
   }
 
@@ -187,15 +198,19 @@ export class VmbusMailbox implements ConnectionPort {
     else {
       Atomics.and(signallable, relid >>> 5, ~bit);
       Atomics.and(signalled, relid >>> 5, ~bit);
-      this.setModerated(relid, false);
+      this.setModerated(relid, undefined);
     }
   }
 
-  setModerated(relid: number, may: boolean): void {
-    const { moderated } = this.#state;
+  setModerated(relid: number, moderation: Moderation | undefined): void {
+    const { moderated, shortly } = this.#state;
     const bit = 1 << (relid & 31);
-    if (may) Atomics.or(moderated, relid >>> 5, bit);
-    else Atomics.and(moderated, relid >>> 5, ~bit);
+    const set = (words: Int32Array, on: boolean): void => {
+      if (on) Atomics.or(words, relid >>> 5, bit);
+      else Atomics.and(words, relid >>> 5, ~bit);
+    };
+    set(shortly, moderation === 'short');
+    set(moderated, moderation !== undefined);
   }
 
   get #empty(): boolean {
@@ -215,7 +230,7 @@ export class VmbusMailbox implements ConnectionPort {
     here: () => number = () => NO_CORE,
   ): () => void {
     const { rung, news, core, lent } = this.#state;
-    const patience = new Patience(longest);
+    const patience = new Patience(longest, LONG_TURN);
     let live = true;
     const sleep = (): void => {
       Atomics.store(core, 0, here());

@@ -24,8 +24,11 @@ const TRACE_BATCH = 256;
 const TIDY_AFTER = 12_000;
 const TIDY_EVERY = 300_000;
 
-/** Instructions between two requests to the translator: for what gets hot on a processor that is idle most of the time it is not to run. */
-const PAUSE = 5_000_000n;
+/**
+ * Instructions between two requests to the translator's thread where it runs, and where it would have to be started: it is not to run
+ * for what gets hot on a processor that is idle most of the time.
+ */
+const PAUSE = { running: 5_000_000n, started: 50_000_000n } as const;
 
 function post(message: FromVpThread): void {
   postToParent(message);
@@ -64,6 +67,7 @@ function main(data: VpThreadData): void {
   });
   const channel = data.translation;
   const kept = channel && data.kept && new KeptRegions({ file: { index: data.kept, read: () => undefined } });
+  let asked = false;
   const engine = new Interpreter({
     memory: data.memory,
     module: data.interpreter,
@@ -72,8 +76,12 @@ function main(data: VpThreadData): void {
     operations,
     kept,
     translation: channel && {
-      pause: PAUSE,
+      get pause() {
+        if (!asked) return 0n;
+        return Atomics.load(data.listening, 0) === 0 ? PAUSE.started : PAUSE.running;
+      },
       send: (request) => {
+        asked = true;
         sendOn(channel, request);
         if (Atomics.load(data.listening, 0) === 0) post({ kind: 'hot' });
       },

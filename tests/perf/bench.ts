@@ -18,7 +18,7 @@ import { parseArgs } from 'node:util';
 import { cachedFiles, DebianPackages, rememberFiles, type Wanted } from '../../src/cli/quickstart/debian.ts';
 import { cacheFolder } from '../../src/host/node/folders.ts';
 import { assemblePrograms, bootImage, workloadImage } from './image.ts';
-import { type Guest, type Machine, type Outcome, ours, oursAnew, qemu, qemuVersion } from './machines.ts';
+import { type Guest, type Machine, type Outcome, ours, oursAnew, qemu, qemuVersion, WARM_UP } from './machines.ts';
 import { type DebianRoot, debianRoot, Unavailable } from './packages.ts';
 import { profileOf, profileText } from './profile.ts';
 import { checksumTrouble, geometricMean, type Result, type Sample, summarize, table } from './results.ts';
@@ -29,8 +29,6 @@ const BOOT = [
   { name: 'boot+off', about: 'start to power-off' },
 ] as const;
 const TIMEOUT = { boot: 300, workloads: 1800 } as const;
-/** V8 optimizes by and by what is executed often, and what it has optimized is kept too. */
-const WARM_UP = 3;
 /** Quiet: the serial port's speed is not the subject. The same for both machines. */
 const APPEND = 'console=ttyS0 quiet';
 

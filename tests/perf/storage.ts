@@ -6,6 +6,8 @@
  *   --seconds N   for each job (default 4)
  *   --ramp N      seconds of each job before it is measured (default 0: what has to be translated is in the figures)
  *   --only NAMES  some jobs, separated by commas
+ *   --anew        each time as on a host that has never run this guest; without, as where it has been run before: runs
+ *                 that are not measured leave their translations first
  *   --alone       ours only
  *   --json        results as JSON on stdout
  */
@@ -13,7 +15,7 @@ import { closeSync, ftruncateSync, openSync, rmSync, writeFileSync, writeSync } 
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { fioGuest } from './fio.ts';
-import { type Guest, type Machine, ours, qemu, qemuVersion } from './machines.ts';
+import { type Guest, type Machine, ours, oursAnew, qemu, qemuVersion, WARM_UP } from './machines.ts';
 import { geometricMean, median } from './results.ts';
 
 const MIB = 2 ** 20;
@@ -92,6 +94,7 @@ async function main(): Promise<number> {
       seconds: { type: 'string', default: '4' },
       ramp: { type: 'string', default: '0' },
       only: { type: 'string', multiple: true },
+      anew: { type: 'boolean', default: false },
       alone: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
     },
@@ -111,12 +114,16 @@ async function main(): Promise<number> {
   const version = values.alone ? undefined : await qemuVersion();
   say(version === undefined ? 'storage: ours alone' : `storage: beside QEMU ${version} TCG with virtio-blk`);
   const machines: readonly (readonly [string, Machine])[] = [
-    ['ours', ours],
+    ['ours', values.anew ? oursAnew : ours],
     ...(version ? [['TCG', qemu] as const] : []),
   ];
   const samples: Map<string, ReadonlyMap<string, Figures>>[] = [];
   try {
     makeDisk(disk);
+    if (!values.anew) {
+      say(`storage: ${WARM_UP} runs that leave their translations`);
+      for (let run = 0; run < WARM_UP; run++) await measure(ours, guest, jobs.length * (seconds + ramp));
+    }
     for (let round = 0; round < rounds; round++) {
       const sample = new Map<string, ReadonlyMap<string, Figures>>();
       for (const [name, machine] of round % 2 === 0 ? machines : machines.toReversed())

@@ -135,19 +135,26 @@ function load(): LibC | undefined {
     const vectorBytes = new Uint8Array(vector.buffer);
     /** Asking for an address costs as much as a short read. It is below 2^47. */
     const bases = new WeakMap<ArrayBufferLike, number>();
-    const addressOf = (bytes: Uint8Array): number => {
-      let base = bases.get(bytes.buffer);
-      if (base === undefined) bases.set(bytes.buffer, (base = Number(ffi.getRawPointer(new Uint8Array(bytes.buffer)))));
-      return base + bytes.byteOffset;
+    const baseOf = (buffer: ArrayBufferLike): number => {
+      let base = bases.get(buffer);
+      if (base === undefined) bases.set(buffer, (base = Number(ffi.getRawPointer(new Uint8Array(buffer)))));
+      return base;
     };
     const point = (buffers: readonly Uint8Array[]): void => {
-      buffers.forEach((bytes, i) => {
-        const address = addressOf(bytes);
-        vector[i * 4] = address % 2 ** 32;
-        vector[i * 4 + 1] = address / 2 ** 32;
-        vector[i * 4 + 2] = bytes.length % 2 ** 32;
-        vector[i * 4 + 3] = bytes.length / 2 ** 32;
-      });
+      let buffer: ArrayBufferLike | undefined;
+      let base = 0;
+      let at = 0;
+      for (const bytes of buffers) {
+        if (bytes.buffer !== buffer) {
+          buffer = bytes.buffer;
+          base = baseOf(buffer);
+        }
+        const address = base + bytes.byteOffset;
+        vector[at++] = address % 2 ** 32;
+        vector[at++] = address / 2 ** 32;
+        vector[at++] = bytes.length % 2 ** 32;
+        vector[at++] = bytes.length / 2 ** 32;
+      }
     };
     return {
       writeNow: (fd, from, offset) => {

@@ -19,6 +19,24 @@ function memory() {
   return { guest, written, flags, code };
 }
 
+describe('a view', () => {
+  it('is of the bytes that the guest has there now, page by page', () => {
+    const { guest } = memory();
+    guest.write(PAGE, Uint8Array.of(1));
+    guest.write(0x20_0000, Uint8Array.of(2));
+    expect(guest.view(PAGE, PAGE)?.[0]).toBe(1);
+    expect(guest.view(PAGE, PAGE)?.length).toBe(PAGE);
+    expect(guest.view(PAGE + 8, 16)?.byteOffset).toBe(HOST + PAGE + 8);
+    guest.map(PAGE, PAGE, HOST + 12 * PAGE, true);
+    expect(guest.view(PAGE, PAGE)?.[0]).toBe(2);
+    guest.unmap(PAGE, PAGE);
+    expect(guest.view(PAGE, PAGE)).toBeUndefined();
+    expect(guest.view(0, 2 * PAGE)).toBeUndefined();
+    expect(guest.view(2 * PAGE, 2 * PAGE)?.length).toBe(2 * PAGE);
+    expect(guest.view(7 * PAGE, 2 * PAGE)).toBeUndefined();
+  });
+});
+
 describe('memory that a guest has given back', () => {
   it('goes to the host in one piece, and code on it is dropped before', () => {
     const { guest, written, flags, code } = memory();

@@ -8,6 +8,8 @@ import { PAGE, PAGE_MAP, PageFlag } from './layout.ts';
 export type CodeWritten = (gpa: number, size: number) => void;
 
 const ADDRESS_SPACE = 2 ** 32;
+/** Views of whole pages that are kept: making one costs more than all else that is done for a page of a request. A power of 2. */
+const KEPT_VIEWS = 4096;
 
 export class GuestMemory {
   /** Bytes of RAM from guest-physical address 0. */
@@ -19,6 +21,8 @@ export class GuestMemory {
   readonly #mapped: { readonly first: number; readonly end: number }[] = [];
   /** Host pages that were stored to and are in the page map no more, or elsewhere: `takeStored` tells of them too. */
   readonly #left = new Set<number>();
+  /** By the low bits of the page's number in the shared memory. A view is right whatever the page map says. */
+  readonly #views: (Uint8Array | undefined)[] = new Array<undefined>(KEPT_VIEWS);
 
   constructor(buffer: SharedArrayBuffer, size: number, codeWritten: CodeWritten) {
     this.size = size;
@@ -145,6 +149,9 @@ export class GuestMemory {
    * `written` afterwards, before anybody is told that they are there.
    */
   view(gpa: number, length: number): Uint8Array | undefined {
+    const inPage = this.#within(gpa, length);
+    if (inPage !== undefined)
+      return length === PAGE ? this.#pageView(inPage) : this.bytes.subarray(inPage, inPage + length);
     if (length <= 0 || !this.isRam(gpa, length)) return undefined;
     const first = (this.#entry(gpa) & -PAGE) >>> 0;
     const base = gpa - (gpa % PAGE);
@@ -154,11 +161,19 @@ export class GuestMemory {
     return this.bytes.subarray(host, host + length);
   }
 
+  #pageView(host: number): Uint8Array {
+    const slot = (host / PAGE) % KEPT_VIEWS;
+    const kept = this.#views[slot];
+    if (kept?.byteOffset === host) return kept;
+    return (this.#views[slot] = this.bytes.subarray(host, host + PAGE));
+  }
+
   /** Bytes were changed through a view: code decoded from them is dropped. Processors protect a page before they decode it. */
   written(gpa: number, length: number): void {
     for (let at = gpa; at < gpa + length; at += PAGE - (at % PAGE)) {
-      this.#changing(at, Math.min(PAGE - (at % PAGE), gpa + length - at), this.#entry(at));
-      this.#changed(at);
+      const entry = this.#entry(at);
+      this.#changing(at, Math.min(PAGE - (at % PAGE), gpa + length - at), entry);
+      if ((entry & PageFlag.DIRTY) === 0) this.#changed(at);
     }
   }
 
