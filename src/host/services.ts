@@ -50,6 +50,8 @@ export interface HostServices {
   hostTime(origin: bigint): HostTime;
   /** Threads that can run at the same time. */
   readonly parallelism: number;
+  /** Which of the host's processors the calling thread is on; -1 where that cannot be known. */
+  currentCore(): number;
   /** Calls back after whatever else waits for this thread. */
   defer(callback: () => void): void;
   /**

@@ -1,5 +1,5 @@
 import { setImmediate as turn, setTimeout as wait } from 'node:timers/promises';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { VmbusMailbox, vmbusMailbox } from './mailbox.ts';
 
 /** A mailbox, and a count of how often it was served and how often its listener put something off. */
@@ -141,6 +141,33 @@ describe('a moderated channel', () => {
   });
 });
 
+describe('a processor that wakes the parent', () => {
+  it('leaves it its core where the parent sleeps there, and for a while only', () => {
+    const state = vmbusMailbox.view(new SharedArrayBuffer(vmbusMailbox.size));
+    const mailbox = new VmbusMailbox(state);
+    mailbox.setSignallable(5, true);
+    mailbox.moderate(performance.now.bind(performance), () => 3);
+    const waits = vi.spyOn(Atomics, 'wait');
+    try {
+      for (const [core, rung, expected] of [
+        [3, 0, 1],
+        [4, 0, 0],
+        [3, 1, 0],
+      ] as const) {
+        waits.mockClear();
+        state.core[0] = core;
+        state.rung[0] = rung;
+        signal(mailbox);
+        mailbox.takeSignals();
+        expect(waits).toHaveBeenCalledTimes(expected);
+        expect([state.lent[0], state.rung[0]]).toEqual([0, 1]);
+      }
+    } finally {
+      waits.mockRestore();
+    }
+  });
+});
+
 describe('a parent that listens', () => {
   it('is told once of each signal, and sleeps in between', async () => {
     const { state, mailbox, counts, taken } = listening(0);
@@ -179,6 +206,18 @@ describe('a parent that listens', () => {
     expect(taken).toHaveLength(3);
     expect(deferred).toBeGreaterThan(0);
     expect(state.rung[0]).toBe(1);
+  });
+
+  it('gives a core that it was left back when it has served, and sleeps at once', async () => {
+    const { state, mailbox, counts, taken } = listening(1000);
+    for (let n = 1; n <= 3; n++) {
+      signal(mailbox);
+      state.lent[0] = 1;
+      await wait(1);
+      expect(taken).toHaveLength(n);
+      expect([state.lent[0], state.rung[0]]).toEqual([0, 0]);
+    }
+    expect(counts.deferred).toBe(0);
   });
 
   it('stops when it is told to', async () => {

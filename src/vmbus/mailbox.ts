@@ -30,6 +30,10 @@ const MODERATION = { long: 0.8, short: 0.2 } as const;
 /** Milliseconds that a turn of the event loop does not take by itself, with a collection of garbage in it. */
 const LONG_TURN = 0.6;
 export type Moderation = keyof typeof MODERATION;
+/** Milliseconds for which a processor leaves its core to the parent, at most. */
+const LENT = 0.3;
+/** Not known, or none. */
+const NO_CORE = -1;
 
 export const vmbusMailbox = struct(
   'vmbus-mailbox',
@@ -39,6 +43,10 @@ export const vmbusMailbox = struct(
     rung: array('i32', 1),
     /** 1 when there may be something that the parent has not looked at. */
     news: array('i32', 1),
+    /** The core of the host on which the parent went to sleep. */
+    core: array('i32', 1),
+    /** 1 while a processor leaves its core to the parent. */
+    lent: array('i32', 1),
     head: array('i32', 1),
     tail: array('i32', 1),
     /** A bit for each channel that was signalled, and for each that may be. */
@@ -51,7 +59,7 @@ export const vmbusMailbox = struct(
     sizes: array('u8', MESSAGES),
     messages: array('u8', MESSAGES * MESSAGE_MAXIMUM),
   },
-  ['rung', 'news', 'moderated', 'shortly'],
+  ['rung', 'news', 'core', 'lent', 'moderated', 'shortly'],
 );
 
 export class VmbusMailbox implements ConnectionPort {
@@ -61,6 +69,7 @@ export class VmbusMailbox implements ConnectionPort {
   #rangAt = Number.NEGATIVE_INFINITY;
   #rested = true;
   #due = Number.POSITIVE_INFINITY;
+  #core: (() => number) | undefined;
 
   constructor(state: View<typeof vmbusMailbox.fields>) {
     this.#state = state;
@@ -92,7 +101,7 @@ export class VmbusMailbox implements ConnectionPort {
     if ((Atomics.or(signalled, relid >>> 5, bit) & bit) === 0) {
       const due = this.#now && !this.#rested ? this.#rangAt + this.#moderation(relid >>> 5, bit) : 0;
       if (this.#now && this.#now() < due) this.#due = Math.min(this.#due, due);
-      else this.#ring();
+      else this.#ring(this.#core?.() === Atomics.load(this.#state.core, 0));
     }
     return Status.SUCCESS;
   }
@@ -101,9 +110,11 @@ export class VmbusMailbox implements ConnectionPort {
    * On a processor's thread that calls `poll` and `rest`: while its guest is never idle, it rings for moderated channels once in a
    * while, because waking the parent for each request costs both more than what is asked for.
    * @param now milliseconds.
+   * @param core the core of the host that this thread is on, see `#ring`.
    */
-  moderate(now: () => number): void {
+  moderate(now: () => number, core?: () => number): void {
     this.#now = now;
+    this.#core = core;
   }
 
   #moderation(word: number, bit: number): number {
@@ -123,12 +134,23 @@ export class VmbusMailbox implements ConnectionPort {
     this.#rested = true;
   }
 
-  #ring(): void {
+  /**
+   * @param lends whether to leave the core to the parent until it has served what there is. One that is woken on the core that this
+   * processor occupies would have to wait until the guest is idle; hosts that are virtual machines themselves put it there, as they
+   * cannot know which other core is free.
+   */
+  #ring(lends = false): void {
+    const { rung, news, lent } = this.#state;
     this.#due = Number.POSITIVE_INFINITY;
     this.#rested = false;
     if (this.#now) this.#rangAt = this.#now();
-    Atomics.store(this.#state.news, 0, 1);
-    if (Atomics.exchange(this.#state.rung, 0, 1) === 0) Atomics.notify(this.#state.rung, 0);
+    Atomics.store(news, 0, 1);
+    if (Atomics.exchange(rung, 0, 1) !== 0) return;
+    if (lends) Atomics.store(lent, 0, 1);
+    Atomics.notify(rung, 0);
+    if (!lends) return;
+    Atomics.wait(lent, 0, 1, LENT);
+    Atomics.store(lent, 0, 0);
   }
 
   // ---- the parent's side --------------------------------------------------------------------------------------------
@@ -199,12 +221,19 @@ export class VmbusMailbox implements ConnectionPort {
   /**
    * Calls `serve` whenever something has come; returns what ends that.
    * @param longest milliseconds to look for more before this thread is one that has to be woken; 0: it always is.
+   * @param here the core of the host that this thread is on.
    */
-  listen(serve: () => void, defer: (callback: () => void) => void, longest = 0): () => void {
-    const { rung, news } = this.#state;
+  listen(
+    serve: () => void,
+    defer: (callback: () => void) => void,
+    longest = 0,
+    here: () => number = () => NO_CORE,
+  ): () => void {
+    const { rung, news, core, lent } = this.#state;
     const patience = new Patience(longest, LONG_TURN);
     let live = true;
     const sleep = (): void => {
+      Atomics.store(core, 0, here());
       Atomics.store(rung, 0, 0);
       // What came before a processor could see that.
       if (Atomics.exchange(news, 0, 0) !== 0) serve();
@@ -221,7 +250,10 @@ export class VmbusMailbox implements ConnectionPort {
         serve();
         patience.worked(performance.now());
       }
-      if (patience.lasts(performance.now())) defer(awake);
+      // Who has left its core to this thread gets it back at once.
+      const borrowed = Atomics.exchange(lent, 0, 0) !== 0;
+      if (borrowed) Atomics.notify(lent, 0);
+      if (!borrowed && patience.lasts(performance.now())) defer(awake);
       else sleep();
     };
     Atomics.store(rung, 0, 1);

@@ -99,6 +99,8 @@ export class SyntheticDevices {
     this.bus.resume();
     // Time went on while the partition did not.
     this.integration.timesync.synchronize();
+    const { parallelism, currentCore } = this.#ports.host;
+    const spare = this.#processors < parallelism;
     this.#stopListening ??= this.#mailbox.listen(
       () => {
         this.bus.service();
@@ -106,7 +108,8 @@ export class SyntheticDevices {
       (callback) => {
         this.#ports.host.defer(callback);
       },
-      this.#processors < this.#ports.host.parallelism ? PATIENCE : 0,
+      spare ? PATIENCE : 0,
+      spare ? currentCore : undefined,
     );
   }
 

@@ -3,6 +3,7 @@
  * runs the processor's loop.
  */
 import { discardMemory } from '../host/node/mapped-memory.ts';
+import { currentCore } from '../host/node/priority.ts';
 import { trim } from '../host/node/spare-memory.ts';
 import { hostTime, onFirstMessage, postToParent, random64, sendOn, takeFrom } from '../host/node/threads.ts';
 import { Interpreter } from '../hypervisor/interpreter/interpreter.ts';
@@ -132,7 +133,7 @@ function main(data: VpThreadData): void {
       trim(true);
     },
   });
-  machine.vmbus?.moderate(() => performance.now());
+  machine.vmbus?.moderate(() => performance.now(), data.patience > 0 ? currentCore : undefined);
   post({ kind: 'ready' });
   processor.loop();
 }

@@ -4,6 +4,7 @@
  */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { constants, getPriority, setPriority } from 'node:os';
+import { quietly } from './libc.ts';
 
 /** V8's workers: they optimize code that runs already, and collect garbage. */
 const COMPILERS = /V8Worker/;
@@ -25,6 +26,16 @@ export function lowerThisThread(nice: number): void {
 
 function lower(thread: number, nice: number): void {
   setPriority(thread, Math.min(getPriority(process.pid) + nice, constants.priority.PRIORITY_LOW));
+}
+
+let getCore: (() => number) | null | undefined;
+
+/** sched_getcpu(3): which of the host's processors the calling thread is on; -1 where that cannot be known. */
+export function currentCore(): number {
+  getCore ??=
+    quietly((ffi) => ffi.dlopen(null, { sched_getcpu: { arguments: [], return: 'i32' } }).functions.sched_getcpu) ??
+    null;
+  return getCore?.() ?? -1;
 }
 
 /** A priority is never worth a failure: not Linux, no /proc, a thread that has ended meanwhile. */

@@ -1,10 +1,12 @@
 /** The host's services in Node.js. */
+
 import { availableParallelism } from 'node:os';
 import { crc32 } from 'node:zlib';
 import type { HostServices } from '../services.ts';
 import { zstandard } from './compress.ts';
 import { discardMemory } from './mapped-memory.ts';
 import { nodeCrypto } from './node-crypto.ts';
+import { currentCore } from './priority.ts';
 import { spill, trim } from './spare-memory.ts';
 import { hostTime, monotonicNow, openChannel, startThread } from './threads.ts';
 
@@ -14,6 +16,7 @@ export const nodeServices: HostServices = {
   monotonicNow,
   hostTime,
   parallelism: availableParallelism(),
+  currentCore,
   defer: (callback) => {
     setImmediate(callback);
   },
