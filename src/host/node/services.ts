@@ -1,5 +1,4 @@
 /** The host's services in Node.js. */
-
 import { availableParallelism } from 'node:os';
 import { crc32 } from 'node:zlib';
 import type { HostServices } from '../services.ts';
