@@ -2,15 +2,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { nodeCodecs } from '../../src/host/node/codecs.ts';
 import { nodeDiskFiles } from '../../src/host/node/disk-files.ts';
 import { convertDisk, findBootFiles, openDisk } from '../../src/storage/index.ts';
-import type { Partition } from '../../src/vmwp/index.ts';
 import { QEMU_CPU } from './machines.ts';
-import { shippedLibrary } from './shipped.ts';
 
 const host = { files: nodeDiskFiles, codecs: nodeCodecs };
-const MIB = 2 ** 20;
 
 /** What a machine shows and is told. Times are seconds since the machine was started. */
 export class SystemConsole {
@@ -81,7 +79,6 @@ export interface System extends AsyncDisposable {
   readonly console: SystemConsole;
   /** Resolves when the machine has powered off; rejects when it ended otherwise. */
   readonly poweredOff: Promise<void>;
-  readonly partition?: Partition;
   /** Seconds of processor time that the machine has taken so far, all threads: what to look at on a busy host. */
   processorSeconds(): number;
 }
@@ -102,45 +99,6 @@ export interface SystemOptions {
   readonly memory: number;
   /** Added to the kernel's command line. */
   readonly append?: string;
-  /** What is written to the image is kept. */
-  readonly keep?: boolean;
-}
-
-let library: ReturnType<typeof shippedLibrary> | undefined;
-
-export async function startOurs({ image, memory, append, keep }: SystemOptions): Promise<System> {
-  library ??= shippedLibrary();
-  const createPartition = await library;
-  const encoder = new TextEncoder();
-  const decoder = new TextDecoder();
-  const console = new SystemConsole((text) => void partition.console.write(encoder.encode(text)));
-  const partition: Partition = await createPartition({
-    memory: memory * MIB,
-    disks: [{ file: image, discard: keep !== true }],
-    ...(append === undefined ? {} : { append }),
-    onReboot: 'stop',
-  });
-  partition.console.onData((bytes) => {
-    console.feed(decoder.decode(bytes, { stream: true }));
-  });
-  const poweredOff = partition.stopped.then((reason) => {
-    console.end(reason.kind);
-    if (reason.kind !== 'powerOff') throw new Error(`our machine stopped: ${reason.kind}`);
-  });
-  poweredOff.catch(() => undefined);
-  const before = process.cpuUsage();
-  const processorSeconds = (): number => {
-    const { user, system } = process.cpuUsage(before);
-    return (user + system) / 1e6;
-  };
-  partition.start();
-  return {
-    console,
-    poweredOff,
-    partition,
-    processorSeconds,
-    [Symbol.asyncDispose]: () => partition[Symbol.asyncDispose](),
-  };
 }
 
 /** QEMU reads neither our VHDX's newest features nor ext4: it is given the same disk raw, and the same kernel as files. */
@@ -173,16 +131,25 @@ export function startQemu(
   files: Awaited<ReturnType<typeof qemuFiles>>,
   { memory, append = '' }: SystemOptions,
 ): System {
+  return startProcess('QEMU', 'qemu-system-x86_64', [
+    ...['-accel', 'tcg', '-cpu', QEMU_CPU, '-m', String(memory), '-smp', '1', '-nodefaults', '-no-reboot'],
+    ...['-display', 'none', '-serial', 'stdio', ...files.args, '-append', `${files.append} ${append}`.trimEnd()],
+    ...['-drive', `if=virtio,format=raw,file=${files.disk},snapshot=on`, '-device', 'virtio-rng-pci'],
+  ]);
+}
+
+/** `hv run`, as it ships: its start is in the time, as QEMU's is. dist/ has to be there. */
+export function startCommand({ image, memory, append }: SystemOptions): System {
+  const main = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+  const disk = ['--disk', image, '--discard', '--memory', `${memory}M`];
+  const more = append === undefined ? [] : ['--append', append];
+  return startProcess('hv', process.execPath, ['--no-warnings', main, 'run', ...disk, ...more]);
+}
+
+/** A machine whose console is a program's standard input and output, and which ends with 0 when it is powered off. */
+function startProcess(name: string, command: string, args: readonly string[]): System {
+  const child: ChildProcess = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'] });
   const console = new SystemConsole((text) => child.stdin?.write(text));
-  const child: ChildProcess = spawn(
-    'qemu-system-x86_64',
-    [
-      ...['-accel', 'tcg', '-cpu', QEMU_CPU, '-m', String(memory), '-smp', '1', '-nodefaults', '-no-reboot'],
-      ...['-display', 'none', '-serial', 'stdio', ...files.args, '-append', `${files.append} ${append}`.trimEnd()],
-      ...['-drive', `if=virtio,format=raw,file=${files.disk},snapshot=on`, '-device', 'virtio-rng-pci'],
-    ],
-    { stdio: ['pipe', 'pipe', 'pipe'] },
-  );
   child.stdout?.setEncoding('latin1').on('data', (text: string) => {
     console.feed(text);
   });
@@ -195,7 +162,7 @@ export function startQemu(
     child.on('close', (code) => {
       console.end(`${code} ${complaint}`);
       if (code === 0) resolve();
-      else reject(new Error(`QEMU ended with ${code}: ${complaint}`));
+      else reject(new Error(`${name} ended with ${code}: ${complaint}`));
     });
   });
   poweredOff.catch(() => undefined);
@@ -204,7 +171,7 @@ export function startQemu(
     poweredOff,
     processorSeconds: () => processorSecondsOf(child.pid!),
     [Symbol.asyncDispose]: async () => {
-      child.kill('SIGKILL');
+      child.kill();
       await poweredOff.catch(() => undefined);
     },
   };
