@@ -146,15 +146,18 @@ describe('a processor that wakes the parent', () => {
     const state = vmbusMailbox.view(new SharedArrayBuffer(vmbusMailbox.size));
     const mailbox = new VmbusMailbox(state);
     mailbox.setSignallable(5, true);
-    mailbox.moderate(performance.now.bind(performance), () => 3);
+    let here = 3;
+    mailbox.moderate(performance.now.bind(performance), () => here);
     const waits = vi.spyOn(Atomics, 'wait');
     try {
-      for (const [core, rung, expected] of [
-        [3, 0, 1],
-        [4, 0, 0],
-        [3, 1, 0],
+      for (const [own, core, rung, expected] of [
+        [3, 3, 0, 1],
+        [3, 4, 0, 0],
+        [3, 3, 1, 0],
+        [-1, -1, 0, 0],
       ] as const) {
         waits.mockClear();
+        here = own;
         state.core[0] = core;
         state.rung[0] = rung;
         signal(mailbox);

@@ -101,7 +101,7 @@ export class VmbusMailbox implements ConnectionPort {
     if ((Atomics.or(signalled, relid >>> 5, bit) & bit) === 0) {
       const due = this.#now && !this.#rested ? this.#rangAt + this.#moderation(relid >>> 5, bit) : 0;
       if (this.#now && this.#now() < due) this.#due = Math.min(this.#due, due);
-      else this.#ring(this.#core?.() === Atomics.load(this.#state.core, 0));
+      else this.#ring(this.#isOnParentsCore());
     }
     return Status.SUCCESS;
   }
@@ -121,6 +121,11 @@ export class VmbusMailbox implements ConnectionPort {
     const { moderated, shortly } = this.#state;
     if ((Atomics.load(moderated, word) & bit) === 0) return 0;
     return (Atomics.load(shortly, word) & bit) === 0 ? MODERATION.long : MODERATION.short;
+  }
+
+  #isOnParentsCore(): boolean {
+    const core = this.#core?.() ?? NO_CORE;
+    return core !== NO_CORE && core === Atomics.load(this.#state.core, 0);
   }
 
   /** The processor's loop comes round. */
