@@ -108,6 +108,7 @@ export class BusChannel implements Channel {
     this.#refused = false;
     this.#untold = false;
     this.#moderation = undefined;
+    this.#meanNamed = 0;
     this.#signalsLeft = 0;
   }
 

@@ -1,6 +1,6 @@
 /**
  * What virtual processors hand to the bus, which runs on the parent's thread: posted messages, and which channels were
- * signalled. A fixed layout in shared memory; a processor never waits for the parent.
+ * signalled. A fixed layout in shared memory; a processor waits for no answer, and for the parent only while it lends it its core.
  *
  * Threads: processors post messages with the platform lock held; they signal, and the parent reads, without it. It is saved with the platform's
  * state: what the parent has not taken yet is taken after a restore.
@@ -154,8 +154,8 @@ export class VmbusMailbox implements ConnectionPort {
     if (lends) Atomics.store(lent, 0, 1);
     Atomics.notify(rung, 0);
     if (!lends) return;
-    Atomics.wait(lent, 0, 1, LENT);
-    Atomics.store(lent, 0, 0);
+    // Nobody else is to give it back: another processor may have left its core meanwhile.
+    if (Atomics.wait(lent, 0, 1, LENT) === 'timed-out') Atomics.store(lent, 0, 0);
   }
 
   // ---- the parent's side --------------------------------------------------------------------------------------------

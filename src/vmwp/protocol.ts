@@ -3,6 +3,7 @@
 import type { ChannelEnd, Thread } from '../host/services.ts';
 import type { TranslationCache } from '../host/translations.ts';
 import type { InterpreterModule } from '../hypervisor/interpreter/module.ts';
+import type { Given } from '../hypervisor/translator/kept.ts';
 import type { MachineConfig } from './machine.ts';
 
 export interface VpThreadData {
@@ -36,13 +37,15 @@ export interface TranslatorThreadData {
   /** Where translations are kept for other runs, and those that other runs have kept; undefined: nowhere. */
   readonly translations: Pick<TranslationCache, 'path' | 'stored'> | undefined;
   readonly listening: Int32Array;
-  /** Number of its first module: those before it are of threads before it. */
-  readonly firstModule: number;
+  /** Of threads before it; undefined: it is the first. */
+  readonly before: Given | undefined;
+  /** Milliseconds without a request until it ends. */
+  readonly idleAfter: number;
 }
 /** What is new is to be kept. */
 export type ToTranslator = 'keep';
-/** It is; or there has been nothing to do for some time, and the channels, and the number of the next module, are for another thread. */
-export type FromTranslator = 'kept' | { readonly channels: readonly ChannelEnd[]; readonly nextModule: number };
+/** It is; or there has been nothing to do for some time, and this is for another thread. */
+export type FromTranslator = 'kept' | { readonly channels: readonly ChannelEnd[]; readonly given: Given };
 
 export type FromVpThread =
   | { readonly kind: 'ready' }

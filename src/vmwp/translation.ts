@@ -8,10 +8,12 @@
 
 import type { ChannelEnd, HostServices, Thread, ThreadEntry } from '../host/services.ts';
 import type { TranslationCache } from '../host/translations.ts';
+import type { Given } from '../hypervisor/translator/kept.ts';
 import type { FromTranslator, ToTranslator, TranslatorThreadData } from './protocol.ts';
 
 /** MiB of its young generation: what it makes is garbage at once. */
 const YOUNG = 12;
+const IDLE_AFTER = 4000;
 /** Milliseconds that the end of a partition waits until what there is to keep is in its file. */
 const PATIENCE = 500;
 
@@ -21,6 +23,8 @@ export interface TranslationOptions {
   readonly memory: WebAssembly.Memory;
   readonly processors: number;
   readonly translations: TranslationCache | undefined;
+  /** Milliseconds without a request until the thread ends: its heap is worth more than the time to make it again. */
+  readonly idleAfter?: number;
   failed(error: Error): void;
 }
 
@@ -31,7 +35,7 @@ export class PartitionTranslator {
   /** The one before, on its way out. */
   #before: Promise<void> | undefined;
   #ends: readonly ChannelEnd[] = [];
-  #nextModule = 0;
+  #given: Given | undefined;
   /** Called when what the thread had is in a file, or there is no thread any more. */
   #kept: () => void = () => undefined;
   #failed = false;
@@ -63,7 +67,8 @@ export class PartitionTranslator {
       channels: this.#ends,
       translations: translations && { path: translations.path, stored: translations.stored },
       listening: this.listening,
-      firstModule: this.#nextModule,
+      before: this.#given,
+      idleAfter: this.#options.idleAfter ?? IDLE_AFTER,
     };
     Atomics.store(this.listening, 0, 1);
     const thread = host.startThread<ToTranslator, FromTranslator>(entry, data, {
@@ -82,13 +87,10 @@ export class PartitionTranslator {
     });
   }
 
-  #ended(
-    thread: Thread<ToTranslator, FromTranslator>,
-    { channels, nextModule }: Exclude<FromTranslator, 'kept'>,
-  ): void {
+  #ended(thread: Thread<ToTranslator, FromTranslator>, { channels, given }: Exclude<FromTranslator, 'kept'>): void {
     const { host, translations } = this.#options;
     this.#ends = channels;
-    this.#nextModule = nextModule;
+    this.#given = given;
     this.#thread = undefined;
     this.#before = thread.terminate().then(() => host.trim());
     this.#kept();

@@ -21,20 +21,19 @@ import type { FromTranslator, ToTranslator, TranslatorThreadData } from './proto
 lowerThisThread(5);
 // The processor's thread is to run what it gets, not to compile it.
 setUpForGuests();
-const { memory, channels, translations, listening, firstModule } = threadData<TranslatorThreadData>();
+const { memory, channels, translations, listening, before, idleAfter } = threadData<TranslatorThreadData>();
 const stored = translations?.stored;
 const kept =
   translations &&
   new KeptRegions({
     file: stored && { index: stored.index, read: partReader(stored) },
     code: machineCode(),
-    first: firstModule,
+    before,
   });
-/** Milliseconds between two looks at what is new, and without a request until the thread ends. */
-const LOOK_EVERY = 5000;
-const IDLE_AFTER = 4000;
 let lastRequest = performance.now();
-let left = false;
+/** It has given its channels back. */
+let isOver = false;
+let isSendingAhead = false;
 /** Modules that are sent at one time before anybody asks for them: what has been asked for comes between. */
 const GROUP = 16;
 /** Bytes of modules that are sent in all, without their machine code. */
@@ -50,6 +49,7 @@ function sendAhead(all: KeptRegions, ids: readonly number[], room: number): void
   const left = room - known.reduce((sum, { bytes }) => sum + bytes, 0);
   const last = left <= 0 || group.length === ids.length;
   for (const channel of channels) sendOn(channel, { known, last } satisfies KnownModules);
+  isSendingAhead = !last;
   if (!last) setImmediate(() => sendAhead(all, ids.slice(GROUP), left));
 }
 
@@ -74,18 +74,19 @@ function leave(): void {
     serve(channel, request);
     return;
   }
-  left = true;
+  isOver = true;
   clearInterval(looking);
-  postToParent({ channels, nextModule: kept?.end ?? 0 } satisfies FromTranslator, channels);
+  const given = kept?.given ?? { modules: 0, bytes: 0 };
+  postToParent({ channels, given } satisfies FromTranslator, channels);
 }
 
-if (kept && firstModule === 0) sendAhead(kept, kept.expected(), MOST_AHEAD);
+if (kept && !before) sendAhead(kept, kept.expected(), MOST_AHEAD);
 for (const channel of channels) listenOn<TranslationRequest>(channel, (request) => serve(channel, request));
 const looking = setInterval(() => {
   keep();
-  if (performance.now() - lastRequest >= IDLE_AFTER) leave();
-}, LOOK_EVERY);
+  if (!isSendingAhead && performance.now() - lastRequest >= idleAfter) leave();
+}, idleAfter);
 onMessages<ToTranslator>(() => {
-  if (!left) keep();
+  if (!isOver) keep();
   postToParent('kept' satisfies FromTranslator);
 });

@@ -23,6 +23,7 @@ const TRACE_BATCH = 256;
  */
 const TIDY_AFTER = 12_000;
 const TIDY_EVERY = 300_000;
+const TIDY_APART = 500;
 
 /**
  * Instructions between two requests to the translator's thread where it runs, and where it would have to be started: it is not to run
@@ -56,7 +57,8 @@ function main(data: VpThreadData): void {
     if (events.length >= TRACE_BATCH) flush();
   };
   let processor: Processor | undefined;
-  let nextTidy = performance.now() + TIDY_AFTER;
+  // One after the other.
+  let nextTidy = performance.now() + TIDY_AFTER + index * TIDY_APART;
   const platform = createVpPlatform(machine, index, {
     random64:
       data.randomSeed === undefined
@@ -126,6 +128,8 @@ function main(data: VpThreadData): void {
     flush: () => {
       flush();
       machine.vmbus?.rest();
+    },
+    idle: () => {
       const now = performance.now();
       if (now < nextTidy) return;
       nextTidy = now + TIDY_EVERY;

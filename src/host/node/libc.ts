@@ -78,17 +78,18 @@ let loaded: LibC | null | undefined;
 let mallocTrim: ((keep: bigint) => number) | null | undefined;
 
 export function libc(): LibC | undefined {
-  loaded ??= load() ?? null;
+  if (loaded === undefined) loaded = load() ?? null;
   return loaded ?? undefined;
 }
 
 /** malloc_trim(3), where the C library has it (glibc). */
 export function releaseFreed(): void {
-  mallocTrim ??=
-    quietly((ffi) => {
-      const { functions: c } = ffi.dlopen(null, { malloc_trim: { arguments: ['u64'], return: 'i32' } });
-      return (keep: bigint) => c.malloc_trim(keep);
-    }) ?? null;
+  if (mallocTrim === undefined)
+    mallocTrim =
+      quietly((ffi) => {
+        const { functions: c } = ffi.dlopen(null, { malloc_trim: { arguments: ['u64'], return: 'i32' } });
+        return (keep: bigint) => c.malloc_trim(keep);
+      }) ?? null;
   mallocTrim?.(0n);
 }
 

@@ -32,9 +32,10 @@ let getCore: (() => number) | null | undefined;
 
 /** sched_getcpu(3): which of the host's processors the calling thread is on; -1 where that cannot be known. */
 export function currentCore(): number {
-  getCore ??=
-    quietly((ffi) => ffi.dlopen(null, { sched_getcpu: { arguments: [], return: 'i32' } }).functions.sched_getcpu) ??
-    null;
+  if (getCore === undefined)
+    getCore =
+      quietly((ffi) => ffi.dlopen(null, { sched_getcpu: { arguments: [], return: 'i32' } }).functions.sched_getcpu) ??
+      null;
   return getCore?.() ?? -1;
 }
 

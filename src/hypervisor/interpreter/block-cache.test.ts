@@ -205,8 +205,21 @@ describe('a processor that has time', () => {
     expect(cold.every(isFree)).toBe(true);
     expect(Math.max(...free.map(({ to }) => to))).toBe(vpArea(0) + RECORDS + RECORDS_SIZE);
     for (const { from, to } of free) bytes.fill(0, from, to);
+    expect(cache.entered(warm)).toBe(WARM);
     expect(block(3 * PAGE)).toBe(Math.min(...free.map(({ from }) => from)));
     expect([cache.codeOf(warm)?.offset, handler(region)]).toEqual([0x300, Handler.REGION]);
+  });
+});
+
+describe('a block that other runs knew', () => {
+  it('is hot soon, and cold all the same while it has hardly been executed', () => {
+    cache.isKept = (_page, offset) => offset < 0x200;
+    const [seldom, often] = [block(0x100), block(0x180)];
+    const left = words[(seldom >> 2) + 4] as number;
+    expect(left).toBeLessThan(HOT);
+    words[(often >> 2) + 4] = left - WARM;
+    cache.tidy(() => undefined);
+    expect([isDropped(seldom), isDropped(often)]).toEqual([true, false]);
   });
 });
 
@@ -215,6 +228,13 @@ describe('an instruction in two pages', () => {
   beforeEach(() => {
     put(at, MOV);
     behind = 4 * PAGE;
+  });
+
+  it('leaves no page protected when it goes', () => {
+    block(at);
+    expect([...held]).toEqual([PAGE, 4 * PAGE]);
+    cache.tidy(() => undefined);
+    expect([cache.size, cache.pages, [...held]]).toEqual([0, 0, []]);
   });
 
   it('is one block in both, found again as long as the same page is behind', () => {

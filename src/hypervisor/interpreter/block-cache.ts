@@ -5,8 +5,6 @@
 import {
   BLOCK_TABLE,
   BLOCK_TABLE_ENTRIES,
-  CODE_MAP,
-  CODE_MAP_GRANULE,
   PAGE,
   PAGE_MAP,
   PageFlag,
@@ -17,6 +15,8 @@ import {
 import { Mode, Segment, Vector, VpState, type VpView } from '../vp/state.ts';
 import { TOO_LONG, TRUNCATED } from '../x86/decode-table.ts';
 import { Parser } from '../x86/decoder.ts';
+import type { BlockCacheHost, BlockCode } from './block-host.ts';
+import { CodeMap } from './code-map.ts';
 import { ENDS, LENGTH, RecordWriter } from './encode-record.ts';
 import { type InstalledRegion, InstalledRegions } from './installed-regions.ts';
 import type { DecodingTables } from './module.ts';
@@ -24,16 +24,6 @@ import { Field, Handler, MAX_BLOCK, RECORD } from './record.ts';
 import { RecordRoom, type Stretch } from './record-room.ts';
 
 export type { Stretch } from './record-room.ts';
-
-export interface BlockCode {
-  /** The page's bytes, their address in the partition's memory, and where in the page the block begins. */
-  readonly page: Uint8Array;
-  readonly host: number;
-  readonly offset: number;
-  /** Guest-physical address of the page. */
-  readonly gpa: number;
-  readonly mode: number;
-}
 
 /** A guest-physical page with code. */
 interface CodePage {
@@ -56,7 +46,6 @@ const MODE = 2;
 const OTHER = 3;
 const FOREIGN = 1 << 8;
 
-const GRANULE_BITS = Math.log2(CODE_MAP_GRANULE);
 /** Words of a block table entry. */
 const WAY = 4;
 const LONGEST_INSTRUCTION = 15;
@@ -67,20 +56,6 @@ const KEPT_AFTER = 8;
 /** Blocks of one page; few pages of code have a tenth of it. */
 const MOST_BLOCKS = 2048;
 
-export interface BlockCacheHost {
-  readonly vp: VpView;
-  /** Guest-physical address of the page of code after `linear`'s, for an instruction that crosses into it; raises #PF. */
-  translateCode(linear: bigint): number | undefined;
-  /** The page now holds code: stores of every processor must be noticed from here on. */
-  protectPage(page: number): void;
-  /** The page holds no block any more. */
-  releasePage(page: number): void;
-  /** No page holds one. */
-  releaseAll(): void;
-  /** Everything was dropped: cached record addresses are stale. */
-  flushed(): void;
-}
-
 export class BlockCache {
   readonly #host: BlockCacheHost;
   readonly #decoder: Parser;
@@ -90,6 +65,7 @@ export class BlockCache {
   readonly #area: number;
   /** By page number. */
   readonly #pages = new Map<number, CodePage>();
+  readonly #map: CodeMap;
   readonly #writer: RecordWriter;
   readonly #straddle = new Uint8Array(32);
   /** Guest-physical addresses of blocks, by the number of their first record; what was said of one that is gone remains. */
@@ -115,6 +91,7 @@ export class BlockCache {
     this.#host = host;
     this.#decoder = new Parser(tables.decoding);
     this.#bytes = new Uint8Array(buffer);
+    this.#map = new CodeMap(this.#bytes);
     this.#words = new Int32Array(buffer);
     this.#halves = new Uint16Array(buffer);
     this.#writer = new RecordWriter(this.#words, tables);
@@ -192,7 +169,7 @@ export class BlockCache {
     const counted = this.hotAfter > 0 && (mode & Mode.LONG64) !== 0;
     let record = first;
     if (counted) {
-      this.#special(record, Handler.ENTER, 0, this.isKept(bytes, offset, mode) ? KEPT_AFTER : this.hotAfter, 0);
+      this.#countFrom(record, this.isKept(bytes, offset, mode) ? KEPT_AFTER : this.hotAfter);
       record += RECORD;
     }
     const decoder = this.#decoder;
@@ -331,6 +308,7 @@ export class BlockCache {
     for (let at = 0; at < blocks.length; at += ENTRY)
       if (blocks[at + RECORD_AT] === record) {
         blocks.splice(at, ENTRY);
+        if (blocks.length === 0) this.#release(number);
         return;
       }
   }
@@ -410,7 +388,7 @@ export class BlockCache {
         const record = blocks[at + RECORD_AT] as number;
         if ((blocks[at + MODE] as number) & FOREIGN || called.has(record)) return false;
         const kind = this.#halves[record >> 1];
-        return kind !== Handler.REGION && !(kind === Handler.ENTER && this.entered(record) >= WARM);
+        return kind !== Handler.REGION && !(kind === Handler.ENTER && this.#executions(record) >= WARM);
       };
       if (!this.#dropThose(blocks, isCold)) continue;
       if (blocks.length === 0) this.#release(number);
@@ -451,21 +429,15 @@ export class BlockCache {
       if (region.stretches.some(({ from, to }) => from < end && to > gpa)) this.#dropRegion(region);
   }
 
-  /** Notes in the code map that [from, to), within a page, holds code. */
+  /** Notes that [from, to), within a page, holds code. */
   #mark(from: number, to: number): void {
-    if (this.#host.vp.codeMapExact === 0) return;
-    const last = (to - 1) >>> GRANULE_BITS;
-    for (let granule = from >>> GRANULE_BITS; granule <= last; granule++) {
-      const at = CODE_MAP + (granule >>> 3);
-      this.#bytes[at] = (this.#bytes[at] as number) | (1 << (granule & 7));
-    }
+    if (this.#host.vp.codeMapExact !== 0) this.#map.mark(from, to);
   }
   /** Code of a page has been dropped. */
   #markAgain(number: number): void {
     if (this.#host.vp.codeMapExact === 0) return;
     const page = number * PAGE;
-    const first = CODE_MAP + page / (8 * CODE_MAP_GRANULE);
-    this.#bytes.fill(0, first, first + PAGE / (8 * CODE_MAP_GRANULE));
+    this.#map.clear(page);
     const blocks = this.#pages.get(number)?.blocks ?? [];
     for (let at = 0; at < blocks.length; at += ENTRY) {
       const extent = blocks[at] as number;
@@ -533,11 +505,19 @@ export class BlockCache {
     for (let at = 0; at < blocks.length; at += ENTRY) {
       const record = blocks[at + RECORD_AT] as number;
       if (blocks[at + MODE] !== mode || this.#halves[record >> 1] !== Handler.ENTER) continue;
-      if (offsets.includes((blocks[at] as number) & (PAGE - 1))) this.#words[(record >> 2) + 4] = this.hotAfter;
+      if (offsets.includes((blocks[at] as number) & (PAGE - 1))) this.#countFrom(record, this.hotAfter);
     }
   }
 
-  /** How often the block at `record`, which is not translated, has been entered. */
+  /** The block at `record` is hot after so many executions: how many are left, and how many there were. */
+  #countFrom(record: number, executions: number): void {
+    this.#special(record, Handler.ENTER, 0, executions, executions);
+  }
+  #executions(record: number): number {
+    return (this.#words[(record >> 2) + 2] as number) - (this.#words[(record >> 2) + 4] as number);
+  }
+
+  /** How often the block at `record`, which is not translated, has been entered; one that other runs knew as if it had been. */
   entered(record: number): number {
     return this.hotAfter - (this.#words[(record >> 2) + 4] as number);
   }
@@ -571,7 +551,7 @@ export class BlockCache {
     this.#host.vp.unwind = 1;
     this.#regions.remove(region);
     this.released(region.place);
-    this.#special(region.record, Handler.ENTER, 0, this.hotAfter, 0);
+    this.#countFrom(region.record, this.hotAfter);
   }
 
   /** Makes sure that a block, which its pages' lists do not hold any more, is not run. */

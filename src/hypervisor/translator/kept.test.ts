@@ -99,14 +99,15 @@ describe('kept regions', () => {
     const old = again(before);
     add(old, [codeOf(unused)], unused, 2);
     const file = fileOf(old.encode()!);
-    const second = new KeptRegions({ file, first: 10 });
-    expect(second.end).toBe(12);
+    const second = new KeptRegions({ file, before: { modules: 10, bytes: 700 } });
+    expect(second.given).toEqual({ modules: 12, bytes: 700 });
     expect(find(second, { bytes: unused })?.id).toBe(10);
     expect(nameOf(second.module(10))).toBe(2);
     // Numbers of the thread before.
     second.use(0);
     second.use(1);
     expect(add(second, [region()], page, 3)).toBe(12);
+    expect(second.given).toEqual({ modules: 13, bytes: 700 + moduleBytes(3).length });
     // Those first that were used.
     const third = again(second);
     expect([unused, page, used].map((bytes) => find(third, { bytes })?.id)).toEqual([0, 1, 2]);

@@ -47,14 +47,20 @@ export interface ModuleCode {
   module(bytes: Uint8Array<ArrayBuffer>, code: Uint8Array<ArrayBuffer>): WebAssembly.Module | undefined;
 }
 
+/** Numbers of modules that have been given, and the bytes of new ones. */
+export interface Given {
+  readonly modules: number;
+  readonly bytes: number;
+}
+
 export interface KeptOptions {
   readonly file?: KeptFile | undefined;
   /** Undefined: modules are kept without. */
   readonly code?: ModuleCode | undefined;
   /** Bytes of a file at most; new modules of one run have a part of that. */
   readonly most?: number;
-  /** Number of the first module, where others of this run have those before it: what the file says is used is used. */
-  readonly first?: number;
+  /** What others of this run have given before, whose file this is: what it says is used is used. */
+  readonly before?: Given | undefined;
 }
 
 /** A guest that makes code for ever is not remembered for ever. */
@@ -188,11 +194,18 @@ export class KeptRegions {
   constructor(options: KeptOptions = {}) {
     this.#options = options;
     this.#most = options.most ?? MOST_KEPT;
-    this.#first = options.first ?? 0;
+    this.#first = options.before?.modules ?? 0;
+    this.#bytes = options.before?.bytes ?? 0;
     this.#words = wordsOf(options.file?.index ?? new Uint8Array());
     let at = 0;
     for (const { bytes, code, used, regions } of modulesIn(this.#words)) {
-      const what = { usable: code, expected: used, bytes: undefined, module: undefined, used: used && this.#first > 0 };
+      const what = {
+        usable: code,
+        expected: used,
+        bytes: undefined,
+        module: undefined,
+        used: used && options.before !== undefined,
+      };
       const owner = this.#module({ at, length: bytes, codeLength: code, ...what });
       for (const place of regions)
         this.#push({ owner, key: (this.#words[place + 1] as number) >>> 0, place, region: undefined }, false);
@@ -200,9 +213,9 @@ export class KeptRegions {
     }
   }
 
-  /** The number of the next module. */
-  get end(): number {
-    return this.#first + this.#modules.length;
+  /** Until now, with what was before. */
+  get given(): Given {
+    return { modules: this.#first + this.#modules.length, bytes: this.#bytes };
   }
 
   /** Whether code with this key is known. */
@@ -211,7 +224,7 @@ export class KeptRegions {
   }
 
   #module(of: Omit<KeptModule, 'id' | 'candidates' | 'broken'>): KeptModule {
-    const made = { ...of, id: this.end, candidates: [], broken: false };
+    const made = { ...of, id: this.#first + this.#modules.length, candidates: [], broken: false };
     this.#modules.push(made);
     return made;
   }

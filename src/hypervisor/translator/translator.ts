@@ -2,7 +2,8 @@
  * The translator's side on a virtual processor's thread: collects the blocks that the interpreter finds hot, has them
  * translated (elsewhere, see service.ts), and puts the regions in the place of the blocks' first records.
  */
-import type { BlockCache, BlockCode, Stretch } from '../interpreter/block-cache.ts';
+import type { BlockCache, Stretch } from '../interpreter/block-cache.ts';
+import type { BlockCode } from '../interpreter/block-host.ts';
 import { PAGE, VP_STATE, vpArea } from '../memory/layout.ts';
 import type { VpView } from '../vp/state.ts';
 import { globalName } from '../wasm/module.ts';
@@ -33,6 +34,8 @@ const MOST_VACANT = 1024;
 const MOST_SPLITS = 200;
 /** Hot blocks that wait for translation: code that is made faster than it can be translated is not remembered for ever. */
 const MOST_WAITING = 4096;
+/** Instances that are not used, and may be again: code comes back that a store to its page has dropped. */
+const MOST_SPARE = 256;
 /** Known modules that are used and not told of, until they are told of without a request. */
 const MOST_UNTOLD = 32;
 
@@ -97,6 +100,8 @@ interface Batch {
 
 /** An instance of a module, and which of its regions it is used for. */
 interface Copy {
+  /** Of its module. */
+  readonly id: number;
   readonly exports: WebAssembly.Exports;
   readonly taken: Set<string>;
 }
@@ -131,6 +136,8 @@ export class Translator {
   readonly #uses = new Map<number, Use>();
   /** Of regions that are no longer in the table. */
   readonly #ended: Use[] = [];
+  /** Of those, the ones that were not used when this was last looked at. */
+  readonly #spare = new Set<Copy>();
   /** Modules of other runs that have come, by their numbers. */
   readonly #known = new Map<number, TranslatedModule>();
   /** Of these, the ones that have been used since the last request. */
@@ -172,7 +179,11 @@ export class Translator {
   work(): void {
     if (this.#options.vp.splitRecord !== 0) this.#lookAtSplit();
     // No region is running now.
-    for (const { copy, name } of this.#ended.splice(0)) copy.taken.delete(name);
+    for (const { copy, name } of this.#ended.splice(0)) {
+      copy.taken.delete(name);
+      if (copy.taken.size === 0) this.#spare.add(copy);
+    }
+    if (this.#spare.size > MOST_SPARE) this.#dropSpare();
     if (this.#hot.length > 0 && this.#known.size > 0) this.#takeKnown();
     if (this.#hot.length > 0 && this.#pending.length < MOST_OUT && this.#isTime()) this.#send();
     if (this.#used.length >= MOST_UNTOLD && this.#pending.length < MOST_OUT) this.#tellUsed();
@@ -207,7 +218,19 @@ export class Translator {
 
   /** Lets the known modules go that nothing was found in so far. They can be asked for. */
   tidy(): void {
+    this.#dropSpare();
     for (const id of this.#known.keys()) if (!this.#copies.has(id)) this.#known.delete(id);
+  }
+
+  /** Lets the instances go that are not used. */
+  #dropSpare(): void {
+    for (const copy of this.#spare) {
+      if (copy.taken.size > 0) continue;
+      const others = this.#copies.get(copy.id)?.filter((other) => other !== copy) ?? [];
+      if (others.length > 0) this.#copies.set(copy.id, others);
+      else this.#copies.delete(copy.id);
+    }
+    this.#spare.clear();
   }
 
   /** Puts regions of other runs in place whose modules are here. */
@@ -421,12 +444,12 @@ export class Translator {
     return copy;
   }
 
-  #copy({ module, bytes }: TranslatedModule, copies: Copy[]): Copy {
+  #copy({ id, module, bytes }: TranslatedModule, copies: Copy[]): Copy {
     const { vp } = this.#options;
     const { exports } = new WebAssembly.Instance(module, this.#imports);
     vp.modulesMade++;
     vp.modulesBytes += BigInt(bytes);
-    const copy = { exports, taken: new Set<string>() };
+    const copy = { id, exports, taken: new Set<string>() };
     copies.push(copy);
     return copy;
   }

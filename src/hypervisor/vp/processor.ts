@@ -54,6 +54,8 @@ export interface ProcessorPorts {
   powerEvent(): boolean;
   /** Whatever was collected for the parent (console, traces) is to be sent now. */
   flush(): void;
+  /** It is about to sleep: for what can wait until there is time. */
+  idle?(): void;
 }
 
 export class Processor {
@@ -337,6 +339,7 @@ export class Processor {
       if (left <= 0) return;
       milliseconds = Math.min(left, LONGEST_SLEEP);
     }
+    p.idle?.();
     this.#await(milliseconds);
   }
 }
