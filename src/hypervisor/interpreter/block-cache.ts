@@ -12,7 +12,7 @@ import {
   RECORDS_SIZE,
   VP_STATE,
 } from '../memory/layout.ts';
-import { Mode, Segment, Vector, VpState, type VpView } from '../vp/state.ts';
+import { Mode, Segment, Vector, VpState } from '../vp/state.ts';
 import { TOO_LONG, TRUNCATED } from '../x86/decode-table.ts';
 import { Parser } from '../x86/decoder.ts';
 import type { BlockCacheHost, BlockCode } from './block-host.ts';
