@@ -59,6 +59,8 @@ function cpuTime(): number {
 
 /** To ask for the processor's time costs as much as many a case: it is read once for so many. */
 const TOGETHER = 64;
+/** Milliseconds between two lines that say how far it is. */
+const TELL_EVERY = 60_000;
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
@@ -93,6 +95,7 @@ async function main(): Promise<number> {
   let most = 0;
   const [first, count] = [Number(values.seed), Number(values.count)];
   let before = 0;
+  let told = performance.now();
   for (let seed = first; seed < first + count; seed++) {
     if ((seed - first) % TOGETHER === 0) before = cpuTime();
     const start = performance.now();
@@ -109,7 +112,11 @@ async function main(): Promise<number> {
       if (!kinds.has(kind)) process.stderr.write(`seed ${seed}: ${text}\n`);
       kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
     }
-    if (seed % TOGETHER === 0) most = Math.max(most, process.memoryUsage.rss());
+    if (seed % TOGETHER !== 0) continue;
+    most = Math.max(most, process.memoryUsage.rss());
+    if (performance.now() - told < TELL_EVERY) continue;
+    told = performance.now();
+    process.stderr.write(`${values.target}: ${seed + 1 - first} of ${count}\n`);
   }
   const failed = [...kinds.values()].reduce((a, b) => a + b, 0);
   const summary = [...outcomes].map(([word, n]) => `${n} ${word}`).join(', ');
