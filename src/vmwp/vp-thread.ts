@@ -27,9 +27,10 @@ const TIDY_APART = 500;
 
 /**
  * Instructions between two requests to the translator's thread where it runs, and where it would have to be started: it is not to run
- * for what gets hot on a processor that is idle most of the time.
+ * for what gets hot on a processor that is idle most of the time. One that has not slept for so many asks at once.
  */
 const PAUSE = { running: 5_000_000n, started: 50_000_000n } as const;
+const BUSY = 1_000_000n;
 
 function post(message: FromVpThread): void {
   postToParent(message);
@@ -70,6 +71,8 @@ function main(data: VpThreadData): void {
   const channel = data.translation;
   const kept = channel && data.kept && new KeptRegions({ file: { index: data.kept, read: () => undefined } });
   let asked = false;
+  /** Instructions that it had executed when it last slept. */
+  let restedAt = 0n;
   const engine = new Interpreter({
     memory: data.memory,
     module: data.interpreter,
@@ -79,7 +82,7 @@ function main(data: VpThreadData): void {
     kept,
     translation: channel && {
       get pause() {
-        if (!asked) return 0n;
+        if (!asked || vp.retired - restedAt >= BUSY) return 0n;
         return Atomics.load(data.listening, 0) === 0 ? PAUSE.started : PAUSE.running;
       },
       send: (request) => {
@@ -130,6 +133,7 @@ function main(data: VpThreadData): void {
       machine.vmbus?.rest();
     },
     idle: () => {
+      restedAt = vp.retired;
       const now = performance.now();
       if (now < nextTidy) return;
       nextTidy = now + TIDY_EVERY;

@@ -66,7 +66,7 @@ export interface KeptOptions {
 /** A guest that makes code for ever is not remembered for ever. */
 export const MOST_KEPT = 64 * 2 ** 20;
 /** New modules are one part in so many of a file: they get as much machine code again, and one run is not to fill it alone. */
-const NEW_PART = 3;
+const NEW_PART = 4;
 
 const PAGE = 4096;
 const MAGIC = 0x326b_7276;
